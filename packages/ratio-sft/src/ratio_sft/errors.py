@@ -1,0 +1,13 @@
+"""The errors of ratio-sft: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
+
+
+class RatioSftError(Exception):
+    """Anything that ratio-sft itself reports."""
+
+    exit_code = 1
+
+
+class DataError(RatioSftError, ValueError):
+    """A file, row or argument is not what the contract says; the message names it and the remedy."""
+
+    exit_code = 2
