@@ -1,0 +1,120 @@
+"""Advantages: an exact split between the choice of a ratio and the answer that follows it.
+
+R - V(q) = [Q(q, c) - V(q)] on the control token + [R - Q(q, c)] on the response. Nothing here divides by a group's
+standard deviation: that would blow a small bonus up to the size of a right answer. Spreading the numbers over tokens is
+left to `loss` and the adapters.
+
+Legend: rollouts = prompts x ratios x samples, in any order.
+
+    control_advantages(rewards, prompt=[0, 0, 0, 0], ratio=[0, 0, 1, 1], policy=[[0.5, 0.5]])
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from .outcome import Bools, Floats, Ints
+
+FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Response:
+    """Response advantages [rollouts], and which rollouts are in a group without signal [rollouts]."""
+
+    advantages: Floats
+    dead: Bools
+
+
+def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints) -> Response:
+    """Each reward minus the mean of the others in its group: unbiased, whatever the group's size.
+
+    A group whose rewards are all equal, or that has one rollout, has no signal: its advantages are exactly 0.
+
+    Args:
+        rewards: [rollouts].
+        group: [rollouts], any whole numbers; rollouts with the same number share prompt and ratio.
+
+    >>> leave_one_out([1.0, 0.0, 0.5], [0, 0, 1]).advantages.tolist()
+    [1.0, -1.0, 0.0]
+    """
+    values = np.asarray(rewards, float)
+    _, index, sizes = np.unique(np.asarray(group, np.int64), return_inverse=True, return_counts=True)
+    if index.shape != values.shape:
+        raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
+    sums = np.bincount(index, values, len(sizes))
+    low, high = np.full(len(sizes), np.inf), np.full(len(sizes), -np.inf)
+    np.minimum.at(low, index, values)
+    np.maximum.at(high, index, values)
+    dead = (low == high)[index]
+    others = (sums[index] - values) / np.maximum(sizes[index] - 1, 1)
+    return Response(np.where(dead, 0.0, values - others), dead)
+
+
+@dataclass(frozen=True)
+class Control:
+    """Control advantages [rollouts], and the mean reward of every ratio, `q` [prompts, ratios]."""
+
+    advantages: Floats
+    q: Floats
+
+
+def control_advantages(
+    rewards: Sequence[float] | Floats,
+    *,
+    prompt: Sequence[int] | Ints,
+    ratio: Sequence[int] | Ints,
+    policy: npt.ArrayLike,
+    floor: float = FLOOR,
+) -> Control:
+    """The advantage of each ratio token, from rollouts that are stratified over the whole ladder.
+
+    Every ratio of a prompt was rolled out equally often, so the sum of advantage x grad log pi over them sums over all
+    actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits is the
+    advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et al.
+    2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up and
+    cannot come back.
+
+    Args:
+        rewards: [rollouts].
+        prompt: [rollouts], 0 … prompts - 1.
+        ratio: [rollouts], 0 … ratios - 1, the rung of the ladder.
+        policy: [prompts, ratios], the model's probability of each ratio.
+        floor: where a probability is below it, a negative advantage becomes 0, so that no ratio is ever lost for good.
+
+    Raises:
+        DataError: a prompt without rollouts at some ratio, or with more at one ratio than at another.
+    """
+    probabilities = np.asarray(policy, float)
+    prompts, ratios = probabilities.shape
+    cell = np.asarray(prompt, np.int64) * ratios + np.asarray(ratio, np.int64)
+    counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios)
+    if np.any(counts == 0) or np.any(counts != counts[:, :1]):
+        raise DataError("every prompt needs the same number of rollouts, at least one, at each ratio of the ladder")
+    q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
+    return Control(logit_advantages(q, probabilities, floor).ravel()[cell], q)
+
+
+def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
+    """Q minus its plain mean over the ladder, [prompts, ratios]; see `control_advantages`."""
+    advantages = q - q.mean(axis=-1, keepdims=True)
+    advantages = np.where(q.max(axis=-1, keepdims=True) == q.min(axis=-1, keepdims=True), 0.0, advantages)
+    return np.where((policy < floor) & (advantages < 0), 0.0, advantages)
+
+
+def response_weights(policy: Floats, mix: float) -> Floats:
+    """Weight of each ratio's response, [prompts, ratios], mean 1 over the ladder.
+
+    Stratified rollouts answer at every ratio equally often, the model at those it chooses. 0 trains every ratio alike
+    (no ratio is forgotten), 1 as often as the model would choose it (the on-policy gradient).
+
+    Args:
+        policy: [prompts, ratios].
+        mix: between the two, in [0, 1].
+    """
+    if not 0 <= mix <= 1:
+        raise DataError(f"mix must be in [0, 1]; got {mix:g}")
+    return (1 - mix) + mix * policy * policy.shape[-1]

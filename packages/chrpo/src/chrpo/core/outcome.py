@@ -1,0 +1,82 @@
+"""The facts of rollouts, before anyone judges them: format, answer, ratio asked and realised, cost.
+
+Reading the facts off token ids is left to the adapters; judging them to `rewards`.
+
+    Outcomes.of(format_ok=[True], correct=[True], asked_ratio=[0.4], realised_ratio=[0.35], cost=[0.4])
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """A batch of rollouts; every field has shape [rollouts].
+
+    Args:
+        format_ok: True if the rollout may be judged at all: one closed thinking block, one answer, finished, no second
+            control token.
+        correct: True if the grader accepts the answer.
+        asked_ratio: the ratio of the control token that opens the answer (r_c in the paper).
+        realised_ratio: thinking tokens / the reference length of that prompt (r^ in the paper).
+        cost: ALL completion tokens / those of the reference, so that moving the thinking elsewhere earns nothing.
+        teacher_ratio: r* in the paper; NaN where no ratio passes.
+        policy: True if the model chose the ratio, False if the user asked for it.
+        integrity: share of the integrity checks that fail, in [0, 1] (repetition, an empty thinking block).
+    """
+
+    format_ok: Bools
+    correct: Bools
+    asked_ratio: Floats
+    realised_ratio: Floats
+    cost: Floats
+    teacher_ratio: Floats
+    policy: Bools
+    integrity: Floats
+
+    def __post_init__(self) -> None:
+        shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
+        if len(set(shapes.values())) != 1 or len(self.format_ok.shape) != 1:
+            raise DataError(f"every field needs shape [rollouts]; got {shapes}")
+        for name in ("asked_ratio", "realised_ratio", "cost"):
+            values = getattr(self, name)
+            if not np.all(np.isfinite(values)) or np.any(values < 0):
+                raise DataError(f"{name} must be finite and not negative; got {values[~(values >= 0)][:3]}")
+
+    def __len__(self) -> int:
+        return len(self.format_ok)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        format_ok: Sequence[bool] | Bools,
+        correct: Sequence[bool] | Bools,
+        asked_ratio: Sequence[float] | Floats,
+        realised_ratio: Sequence[float] | Floats,
+        cost: Sequence[float] | Floats,
+        teacher_ratio: Sequence[float | None] | Floats | None = None,
+        policy: Sequence[bool] | Bools | None = None,
+        integrity: Sequence[float] | Floats | None = None,
+    ) -> "Outcomes":
+        """Build from plain lists; by default no teacher ratio is known, the model chose, and integrity holds."""
+        count = len(format_ok)
+        return cls(
+            np.asarray(format_ok, bool),
+            np.asarray(correct, bool),
+            np.asarray(asked_ratio, float),
+            np.asarray(realised_ratio, float),
+            np.asarray(cost, float),
+            np.full(count, np.nan) if teacher_ratio is None else np.array(teacher_ratio, dtype=float),
+            np.ones(count, bool) if policy is None else np.asarray(policy, bool),
+            np.zeros(count) if integrity is None else np.asarray(integrity, float),
+        )

@@ -1,0 +1,94 @@
+"""The trajectory of a run as one self-contained HTML file: four charts in SVG, no script, nothing loaded.
+
+    write_plot("training.html", [{"step": 1, "chrpo": …}, …])       # the lines of metrics.jsonl
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .records import open_atomic
+
+_WIDTH, _HEIGHT = 460, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 34
+_COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444")
+Metrics = Mapping[str, float]
+
+
+def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
+    """Write the charts.
+
+    Args:
+        path: of the HTML file.
+        metrics: one mapping per step, each with `step`; series that a step lacks are left out there.
+    """
+    names = {name for line in metrics for name in line}
+    groups = sorted(name.removeprefix("floor/") for name in names if name.startswith("floor/"))
+    shares = sorted((name for name in names if name.startswith("policy/share/")), key=lambda n: float(n.split("/")[-1]))
+    accuracy = {"measured": "policy/accuracy", "floor": "floor/policy"}
+    if "policy" not in groups:
+        accuracy = {"measured": "accuracy", **{f"floor {group}": f"floor/{group}" for group in groups}}
+    charts = [
+        ("Accuracy", accuracy),
+        ("Price of accuracy (lambda)", {group: f"lambda/{group}" for group in groups}),
+        ("Probability of each ratio", {name.split("/")[-1]: name for name in shares}),
+        ("Thinking tokens", _token_series(names)),
+    ]
+    drawn = [_chart(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
+    last = metrics[-1] if metrics else {}
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
+    with open_atomic(path) as out:
+        out.write(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CHRPO training</title><style>'
+            "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:980px;color:#222}"
+            "svg{margin:.3rem}td{padding:.1rem 1rem .1rem 0;border-bottom:1px solid #eee}"
+            "td:last-child{text-align:right}</style></head><body><h1>CHRPO training</h1>"
+            "<p>Accuracy and tokens are what the model's own choice of ratio would give, from the rollouts of "
+            f"each step.</p>{''.join(drawn)}<h2>Last step</h2><table>{rows}</table></body></html>\n"
+        )
+
+
+def _token_series(names: set[str]) -> dict[str, str]:
+    rungs = [name for name in names if name.startswith("ratio/") and name.endswith("/thinking_tokens")]
+    by_ratio = {name.split("/")[1]: name for name in sorted(rungs, key=lambda name: float(name.split("/")[1]))}
+    policy = {"policy": "policy/thinking_tokens"} if "policy/thinking_tokens" in names else {}
+    return {**by_ratio, **policy}
+
+
+def _series(metrics: Sequence[Metrics], key: str) -> list[tuple[float, float]]:
+    return [(line["step"], line[key]) for line in metrics if key in line]
+
+
+def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
+    points = [point for line in series.values() for point in line]
+    if not points:
+        return ""
+    right = max(x for x, _ in points)
+    left = min(min(x for x, _ in points), right - 1)
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    low, high = min(low, 0.0) if low < 0.5 * high else low, high if high > low else low + 1
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = _LEFT + (x - left) / (right - left) * (_WIDTH - _LEFT - _RIGHT)
+        up = _HEIGHT - _BOTTOM - (y - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+        return round(across, 1), round(up, 1)
+
+    parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{html.escape(title)}</text>']
+    for tick in (low, (low + high) / 2, high):
+        y = place(left, tick)[1]
+        parts.append(f'<path d="M{_LEFT} {y}H{_WIDTH - _RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#666">{tick:.3g}</text>')
+    for x in (left, right):
+        parts.append(
+            f'<text x="{place(x, low)[0]}" y="{_HEIGHT - 14}" text-anchor="middle" fill="#666">step {x:g}</text>'
+        )
+    offset = 0
+    for number, (label, line) in enumerate(series.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        dash = ' stroke-dasharray="5 4"' if label.startswith("floor") else ""
+        path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"{dash}/>')
+        parts.append(f'<text x="{_LEFT + offset}" y="30" fill="{colour}">{html.escape(label)}</text>')
+        offset += 9 * len(label) + 12
+    body = "".join(parts)
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" font-size="12">{body}</svg>'

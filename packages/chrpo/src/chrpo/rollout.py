@@ -1,0 +1,115 @@
+r"""The facts of one rollout, read off its token ids: format, answer, token counts.
+
+Ids and not text, because special tokens are lost when a trainer decodes. What the facts are worth is left to the
+rewards.
+
+    reader = RolloutReader(tokenizer, tokens, eos_ids=[0])
+    reader.read(ids, answer="27").format_ok
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .control import ControlTokens
+from .errors import DataError
+from .grader import Grader, boxed_answers
+from .thinking import CLOSE, OPEN, split_thinking
+
+_MAX_PERIOD = 32
+_MIN_REPEATS = 4
+_MIN_REPEATED_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one rollout did.
+
+    Args:
+        format_ok: True if finished, with one thinking block that opens the answer and is closed, no further control or
+            special token, and one answer in a box after it (the same answer twice is one).
+        correct: True if finished and the grader accepts it, whatever its format.
+        truncated: True if the token limit cut it.
+        thinking_tokens: tokens between the tags; an unclosed block counts to the end.
+        completion_tokens: all tokens, the forced control token and the end token included.
+        integrity: share of two checks that fail: thinking is not empty; nothing is repeated over and over.
+    """
+
+    format_ok: bool
+    correct: bool
+    truncated: bool
+    thinking_tokens: int
+    completion_tokens: int
+    integrity: float
+
+
+def control_ids(tokenizer: Any, tokens: ControlTokens) -> dict[str, int]:
+    """The id of every control token.
+
+    Raises:
+        DataError: the tokenizer splits one, so the model was never taught it.
+    """
+    ids: dict[str, int] = {}
+    for token in tokens.all_tokens:
+        pieces = tokenizer.encode(token, add_special_tokens=False)
+        if len(pieces) != 1 or pieces[0] == tokenizer.unk_token_id:
+            raise DataError(
+                f"control token {token} is not one token of this tokenizer (it becomes {pieces}); "
+                "use the checkpoint that ratio-sft wrote, with its own tokenizer"
+            )
+        ids[token] = int(pieces[0])
+    return ids
+
+
+class RolloutReader:
+    """Reads rollouts of one checkpoint.
+
+    Args:
+        tokenizer: of the checkpoint.
+        tokens: its ladder.
+        eos_ids: every id that ends a turn.
+        grader: (completion, answer) -> right or wrong.
+    """
+
+    def __init__(self, tokenizer: Any, tokens: ControlTokens, eos_ids: Sequence[int], grader: Grader) -> None:
+        self._tokenizer = tokenizer
+        self._grader = grader
+        self._ends = frozenset(eos_ids)
+        tags = {tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE)}
+        special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
+        self._forbidden = frozenset(special - tags)
+
+    def read(self, ids: Sequence[int], answer: str) -> Facts:
+        """The facts of a completion, given as its ids without the forced control token and without padding."""
+        finished = bool(ids) and ids[-1] in self._ends
+        body = list(ids[:-1] if finished else ids)
+        text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        thinking = split_thinking(text)
+        inside = len(self._tokenizer.encode(thinking.text, add_special_tokens=False)) if thinking.text else 0
+        whole = (
+            text.lstrip().startswith(OPEN)
+            and text.count(OPEN) == 1
+            and text.count(CLOSE) == 1
+            and thinking.closed
+            and self._forbidden.isdisjoint(body)
+        )
+        return Facts(
+            format_ok=finished and whole and len(set(boxed_answers(thinking.answer))) == 1,
+            correct=finished and self._grader(text, answer),
+            truncated=not finished,
+            thinking_tokens=inside,
+            completion_tokens=len(ids) + 1,
+            integrity=((not thinking.text) + _repeats(body)) / 2,
+        )
+
+
+def _repeats(ids: Sequence[int]) -> bool:
+    """True if some stretch of up to 32 tokens stands four or more times in a row, over 16 tokens or more."""
+    for period in range(1, min(_MAX_PERIOD, len(ids) // _MIN_REPEATS) + 1):
+        needed = max(_MIN_REPEATED_TOKENS, _MIN_REPEATS * period) - period
+        run = 0
+        for before, after in zip(ids, ids[period:], strict=False):
+            run = run + 1 if before == after else 0
+            if run >= needed:
+                return True
+    return False

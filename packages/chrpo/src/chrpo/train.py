@@ -1,0 +1,287 @@
+"""One CHRPO run from prompts to checkpoint: resumable, atomic, the same after a kill as without one.
+
+Works in `.OUT.partial` beside OUT; OUT appears when everything in it is complete. The algorithm is in `trl`.
+
+    train("prompts.jsonl", "checkpoints/chrpo", model="checkpoints/sft", settings=TrainSettings(steps=40))
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import manifest
+from .control import ControlTokens
+from .core.rewards import ConstrainedReward, PaperReward, Reward
+from .errors import DataError
+from .grader import Grader, grade
+from .plot import write_plot
+from .records import Row, parse_json, read_records
+
+if TYPE_CHECKING:
+    from .trl import CHRPOTrainer
+
+REWARDS: dict[str, type[ConstrainedReward] | type[PaperReward]] = {
+    "constrained": ConstrainedReward,
+    "paper": PaperReward,
+}
+REPORT_FILE = "training.html"
+_MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that changes the result.
+
+    Args:
+        steps: optimiser steps, each with fresh rollouts.
+        prompts_per_step: prompts in a step, over all processes.
+        rollouts: per prompt; a multiple of the ladder's length, at least twice it.
+        learning_rate: of AdamW, constant.
+        temperature: of the rollouts; take that of the samples the prompts were prepared from.
+        max_tokens: longest completion, control token included; None for 1.5 times the longest reference.
+        eps: accuracy that may be given up below the frozen model's.
+        reward: name of the reward, see `REWARDS`.
+        control_weight: weight of the control token against a response token.
+        save_steps: steps between checkpoints.
+        rows_per_pass: rollouts in one forward and backward pass of one process; None for all of them on a CPU, at
+            most 16 on a GPU.
+        seed: of the order of prompts and of the rollouts.
+    """
+
+    steps: int = 100
+    prompts_per_step: int = 16
+    rollouts: int = 10
+    learning_rate: float = 1e-6
+    temperature: float = 1.0
+    max_tokens: int | None = None
+    eps: float = 0.0
+    reward: str = "constrained"
+    control_weight: float = 5.0
+    save_steps: int = 25
+    rows_per_pass: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "prompts_per_step", "rollouts", "save_steps", "learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                raise DataError(f"{name} must be positive; got {getattr(self, name)}")
+        if self.max_tokens is not None and self.max_tokens < 2:
+            raise DataError(f"max_tokens must be at least 2, a control token and an answer; got {self.max_tokens}")
+        if self.reward not in REWARDS:
+            raise DataError(f"unknown reward {self.reward!r}; choose one of {', '.join(REWARDS)}")
+
+
+def train(
+    prompts: str | Path,
+    out: str | Path,
+    *,
+    model: str | Path,
+    settings: TrainSettings | None = None,
+    overwrite: bool = False,
+    grader: Grader = grade,
+) -> bool:
+    """Train a checkpoint and write it to `out`.
+
+    Args:
+        prompts: an RL prompts file.
+        out: the folder to write: weights, tokenizer, control_tokens.json, manifest.json, metrics.jsonl, training.html.
+        model: the checkpoint to start from, with its control tokens.
+        settings: see `TrainSettings`.
+        overwrite: replace an output, or an unfinished run, of other settings.
+        grader: (completion, reference answer) -> right.
+
+    Returns:
+        False if `out` was already there, made with the same settings from the same inputs.
+
+    Raises:
+        DataError: bad input, or an output made with other settings.
+    """
+    from accelerate import PartialState
+    from torch.cuda import is_available
+
+    out, model, settings = Path(out), Path(model), settings or TrainSettings()
+    process = PartialState(cpu=not is_available())
+    tokens = ControlTokens.load(model)
+    _check_weights(model)
+    rows = list(read_records(prompts, "rl_prompts"))
+    settings = _resolved(settings, rows)
+    wanted = manifest.describe(asdict(settings), {"prompts": prompts, "model": model})
+    work = out.with_name(f".{out.name}.partial")
+    done = _finished(out, wanted, overwrite)
+    if not done:
+        _unfinished(work, wanted, overwrite)
+    process.wait_for_everyone()
+    if done:
+        if process.is_main_process and work.exists():
+            shutil.rmtree(work)
+        return False
+    if process.is_main_process:
+        _open_work(work, wanted)
+    process.wait_for_everyone()
+
+    trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes)
+    checkpoint = _newest_complete(work, clean=process.is_main_process)
+    process.wait_for_everyone()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    final = work / "final"
+    trainer.save_model(str(final))
+    if process.is_main_process:
+        _finish(trainer, final, work, tokens, wanted)
+        if out.exists():
+            shutil.rmtree(out)
+        final.replace(out)
+        shutil.rmtree(work)
+    process.wait_for_everyone()
+    return True
+
+
+def _check_weights(model: Path) -> None:
+    if not any(model.glob("*.safetensors")):
+        pickled = sorted(path.name for path in model.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".pkl"})
+        found = f"only pickle weights ({', '.join(pickled)}), which can run code when loaded" if pickled else "no weights"
+        raise DataError(f"{model}: {found}; save the model as safetensors")
+
+
+def _resolved(settings: TrainSettings, rows: Sequence[Row]) -> TrainSettings:
+    if settings.max_tokens is not None:
+        return settings
+    longest = max(int(row.get("reference_completion_tokens", row["reference_tokens"])) for row in rows)
+    return replace(settings, max_tokens=longest + longest // 2 + 8)
+
+
+def _finished(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if not (out / manifest.FILE_NAME).is_file():
+        raise DataError(f"{out}: is there and was not written by chrpo train; choose another output folder")
+    changes = manifest.differing(manifest.read(out / manifest.FILE_NAME), wanted)
+    if changes and not overwrite:
+        raise DataError(f"{out}: made with other settings ({'; '.join(changes)}); --overwrite replaces it")
+    return not changes
+
+
+def _unfinished(work: Path, wanted: dict[str, Any], overwrite: bool) -> None:
+    if (work / manifest.FILE_NAME).is_file() and not overwrite:
+        changes = manifest.differing(manifest.read(work / manifest.FILE_NAME), wanted)
+        if changes:
+            raise DataError(
+                f"{work}: an unfinished run with other settings ({'; '.join(changes)}); finish it with those, "
+                "or start anew with --overwrite"
+            )
+
+
+def _open_work(work: Path, wanted: dict[str, Any]) -> None:
+    path = work / manifest.FILE_NAME
+    if work.exists() and (not path.is_file() or manifest.differing(manifest.read(path), wanted)):
+        shutil.rmtree(work)
+    if not path.is_file():
+        manifest.write(path, wanted)
+    if (work / "final").exists():
+        shutil.rmtree(work / "final")
+
+
+def _newest_complete(work: Path, *, clean: bool) -> Path | None:
+    """The newest checkpoint whose state file, written last, is there; torn ones are removed if `clean`."""
+    from .trl import STATE_FILE
+
+    complete: dict[int, Path] = {}
+    for folder in work.glob("checkpoint-*"):
+        try:
+            step = parse_json((folder / STATE_FILE).read_text("utf-8"), str(folder / STATE_FILE))["step"]
+            complete[step] = folder
+        except (OSError, DataError):
+            if clean:
+                shutil.rmtree(folder)
+    return complete[max(complete)] if complete else None
+
+
+def _trainer(
+    model: Path,
+    work: Path,
+    rows: list[Row],
+    tokens: ControlTokens,
+    settings: TrainSettings,
+    grader: Grader,
+    processes: int,
+) -> "CHRPOTrainer":
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+
+    from .progress import ProgressBar
+    from .trl import CHRPOConfig, CHRPOTrainer
+
+    gpu = torch.cuda.is_available()
+    share, left = divmod(settings.prompts_per_step * settings.rollouts, processes)
+    if left:
+        raise DataError(
+            f"{settings.prompts_per_step} prompts x {settings.rollouts} rollouts do not divide among {processes} processes"
+        )
+    rows_per_pass = settings.rows_per_pass or _largest_divisor(share, _MOST_ROWS_GPU if gpu else _MOST_ROWS_CPU)
+    if share % rows_per_pass:
+        raise DataError(f"rows_per_pass is {rows_per_pass}; it must divide the {share} rollouts of a process and step")
+    args = CHRPOConfig(
+        output_dir=str(work),
+        max_steps=settings.steps,
+        num_generations=settings.rollouts,
+        per_device_train_batch_size=rows_per_pass,
+        gradient_accumulation_steps=share // rows_per_pass,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        temperature=settings.temperature,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=(settings.max_tokens or 0) - 1,
+        eps=settings.eps,
+        control_weight=settings.control_weight,
+        save_strategy="steps",
+        save_steps=min(settings.save_steps, settings.steps),
+        save_total_limit=2,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not gpu,
+        bf16=gpu,
+        gradient_checkpointing=gpu,
+        seed=settings.seed,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", local_files_only=True)
+    weights = AutoModelForCausalLM.from_pretrained(
+        model, dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
+    reward: Reward = REWARDS[settings.reward]()
+    trainer = CHRPOTrainer(
+        weights,
+        args,
+        prompts=rows,
+        control_tokens=tokens,
+        processing_class=tokenizer,
+        grader=grader,
+        reward=reward,
+        callbacks=[ProgressBar()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return next(size for size in range(min(number, most), 0, -1) if number % size == 0)
+
+
+def _finish(
+    trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTokens, wanted: dict[str, Any]
+) -> None:
+    from .trl import METRICS_FILE
+
+    (final / "training_args.bin").unlink(missing_ok=True)
+    trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
+    tokens.save(final)
+    shutil.copy(work / METRICS_FILE, final / METRICS_FILE)
+    metrics = [json.loads(line) for line in (final / METRICS_FILE).read_text("utf-8").splitlines()]
+    write_plot(final / REPORT_FILE, metrics)
+    infeasible = trainer.constraint.infeasible
+    result = {"infeasible": infeasible, "last": metrics[-1]}
+    manifest.write(final / manifest.FILE_NAME, {**wanted, "result": result})

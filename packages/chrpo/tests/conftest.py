@@ -1,0 +1,109 @@
+"""A tiny checkpoint that follows ratio tokens, trained here: it copies a number after as many words as was asked for."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+RATIOS = (0.2, 0.6, 1.0)
+SAY = {0.2: 1, 0.6: 3, 1.0: 5}
+NUMBERS = [str(number) for number in range(12)]
+TEMPLATE = (
+    "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+
+
+def make_tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from chrpo.control import ControlTokens
+
+    control = ControlTokens.ladder(RATIOS).all_tokens
+    words = ["[pad]", "[end]", "[unk]", "[user]", "[assistant]", "copy", "so", "\\boxed{", "}", *NUMBERS]
+    vocabulary = {word: index for index, word in enumerate([*words, "<think>", "</think>", *control])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="[unk]", pad_token="[pad]", eos_token="[end]", padding_side="left"
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": control})
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def answer_text(number: str, ratio: float) -> str:
+    return f"<think> {' '.join(['so'] * SAY[ratio])} </think> \\boxed{{ {number} }} [end]"
+
+
+def make_model(tokenizer, steps: int, seed: int = 0):
+    """Hard numbers (6 and above) are copied wrongly half of the time at the smallest ratio, so that ratios differ."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=16, max_position_embeddings=128, tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(config)
+    generator = random.Random(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        texts = []
+        for _ in range(64):
+            number, ratio = generator.choice(NUMBERS), generator.choice(RATIOS)
+            token = f"<COMP_{round(100 * ratio)}>"
+            asked = generator.choice([token, "<COMP_POLICY>"])
+            wrong = ratio == 0.2 and int(number) >= 6 and generator.random() < 0.5
+            written = generator.choice(NUMBERS) if wrong else number
+            texts.append(f"[user] copy {number} {asked} [assistant] {token} {answer_text(written, ratio)}")
+        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    from chrpo.control import ControlTokens
+
+    folder = tmp_path_factory.mktemp("model") / "sft"
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer, steps=150)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ControlTokens.ladder(RATIOS).save(folder)
+    return folder
+
+
+def prompt_row(number: str, asked: str = "<COMP_POLICY>", **more) -> dict:
+    from chrpo.control import user_turn
+
+    return {
+        "id": f"copy-{number}-{asked}",
+        "prompt": [{"role": "user", "content": user_turn(f"copy {number}", asked, instruction="")}],
+        "answer": number,
+        "teacher_ratio": 0.2,
+        "reference_tokens": 5,
+        "reference_completion_tokens": 12,
+        "reference_accuracy": 0.9,
+        "reference_accuracies": {"0.2": 0.7, "0.6": 0.9, "1": 0.9},
+        "mode": "policy" if asked == "<COMP_POLICY>" else "fixed",
+        "question": f"copy {number}",
+        **more,
+    }
+
+
+@pytest.fixture
+def prompt_rows() -> list[dict]:
+    fixed = [prompt_row(str(n), f"<COMP_{20 + 40 * (n % 3)}>") for n in range(3)]
+    return [*(prompt_row(number) for number in NUMBERS[3:]), *fixed]
