@@ -1,5 +1,171 @@
+"""The `math-eval` commands: thin shells over `runner.run`, `regrade`, `traces`, `compare` and `report`.
+
+Nothing heavy is imported before a command needs it, so `--help` answers at once.
+"""
+
+from pathlib import Path
+
 import click
 
+from . import __version__
+from .commands import Commands
+from .control import INSTRUCTION
+from .errors import DataError
 
-@click.group()
-def cli(): ...
+_RATIO_HELP = "a number of the checkpoint's ladder, policy, or none for no control token"
+
+
+@click.group(
+    cls=Commands,
+    epilog="""\b
+Example:
+  math-eval run --model checkpoints/base --tasks gsm8k --data-dir data --output-dir runs/base
+  math-eval run --model checkpoints/sft --tasks gsm8k --ratio 0.2 --ratio policy --data-dir data --output-dir runs/sft
+  math-eval compare runs/base runs/sft:policy
+  math-eval report runs/base runs/sft --output report.html
+""",
+)
+@click.version_option(__version__, package_name="math-eval")
+def cli() -> None:
+    """Sample a model on math problems, grade safely, count thinking tokens, compare with statistics."""
+
+
+@cli.command(
+    "run",
+    epilog="""\b
+Example:
+  math-eval run --model checkpoints/sft --tasks gsm8k,problems.jsonl --data-dir data \\
+      --ratio 0.2 --ratio 0.4 --ratio policy --max-tokens 2048 --output-dir runs/sft
+""",
+)
+@click.option("--model", required=True, metavar="FOLDER", help="A Hugging Face model folder (safetensors).")
+@click.option("--tasks", required=True, metavar="A,B", help="gsm8k, math500, amc23, aime24, or problems files.")
+@click.option("--ratio", "ratios", multiple=True, default=("none",), show_default=True, metavar="R", help=_RATIO_HELP)
+@click.option("--samples", default=1, show_default=True, help="Completions a problem.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the sampling.")
+@click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--top-p", default=1.0, show_default=True, help="Nucleus sampling mass.")
+@click.option("--max-tokens", default=4096, show_default=True, help="New tokens a completion may have.")
+@click.option("--batch-size", default=32, show_default=True, help="Requests generated together.")
+@click.option("--limit", type=int, help="Only the first problems of each task.")
+@click.option("--instruction", default=INSTRUCTION, show_default=True, help="Put before each question.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the published benchmark files.")
+@click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="The run folder.")
+@click.option("--overwrite", is_flag=True, help="Discard a run made with other settings.")
+def run_command(
+    model: str,
+    tasks: str,
+    ratios: tuple[str, ...],
+    data_dir: Path | None,
+    output_dir: Path,
+    overwrite: bool,
+    **options: int | float | str | None,
+) -> None:
+    """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
+    from .conditions import parse_ratio, ratio_name
+    from .runner import RunSettings, run
+
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    settings = RunSettings(model, names, tuple(map(parse_ratio, ratios)), **options)  # type: ignore[arg-type]
+    results, was_done = run(settings, output_dir, data_dir=data_dir, overwrite=overwrite)
+    for row in results["conditions"]:
+        click.echo(
+            f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
+            f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}), {row['thinking_tokens']:.1f} thinking tokens, "
+            f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
+        )
+    click.echo(f"{output_dir}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+@cli.command(
+    "grade",
+    epilog="""\b
+Example:
+  math-eval grade completions.jsonl graded.jsonl
+  (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
+""",
+)
+@click.argument("source", metavar="IN.jsonl", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT.jsonl", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace an output made from another input.")
+def grade_command(source: Path, out: Path, overwrite: bool) -> None:
+    """Grade rows {id, gold, completion}; adds extracted, verdict and grade_ms."""
+    from .regrade import grade_file
+
+    counts, was_done = grade_file(source, out, overwrite=overwrite)
+    click.echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
+    click.echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+@cli.group("export", cls=Commands)
+def export_group() -> None:
+    """Write what a run holds as files for other tools."""
+
+
+@export_group.command(
+    "traces",
+    epilog="""\b
+Example:
+  math-eval export traces runs/base traces.jsonl --samples-per-problem 1
+""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--ratio", metavar="R", help="Which ratio of a run with several.")
+@click.option("--samples-per-problem", type=click.IntRange(min=1), help="Keep so many correct samples a problem.")
+def traces_command(run: Path, out: Path, ratio: str | None, samples_per_problem: int | None) -> None:
+    """Write correct samples with a closed thinking block as a traces file."""
+    from .traces import export_traces
+
+    tally = export_traces(run, out, ratio=ratio, samples_per_problem=samples_per_problem)
+    click.echo(f"{out}: {tally.summary()}", err=True)
+
+
+@cli.command(
+    "compare",
+    epilog="""\b
+Example:
+  math-eval compare runs/base runs/sft:0.2
+  math-eval compare runs/base runs/chrpo:policy --output comparison.json
+""",
+)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--output", type=click.Path(path_type=Path), help="Also write the numbers as JSON.")
+def compare_command(a: str, b: str, output: Path | None) -> None:
+    """Compare B with A, each RUN or RUN:RATIO, paired by problem."""
+    from .compare import compare, sentences
+    from .conditions import select, split_name
+    from .records import write_json
+
+    comparison = compare(select(*split_name(a)), select(*split_name(b)))
+    if output is not None:
+        flips = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
+        write_json(output, {**comparison.values, "flips": flips})
+    for line in sentences(comparison.values):
+        click.echo(line)
+
+
+@cli.command(
+    "report",
+    epilog="""\b
+Example:
+  math-eval report base=runs/base sft=runs/sft chrpo=runs/chrpo --baseline base --by level --output report.html
+""",
+)
+@click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUN ...")
+@click.option("--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path))
+@click.option("--baseline", metavar="LABEL", help="What to compare with; the first condition by default.")
+@click.option("--by", metavar="FIELD", help="A field of the problems, such as level.")
+@click.option("--title", metavar="T", default="Accuracy against thinking tokens", show_default=True)
+@click.option("--note", "notes", metavar="TEXT", multiple=True, help="A sentence for the page; repeatable.")
+def report_command(
+    runs: tuple[str, ...], output: Path, baseline: str | None, by: str | None, title: str, notes: tuple[str, ...]
+) -> None:
+    """Write one offline HTML page, with FILE.json and FILE.md beside it, and print the table."""
+    from .report import write_report
+
+    if output.suffix.lower() != ".html":
+        raise DataError(f"{output}: the report is a page; end its name in .html")
+    click.echo(write_report(runs, output, baseline=baseline, by=by, title=title, notes=notes))
+    click.echo(f"{output}: complete", err=True)

@@ -1,0 +1,72 @@
+"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete a batch.
+
+`hf` runs a Hugging Face checkpoint with transformers. Nothing here imports torch.
+
+    backend.complete(["What is 1 + 1?\\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import DataError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose the next token.
+
+    Args:
+        max_tokens: new tokens at most, the end token included.
+        temperature: 0 is greedy.
+        top_p: smallest set of likeliest tokens with this mass; 1 keeps all.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise DataError(f"max-tokens must be at least 1; got {self.max_tokens}")
+        if not 0 <= self.temperature < 100:
+            raise DataError(f"temperature must be 0 (greedy) or a small positive number; got {self.temperature:g}")
+        if not 0 < self.top_p <= 1:
+            raise DataError(f"top-p must be in (0, 1]; got {self.top_p:g}")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One completion: `text` with special tokens kept and the end token left out, `tokens` with it counted."""
+
+    text: str
+    tokens: int
+    finish_reason: str
+
+
+class Backend(Protocol):
+    """A loaded model."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions, device and number format: what changes outputs without being asked for."""
+        ...
+
+    def render(self, user_turn: str) -> str:
+        """The prompt for one user message."""
+        ...
+
+    def length(self, prompt: str) -> int:
+        """Tokens of a rendered prompt."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, special tokens not added."""
+        ...
+
+    def check_lengths(self, longest_prompt: int, max_tokens: int) -> None:
+        """Raise a DataError if such a request does not fit the model."""
+        ...
+
+    def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
+        """Complete a batch; equal arguments give equal results."""
+        ...

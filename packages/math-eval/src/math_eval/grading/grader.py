@@ -1,0 +1,109 @@
+r"""Grading as a whole: extract, limit, decide exactly, and ask the pool about the rest.
+
+    with Grader() as grader:
+        grader.grade(r"\boxed{\frac{2}{4}}", "0.5")                         # Verdict('correct', '\\frac{2}{4}')
+        grader.grade_many([("The answer is 7.", "7"), ("no idea", "7")])    # [Verdict('correct', '7'), …]
+"""
+
+import atexit
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.metadata import version
+
+from . import limits
+from .exact import decide, normalise
+from .extract import extract_answer
+from .pool import Pool
+from .verdict import Verdict
+
+_DEADLINE_S = 5.0
+_MEMORY_BYTES = 2 * 2**30
+
+
+class Grader:
+    """Grades completions; usable from any thread, and cheap until an answer needs algebra.
+
+    Args:
+        workers: grading processes that may run at once; as many as there are processors by default, four at most.
+        deadline_s: seconds one answer may take in a worker.
+        memory_bytes: address space of one worker.
+    """
+
+    def __init__(
+        self, workers: int | None = None, *, deadline_s: float = _DEADLINE_S, memory_bytes: int = _MEMORY_BYTES
+    ) -> None:
+        self._workers = workers or min(4, os.cpu_count() or 1)
+        self._settings = {"deadline_s": deadline_s, "memory_bytes": memory_bytes}
+        self._pool = Pool(self._workers, deadline_s, memory_bytes)
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What a manifest must hold for its verdicts to be reproduced."""
+        return {"name": "math-eval", "math_verify": version("math-verify"), **self._settings}
+
+    def grade(self, completion: str, gold: str, prompt: str = "") -> Verdict:
+        """Grade one completion.
+
+        Args:
+            completion: all generated text, thinking included.
+            gold: the reference answer, as LaTeX or plain text.
+            prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
+        """
+        start = time.perf_counter()
+        quick, answer = self._quick(completion, gold, prompt)
+        if quick is None:
+            asked = time.perf_counter()
+            verdict, detail = self._pool.ask(answer, gold)
+            quick = Verdict(verdict, answer, detail, 1e3 * (time.perf_counter() - asked))
+        elapsed_ms = 1e3 * (time.perf_counter() - start)
+        return Verdict(quick.verdict, quick.extracted, quick.detail, round(elapsed_ms, 3))
+
+    def grade_many(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Verdict]:
+        """Grade (completion, gold) or (completion, gold, prompt) items, several at once in workers; order is kept."""
+        with ThreadPoolExecutor(self._workers) as threads:
+            return list(threads.map(lambda item: self.grade(*item), items))
+
+    @staticmethod
+    def _quick(completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:
+        """What needs no parser, or None and the answer to ask a worker about."""
+        if len(completion) > limits.MAX_COMPLETION_CHARS:
+            detail = f"a completion of more than {limits.MAX_COMPLETION_CHARS} characters"
+            return Verdict("limit", None, detail), ""
+        if reason := limits.too_much(gold):
+            return Verdict("gold_unparsable", None, f"the reference answer has {reason}"), ""
+        if not normalise(gold):
+            return Verdict("gold_unparsable", None, "the reference answer is empty"), ""
+        answer = extract_answer(completion, prompt)
+        if answer is None:
+            return Verdict("no_answer", None), ""
+        if reason := limits.too_much(answer):
+            return Verdict("limit", answer[:200], reason), ""
+        equal = decide(answer, gold)
+        if equal is not None:
+            return Verdict("correct" if equal else "incorrect", answer), ""
+        return None, answer
+
+    def close(self) -> None:
+        """End the grading processes."""
+        self._pool.close()
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@cache
+def _shared() -> Grader:
+    grader = Grader()
+    atexit.register(grader.close)
+    return grader
+
+
+def grade(completion: str, gold: str, prompt: str = "") -> Verdict:
+    """Grade one completion with a grader shared by the whole process; see `Grader.grade`."""
+    return _shared().grade(completion, gold, prompt)

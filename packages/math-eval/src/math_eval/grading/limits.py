@@ -1,0 +1,68 @@
+r"""Static limits: what is refused before any parser sees it.
+
+Counting only, one pass each. The figures leave every answer of MATH-500 a wide margin.
+
+    too_much("9" * 300)          # 'a number of more than 256 digits'
+    too_much(r"\frac{1}{2}")     # ''
+"""
+
+import re
+
+MAX_COMPLETION_CHARS = 1_000_000
+_MAX_CHARS = 4096
+_MAX_NESTING = 64
+_MAX_COMMANDS = 256
+_MAX_OPERATORS = 1024
+_MAX_EXPONENT = 10_000
+_MAX_FACTORIAL = 10_000
+
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_OPERATOR = re.compile(r"[-+*/^=!<>]")
+_LONG_NUMBER = re.compile(r"\d{257}")
+_POWER = re.compile(r"(?:\^|\*\*)[\s{(]*-?\s*([\d.,]+)")
+_TOWER = re.compile(r"(?:\^|\*\*)[\s{(]*[\w.]+[\s)]*(?:\^|\*\*|!)")
+_FACTORIAL = re.compile(r"(\d+)[\s)}]*!|\(\s*[^()!]*\)\s*!\s*!|!\s*!")
+
+
+def too_much(text: str) -> str:
+    """Why `text` is not safe to parse, or an empty string."""
+    if len(text) > _MAX_CHARS:
+        return f"an answer of more than {_MAX_CHARS} characters"
+    if _LONG_NUMBER.search(text):
+        return "a number of more than 256 digits"
+    if _nesting(text) > _MAX_NESTING:
+        return f"brackets nested more than {_MAX_NESTING} deep"
+    if len(_COMMAND.findall(text)) > _MAX_COMMANDS:
+        return f"more than {_MAX_COMMANDS} LaTeX commands"
+    if len(_OPERATOR.findall(text)) > _MAX_OPERATORS:
+        return f"more than {_MAX_OPERATORS} operators"
+    return _explosive(text)
+
+
+def _explosive(text: str) -> str:
+    """Why evaluating the powers and factorials of `text` could blow up, or an empty string."""
+    if _TOWER.search(text):
+        return "a tower of powers"
+    if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text)):
+        return f"an exponent above {_MAX_EXPONENT}"
+    for match in _FACTORIAL.finditer(text):
+        if match.group(1) is None or int(match.group(1)) > _MAX_FACTORIAL:
+            return f"a repeated factorial, or one of a number above {_MAX_FACTORIAL}"
+    return ""
+
+
+def _magnitude(digits: str) -> int:
+    whole = digits.replace(",", "").partition(".")[0]
+    return int(whole or "0")
+
+
+def _nesting(text: str) -> int:
+    """The deepest nesting of brackets; closing brackets without an opening one are ignored."""
+    depth = deepest = 0
+    for char in text:
+        if char in "({[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")}]":
+            depth = max(0, depth - 1)
+    return deepest

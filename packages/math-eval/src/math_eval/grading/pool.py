@@ -1,0 +1,160 @@
+"""A pool of spawned, warm, killable grading processes.
+
+A job's deadline counts from the moment its worker receives it, never from the queue. A worker that misses it is killed,
+one that dies is replaced and the job tried once more in a fresh one. Works from any thread, because nothing here
+uses signals of the calling process; the first job starts the first worker (about three seconds).
+
+    with Pool(workers=2, deadline_s=5.0) as pool:
+        pool.ask(r"2\\sqrt{2}", r"\\sqrt{8}")     # ('correct', '')
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from ..errors import MathEvalError
+
+_START_SECONDS = 120.0
+_JOBS_PER_WORKER = 2000
+
+
+class _Died(Exception):
+    """The worker ended before it answered."""
+
+
+class _TimedOut(Exception):
+    """The worker did not answer in time."""
+
+
+class _Worker:
+    """One process; `ask` returns its answer or raises, after which it must be discarded."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "math_eval.grading.worker", str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        self.jobs = 0
+        self.usable = True
+        self._buffer = b""
+        self._read(_START_SECONDS)
+
+    def ask(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+        self.jobs += 1
+        self.usable = False
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise _Died from error
+        answer = self._read(deadline_s)
+        self.usable = answer["verdict"] not in ("limit", "error") and self.jobs < _JOBS_PER_WORKER
+        return answer
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        end = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = end - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    raise _TimedOut
+                chunk = os.read(self._process.stdout.fileno(), 65536)
+                if not chunk:
+                    code = self._process.wait()
+                    raise _TimedOut if code == -signal.SIGXCPU else _Died
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class Pool:
+    """Up to `workers` processes, started when first needed.
+
+    Args:
+        workers: how many jobs may run at once.
+        deadline_s: seconds of wall time (and of CPU time, plus one) a job may take.
+        memory_bytes: address space of one worker.
+    """
+
+    def __init__(self, workers: int, deadline_s: float, memory_bytes: int) -> None:
+        self._deadline_s = deadline_s
+        self._memory_bytes = memory_bytes
+        self._slots = threading.BoundedSemaphore(workers)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._closed = False
+
+    def ask(self, answer: str, gold: str) -> tuple[str, str]:
+        """The verdict and its detail for one pair; never raises on what the pair holds."""
+        job = {"answer": answer, "gold": gold, "seconds": self._deadline_s}
+        with self._slots:
+            try:
+                return self._ask(job, self._take())
+            except _TimedOut:
+                return "timeout", f"more than {self._deadline_s:g} s"
+            except _Died:
+                pass
+            try:
+                return self._ask(job, _Worker(self._memory_bytes))
+            except _TimedOut:
+                return "timeout", f"more than {self._deadline_s:g} s"
+            except _Died:
+                return "error", "two grading processes died on it"
+
+    def _ask(self, job: dict[str, Any], worker: _Worker) -> tuple[str, str]:
+        try:
+            answer = worker.ask(job, self._deadline_s)
+            return answer["verdict"], answer["detail"]
+        finally:
+            self._put_back(worker)
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise MathEvalError("this grader is closed; grade inside its `with` block")
+            if self._idle:
+                return self._idle.pop()
+        return _Worker(self._memory_bytes)
+
+    def _put_back(self, worker: _Worker) -> None:
+        with self._lock:
+            keep = worker.usable and not self._closed
+            if keep:
+                self._idle.append(worker)
+        if not keep:
+            worker.kill()
+
+    def close(self) -> None:
+        """End every worker; jobs in flight still finish."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

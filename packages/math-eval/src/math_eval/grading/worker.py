@@ -1,0 +1,118 @@
+r"""The body of a grading process: reads one job a line, answers one line, until its input ends.
+
+Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. It holds no state between jobs, uses no
+signal handlers (its parent kills it), and gives math-verify LaTeX only: the plain-expression parser of sympy
+evaluates strings as Python.
+
+    -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "seconds": 5}
+    <- {"verdict": "correct", "detail": ""}
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import resource
+import sys
+from contextlib import suppress
+from typing import Any
+
+_PLAIN = (
+    (re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta)(?![A-Za-z])"), r"\\\1"),
+    (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"(?<!\\)\*"), r" \\cdot "),
+    (re.compile(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))"), ""),
+)
+
+
+def _limit(kind: int, soft: int) -> None:
+    """Lower a resource limit where the system has it."""
+    with suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def as_latex(text: str) -> str:
+    """Common plain notation (`sqrt(3)`, `2*pi`, `x**2`) written as LaTeX."""
+    for pattern, replacement in _PLAIN:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _read(text: str) -> list[Any]:
+    from math_verify import LatexExtractionConfig, parse
+
+    found = parse(
+        rf"\boxed{{{as_latex(text)}}}",
+        [LatexExtractionConfig(boxed_match_priority=0)],
+        fallback_mode="no_fallback",
+        parsing_timeout=None,  # type: ignore[arg-type]
+    )
+    return [value for value in found if not isinstance(value, str)]
+
+
+def _exactly_different(one: Any, two: Any) -> bool:
+    """True if both are exact numbers and fifty digits tell them apart, which rounding to six does not."""
+    from sympy import Expr, Float
+
+    if not (isinstance(one, Expr) and isinstance(two, Expr)) or not (one.is_number and two.is_number):
+        return False
+    if one.has(Float) or two.has(Float):
+        return False
+    difference = (one - two).doit()
+    value = difference.evalf(50)
+    scale = max(abs(one.doit().evalf(50)), abs(two.doit().evalf(50)))
+    return bool(value.is_number and abs(value) > scale * 10**-40)
+
+
+def judge(answer: str, gold: str) -> tuple[str, str]:
+    """The verdict of math-verify on one pair, with exact numbers decided exactly."""
+    from math_verify import verify
+
+    golds = _read(gold)
+    if not golds:
+        return "gold_unparsable", f"cannot read the reference answer {gold[:80]!r}"
+    answers = _read(answer)
+    if not answers:
+        return "incorrect", ""
+    if not verify(golds, answers, timeout_seconds=None):
+        return "incorrect", ""
+    different = _exactly_different(golds[0], answers[0])
+    return ("incorrect", "exact values differ") if different else ("correct", "")
+
+
+def _answer(job: dict[str, Any]) -> dict[str, str]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + job["seconds"]) + 1)
+    try:
+        verdict, detail = judge(job["answer"], job["gold"])
+    except MemoryError:
+        verdict, detail = "limit", "out of memory"
+    except RecursionError:
+        verdict, detail = "limit", "nested too deeply"
+    except Exception as error:
+        verdict, detail = "error", f"{type(error).__name__}: {str(error)[:200]}"
+    return {"verdict": verdict, "detail": detail}
+
+
+def main() -> None:
+    """Serve jobs from standard input; libraries that print cannot disturb the answers."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    _limit(resource.RLIMIT_AS, int(sys.argv[1]))
+    _limit(resource.RLIMIT_CORE, 0)
+    logging.disable(logging.CRITICAL)
+    judge("x", "x + 1")
+    answers.write('{"ready": true}\n')
+    answers.flush()
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""A command's manifest: the settings its output depends on, so that nothing is mixed or done twice.
+
+    state = settle(Path("runs/base/manifest.json"), settings, done=Path("runs/base/results.json"), overwrite=False)
+    state   # 'new', 'resume' or 'done'
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import DataError
+from .records import parse_json, write_json
+
+State = Literal["new", "resume", "done"]
+
+
+def settle(path: Path, settings: dict[str, Any], *, done: Path, overwrite: bool) -> State:
+    """Decide whether an output is new, unfinished or finished.
+
+    Args:
+        path: the manifest; it need not exist.
+        settings: what the output depends on, as JSON values.
+        done: exists once the output is complete.
+        overwrite: start again instead of refusing.
+
+    Raises:
+        DataError: the output was made, wholly or in part, with other settings.
+    """
+    if overwrite or not path.is_file():
+        if done.exists() and not overwrite:
+            raise DataError(f"{done}: already there, and no {path.name} says how it was made; --overwrite replaces it")
+        return "new"
+    old = parse_json(path.read_text("utf-8"), str(path)).get("settings", {})
+    differing = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
+    if differing:
+        changes = "; ".join(f"{key} was {_short(old.get(key))}, is {_short(settings.get(key))}" for key in differing)
+        raise DataError(f"{path}: made with other settings ({changes}); use another output or --overwrite")
+    return "done" if done.exists() else "resume"
+
+
+def write(path: Path, command: str, settings: dict[str, Any], **more: Any) -> None:
+    """Write a manifest; `more` holds what is good to know but need not match."""
+    write_json(path, {"command": command, "math_eval": version("math-eval"), "settings": settings, **more})
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,144 @@
+"""Statistics of graded samples: intervals, k-sample scores, paired tests. Pure, standard library only.
+
+Samples of one problem are never treated as independent: `groups` are the problems, each a list of its samples' scores.
+Reading runs and writing tables are left to other modules.
+
+    wilson(27, 40)                          # (0.520..., 0.799...)
+    mcnemar([(True, False), (True, True)])  # 1.0
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+_Z95 = 1.959963984540054
+_RESAMPLES = 2000
+
+Interval = tuple[float, float]
+
+
+def wilson(successes: float, trials: float) -> Interval:
+    """The 95 % Wilson score interval of a proportion; (0, 1) without trials."""
+    if trials <= 0:
+        return 0.0, 1.0
+    rate, z2 = successes / trials, _Z95**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = _Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    return low, 1.0 if successes == trials else min(1.0, centre + half)
+
+
+def effective_trials(groups: Sequence[Sequence[float]]) -> float:
+    """How many independent trials the samples are worth, between the number of problems and the number of samples.
+
+    Our choice: the binomial variance over the between-problem variance of the mean (the design effect), because
+    it gives the plain Wilson interval for one sample a problem.
+    """
+    samples = sum(len(group) for group in groups)
+    if samples == len(groups) or len(groups) < 2:
+        return len(groups)
+    rate = sum(map(sum, groups)) / samples
+    error = clustered_error(groups)
+    if error == 0 or rate in (0, 1):
+        return len(groups) if rate in (0, 1) else samples
+    return min(float(samples), max(float(len(groups)), rate * (1 - rate) / error**2))
+
+
+def accuracy_interval(groups: Sequence[Sequence[float]]) -> Interval:
+    """The 95 % Wilson interval of the mean score, on the effective number of trials."""
+    samples = sum(len(group) for group in groups)
+    trials = effective_trials(groups)
+    return wilson(trials * sum(map(sum, groups)) / samples, trials) if samples else (0.0, 1.0)
+
+
+def clustered_error(groups: Sequence[Sequence[float]]) -> float:
+    """The standard error of the mean over all samples, problems being the independent units; 0 for a single problem."""
+    count, samples = len(groups), sum(len(group) for group in groups)
+    if count < 2:
+        return 0.0
+    mean = sum(map(sum, groups)) / samples
+    squares = sum((sum(group) - mean * len(group)) ** 2 for group in groups)
+    return math.sqrt(squares * count / (count - 1)) / samples
+
+
+def mean_interval(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """The mean over all samples with its 95 % interval (normal, clustered by problem)."""
+    mean = sum(map(sum, groups)) / sum(len(group) for group in groups)
+    half = _Z95 * clustered_error(groups)
+    return mean, mean - half, mean + half
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """The unbiased chance that one of k samples is right, given `correct` of `samples` (Chen et al. 2021, eq. 1)."""
+    if not 1 <= k <= samples:
+        raise ValueError(f"k must be between 1 and the {samples} samples drawn; got {k}")
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def majority(answers: Sequence[str | None], scores: Sequence[float]) -> float:
+    """The score of the most frequent answer; ties go to the answer given first, and no answer has no vote."""
+    votes = Counter(answer for answer in answers if answer is not None)
+    if not votes:
+        return 0.0
+    winner = max(votes, key=lambda answer: votes[answer])
+    return scores[list(answers).index(winner)]
+
+
+def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
+    """The exact two-sided McNemar p-value of paired scores, one pair a problem.
+
+    With several samples a problem the pair holds the problem's mean scores, and this is the exact sign test on them.
+    """
+    wins = sum(one > two for one, two in pairs)
+    losses = sum(one < two for one, two in pairs)
+    total, fewer = wins + losses, min(wins, losses)
+    if total == 0:
+        return 1.0
+    tail = sum(math.comb(total, count) for count in range(fewer + 1))
+    return min(1.0, 2 * tail / 2**total)
+
+
+def bootstrap(
+    columns: Sequence[Sequence[float]],
+    statistic: Callable[..., float],
+    *,
+    seed: int = 0,
+    resamples: int = _RESAMPLES,
+) -> Interval:
+    """The 95 % percentile interval of a statistic of column sums, whole problems being drawn with replacement.
+
+    Args:
+        columns: per-problem totals, one column for each argument of `statistic`, `[column][problem]`.
+        statistic: a function of the columns' sums, such as a ratio of two of them.
+        seed: of the draws.
+        resamples: how many draws.
+    """
+    count = len(columns[0])
+    generator = random.Random(seed)
+    values: list[float] = []
+    for _ in range(resamples):
+        drawn = generator.choices(range(count), k=count)
+        values.append(statistic(*(sum(map(column.__getitem__, drawn)) for column in columns)))
+    finite = sorted(value for value in values if math.isfinite(value))
+    return (_quantile(finite, 0.025), _quantile(finite, 0.975)) if finite else (math.nan, math.nan)
+
+
+def ratio(above: float, below: float) -> float:
+    """`above / below`, or NaN if nothing is below."""
+    return above / below if below else math.nan
+
+
+def mean_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
+    """The mean of below-by-above ratios (`other / base`) over pairs (base, other) with a positive base; NaN if none."""
+    ratios = [other / base for base, other in pairs if base > 0]
+    return fmean(ratios) if ratios else math.nan
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between order statistics."""
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

@@ -1,0 +1,306 @@
+"""A run: complete every problem of every task at every ratio, grade, count, and write the run folder.
+
+Requests are sorted by length and cut into fixed batches, each seeded by its own content; so a run that was killed and
+resumed holds the same samples as an undisturbed one (latencies apart). Loading models is left to `backends`.
+
+    run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from . import manifest
+from .backends import Backend, Completion, Sampling
+from .conditions import Ratio, dump_results, ratio_name
+from .control import FILE_NAME, INSTRUCTION, ControlTokens, user_turn
+from .errors import DataError
+from .grading import Grader
+from .records import Row, parse_json, validate, write_json
+from .store import Store
+from .tasks import Task, load_task
+from .thinking import split_thinking
+
+_HASHED_SUFFIXES = {".json", ".jinja", ".safetensors", ".txt", ".model"}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run does.
+
+    Args:
+        model: a checkpoint folder.
+        tasks: built-in names or paths of problems files.
+        ratios: numbers of the checkpoint's ladder, "policy", or None for no control token.
+        samples: completions a problem.
+        seed: of the sampling.
+        temperature: 0 is greedy.
+        top_p: nucleus mass.
+        max_tokens: new tokens a completion may have.
+        batch_size: requests generated together; it changes samples, as batches are seeded as a whole.
+        limit: first problems of each task, or None for all.
+        instruction: put before each question.
+    """
+
+    model: str
+    tasks: tuple[str, ...]
+    ratios: tuple[Ratio, ...] = (None,)
+    samples: int = 1
+    seed: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 4096
+    batch_size: int = 32
+    limit: int | None = None
+    instruction: str = INSTRUCTION
+
+    def __post_init__(self) -> None:
+        for name, number in (("samples", self.samples), ("batch-size", self.batch_size), ("limit", self.limit)):
+            if number is not None and number < 1:
+                raise DataError(f"{name} must be at least 1; got {number}")
+        if self.seed < 0:
+            raise DataError(f"seed must not be negative; got {self.seed}")
+        if self.samples > 1 and self.temperature == 0:
+            raise DataError(f"{self.samples} samples at temperature 0 are all the same; set --temperature above 0")
+        for name, values in (("task", self.tasks), ("ratio", self.ratios)):
+            if not values:
+                raise DataError(f"no {name} given; name at least one with --{name}s")
+            twice = [value for value, count in Counter(values).items() if count > 1]
+            if twice:
+                raise DataError(f"{name} {twice[0]} is given twice; name it once")
+
+    @property
+    def sampling(self) -> Sampling:
+        """The decoding part."""
+        return Sampling(self.max_tokens, self.temperature, self.top_p)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One completion to make; `key` names everything that decides its content."""
+
+    key: str
+    problem: Row
+    ratio: Ratio
+    sample: int
+    prompt: str
+    length: int
+
+
+def model_sha256(folder: Path) -> str:
+    """The hash of the files of a checkpoint that change its outputs."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _HASHED_SUFFIXES:
+            with path.open("rb") as file:
+                digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def run(
+    settings: RunSettings,
+    output_dir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    overwrite: bool = False,
+    backend: Backend | None = None,
+) -> tuple[dict[str, Any], bool]:
+    """Make a run folder, or finish one that was interrupted.
+
+    Args:
+        settings: what to do.
+        output_dir: the run folder.
+        data_dir: the folder of the published benchmark files.
+        overwrite: discard a run made with other settings.
+        backend: a loaded model; by default the checkpoint is loaded with transformers when it is needed.
+
+    Returns:
+        the content of results.json, and whether it was there already.
+
+    Raises:
+        DataError: bad settings, tasks or checkpoint, or a folder made with other settings.
+    """
+    folder = Path(output_dir)
+    sampling = settings.sampling
+    tasks = [load_task(name, data_dir=data_dir, limit=settings.limit) for name in settings.tasks]
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
+    tokens = _control_tokens(settings)
+    with Grader() as grader:
+        known = _known(settings, tasks, grader)
+        path, done = folder / "manifest.json", folder / "results.json"
+        state = manifest.settle(path, known, done=done, overwrite=overwrite)
+        if state == "done":
+            return parse_json(done.read_text("utf-8"), str(done)), True
+        backend = backend or _load(settings.model)
+        requests = {task.name: list(_requests(task, settings, tokens, backend, known)) for task in tasks}
+        longest = max(request.length for some in requests.values() for request in some)
+        backend.check_lengths(longest, sampling.max_tokens)
+        if state == "resume":
+            _check_environment(path, backend.environment)
+        else:
+            _clear(folder)
+            more = {"seed": settings.seed, "model": settings.model, "environment": backend.environment}
+            manifest.write(path, "math-eval run", known, **more)
+        with Store(folder, names) as store:
+            for name in names:
+                _complete(name, requests[name], settings, store, backend, tokens, grader)
+            store.finish({name: [request.key for request in requests[name]] for name in names})
+            rows = [store.rows[request.key] for name in names for request in requests[name]]
+            results = dump_results(rows, names, list(settings.ratios))
+            write_json(done, results)
+            store.clear()
+    return results, False
+
+
+def _control_tokens(settings: RunSettings) -> ControlTokens | None:
+    """The checkpoint's ladder, or None; every ratio asked for must be on it."""
+    folder = Path(settings.model)
+    asked = [ratio for ratio in settings.ratios if ratio is not None]
+    if not asked and not (folder / FILE_NAME).is_file():
+        return None
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model folder; check --model")
+    tokens = ControlTokens.load(folder)
+    for ratio in asked:
+        tokens.token(ratio)
+    return tokens
+
+
+def _load(model: str) -> Backend:
+    try:
+        from .backends.hf import HFModel
+    except ModuleNotFoundError as error:
+        raise DataError(f"{error.name} is not installed; run: pip install 'math-eval[transformers]'") from error
+    return HFModel(model)
+
+
+def _known(settings: RunSettings, tasks: list[Task], grader: Grader) -> dict[str, Any]:
+    """Everything that decides the samples, as JSON values."""
+    folder = Path(settings.model)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model folder; check --model")
+    return {
+        "model_sha256": model_sha256(folder),
+        "tasks": {task.name: task.sha256 for task in tasks},
+        "ratios": list(settings.ratios),
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_tokens": settings.max_tokens,
+        "batch_size": settings.batch_size,
+        "limit": settings.limit,
+        "instruction": settings.instruction,
+        "grader": grader.description,
+    }
+
+
+def _check_environment(path: Path, environment: dict[str, str]) -> None:
+    """Half a run made elsewhere is not continued: versions and devices change outputs."""
+    before = parse_json(path.read_text("utf-8"), str(path)).get("environment")
+    if before != environment:
+        raise DataError(f"{path}: begun with {before}, continued with {environment}; go back to those, or --overwrite")
+
+
+def _clear(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in [folder / "results.json", *folder.glob("samples_*.jsonl"), folder / "manifest.json"]:
+        path.unlink(missing_ok=True)
+
+
+def _requests(
+    task: Task, settings: RunSettings, tokens: ControlTokens | None, backend: Backend, known: dict[str, Any]
+) -> Iterator[_Request]:
+    """Every completion of a task, in the order of the final file."""
+    shared = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    for ratio in settings.ratios:
+        token = tokens.token(ratio) if tokens is not None and ratio is not None else None
+        for problem in task.problems:
+            prompt = backend.render(user_turn(problem["question"], token, settings.instruction))
+            length = backend.length(prompt)
+            for sample in range(settings.samples):
+                identity = json.dumps([shared, task.name, problem["id"], ratio, sample])
+                yield _Request(hashlib.sha256(identity.encode()).hexdigest(), problem, ratio, sample, prompt, length)
+
+
+def _batches(requests: list[_Request], size: int) -> Iterator[list[_Request]]:
+    """Requests of one ratio, longest first so that memory runs out at the start if at all."""
+    for ratio in dict.fromkeys(request.ratio for request in requests):
+        ordered = sorted(
+            (request for request in requests if request.ratio == ratio), key=lambda one: (-one.length, one.key)
+        )
+        yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
+
+
+def _complete(
+    task: str,
+    requests: list[_Request],
+    settings: RunSettings,
+    store: Store,
+    backend: Backend,
+    tokens: ControlTokens | None,
+    grader: Grader,
+) -> None:
+    """Generate, grade and store every batch that is not there in full."""
+    name = Path(settings.model).resolve().name
+    with tqdm(total=len(requests), desc=task, unit=" samples") as progress:
+        for batch in _batches(requests, settings.batch_size):
+            progress.set_postfix_str(f"ratio {ratio_name(batch[0].ratio)}")
+            if not all(request.key in store.rows for request in batch):
+                digest = hashlib.sha256("".join(request.key for request in batch).encode()).hexdigest()
+                start = time.perf_counter()
+                completions = backend.complete([one.prompt for one in batch], settings.sampling, int(digest[:15], 16))
+                shared = {
+                    "task": task,
+                    "model": name,
+                    "seed": settings.seed,
+                    "latency_s": round(time.perf_counter() - start, 4),
+                    "batch": digest[:16],
+                }
+                store.append(task, _rows(batch, completions, shared, backend, tokens, grader))
+            progress.update(len(batch))
+
+
+def _rows(
+    batch: list[_Request],
+    completions: list[Completion],
+    shared: Row,
+    backend: Backend,
+    tokens: ControlTokens | None,
+    grader: Grader,
+) -> list[Row]:
+    """The rows of the samples contract for one batch."""
+    pairs = zip(batch, completions, strict=True)
+    verdicts = grader.grade_many(
+        [(completion.text, request.problem["answer"], request.prompt) for request, completion in pairs]
+    )
+    rows: list[Row] = []
+    for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
+        thinking = split_thinking(completion.text, request.prompt)
+        row: Row = {
+            **request.problem,
+            "prompt": request.prompt,
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
+            "thinking_tokens": backend.count(thinking.text),
+            "completion_tokens": completion.tokens,
+            "extracted": verdict.extracted,
+            "verdict": verdict.verdict,
+            "ratio": request.ratio,
+            "chosen_ratio": tokens.leading_ratio(completion.text) if tokens is not None else None,
+            "truncated": completion.finish_reason == "length",
+            "sample": request.sample,
+            **shared,
+            "key": request.key,
+        }
+        rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
+    return rows

@@ -1,0 +1,96 @@
+"""Samples on disk while a run is under way: append-only, fsynced by batch, tolerant of a torn end.
+
+A batch whose rows are not all there counts as missing and is generated again, so a killed run ends like an undisturbed one.
+What a row holds is left to `runner`.
+
+    with Store(Path("runs/base"), ["gsm8k"]) as store:
+        store.append("gsm8k", rows)
+        store.finish({"gsm8k": ordered_keys})
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+from .errors import MathEvalError
+from .records import Row, dump_line, write_records
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+
+class Store:
+    """The rows of a run folder by key, and the files they are appended to.
+
+    Args:
+        folder: the run folder; it is locked while the store is open.
+        tasks: names of the tasks, one file each.
+
+    Raises:
+        MathEvalError: another process is writing to this folder.
+    """
+
+    def __init__(self, folder: Path, tasks: list[str]) -> None:
+        self.rows: dict[str, Row] = {}
+        self._folder = folder
+        self._lock = (folder / ".lock").open("w", encoding="utf-8")
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                self._lock.close()
+                raise MathEvalError(f"{folder}: another process is writing to this run; wait for it or end it") from error
+        self._files: dict[str, IO[bytes]] = {task: self._open(task) for task in tasks}
+
+    def _partial(self, task: str) -> Path:
+        return self._folder / f"samples_{task}.partial.jsonl"
+
+    def _open(self, task: str) -> IO[bytes]:
+        """Read what is there, cut off a torn end, and open for appending."""
+        path = self._partial(task)
+        good = 0
+        if path.exists():
+            with path.open("rb") as lines:
+                for line in lines:
+                    try:
+                        row = json.loads(line)
+                        self.rows[row["key"]] = row
+                    except (ValueError, TypeError, KeyError):
+                        break
+                    if not line.endswith(b"\n"):
+                        del self.rows[row["key"]]
+                        break
+                    good += len(line)
+            os.truncate(path, good)
+        return path.open("ab")
+
+    def append(self, task: str, rows: list[Row]) -> None:
+        """Add the rows of one batch; they are on disk when this returns."""
+        file = self._files[task]
+        file.write("".join(dump_line(row) for row in rows).encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+        self.rows.update((row["key"], row) for row in rows)
+
+    def finish(self, order: dict[str, list[str]]) -> None:
+        """Write each task's samples file under its final name, rows in the given order of keys."""
+        for task, keys in order.items():
+            write_records(self._folder / f"samples_{task}.jsonl", (self.rows[key] for key in keys))
+
+    def clear(self) -> None:
+        """Remove the partial files and the lock."""
+        for task, file in self._files.items():
+            file.close()
+            self._partial(task).unlink(missing_ok=True)
+        (self._folder / ".lock").unlink(missing_ok=True)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+        self._lock.close()
