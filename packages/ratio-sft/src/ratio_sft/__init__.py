@@ -1,5 +1,19 @@
-"""Teach a language model control tokens that set the length of its thinking."""
+"""Teach a language model control tokens that set the length of its thinking.
+
+from ratio_sft import MixSettings, TrainSettings, build, train
+
+build("compressed.jsonl", "mix", MixSettings())
+train("mix", "checkpoints/sft", TrainSettings(model="checkpoints/base"))
+"""
 
 from importlib.metadata import version
 
+from .build import build
+from .control import ControlTokens
+from .errors import DataError, RatioSftError
+from .mixture import MixSettings, mix
+from .settings import TrainSettings
+from .train import train
+
+__all__ = ["ControlTokens", "DataError", "MixSettings", "RatioSftError", "TrainSettings", "build", "mix", "train"]
 __version__ = version("ratio-sft")

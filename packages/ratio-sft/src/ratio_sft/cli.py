@@ -1,5 +1,115 @@
+"""The commands of ratio-sft; each is a thin shell over `build.build` or `train.train`.
+
+ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 1.0
+"""
+
+import time
+from typing import Any
+
 import click
 
+from . import __version__
+from .build import build
+from .commands import Commands
+from .control import INSTRUCTION
+from .mixture import POLICY_SHARE, MixSettings
+from .records import Row
+from .settings import TrainSettings
 
-@click.group()
-def cli(): ...
+
+@click.group(cls=Commands)
+@click.version_option(__version__, prog_name="ratio-sft")
+def cli() -> None:
+    r"""Teach a language model control tokens that set the length of its thinking.
+
+    \b
+    Example:
+      ratio-sft build compressed.jsonl mix
+      ratio-sft train mix checkpoints/sft --model checkpoints/base
+    """
+
+
+@cli.command(
+    "build",
+    epilog="\b\nExample:\n  ratio-sft build compressed.jsonl mix\n"
+    "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl",
+)
+@click.argument("traces", metavar="IN")
+@click.argument("out", metavar="OUT_DIR")
+@click.option(
+    "--ratio", "ratios", type=float, multiple=True, help="A ratio of the ladder; repeat it. [default: all in IN]"
+)
+@click.option("--tolerance", type=float, default=0.05, show_default=True, help="Largest |achieved - asked| ratio.")
+@click.option("--policy-share", type=float, default=POLICY_SHARE, show_default="1/7", help="Share of policy rows.")
+@click.option("--teacher", metavar="FILE", help="RL prompts whose teacher_ratio is the target of policy rows.")
+@click.option("--heldout-share", type=float, default=0.05, show_default=True, help="Share of questions held out.")
+@click.option("--instruction", default=INSTRUCTION, show_default=True, help="What stands before each question.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a folder made with other settings.")
+def build_command(traces: str, out: str, teacher: str | None, overwrite: bool, **options: Any) -> None:
+    """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl and card.json.
+
+    A correct trace gives one row for each ratio, or none if a ratio is missing or off; policy rows are added, and a
+    share of the questions is held out.
+    """
+    card = build(traces, out, MixSettings(**options), teacher=teacher, overwrite=overwrite)
+    if _said_finished(card, out):
+        return
+    counts, policy = card["counts"], card["policy"]
+    click.echo(f"{'mode':8} {'ratio':>5} {'rows':>7} {'achieved':>8} {'tokens':>8}")
+    for line in card["histogram"]:
+        click.echo(
+            f"{line['mode']:8} {line['ratio']:5g} {line['rows']:7} {line['mean_achieved_ratio']:8.3f} "
+            f"{line['mean_thinking_tokens']:8.1f}"
+        )
+    click.echo(
+        f"{out}: {counts['train']} rows to train on ({policy['train_rows']} policy rows, "
+        f"{policy['distinct_train_rows']} distinct, {policy['targets']} targets), {counts['heldout']} held out"
+    )
+    click.echo(card["summary"], err=True)
+
+
+@cli.command(
+    "train",
+    epilog="\b\nExample:\n  ratio-sft train mix checkpoints/sft --model checkpoints/base --epochs 3 --batch-size 8\n"
+    "  accelerate launch --num_processes 4 -m ratio_sft train mix checkpoints/sft --model checkpoints/base",
+)
+@click.argument("data", metavar="DATA_DIR")
+@click.argument("out", metavar="OUT")
+@click.option("--model", required=True, metavar="FOLDER", help="Base model, or a checkpoint that follows ratios.")
+@click.option("--epochs", type=float, default=3.0, show_default=True)
+@click.option("--max-steps", type=int, help="Optimiser steps in all; overrides --epochs.")
+@click.option("--batch-size", type=int, default=8, show_default=True, help="Rows of one process and forward pass.")
+@click.option("--gradient-accumulation", type=int, default=1, show_default=True, help="Batches of one step.")
+@click.option("--learning-rate", type=float, default=2e-5, show_default=True, help="Highest step size.")
+@click.option("--warmup-share", type=float, default=0.05, show_default=True, help="Share of steps to warm up.")
+@click.option("--weight-decay", type=float, default=0.05, show_default=True)
+@click.option("--max-length", type=int, default=6144, show_default=True, help="Longer rows, in tokens, are rejected.")
+@click.option("--save-steps", type=int, help="Steps between checkpoints. [default: a tenth of the run]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a folder, or drop an unfinished run, of other settings.")
+def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
+    """Train a model on DATA_DIR and write the checkpoint folder OUT.
+
+    The folder has safetensors weights, control_tokens.json and a chat template that takes `ratio`. A killed run
+    continues when the same command is given again.
+    """
+    from .train import train
+
+    start = time.monotonic()
+    report = train(data, out, TrainSettings(**options), overwrite=overwrite)
+    if _said_finished(report, out):
+        return
+    for name, loss in report["heldout_loss"].items():
+        click.echo(f"held-out loss {name:10} {loss:.4f}")
+    click.echo(
+        f"{out}: {report['steps']} steps, loss {report['first_loss']:.4f} to {report['last_loss']:.4f}, "
+        f"{time.monotonic() - start:.0f} s"
+    )
+    click.echo(report["summary"], err=True)
+
+
+def _said_finished(result: Row, out: str) -> bool:
+    if result.get("already_finished"):
+        click.echo(f"{out}: already finished with these settings; nothing to do (--overwrite repeats it)")
+    return bool(result.get("already_finished"))

@@ -1,0 +1,108 @@
+"""`ratio-sft build`: a compressed file in, a folder with train.jsonl, heldout.jsonl and a data card out.
+
+What goes into the rows is said by `mixture`.
+
+    card = build("compressed.jsonl", "mix", MixSettings())
+    card["counts"]                     # {'train': 840, 'heldout': 48, …}
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from .manifest import digest, is_finished, publish, write_manifest
+from .mixture import MixSettings, Mixture, mix, read_teacher
+from .records import Row, parse_json, read_records, write_json, write_records
+
+CARD = "card.json"
+_REJECTS = "mixture.jsonl"
+
+
+def build(
+    traces: str | Path,
+    out: str | Path,
+    settings: MixSettings,
+    *,
+    teacher: str | Path | None = None,
+    overwrite: bool = False,
+) -> Row:
+    """Mix `traces` into the folder `out`; returns its card. A finished folder of the same settings is left alone.
+
+    Args:
+        traces: a file of the `compressed` contract.
+        out: the folder to write; it appears when complete.
+        settings: what to mix.
+        teacher: a file of the `rl_prompts` contract; its `teacher_ratio` becomes the target of policy rows.
+        overwrite: replace a folder made with other settings.
+
+    Raises:
+        DataError: a file breaks its contract, nothing usable is in it, or `out` holds something else.
+    """
+    out = Path(out)
+    rows = read_records(traces, "compressed")
+    ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
+    made_from: Row = {
+        **asdict(settings),
+        "traces": digest(traces) if Path(traces).is_file() else None,
+        "teacher": digest(teacher) if teacher else None,
+    }
+    if is_finished(out, made_from, overwrite=overwrite):
+        return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
+    mixture = mix(rows, settings, ratios)
+    card = describe(mixture, settings)
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_records(partial / "train.jsonl", mixture.train)
+    if mixture.heldout:
+        write_records(partial / "heldout.jsonl", mixture.heldout)
+    mixture.tally.write_rejected(partial / _REJECTS)
+    write_json(partial / CARD, card)
+    write_manifest(partial, "ratio-sft build", made_from)
+    publish(partial, out)
+    return card
+
+
+def describe(mixture: Mixture, settings: MixSettings) -> Row:
+    """The data card: counts, ratio histogram, rejects by reason, settings and one example of each kind."""
+    tally = mixture.tally
+    examples = {f"{row['mode']} {row['ratio']:g}": row for row in reversed(mixture.train)}
+    return {
+        "format": 1,
+        "settings": asdict(settings),
+        "control_tokens": {"ratios": mixture.tokens.ratios, "policy": mixture.tokens.policy},
+        "tokenizer": mixture.tokenizer,
+        "counts": {
+            "traces_read": tally.read,
+            "rows_written": tally.written,
+            "rejected": len(tally.rejected),
+            "questions": mixture.questions,
+            "train": len(mixture.train),
+            "heldout": len(mixture.heldout),
+        },
+        "rejected_by_reason": tally.reasons,
+        "policy": {
+            "targets": mixture.policy_targets,
+            "train_rows": sum(row["mode"] == "policy" for row in mixture.train),
+            "distinct_train_rows": mixture.distinct_policy_rows,
+        },
+        "histogram": histogram(mixture.train),
+        "examples": dict(sorted(examples.items())),
+        "summary": tally.summary(),
+    }
+
+
+def histogram(rows: list[Row]) -> list[Row]:
+    """Rows, mean achieved ratio and mean thinking tokens for each mode and ratio, in rising order."""
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["mode"], row["ratio"]), []).append(row)
+    return [
+        {
+            "mode": mode,
+            "ratio": ratio,
+            "rows": len(group),
+            "mean_achieved_ratio": round(sum(row["achieved_ratio"] for row in group) / len(group), 4),
+            "mean_thinking_tokens": round(sum(row["thinking_tokens"] for row in group) / len(group), 2),
+        }
+        for (mode, ratio), group in sorted(groups.items())
+    ]

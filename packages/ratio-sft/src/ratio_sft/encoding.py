@@ -1,0 +1,132 @@
+r"""From sft rows to token ids and labels: the prompt through the chat template, the completion as plain text.
+
+A template may rewrite assistant messages (Qwen3's drops what stands before `<think>`, so the ratio token too): hence
+completions never pass through it. A row is `template(prompt) + tokens(completion) + end of sequence`, and the loss
+counts the completion and the end. Batching is left to `batches`.
+
+    row = encode(tokenizer, [sft_row], tokens, max_length=6144, tally=Tally())[0]
+    row.labels[row.prompt_tokens] == tokenizer.convert_tokens_to_ids("<COMP_40>")     # the first one in the loss
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .control import ControlTokens
+from .errors import DataError
+from .records import Row, Tally
+from .template import prompt_ids
+from .tokens import token_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+_COUNTED_ROWS = 64
+_COUNT_TOLERANCE = 0.05
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One training row: token ids, how many of them are the prompt, and what it teaches."""
+
+    input_ids: list[int]
+    prompt_tokens: int
+    ratio: float
+    mode: str
+
+    @property
+    def labels(self) -> list[int]:
+        """The ids with the prompt masked out."""
+        return [IGNORED] * self.prompt_tokens + self.input_ids[self.prompt_tokens :]
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Row],
+    tokens: ControlTokens,
+    *,
+    max_length: int,
+    tally: Tally,
+    where: str = "row",
+) -> list[Encoded]:
+    """Encode sft rows; those longer than `max_length` tokens, or with a stray special token, are rejected by reason.
+
+    The tokenizer must carry the control tokens and the wrapped template.
+
+    Raises:
+        DataError: a row's control tokens are unknown or contradict its ratio and mode.
+    """
+    for number, row in enumerate(rows, 1):
+        check_tokens(row, tokens, f"{where}:{number}")
+    end: Any = tokenizer.eos_token_id
+    reserved = {*token_ids(tokenizer, tokens), end}
+    encoded: list[Encoded] = []
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        tally.read += len(chunk)
+        texts = [row["completion"][0]["content"] for row in chunk]
+        completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+        for row, completion in zip(chunk, completions, strict=True):
+            prompt = prompt_ids(tokenizer, row["prompt"])
+            length = len(prompt) + len(completion) + 1
+            if length > max_length:
+                tally.reject(row, "too_long", f"{length} tokens are more than {max_length}")
+            elif not reserved.isdisjoint(completion[1:]):
+                tally.reject(
+                    row, "special_token_in_text", "the completion holds a second control token or an end token"
+                )
+            else:
+                ids = [*prompt, *completion, end]
+                encoded.append(Encoded(ids, len(prompt), float(row["ratio"]), row["mode"]))
+    tally.written += len(encoded)
+    return encoded
+
+
+def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
+    """The user turn must end in the token of the row's mode, and the completion must open with that of its ratio.
+
+    Raises:
+        DataError: it does not, or a token is not of this ladder.
+    """
+    user, answer = row["prompt"][-1], row["completion"][0]
+    known = ", ".join(tokens.all_tokens)
+    if user["role"] != "user" or len(row["completion"]) != 1 or answer["role"] != "assistant":
+        raise DataError(f"{where}: prompt must end in a user message and completion be one assistant message")
+    opening = tokens.leading_ratio(answer["content"])
+    if opening is None:
+        shown = answer["content"][:20]
+        raise DataError(f"{where}: completion: opens with {shown!r}, not with a ratio token of the ladder ({known})")
+    if opening != row["ratio"]:
+        raise DataError(f"{where}: ratio: {row['ratio']:g}, but the completion opens with the token of {opening:g}")
+    wanted = tokens.policy if row["mode"] == "policy" else tokens.token(opening)
+    if not user["content"].rstrip().endswith(wanted):
+        shown = user["content"][-20:]
+        raise DataError(
+            f"{where}: prompt: ends in {shown!r}; a {row['mode']} row of ratio {opening:g} ends in {wanted}"
+        )
+
+
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], where: str) -> None:
+    """Refuse rows whose compressed texts were measured with another tokenizer than the model's.
+
+    Names of tokenizers are paths and prove nothing, so the texts are counted again: up to 64 rows that carry
+    `thinking_tokens`, and their sum may differ by 5 %. Our choice: a sum, because texts counted in their context
+    differ by a token at the ends.
+
+    Raises:
+        DataError: the counts differ.
+    """
+    counted = [row for row in rows if isinstance(row.get("thinking_tokens"), int)]
+    sample = counted[:: max(1, len(counted) // _COUNTED_ROWS)][:_COUNTED_ROWS]
+    if not sample:
+        return
+    texts = [row["completion"][0]["content"].partition("<think>\n")[2].partition("\n</think>")[0] for row in sample]
+    ours = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+    theirs = sum(row["thinking_tokens"] for row in sample)
+    if abs(ours - theirs) > max(_COUNT_TOLERANCE * theirs, 2 * len(sample)):
+        raise DataError(
+            f"{where}: compressed with another tokenizer: {len(sample)} texts are {theirs} tokens there and {ours} in "
+            "the model's; run `cot-compressor compress` again with --tokenizer set to the model's folder"
+        )

@@ -1,0 +1,94 @@
+"""Finished, unfinished or foreign: what an output folder holds, and how a folder appears only when complete.
+
+Every output folder has a `manifest.json` with the settings that made it. What the settings are is left to the commands.
+
+    if not is_finished(Path("mix"), settings, overwrite=False):
+        ...                                     # write everything into mix.partial/, then:
+        publish(Path("mix.partial"), Path("mix"))
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+from .records import Row, parse_json, write_json
+
+FILE_NAME = "manifest.json"
+_EDGE_BYTES = 2**20
+_PACKAGES = ("ratio-sft", "torch", "transformers", "trl", "accelerate")
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file, or of a folder's top-level files.
+
+    Our choice: of a file above 64 MiB only its size and its first and last MiB count, because reading a large
+    model's weights twice would take longer than it protects.
+    """
+    path = Path(path)
+    sha = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
+        size = file.stat().st_size
+        sha.update(f"{file.name if path.is_dir() else ''}:{size}:".encode())
+        with file.open("rb") as stream:
+            if size <= 64 * _EDGE_BYTES:
+                sha.update(stream.read())
+            else:
+                sha.update(stream.read(_EDGE_BYTES))
+                stream.seek(-_EDGE_BYTES, os.SEEK_END)
+                sha.update(stream.read())
+    return sha.hexdigest()
+
+
+def write_manifest(folder: Path, command: str, settings: Row) -> None:
+    """Write what made this folder: command, settings (the seed among them) and versions."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    write_json(folder / FILE_NAME, {"command": command, "settings": settings, "versions": versions})
+
+
+def differing_keys(folder: Path, settings: Row) -> list[str]:
+    """The settings in which the folder's manifest differs from `settings`.
+
+    Raises:
+        DataError: there is no manifest, so the folder is not one of ours.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise DataError(f"{folder}: not an output of ratio-sft (no {FILE_NAME}); name another folder")
+    manifest: Any = parse_json(path.read_text("utf-8"), str(path))
+    theirs = manifest.get("settings", {}) if isinstance(manifest, dict) else {}
+    ours = json.loads(json.dumps(settings))
+    return sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+
+
+def is_finished(out: Path, settings: Row, *, overwrite: bool) -> bool:
+    """Whether `out` already holds the result of these settings (never, with `overwrite`).
+
+    Raises:
+        DataError: `out` is something else: a file, a foreign folder, or the result of other settings.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if not out.is_dir():
+        raise DataError(f"{out}: is a file; name a folder")
+    differing = differing_keys(out, settings)
+    if overwrite:
+        return False
+    if differing:
+        raise DataError(f"{out}: made with other settings ({', '.join(differing)}); add --overwrite to replace it")
+    return True
+
+
+def publish(complete: Path, out: Path) -> None:
+    """Give a complete folder its final name, replacing what stood there."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.rename(out, old)
+    os.rename(complete, out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,269 @@
+r"""Mix compressed traces into rows that teach every ratio of a ladder, and the policy token.
+
+A correct trace gives one row for each ratio, or none at all (the paper's strict intersection, section 2.1), so that
+ratios differ in length and nothing else. Policy rows (2.2) open with a target ratio. Tokenising is left to `encoding`.
+
+    mixture = mix(read_records("compressed.jsonl", "compressed"), MixSettings())
+    mixture.train[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
+"""
+
+import hashlib
+import random
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .control import INSTRUCTION, ControlTokens, user_turn
+from .errors import DataError
+from .records import Row, Tally
+
+POLICY_SHARE = 1 / 7
+_LONGEST_PERIOD = 8
+_MOST_REPEATS = 12
+_FLOAT_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """What to mix; the paper's values are the defaults where it gives one."""
+
+    ratios: tuple[float, ...] = ()
+    """The ladder; empty: every ratio found in the traces."""
+    tolerance: float = 0.05
+    """Largest difference between asked and achieved ratio (section 2.1, step 2)."""
+    policy_share: float = POLICY_SHARE
+    """Share of policy rows in the mix: the paper's 10k beside 60k rows of fixed ratio (section 2.1)."""
+    heldout_share: float = 0.05
+    """Share of questions held out. Our choice: half of the paper's 10 %, because one split of many rows suffices."""
+    instruction: str = INSTRUCTION
+    """What stands before the question."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.ratios:
+            ControlTokens.ladder(self.ratios)
+        if not 0 <= self.tolerance <= 1:
+            raise DataError(f"tolerance must be in [0, 1]; got {self.tolerance:g}")
+        for name in ("policy_share", "heldout_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(f"{name} must be in [0, 1); got {getattr(self, name):g}")
+
+
+@dataclass
+class Mixture:
+    """Rows for training and rows held out, and how they came about."""
+
+    train: list[Row]
+    heldout: list[Row]
+    tokens: ControlTokens
+    tokenizer: str
+    policy_targets: str
+    distinct_policy_rows: int
+    questions: dict[str, int] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+
+def mix(traces: Iterable[Row], settings: MixSettings, teacher: Mapping[str, float | None] | None = None) -> Mixture:
+    """Build the mixture.
+
+    Args:
+        traces: rows of the `compressed` contract.
+        settings: what to mix.
+        teacher: problem id -> measured ratio, or None for a problem without one (see `read_teacher`); policy rows are
+            then made of these problems only. Without it their targets are drawn uniformly.
+
+    Raises:
+        DataError: a trace appears twice, the traces were counted by several tokenizers, a ratio is nowhere in them,
+            or nothing is left.
+    """
+    rows = list(traces)
+    _refuse_duplicates(rows)
+    tokenizer = _single_tokenizer(rows)
+    found = {entry["ratio"] for row in rows for entry in row["compressions"]}
+    tokens = ControlTokens.ladder(settings.ratios or found)
+    absent = sorted(set(tokens.ratios.values()) - found)
+    if absent:
+        wanted = ", ".join(f"{ratio:g}" for ratio in absent)
+        raise DataError(f"no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
+    tally = Tally()
+    accepted = [row for row in rows if _accept(row, tokens, settings, tally)]
+    if not accepted:
+        raise DataError(f"no trace is usable: {tally.summary()}")
+    keys = _split(accepted, settings)
+    train = [row for row in accepted if question_key(row["question"]) not in keys]
+    heldout = [row for row in accepted if question_key(row["question"]) in keys]
+    train_policy = _policy_rows(train, tokens, settings, teacher, tally)
+    if teacher is not None and settings.policy_share and not train_policy:
+        raise DataError(
+            "no question of the traces has a teacher ratio of the ladder; is --teacher of the same problems?"
+        )
+    mixture = Mixture(
+        train=_fixed_rows(train, tokens, settings) + train_policy,
+        heldout=_fixed_rows(heldout, tokens, settings) + _policy_rows(heldout, tokens, settings, teacher, tally),
+        tokens=tokens,
+        tokenizer=tokenizer,
+        policy_targets="uninformed" if teacher is None else "teacher",
+        distinct_policy_rows=len({(row["id"], row["sample"], row["ratio"]) for row in train_policy}),
+        questions={
+            side: len({question_key(row["question"]) for row in rows})
+            for side, rows in (("train", train), ("heldout", heldout))
+        },
+        tally=tally,
+    )
+    tally.written = len(mixture.train) + len(mixture.heldout)
+    return mixture
+
+
+def read_teacher(rows: Iterable[Row]) -> dict[str, float | None]:
+    """Problem id -> teacher ratio, from rows of the `rl_prompts` contract.
+
+    Raises:
+        DataError: two rows of one problem disagree.
+    """
+    ratios: dict[str, float | None] = {}
+    for row in rows:
+        if ratios.setdefault(row["id"], row["teacher_ratio"]) != row["teacher_ratio"]:
+            raise DataError(f"problem {row['id']!r} has teacher ratios {ratios[row['id']]} and {row['teacher_ratio']}")
+    return ratios
+
+
+def question_key(question: str) -> str:
+    """What makes two questions the same: their text up to Unicode form, case and white space (section 2.1, step 3)."""
+    return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
+
+
+def repeats(text: str) -> bool:
+    """Whether some phrase of up to 8 words is said at least 12 times in a row: a collapsed trace (section 2.1, step 5).
+
+    >>> repeats("wait, no. " * 12), repeats("1 + 1 = 2 " * 3)
+    (True, False)
+    """
+    words = text.split()
+    for period in range(1, _LONGEST_PERIOD + 1):
+        run = 0
+        for index in range(period, len(words)):
+            run = run + 1 if words[index] == words[index - period] else 0
+            if run >= period * (_MOST_REPEATS - 1):
+                return True
+    return False
+
+
+def _refuse_duplicates(rows: list[Row]) -> None:
+    seen: set[tuple[str, int, str]] = set()
+    for row in rows:
+        key = (row["id"], row["sample"], row["model"])
+        if key in seen:
+            raise DataError(f"id {key[0]!r}, sample {key[1]}, model {key[2]!r} appears twice; remove one of the rows")
+        seen.add(key)
+
+
+def _single_tokenizer(rows: list[Row]) -> str:
+    names = sorted({entry["tokenizer"] for row in rows for entry in row["compressions"]})
+    if len(names) > 1:
+        raise DataError(f"compressed with several tokenizers ({', '.join(names)}); use the target model's for all")
+    if not names:
+        raise DataError("no traces; compress some first")
+    return names[0]
+
+
+def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tally: Tally) -> bool:
+    tally.read += 1
+    reason, detail = _fault(row, tokens, settings)
+    if reason:
+        tally.reject(row, reason, detail)
+    return not reason
+
+
+def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str, str]:
+    """Why a trace is unusable, as a slug and a detail; empty strings if it is usable."""
+    if not row["correct"]:
+        return "incorrect", ""
+    if not row["response"].strip():
+        return "empty_response", ""
+    texts = [row["question"], row["response"], *(entry["text"] for entry in row["compressions"])]
+    for tag in ("<think>", "</think>", *tokens.all_tokens):
+        if any(tag in text for text in texts):
+            return "tag_in_text", tag
+    by_ratio = {entry["ratio"]: entry for entry in row["compressions"]}
+    for ratio in tokens.ratios.values():
+        entry = by_ratio.get(ratio)
+        if entry is None:
+            return "missing_ratio", f"{ratio:g}"
+        if abs(entry["achieved_ratio"] - ratio) > settings.tolerance + _FLOAT_SLACK:
+            return "off_ratio", f"{ratio:g}: achieved {entry['achieved_ratio']:.3f}"
+        if repeats(entry["text"]):
+            return "repetition", f"{ratio:g}"
+    return "", ""
+
+
+def _split(rows: list[Row], settings: MixSettings) -> set[str]:
+    """The keys of the held-out questions: those with the smallest seeded hashes, so the order of rows is no matter."""
+    keys = sorted({question_key(row["question"]) for row in rows})
+    if not settings.heldout_share:
+        return set()
+    if len(keys) < 2:
+        raise DataError("one question cannot be split; add traces or set --heldout-share 0")
+    keys.sort(key=lambda key: hashlib.sha256(f"{settings.seed}:{key}".encode("utf-8", "surrogatepass")).digest())
+    return set(keys[: min(len(keys) - 1, max(1, round(len(keys) * settings.heldout_share)))])
+
+
+def _row(row: Row, ratio: float, mode: str, tokens: ControlTokens, settings: MixSettings) -> Row:
+    entry = next(entry for entry in row["compressions"] if entry["ratio"] == ratio)
+    token = tokens.token(ratio)
+    asked = tokens.policy if mode == "policy" else token
+    completion = f"{token}\n<think>\n{entry['text'].strip()}\n</think>\n\n{row['response'].strip()}"
+    return {
+        "id": row["id"],
+        "sample": row["sample"],
+        "model": row["model"],
+        "prompt": [{"role": "user", "content": user_turn(row["question"], asked, settings.instruction)}],
+        "completion": [{"role": "assistant", "content": completion}],
+        "ratio": ratio,
+        "mode": mode,
+        "achieved_ratio": entry["achieved_ratio"],
+        "thinking_tokens": entry["tokens"],
+    }
+
+
+def _fixed_rows(side: list[Row], tokens: ControlTokens, settings: MixSettings) -> list[Row]:
+    return [_row(row, ratio, "fixed", tokens, settings) for row in side for ratio in tokens.ratios.values()]
+
+
+def _policy_rows(
+    side: list[Row],
+    tokens: ControlTokens,
+    settings: MixSettings,
+    teacher: Mapping[str, float | None] | None,
+    tally: Tally,
+) -> list[Row]:
+    """As many policy rows as the share asks for; whole rounds over the candidates first, so that all count alike."""
+    wanted = round(len(side) * len(tokens.ratios) * settings.policy_share / (1 - settings.policy_share))
+    if not wanted:
+        return []
+    draw = random.Random(f"{settings.seed}:policy")
+    ladder = list(tokens.ratios.values())
+    first_of_problem: dict[str, Row] = {}
+    for row in side:
+        first_of_problem.setdefault(row["id"], row)
+    candidates = list(first_of_problem.values())
+    targets = {row["id"]: ladder for row in candidates}
+    if teacher is not None:
+        candidates = [row for row in candidates if _taught(row, ladder, teacher, tally)]
+        targets = {row["id"]: [float(teacher[row["id"]] or 0)] for row in candidates}
+    rows: list[Row] = []
+    while candidates and len(rows) < wanted:
+        for row in draw.sample(candidates, min(len(candidates), wanted - len(rows))):
+            rows.append(_row(row, draw.choice(targets[row["id"]]), "policy", tokens, settings))
+    return rows
+
+
+def _taught(row: Row, ladder: list[float], teacher: Mapping[str, float | None], tally: Tally) -> bool:
+    """Whether the trace's problem has a teacher ratio of the ladder; if the teacher names another or none: a reject."""
+    if row["id"] not in teacher:
+        return False
+    ratio = teacher[row["id"]]
+    if ratio is None:
+        tally.reject({**row, "mode": "policy"}, "no_teacher_ratio", "no ratio was right often enough")
+    elif ratio not in ladder:
+        tally.reject({**row, "mode": "policy"}, "teacher_ratio_not_in_ladder", f"{ratio:g}")
+    return ratio in ladder

@@ -1,0 +1,150 @@
+r"""The chat template that adds the control token: `chat_template_kwargs={"ratio": 0.4 | "policy" | null}`.
+
+A prologue appends the token to the last user message, then the checkpoint's own template renders as it always did.
+How a training row is made of prompt and completion is left to `encoding`.
+
+    install(tokenizer, tokens)
+    tokenizer.apply_chat_template([{"role": "user", "content": "1 + 2?"}], ratio=0.4, tokenize=False)
+    # '<|im_start|>user\n1 + 2? <COMP_40><|im_end|>\n'
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+from .control import POLICY, ControlTokens
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MARK = "{#- ratio-sft: `ratio` is a number of the ladder, 'policy' (the default), or null for no control token -#}"
+_END = "{#- ratio-sft: end; the checkpoint's own template follows -#}\n"
+
+# Messages and parts are walked by index: servers such as vLLM take a `for part in message.content` loop anywhere in
+# a template as a sign that the whole template reads lists of parts, and would then pass lists to a body that cannot.
+_PROLOGUE = """
+{%- set ratio_asked = ratio if ratio is defined else 'policy' -%}
+{%- set ratio_found = namespace(token='', known=false, message=-1, part=-1) -%}
+{%- if ratio_asked is none or ratio_asked == 'none' -%}
+  {%- set ratio_found.known = true -%}
+{%- elif ratio_asked == 'policy' -%}
+  {%- set ratio_found.known = true -%}
+  {%- set ratio_found.token = @POLICY@ -%}
+{%- elif ratio_asked is not boolean -%}
+  {%- set ratio_number = ratio_asked | float(-1) if ratio_asked is string else ratio_asked -%}
+  {%- for ratio_pair in @LADDER@ -%}
+    {%- if ratio_pair[0] == ratio_number -%}
+      {%- set ratio_found.known = true -%}
+      {%- set ratio_found.token = ratio_pair[1] -%}
+    {%- endif -%}
+  {%- endfor -%}
+{%- endif -%}
+{%- if not ratio_found.known -%}
+  {{- raise_exception('ratio must be one of @KNOWN@, "policy" or null; got ' ~ ratio_asked) -}}
+{%- endif -%}
+{%- for ratio_index in range(messages | length) -%}
+  {%- if messages[ratio_index]['role'] == 'user' -%}{%- set ratio_found.message = ratio_index -%}{%- endif -%}
+{%- endfor -%}
+{%- if ratio_found.token and ratio_found.message >= 0 -%}
+  {%- set ratio_message = messages[ratio_found.message] -%}
+  {%- set ratio_parts = ratio_message['content'] -%}
+  {%- if ratio_parts is not string and ratio_parts is iterable -%}
+    {%- for ratio_index in range(ratio_parts | length) -%}
+      {%- if ratio_parts[ratio_index]['text'] is string -%}{%- set ratio_found.part = ratio_index -%}{%- endif -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- set ratio_text = ratio_parts[ratio_found.part]['text'] if ratio_found.part >= 0 else ratio_parts -%}
+  {%- if ratio_text is string -%}
+    {%- for ratio_token in @TOKENS@ -%}
+      {%- if (ratio_text | trim).endswith(ratio_token) -%}{%- set ratio_found.token = '' -%}{%- endif -%}
+    {%- endfor -%}
+    {%- set ratio_text = ratio_text ~ ' ' ~ ratio_found.token -%}
+  {%- else -%}
+    {%- set ratio_text = ratio_found.token -%}
+  {%- endif -%}
+  {%- if ratio_parts is string -%}
+    {%- set ratio_content = ratio_text -%}
+  {%- elif ratio_found.part >= 0 -%}
+    {%- set ratio_part = dict(ratio_parts[ratio_found.part], text=ratio_text) -%}
+    {%- set ratio_content = ratio_parts[:ratio_found.part] + [ratio_part] + ratio_parts[ratio_found.part + 1:] -%}
+  {%- else -%}
+    {%- set ratio_content = (ratio_parts or []) + [{'type': 'text', 'text': ratio_text}] -%}
+  {%- endif -%}
+  {%- if ratio_found.token -%}
+    {%- set ratio_message = dict(ratio_message, content=ratio_content) -%}
+    {%- set messages = messages[:ratio_found.message] + [ratio_message] + messages[ratio_found.message + 1:] -%}
+  {%- endif -%}
+{%- endif -%}
+"""
+
+_TEXT = (
+    "{%- if message['content'] is string -%}{{ message['content'] }}"
+    "{%- else -%}{%- for part in message['content'] -%}{{ part['text'] }}{%- endfor -%}{%- endif -%}"
+)
+_CHATML = (
+    "{%- for message in messages -%}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    + _TEXT
+    + "{{ '<|im_end|>\\n' }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+)
+_PLAIN = "{%- for message in messages -%}" + _TEXT + "{{ '\\n' }}{%- endfor -%}"
+
+
+def wrap(body: str, tokens: ControlTokens) -> str:
+    """The template `body` behind the prologue for `tokens`; a template that has the prologue is returned as it is."""
+    if body.startswith(MARK):
+        return body
+    ladder = json.dumps([[ratio, token] for token, ratio in tokens.ratios.items()])
+    prologue = (
+        _PROLOGUE.replace("@POLICY@", json.dumps(tokens.policy))
+        .replace("@LADDER@", ladder)
+        .replace("@KNOWN@", ", ".join(f"{ratio:g}" for ratio in tokens.ratios.values()))
+        .replace("@TOKENS@", json.dumps(tokens.all_tokens))
+    )
+    return MARK + prologue + _END + body
+
+
+def fallback(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """A template for a tokenizer that has none.
+
+    Our choice: ChatML if the vocabulary has its two tokens, because then the model saw them as such; otherwise the
+    messages' bare text, one to a line, because inventing role names would cost tokens the model never saw. The
+    beginning-of-text token comes first if the tokenizer itself puts it there.
+    """
+    vocabulary = tokenizer.get_vocab()
+    body = _CHATML if {"<|im_start|>", "<|im_end|>"} <= vocabulary.keys() else _PLAIN
+    first: list[int] = tokenizer("a")["input_ids"][:1]  # type: ignore[index]
+    return "{{- bos_token -}}" + body if first == [tokenizer.bos_token_id] else body
+
+
+def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
+    """Wrap the tokenizer's template (every one, if it has several); `save_pretrained` then stores it.
+
+    Raises:
+        DataError: the template's generation prompt opens a thinking block itself, so that the ratio token could not
+            be the first response token.
+    """
+    body = tokenizer.chat_template or fallback(tokenizer)
+    if isinstance(body, dict):
+        tokenizer.chat_template = {name: wrap(text, tokens) for name, text in body.items()}  # type: ignore[assignment]
+    else:
+        tokenizer.chat_template = wrap(body, tokens)
+    _refuse_open_thinking(tokenizer, tokens)
+
+
+def _refuse_open_thinking(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
+    message = [{"role": "user", "content": "a"}]
+    prompt = str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+    if "<think>" in prompt.rpartition(tokens.policy)[2]:
+        raise DataError(
+            f"the chat template's generation prompt ends in {prompt[-30:]!r}: it opens <think> itself, so the ratio "
+            "token cannot come first; remove <think> from the add_generation_prompt branch of the template"
+        )
+
+
+def prompt_ids(
+    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], ratio: object = POLICY
+) -> list[int]:
+    """Token ids of a conversation up to where the assistant starts."""
+    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, ratio=ratio)
+    return encoded["input_ids"]  # type: ignore[index,return-value]

@@ -1,0 +1,149 @@
+"""`ratio-sft train`: full fine-tuning on a built mixture with TRL's SFTTrainer, resumable, one or many processes.
+
+Rows are encoded once, before training; checkpoints and the final folder live in `OUT.partial` until all is done.
+
+    report = train("mix", "checkpoints/sft", TrainSettings(model="checkpoints/base"))
+    report["heldout_loss"]["fixed 0.2"]         # nats per completion token
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import checkpoints, template, tokens
+from .control import ControlTokens
+from .encoding import Encoded, check_tokenizer, encode
+from .errors import DataError
+from .manifest import differing_keys, digest, is_finished, publish, write_manifest
+from .records import Row, Tally, parse_json, read_records, write_json, write_records
+from .settings import TrainSettings
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+REPORT = "train_report.json"
+LOG = "train_log.jsonl"
+_LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy")
+
+
+def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwrite: bool = False) -> Row:
+    """Train the model on a folder of `build`; returns the report. A finished folder of the same settings is left alone.
+
+    A killed run continues from its newest whole checkpoint and ends with the same weights as an undisturbed one.
+
+    Args:
+        data: folder with `train.jsonl` and, if rows were held out, `heldout.jsonl`.
+        out: the checkpoint folder to write; it appears when complete.
+        settings: how to train.
+        overwrite: replace a folder, or drop an unfinished run, of other settings.
+
+    Raises:
+        DataError: the data or the model folder is unusable, or `out` holds something else.
+    """
+    data, out = Path(data), Path(out)
+    checkpoints.check_model_folder(settings.model)
+    rows = {name: _read(data / f"{name}.jsonl") for name in ("train", "heldout") if _wanted(data, name)}
+    state = _processes()
+    made_from = _made_from(data, rows, settings, state.num_processes)
+    finished = is_finished(out, made_from, overwrite=overwrite)
+    partial = out.with_name(f"{out.name}.partial")
+    differing = differing_keys(partial, made_from) if (partial / "manifest.json").is_file() else []
+    if differing and not overwrite and not finished:
+        raise DataError(
+            f"{partial}: an unfinished run with other settings ({', '.join(differing)}); repeat them to continue it, "
+            "or add --overwrite to drop it"
+        )
+    state.wait_for_everyone()
+    if finished:
+        if state.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+        return {**parse_json((out / REPORT).read_text("utf-8"), str(out / REPORT)), "already_finished": True}
+    if state.is_main_process:
+        if differing or not (partial / "manifest.json").is_file():
+            shutil.rmtree(partial, ignore_errors=True)
+        write_manifest(partial, "ratio-sft train", made_from)
+        checkpoints.remove_torn(partial / "checkpoints")
+    state.wait_for_everyone()
+    return _run(data, rows, out, partial, settings)
+
+
+def _wanted(data: Path, name: str) -> bool:
+    """heldout.jsonl may be absent; train.jsonl may not."""
+    return name == "train" or (data / f"{name}.jsonl").is_file()
+
+
+def _read(path: Path) -> list[Row]:
+    return list(read_records(path, "sft"))
+
+
+def _processes() -> "PartialState":
+    from accelerate import PartialState
+
+    return PartialState()
+
+
+def _made_from(data: Path, rows: dict[str, list[Row]], settings: TrainSettings, processes: int) -> Row:
+    """Settings with digests in place of paths, so that a moved folder is still the same input."""
+    model = f"{Path(settings.model).resolve().name} {digest(settings.model)[:16]}"
+    files = {name: digest(data / f"{name}.jsonl") for name in rows}
+    return {**asdict(settings), "model": model, "data": files, "processes": processes}
+
+
+def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, settings: TrainSettings) -> Row:
+    """Encode, train or continue, measure, save; the processes do the same but for what only the main one writes."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from .trainer import build_trainer, heldout_loss
+
+    disable_progress_bar()
+    tally = Tally()
+    work = partial / "checkpoints"
+    resume = checkpoints.newest_complete(work)
+    history = checkpoints.finished_history(resume) if resume else None
+    model, tokenizer = checkpoints.load_model(settings.model)
+    ladder = tokens.installed(settings.model, tokenizer)
+    if ladder is None:
+        ladder = ControlTokens.ladder({row["ratio"] for row in rows["train"]})
+        tokens.install(model, tokenizer, ladder, seed=settings.seed)
+    template.install(tokenizer, ladder)
+    encoded: dict[str, list[Encoded]] = {}
+    for name, found in rows.items():
+        where = str(data / f"{name}.jsonl")
+        check_tokenizer(tokenizer, found, where)
+        encoded[name] = encode(tokenizer, found, ladder, max_length=settings.max_length, tally=tally, where=where)
+    if not encoded["train"]:
+        raise DataError(f"{data}: no row is usable: {tally.summary()}")
+    if resume and history is not None:
+        model = checkpoints.load_weights(resume)
+    trainer = build_trainer(model, tokenizer, encoded["train"], settings, work)
+    if history is None:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        history = trainer.state.log_history
+    log = [{key: entry[key] for key in _LOGGED if key in entry} for entry in history if "loss" in entry]
+    report = {
+        "format": 1,
+        "steps": trainer.state.max_steps,
+        "rows": {name: len(found) for name, found in encoded.items()},
+        "tokens": sum(len(row.input_ids) for row in encoded["train"]),
+        "rejected_by_reason": tally.reasons,
+        "first_loss": log[0]["loss"],
+        "last_loss": log[-1]["loss"],
+        "heldout_loss": heldout_loss(trainer, encoded["heldout"]) if encoded.get("heldout") else {},
+        "summary": tally.summary(),
+    }
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.is_main_process:
+        final = partial / "final"
+        shutil.rmtree(final, ignore_errors=True)
+        checkpoints.save_model(model, final, like=settings.model)
+        tokenizer.save_pretrained(final)
+        ladder.save(final)
+        tally.write_rejected(final / "train.jsonl")
+        write_records(final / LOG, log)
+        write_json(final / REPORT, report)
+        shutil.copyfile(partial / "manifest.json", final / "manifest.json")
+        publish(final, out)
+        shutil.rmtree(partial)
+    trainer.accelerator.wait_for_everyone()
+    return report

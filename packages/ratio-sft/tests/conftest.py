@@ -1,0 +1,120 @@
+"""Tiny real models and tokenizers, and compressed traces of word problems whose answers can be checked by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+WORDS = [*"0123456789", *"abcdefghijklmnopqrstuvwxyz", *"+-=?.,:/\\{}<>_()\n "]
+WORDS += ["Tom", "has", "so", "wait", "check", "again", "boxed", "think", "user", "assistant", "system"]
+WORDS += ["Please", "reason", "step", "by", "and", "put", "your", "final", "answer", "within", "apples", "buys", "more"]
+CHATML = (
+    "{%- for message in messages -%}"
+    "{%- if message.content is string -%}{%- set content = message.content -%}{%- else -%}{%- set content = '' -%}{%- endif -%}"
+    "{%- if message.role == 'assistant' and '</think>' in content -%}"
+    "{%- set content = '<think>\\n' + content.split('<think>')[-1].lstrip('\\n') -%}{%- endif -%}"
+    "{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+
+def make_tokenizer(chat_template=CHATML, extra=("<|im_start|>",), **kwargs):
+    vocabulary = {word: index for index, word in enumerate(["<unk>", "<pad>", "<|im_end|>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[A-Za-z]+|[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="<|im_end|>", **kwargs
+    )
+    if extra:
+        fast.add_special_tokens({"extra_special_tokens": list(extra)})
+    fast.chat_template = chat_template
+    return fast
+
+
+def make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
+    import torch
+
+    torch.manual_seed(seed)
+    shape = {
+        "vocab_size": rows,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": tied,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    }
+    if architecture == "llama":
+        return LlamaForCausalLM(LlamaConfig(**shape, head_dim=16))
+    return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """A tied Qwen3 folder with spare embedding rows, as the real one has."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    make_model().save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+RATIOS = (0.2, 0.6, 1.0)
+
+
+def trace(number: int, *, ratios=RATIOS, sample=0, **fields) -> dict:
+    """A correct trace of ten sentences of ten tokens, and its prefixes of the asked ratio."""
+    first, second = number % 7, number % 3
+    sentence = f"so {first}+{second}={first + second}."
+    cot = sentence * 10
+    tokens = 80
+    entries = []
+    for ratio in ratios:
+        text = sentence * round(10 * ratio)
+        entries.append(
+            {
+                "ratio": ratio,
+                "text": text,
+                "spans": [[0, len(text)]],
+                "tokens": round(tokens * ratio),
+                "original_tokens": tokens,
+                "achieved_ratio": ratio,
+                "tokenizer": "tiny",
+            }
+        )
+    return {
+        "id": f"p{number}",
+        "question": f"Tom has {first} apples and buys {second} more. How many? ({number})",
+        "answer": str(first + second),
+        "cot": cot,
+        "response": f"\\boxed{{{first + second}}}",
+        "model": "tiny",
+        "correct": True,
+        "sample": sample,
+        "compressions": entries,
+        **fields,
+    }
+
+
+def write_lines(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def compressed(tmp_path_factory) -> Path:
+    return write_lines(tmp_path_factory.mktemp("traces") / "compressed.jsonl", [trace(n) for n in range(40)])
+
+
+@pytest.fixture(scope="session")
+def mix_dir(tmp_path_factory, compressed) -> Path:
+    from ratio_sft import MixSettings, build
+
+    out = tmp_path_factory.mktemp("mix") / "mix"
+    build(compressed, out, MixSettings(heldout_share=0.1))
+    return out
