@@ -46,7 +46,9 @@ def _pairs(a: Condition, b: Condition) -> list[tuple[ItemKey, Row, Row]]:
         raise DataError(f"{a.run} and {b.run} share no (task, id, sample); compare runs on the same problems")
     changed = next((key for key, one, two in shared if one["answer"] != two["answer"]), None)
     if changed:
-        raise DataError(f"{a.run} and {b.run} have different answers for {changed[1]!r} of {changed[0]}; repeat one run")
+        raise DataError(
+            f"{a.run} and {b.run} have different answers for {changed[1]!r} of {changed[0]}; repeat one run"
+        )
     return shared
 
 
@@ -83,7 +85,14 @@ def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:
             grouped.setdefault((task, name), []).append(two["thinking_tokens"] / one["thinking_tokens"])
     sums, counts = [sum(group) for group in grouped.values()], [float(len(group)) for group in grouped.values()]
     paired_low, paired_high = _interval(metrics.ratio, sums, counts)
-    values = (sum(totals.tokens_b) / sum(totals.tokens_a), low, high, metrics.mean_of_ratios(own), paired_low, paired_high)
+    values = (
+        sum(totals.tokens_b) / sum(totals.tokens_a),
+        low,
+        high,
+        metrics.mean_of_ratios(own),
+        paired_low,
+        paired_high,
+    )
     return dict(zip(_ACT_RATIO_FIELDS, values, strict=True))
 
 

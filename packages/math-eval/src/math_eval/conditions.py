@@ -115,7 +115,8 @@ def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples
     """avg@k, pass@k and maj@k."""
     return {
         f"avg@{samples}": sum(map(sum, correct)) / (len(problems) * samples),
-        f"pass@{samples}": sum(metrics.pass_at_k(samples, int(sum(group)), samples) for group in correct) / len(problems),
+        f"pass@{samples}": sum(metrics.pass_at_k(samples, int(sum(group)), samples) for group in correct)
+        / len(problems),
         f"maj@{samples}": sum(
             metrics.majority([row["extracted"] for row in group], scores)
             for group, scores in zip(problems, correct, strict=True)
@@ -135,7 +136,9 @@ def load_run(folder: str | Path) -> list[Condition]:
     if not manifest.is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
     if not (folder / "results.json").is_file():
-        raise DataError(f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it")
+        raise DataError(
+            f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
+        )
     settings = parse_json(manifest.read_text("utf-8"), str(manifest))["settings"]
     rows = [row for task in settings["tasks"] for row in read_records(folder / f"samples_{task}.jsonl", "samples")]
     return [Condition(folder, ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]]

@@ -1,7 +1,7 @@
 """A command's manifest: the settings its output depends on, so that nothing is mixed or done twice.
 
-    state = settle(Path("runs/base/manifest.json"), settings, done=Path("runs/base/results.json"), overwrite=False)
-    state   # 'new', 'resume' or 'done'
+state = settle(Path("runs/base/manifest.json"), settings, done=Path("runs/base/results.json"), overwrite=False)
+state   # 'new', 'resume' or 'done'
 """
 
 from importlib.metadata import version

@@ -87,5 +87,3 @@ def _resume(partial: Path) -> list[Row]:
             good += len(line)
     os.truncate(partial, good)
     return rows
-
-

@@ -42,7 +42,9 @@ class Store:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 self._lock.close()
-                raise MathEvalError(f"{folder}: another process is writing to this run; wait for it or end it") from error
+                raise MathEvalError(
+                    f"{folder}: another process is writing to this run; wait for it or end it"
+                ) from error
         self._files: dict[str, IO[bytes]] = {task: self._open(task) for task in tasks}
 
     def _partial(self, task: str) -> Path:

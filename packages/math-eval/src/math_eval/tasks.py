@@ -84,7 +84,9 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
     else:
         path = Path(name)
         if not path.is_file():
-            raise DataError(f"{name}: neither a task ({', '.join(BUILTIN)}) nor a problems file; check the name or path")
+            raise DataError(
+                f"{name}: neither a task ({', '.join(BUILTIN)}) nor a problems file; check the name or path"
+            )
         stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
         task = Task(stem, list(read_records(path, "problems")))
     _check(task)

@@ -45,7 +45,9 @@ _LEFT_SIDE = re.compile(r"^[A-Za-z](?:_\w)?\s*(?:=|\\in(?![A-Za-z]))\s*")
 _NUMBER = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?")
 _FRACTION = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*([-+]?[\d.,]+)\s*\}\{\s*([-+]?[\d.,]+)\s*\}")
 _SLASHED = re.compile(r"([-+]?)\s*(?:(\d+)\s+)?([\d.,]+)\s*/\s*([\d.,]+)")
-_UNIT = re.compile(r"^\s*(.*?[\d.}])\s*(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(?:\^\s*\{?[23]\}?)?\s*$")
+_UNIT = re.compile(
+    r"^\s*(.*?[\d.}])\s*(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(?:\^\s*\{?[23]\}?)?\s*$"
+)
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _NOT_UNITS = frozenset(
     "pi sqrt sin cos tan cot sec csc log ln exp mod and or to times plus minus over base choose factorial squared cubed "

@@ -1,8 +1,8 @@
 r"""Grading as a whole: extract, limit, decide exactly, and ask the pool about the rest.
 
-    with Grader() as grader:
-        grader.grade(r"\boxed{\frac{2}{4}}", "0.5")                         # Verdict('correct', '\\frac{2}{4}')
-        grader.grade_many([("The answer is 7.", "7"), ("no idea", "7")])    # [Verdict('correct', '7'), …]
+with Grader() as grader:
+    grader.grade(r"\boxed{\frac{2}{4}}", "0.5")                         # Verdict('correct', '\\frac{2}{4}')
+    grader.grade_many([("The answer is 7.", "7"), ("no idea", "7")])    # [Verdict('correct', '7'), …]
 """
 
 import atexit

@@ -1,0 +1,207 @@
+"""Accuracy against thinking tokens as an SVG drawing whose labels do not overlap.
+
+Pure: numbers in, text out. Colours come from the page's style sheet (`c0`, `c1`, … a colour for each run).
+
+    scatter([Point("base", 873, (850, 896), 0.868, (0.85, 0.885), 0, "none")], width=720, height=420)   # '<svg …'
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+_CHAR_WIDTH = 6.9
+_LABEL_HEIGHT = 15.0
+_MARK = 6.0
+_MARGIN = (16.0, 14.0, 46.0, 54.0)  # top, right, bottom, left
+
+
+@dataclass(frozen=True)
+class Point:
+    """One condition: mean thinking tokens and accuracy, each with an interval; `colour` is the number of its run.
+
+    `kind` is `none`, `ratio` or `policy` and sets the mark; fixed ratios of one run are joined by a line.
+    """
+
+    name: str
+    tokens: float
+    tokens_interval: tuple[float, float]
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    colour: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in drawing units, y downwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: "Box") -> bool:
+        """True if the two share area."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+    def inside(self, other: "Box") -> bool:
+        """True if no part of it is outside `other`."""
+        return (
+            self.left >= other.left
+            and self.right <= other.right
+            and self.top >= other.top
+            and self.bottom <= other.bottom
+        )
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Round values from at or below `low` to at or above `high`, about `about` steps apart."""
+    raw = max(high - low, 1e-9) / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [step * index for index in range(start, end + 1)]
+
+
+def place_labels(
+    texts: Sequence[str], anchors: Sequence[tuple[float, float]], bars: Sequence[Box], area: Box
+) -> list[Box]:
+    """A box for each text near its anchor, off every mark and other box, and off the error bars where there is room.
+
+    Args:
+        texts: the labels.
+        anchors: centres of their marks.
+        bars: error bars, as thin boxes.
+        area: where labels may be.
+    """
+    marks = [Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in anchors]
+    placed: list[Box] = []
+    for text, anchor in zip(texts, anchors, strict=True):
+        fits = [
+            box
+            for box in _candidates(anchor, _CHAR_WIDTH * len(text) + 4, area)
+            if not any(box.overlaps(other) for other in (*marks, *placed))
+        ]
+        if not fits:
+            area = Box(area.left, area.top, area.right, area.bottom + _LABEL_HEIGHT)
+            fits = [Box(area.left, area.bottom - _LABEL_HEIGHT, area.left + _CHAR_WIDTH * len(text) + 4, area.bottom)]
+        placed.append(next((box for box in fits if not any(box.overlaps(bar) for bar in bars)), fits[0]))
+    return placed
+
+
+def _candidates(anchor: tuple[float, float], width: float, area: Box) -> Iterator[Box]:
+    """Boxes around a mark, nearest first; right, left, above and below before the slanted ones."""
+    x, y = anchor
+    for distance in (9.0, 16.0, 25.0, 36.0, 50.0, 66.0, 84.0, 104.0, 130.0, 160.0, 200.0, 250.0, 300.0, 360.0, 420.0):
+        for degrees in (0, 180, 270, 90, 315, 225, 45, 135, 338, 202, 22, 158, 292, 248, 68, 112):
+            along, down = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+            cx = x + along * (distance + width / 2)
+            cy = y + down * (distance + _LABEL_HEIGHT / 2)
+            box = Box(cx - width / 2, cy - _LABEL_HEIGHT / 2, cx + width / 2, cy + _LABEL_HEIGHT / 2)
+            if box.inside(area):
+                yield box
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Maps data to drawing units."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    area: Box
+
+    def place(self, tokens: float, accuracy: float) -> tuple[float, float]:
+        across = (tokens - self.x[0]) / (self.x[1] - self.x[0])
+        up = (accuracy - self.y[0]) / (self.y[1] - self.y[0])
+        return (
+            self.area.left + across * (self.area.right - self.area.left),
+            self.area.bottom - up * (self.area.bottom - self.area.top),
+        )
+
+
+def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
+    """The chart: a mark with both intervals for each point, a direct label, lines through a run's fixed ratios."""
+    top, right, bottom, left = _MARGIN
+    area = Box(left, top, width - right, height - bottom)
+    x_ticks = ticks(0, max(max(point.tokens_interval[1], point.tokens) for point in points) * 1.04 or 1, width / 110)
+    low = min(point.accuracy_interval[0] for point in points)
+    high = max(point.accuracy_interval[1] for point in points)
+    y_ticks = ticks(max(0.0, low - 0.01), min(1.0, max(high + 0.01, low + 0.06)), 5)
+    frame = _Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]), area)
+    anchors = [frame.place(point.tokens, point.accuracy) for point in points]
+    bars = [bar for point in points for bar in _bars(point, frame)]
+    boxes = place_labels([point.name for point in points], anchors, bars, area)
+    total = max([height, *(box.bottom + 4 for box in boxes)])
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {width:g} {total:g}" role="img" '
+        'aria-label="Accuracy against mean thinking tokens, one mark a condition">',
+        *_axes(frame, x_ticks, y_ticks),
+        *_lines(points, anchors),
+    ]
+    for point, anchor in zip(points, anchors, strict=True):
+        parts.append(_mark(point, anchor, frame))
+    for point, anchor, box in zip(points, anchors, boxes, strict=True):
+        parts.append(_label(point, anchor, box))
+    return "".join([*parts, "</svg>"])
+
+
+def _bars(point: Point, frame: _Frame) -> list[Box]:
+    x1, y1 = frame.place(point.tokens_interval[0], point.accuracy)
+    x2, _ = frame.place(point.tokens_interval[1], point.accuracy)
+    x, y2 = frame.place(point.tokens, point.accuracy_interval[0])
+    _, y3 = frame.place(point.tokens, point.accuracy_interval[1])
+    return [Box(x1, y1 - 1, x2, y1 + 1), Box(x - 1, y3, x + 1, y2)]
+
+
+def _axes(frame: _Frame, x_ticks: list[float], y_ticks: list[float]) -> Iterator[str]:
+    area = frame.area
+    for value in y_ticks:
+        _, y = frame.place(0, value)
+        yield f'<line class="grid" x1="{area.left:.1f}" x2="{area.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text class="tick" x="{area.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{100 * value:.4g} %</text>'
+    for value in x_ticks:
+        x, _ = frame.place(value, 0)
+        yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{area.bottom:.1f}" y2="{area.bottom + 4:.1f}"/>'
+        yield f'<text class="tick" x="{x:.1f}" y="{area.bottom + 18:.1f}" text-anchor="middle">{value:,.6g}</text>'
+    yield f'<line class="axis" x1="{area.left:.1f}" x2="{area.right:.1f}" y1="{area.bottom:.1f}" y2="{area.bottom:.1f}"/>'
+    middle = (area.left + area.right) / 2
+    yield f'<text class="name" x="{middle:.1f}" y="{area.bottom + 38:.1f}" text-anchor="middle">mean thinking tokens</text>'
+    yield f'<text class="name" x="{area.left - 48:.1f}" y="{area.top - 4:.1f}">accuracy</text>'
+
+
+def _lines(points: Sequence[Point], anchors: Sequence[tuple[float, float]]) -> Iterator[str]:
+    for colour in sorted({point.colour for point in points}):
+        path = [
+            f"{x:.1f},{y:.1f}"
+            for point, (x, y) in zip(points, anchors, strict=True)
+            if point.colour == colour and point.kind == "ratio"
+        ]
+        if len(path) > 1:
+            yield f'<polyline class="path c{colour % 8}" points="{" ".join(path)}"/>'
+
+
+def _mark(point: Point, anchor: tuple[float, float], frame: _Frame) -> str:
+    x, y = anchor
+    across, up = _bars(point, frame)
+    bars = f'<path class="bar" d="M{across.left:.1f} {y:.1f}H{across.right:.1f}M{x:.1f} {up.top:.1f}V{up.bottom:.1f}"/>'
+    shapes = {
+        "none": f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>',
+        "ratio": f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
+        "policy": f'<path class="mark" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/>',
+    }
+    words = f"{point.name}: {point.accuracy:.1%}, {point.tokens:,.1f} thinking tokens"
+    return f'<g class="c{point.colour % 8}"><title>{escape(words)}</title>{bars}{shapes[point.kind]}</g>'
+
+
+def _label(point: Point, anchor: tuple[float, float], box: Box) -> str:
+    x, y = anchor
+    cx, cy = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    near = (min(max(x, box.left), box.right), min(max(y, box.top), box.bottom))
+    leader = ""
+    if math.dist(anchor, near) > 20:
+        leader = f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{near[0]:.1f}" y2="{near[1]:.1f}"/>'
+    text = f'<text class="label c{point.colour % 8}" x="{cx:.1f}" y="{cy + 4:.1f}" text-anchor="middle">'
+    return f"{leader}{text}{escape(point.name)}</text>"

@@ -1,0 +1,158 @@
+"""The content of a report, before it is drawn: conditions with their numbers, the comparison, the breakdown.
+
+Drawing is left to `chart`, `page` and `table`.
+
+    data = collect(["base=runs/base", "sft=runs/sft"], baseline="base", by="level")
+    [entry.name for entry in data.entries]    # ['base', 'sft@0.2', 'sft@policy']
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..compare import Comparison, act_ratio, compare
+from ..conditions import Condition, Ratio, load_run, ratio_name, select, split_name, summarise
+from ..errors import DataError
+from ..records import Row
+
+_MISSING = "(none)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One condition under the name it has in the report."""
+
+    name: str
+    label: str
+    condition: Condition
+    values: dict[str, Any]
+
+    @property
+    def ratio(self) -> Ratio:
+        """What was asked for."""
+        return self.condition.ratio
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All numbers of a report.
+
+    `breakdowns` maps a field to its values in order, and each value to the summaries by condition name.
+    """
+
+    entries: list[Entry]
+    baseline: Entry
+    comparison: Comparison | None
+    breakdowns: dict[str, dict[str, dict[str, dict[str, Any]]]]
+
+    @property
+    def last(self) -> Entry:
+        """The condition the headline is about."""
+        return self.entries[-1]
+
+    @property
+    def problems(self) -> int:
+        """Problems of the baseline."""
+        return self.baseline.values["n"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The machine-readable report."""
+        return {
+            "n": self.problems,
+            "baseline": self.baseline.name,
+            "conditions": [{"name": entry.name, **entry.values} for entry in self.entries],
+            "comparison": self.comparison.values if self.comparison else None,
+            "by": self.breakdowns,
+        }
+
+
+def collect(runs: Sequence[str], *, baseline: str | None = None, by: str | None = None) -> ReportData:
+    """Read runs and compute everything a report shows.
+
+    Args:
+        runs: `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`.
+        baseline: a condition's name, or a label with one condition; the first condition by default.
+        by: a field of the problems to break the numbers down by.
+
+    Raises:
+        DataError: unfinished runs, equal names, an unknown baseline or field, or no shared problems.
+    """
+    named = [(name, label, condition) for spec in runs for name, label, condition in _named(spec)]
+    names = Counter(name for name, _, _ in named)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise DataError(f"two conditions are called {twice[0]!r}; give the runs different labels, as in LABEL=RUN")
+    base = _baseline(named, baseline)
+    entries: list[Entry] = []
+    for name, label, condition in named:
+        values = {"label": label, "ratio": condition.ratio, **condition.summary(), **act_ratio(base[2], condition)}
+        if condition.ratio == "policy":
+            values["chosen"] = _chosen(condition.rows)
+        entries.append(Entry(name, label, condition, values))
+    first = next(entry for entry in entries if entry.name == base[0])
+    last = entries[-1]
+    comparison = None
+    if last is not first:
+        comparison = compare(first.condition, last.condition)
+        comparison.values.update(a=first.name, b=last.name)
+    fields = ["task"] if len({row["task"] for row in first.condition.rows}) > 1 else []
+    fields += [by] if by and by not in fields else []
+    return ReportData(entries, first, comparison, {field: _break_down(entries, field) for field in fields})
+
+
+def _named(spec: str) -> list[tuple[str, str, Condition]]:
+    label, equals, rest = spec.partition("=")
+    run = rest if equals and not Path(spec).exists() else spec
+    folder, ratio = split_name(run)
+    label = label if run is rest else Path(folder).resolve().name
+    conditions = load_run(folder) if ratio is None else [select(folder, ratio)]
+    return [(label if one.ratio is None else f"{label}@{ratio_name(one.ratio)}", label, one) for one in conditions]
+
+
+def _baseline(named: list[tuple[str, str, Condition]], wanted: str | None) -> tuple[str, str, Condition]:
+    if wanted is None:
+        return named[0]
+    found = [one for one in named if one[0] == wanted] or [one for one in named if one[1] == wanted]
+    if len(found) != 1:
+        known = ", ".join(name for name, _, _ in named)
+        problem = "no condition" if not found else "several conditions"
+        raise DataError(f"--baseline {wanted}: {problem} of that name; the report has {known}")
+    return found[0]
+
+
+def _value(row: Row, field: str) -> str:
+    value = row.get(field)
+    return _MISSING if value is None else str(value)
+
+
+def _order(value: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(value), value
+    except ValueError:
+        return (2 if value == _MISSING else 1), 0.0, value
+
+
+def _break_down(entries: list[Entry], field: str) -> dict[str, dict[str, dict[str, Any]]]:
+    values = {_value(row, field) for entry in entries for row in entry.condition.rows}
+    if values == {_MISSING}:
+        known = ", ".join(sorted(entries[0].condition.rows[0]))
+        raise DataError(f"--by {field}: no sample has such a field; the first has {known}")
+    if len(values) > 40:
+        raise DataError(f"--by {field}: {len(values)} different values are too many to show; choose a coarser field")
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for value in sorted(values, key=_order):
+        for entry in entries:
+            rows = [row for row in entry.condition.rows if _value(row, field) == value]
+            if rows:
+                cell = summarise(rows)
+                if entry.ratio == "policy":
+                    cell["chosen"] = _chosen(rows)
+                table.setdefault(value, {})[entry.name] = cell
+    return table
+
+
+def _chosen(rows: list[Row]) -> dict[str, float]:
+    """The share of each ratio the model chose, in rising order; `none` if it opened without a ratio token."""
+    counts = Counter(ratio_name(row["chosen_ratio"]) for row in rows)
+    return {name: counts[name] / len(rows) for name in sorted(counts, key=_order)}
