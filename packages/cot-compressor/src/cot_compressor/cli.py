@@ -1,5 +1,137 @@
+"""The `cot-compressor` command: thin shells over the functions of the same names."""
+
+from pathlib import Path
+from typing import Any
+
 import click
 
+from . import __version__
+from .commands import Commands
+from .errors import DataError
 
-@click.group()
-def cli(): ...
+_DATA = click.Path(path_type=Path)
+_ratio = click.option(
+    "--ratio", "ratios", type=float, multiple=True, required=True, help="Share of the tokens to keep, in (0, 1]; repeat it."
+)
+_scorer = click.option(
+    "--scorer", default="rules", show_default=True, help="`rules`, or a folder written by `cot-compressor train`."
+)
+_tokenizer = click.option(
+    "--tokenizer", required=True, type=_DATA, help="Folder of the target model's tokenizer; budgets count its tokens."
+)
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
+
+
+def _report(out: Path, tally: Any) -> None:
+    if tally is None:
+        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+    else:
+        click.echo(tally.summary(), err=True)
+
+
+@click.group(cls=Commands)
+@click.version_option(__version__, prog_name="cot-compressor")
+def cli() -> None:
+    """Shorten chains of thought to exact token budgets, formulas whole."""
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules --keep-share 0.3"""
+)
+@click.argument("source", metavar="IN", type=_DATA)
+@click.argument("out", metavar="OUT", type=_DATA)
+@click.option("--annotator", type=click.Choice(["rules", "openai"]), default="rules", show_default=True)
+@click.option("--keep-share", type=float, default=0.3, show_default=True, help="Share of each trace to keep.")
+@click.option("--model", help="Model name (openai).")
+@click.option("--base-url", help="Server, such as http://127.0.0.1:8000/v1 (openai); key from OPENAI_API_KEY.")
+@_overwrite
+def annotate(
+    source: Path, out: Path, annotator: str, keep_share: float, model: str | None, base_url: str | None, overwrite: bool
+) -> None:
+    """Mark what to keep in each trace of IN."""
+    from .annotate import Annotator, RulesAnnotator, annotate_file
+
+    chosen: Annotator
+    if annotator == "openai":
+        from .annotate_openai import OpenAIAnnotator
+
+        if not model:
+            raise DataError("--annotator openai needs --model NAME")
+        chosen = OpenAIAnnotator(model, base_url=base_url, keep_share=keep_share)
+    else:
+        if model or base_url:
+            raise DataError("--model and --base-url are for --annotator openai; drop them")
+        chosen = RulesAnnotator(keep_share)
+    _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
+    if annotator == "openai":
+        click.echo(chosen.usage(), err=True)  # type: ignore[attr-defined]
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  cot-compressor train annotated.jsonl models/compressor --encoder models/encoder --epochs 5"""
+)
+@click.argument("source", metavar="ANNOTATED", type=_DATA)
+@click.argument("out", metavar="OUT_DIR", type=_DATA)
+@click.option("--encoder", required=True, type=_DATA, help="Model folder: config and tokenizer; weights are optional.")
+@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Windows per step.")
+@click.option(
+    "--learning-rate", type=float, help="Default: 3e-5 for pretrained weights, 1e-3 for an encoder without weights."
+)
+@click.option("--max-length", type=click.IntRange(16), help="Tokens per window. Default: what the encoder takes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_overwrite
+def train(source: Path, out: Path, encoder: Path, overwrite: bool, **settings: Any) -> None:
+    """Fit a token classifier to an annotated file."""
+    from .train import TrainSettings, train_file
+
+    report = train_file(source, out, TrainSettings(encoder=encoder, **settings), overwrite=overwrite)
+    if report is None:
+        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+    else:
+        click.echo(report.summary(), err=True)
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  cot-compressor compress traces.jsonl compressed.jsonl --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
+)
+@click.argument("source", metavar="IN", type=_DATA)
+@click.argument("out", metavar="OUT", type=_DATA)
+@_ratio
+@_scorer
+@_tokenizer
+@_overwrite
+def compress(source: Path, out: Path, **options: Any) -> None:
+    """Shorten each trace of IN at every ratio."""
+    from .compress import compress_file
+
+    _report(out, compress_file(source, out, **options))
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
+)
+@click.argument("source", metavar="IN", type=_DATA)
+@click.argument("out", metavar="OUT_DIR", type=_DATA)
+@_ratio
+@_scorer
+@_tokenizer
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random baseline and intervals.")
+@_overwrite
+def evaluate(source: Path, out: Path, **options: Any) -> None:
+    """Measure what survives, beside random, head and tail at the same length."""
+    from .evaluate import evaluate_file
+
+    table = evaluate_file(source, out, **options)
+    if table is None:
+        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+    else:
+        click.echo(table)

@@ -11,3 +11,20 @@ class DataError(CompressorError, ValueError):
     """A file, row or argument is not what the contract says; the message names it and the remedy."""
 
     exit_code = 2
+
+
+class InfeasibleBudget(DataError):
+    """The budget is too small for what must be kept; `needed_tokens` would do."""
+
+    def __init__(self, message: str, *, needed_tokens: int) -> None:
+        super().__init__(message)
+        self.needed_tokens = needed_tokens
+
+
+class RejectedRow(DataError):
+    """A row that is valid but cannot be used; `reason` is the slug it is counted by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,279 @@
+"""Formulas written without delimiters: `48/2 = 24`, `12 x $5 = $60`, `P(C) = 1 - P(A)`.
+
+A small recursive-descent reader over the tokens of `segment.py`. It joins the longest run of tokens that reads as
+an expression or a chain of relations, and gives back nothing where prose begins. A bracket that failed once is
+remembered and nesting is limited, so every token is visited a bounded number of times. Most of the mathematics in
+thinking traces is written this way.
+
+>>> from cot_compressor.segment import segment
+>>> text = "so 12 x $5 = $60."
+>>> [text[unit.start : unit.end] for unit in segment(text)]
+['so', '12 x $5 = $60', '.']
+"""
+
+from typing import Literal, NamedTuple
+
+MAX_DEPTH = 12
+_MAX_GAP = 4
+_MAX_CALL = 40
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt cbrt abs floor ceil round gcd lcm "
+    "max min mod det binom choose comb perm lim sum prod".split()
+)
+_WORD_OPERATORS = frozenset(["times", "plus", "minus", "mod", "choose"])
+_PROSE = frozenset(
+    "a an the and or but so then thus hence wait hmm yes no not is are was be of to in for from at by with on as it "
+    "that this these those which if since because we i you he she they let therefore also now okay ok each per when "
+    "where while than into there here has have had will would can could should do does did all both only just".split()
+)
+_COMMON_UNITS = frozenset(
+    "km m cm mm kg g mg l ml ft in inches inch feet foot mile miles meters meter hours hour minutes minute seconds "
+    "second days day weeks week months month years year dollars dollar cents cent degrees degree percent".split()
+)
+
+
+class Tokens(NamedTuple):
+    """Tokens of a text: `types` holds W word, V variable, N number, M delimited math, O operator, R relation, …"""
+
+    text: str
+    types: list[str]
+    starts: list[int]
+    ends: list[int]
+
+
+class _Read(NamedTuple):
+    """What was read: the token after it, and whether it is more than one bare number, word or bracketed atom."""
+
+    stop: int
+    compound: bool
+
+
+class FormulaFinder:
+    """Reads the formula that begins at a given token, if there is one."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.text, self.types, self.starts, self.ends = tokens
+        self.failed: set[int] = set()
+        self.partners = self._match_brackets() if "A" in self.types else {}
+
+    def _match_brackets(self) -> dict[int, int]:
+        """Opening bracket token -> its closing token."""
+        partners: dict[int, int] = {}
+        stack: list[int] = []
+        for at, kind in enumerate(self.types):
+            if kind == "A":
+                stack.append(at)
+            elif kind == "Z" and stack:
+                if self.text[self.starts[stack[-1]]] == _PAIRS[self.text[self.starts[at]]]:
+                    partners[stack.pop()] = at
+                else:
+                    stack.clear()
+        return partners
+
+    def formula_at(self, at: int) -> tuple[int, Literal["math", "number"]] | None:
+        """The formula or signed number that starts at token `at`, as (token after it, kind), or None."""
+        kind = self.types[at]
+        if kind in {"N", "V", "W", "M", "L", "A"} or self._opens_signed(at):
+            read = self._relation(at, 0)
+            if read is not None and (read.compound or kind == "M"):
+                return read.stop, "math"
+            if read is not None and self.types[read.stop - 1] == "N" and kind in {"N", "O"}:
+                return read.stop, "number"
+        return None
+
+    def _opens_signed(self, at: int) -> bool:
+        """True for `-5`, `|x - 3|`, `√2` where nothing before is glued to it."""
+        symbol = self.text[self.starts[at]]
+        if self.types[at] == "O":
+            return symbol in "-−±" and self._glued(at + 1) and not self._glued(at)
+        return symbol in "|√" and at + 1 < len(self.types) and self._glued(at + 1)
+
+    def _type(self, at: int) -> str:
+        return self.types[at] if at < len(self.types) else ""
+
+    def _token(self, at: int) -> str:
+        return self.text[self.starts[at] : self.ends[at]] if at < len(self.types) else ""
+
+    def _glued(self, at: int) -> bool:
+        """True if token `at` follows the one before without white space."""
+        return 0 < at < len(self.types) and self.starts[at] == self.ends[at - 1]
+
+    def _near(self, at: int) -> bool:
+        """True if token `at` follows on the same line."""
+        if at >= len(self.types):
+            return False
+        low, high = self.ends[at - 1], self.starts[at]
+        return low == high or (high - low <= _MAX_GAP and self.text.find("\n", low, high) < 0)
+
+    def _operator(self, at: int) -> tuple[int, bool] | None:
+        """(token after the operator, whether it is a relation) if an operator stands at `at` between operands."""
+        kind = self._type(at)
+        if kind == "R":
+            if not self._near(at) and self.text.count("\n", self.ends[at - 1], self.starts[at]) != 1:
+                return None
+            symbol = self.text[self.starts[at]]
+            if symbol in "<>" and self._glued(at) != self._glued(at + 1):
+                return None
+            return (at + 1, True) if self._near(at + 1) else None
+        if not self._near(at) or not self._near(at + 1):
+            return None
+        if kind == "O":
+            if self._token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1):
+                return None
+            return at + 1, False
+        if kind == "V" and self._token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):
+            return (at + 1, False) if self._type(at + 1) in {"N", "A", "M"} else None
+        if kind == "W" and self._token(at) in _WORD_OPERATORS:
+            return at + 1, False
+        return None
+
+    def _relation(self, at: int, depth: int) -> _Read | None:
+        """The longest `operand (operator operand)*` from token `at`."""
+        first = self._operand(at, depth, after=False)
+        if first is None:
+            return None
+        stop, compound = first
+        nouns: set[str] = set()
+        while True:
+            noun = self._noun(stop, nouns)
+            after = stop + 1 if noun else stop
+            operator = self._operator(after)
+            operand = self._operand(operator[0], depth, after=True) if operator else None
+            if operand is None:
+                # A unit of measure ends the formula only if the formula has used it before.
+                return _Read(after if noun and compound and noun in nouns | _COMMON_UNITS else stop, compound)
+            if noun:
+                nouns.add(noun)
+            stop, compound = operand.stop, True
+
+    def _noun(self, at: int, seen: set[str]) -> str:
+        """The unit of measure at `at`, as in `20 eggs x $2`, or an empty string."""
+        if self._type(at) not in {"W", "V"} or self._type(at - 1) != "N" or self._glued(at) or not self._near(at):
+            return ""
+        word = self._token(at)
+        if word.lower() in _PROSE or word in _WORD_OPERATORS or self._operator(at):
+            return ""
+        return word if word in seen or word in _COMMON_UNITS or self._operator(at + 1) else ""
+
+    def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
+        """A number, variable, call, bracket or delimited formula with what is glued to it."""
+        signed = self._type(at) == "O" and self.text[self.starts[at]] in "-−±+" and self._glued(at + 1)
+        rooted = self._token(at) == "√"
+        if signed or rooted:
+            at += 1
+        head = self._head(at, depth, after=after)
+        if head is None:
+            return None
+        read = self._suffixes(head, depth)
+        return _Read(read.stop, True) if rooted else read
+
+    def _head(self, at: int, depth: int, *, after: bool) -> _Read | None:
+        kind = self._type(at)
+        if kind in {"N", "M"}:
+            return _Read(at + 1, kind == "M")
+        if kind == "V":
+            return self._call(at) or _Read(at + 1, False)
+        if kind == "L":
+            return _Read(at + 1, True)
+        if kind == "E":
+            return _Read(at + 1, False) if after and self._operator(at + 1) else None
+        if kind == "A":
+            return self._group(at, depth)
+        if kind == "W":
+            return self._word(at, depth, after=after)
+        if after or kind == "P":
+            return self._fenced(at, depth)
+        return None
+
+    def _call(self, at: int) -> _Read | None:
+        """`P(A and B)`, `C(4,2)`: one letter glued to a short bracket."""
+        close = self.partners.get(at + 1) if self._glued(at + 1) else None
+        if close is None or self.ends[close] - self.starts[at + 1] > _MAX_CALL or close == at + 2:
+            return None
+        inside = self.text[self.ends[at + 1] : self.starts[close]]
+        return _Read(close + 1, True) if "\n" not in inside and "." not in inside.rstrip(".") else None
+
+    def _word(self, at: int, depth: int, *, after: bool) -> _Read | None:
+        word = self._token(at)
+        if word in _FUNCTIONS:
+            if self._type(at + 1) == "A" and self._glued(at + 1):
+                group = self._group(at + 1, depth)
+                return _Read(group.stop, True) if group else None
+            if self._type(at + 1) in {"N", "V"} and self._near(at + 1):
+                return _Read(at + 2, True)
+        if word.lower() in _PROSE or word in _WORD_OPERATORS or "-" in word or "'" in word:
+            return None
+        if after:
+            spelled = self._token(at - 1) in {"/", "-", "–"} and self._glued(at)
+            return None if spelled and len(word) > 3 else _Read(at + 1, False)
+        operator = self._operator(at + 1)
+        if operator is None or (self._token(at + 1) in {"/", "-", "–"} and (self._glued(at + 1) or len(word) > 3)):
+            return None
+        return _Read(at + 1, False)
+
+    def _fenced(self, at: int, depth: int) -> _Read | None:
+        """`|x - 3|` and `**27**`: the same mark before and after."""
+        mark = self._token(at)
+        if mark not in {"|", "**"} or at in self.failed or depth >= MAX_DEPTH or not self._glued(at + 1):
+            return None
+        inner = self._relation(at + 1, depth + 1)
+        if inner is None or self._token(inner.stop) != mark or not self._glued(inner.stop):
+            self.failed.add(at)
+            return None
+        return _Read(inner.stop + 1, True)
+
+    def _group(self, at: int, depth: int) -> _Read | None:
+        """A bracket whose content is all formula: `(a + b)`, `[0, 5)`, `{1, 2, 3}`."""
+        close = self.partners.get(at)
+        if close is None or at in self.failed or depth >= MAX_DEPTH:
+            return None
+        position, compound = at + 1, False
+        while position < close and self._near(position):
+            item = self._relation(position, depth + 1)
+            if item is None or item.stop > close:
+                break
+            compound = compound or item.compound
+            position = item.stop
+            if position == close and self._near(close):
+                return _Read(close + 1, compound)
+            if self._token(position) not in {",", ";", ":"} or not self._near(position):
+                break
+            compound = True
+            position += 1
+        self.failed.add(at)
+        return None
+
+    def _suffixes(self, read: _Read, depth: int) -> _Read:
+        """Adds what is glued behind: `2x`, `3(4)`, `x²`, `5!`, `2\\sqrt{3}`."""
+        stop, compound = read
+        while self._glued(stop) or (self.types[stop - 1] == "L" and self._near(stop)):
+            kind = self.types[stop]
+            if kind == "V" and self.types[stop - 1] == "L":
+                stop += 1
+                continue
+            if not self._glued(stop):
+                break
+            if kind == "S":
+                stop += 1
+            elif kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z"}:
+                stop += 1
+            elif kind == "V" and self.types[stop - 1] in {"N", "Z", "M", "L", "S"}:
+                call = self._call(stop)
+                stop = call.stop if call else stop + 1
+            elif kind == "W" and self.types[stop - 1] == "N" and self.ends[stop] - self.starts[stop] <= 3:
+                stop += 1
+            elif kind == "A" and self.types[stop - 1] in {"N", "Z", "V", "S"}:
+                group = self._group(stop, depth)
+                if group is None:
+                    break
+                stop = group.stop
+            elif self._token(stop) == "!" and self._is_factorial(stop):
+                stop += 1
+            else:
+                break
+            compound = True
+        return _Read(stop, compound)
+
+    def _is_factorial(self, at: int) -> bool:
+        return self._operator(at + 1) is not None or (self._type(at + 1) == "Z" and self._glued(at + 1))

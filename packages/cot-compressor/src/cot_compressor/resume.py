@@ -1,0 +1,194 @@
+"""Commands that map rows to rows, survive SIGKILL, and know when they have nothing to do.
+
+Finished rows go, in input order, to `.OUT.partial` beside OUT; a restarted command reads them back and goes on behind
+them. OUT appears when the last row is done, then `OUT.manifest.json` with the settings. What a row becomes is the
+caller's business.
+
+    map_rows(path_in, path_out, "traces", "annotate", settings, annotate_rows, batch_rows=64)
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .errors import DataError, RejectedRow
+from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
+
+Outcome = Row | RejectedRow
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, for telling inputs apart."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(path: str | Path) -> str:
+    """SHA-256 over the files of a folder (names and contents), for telling models and tokenizers apart."""
+    total = hashlib.sha256()
+    for file in sorted(Path(path).iterdir()):
+        if file.is_file():
+            total.update(f"{file.name}\0{file_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def manifest_of(out: str | Path) -> Path:
+    """Where the settings of a finished output lie."""
+    out = Path(out)
+    return out / "manifest.json" if out.is_dir() else out.with_name(out.name + ".manifest.json")
+
+
+def is_finished(out: str | Path, settings: dict[str, Any], *, overwrite: bool) -> bool:
+    """True if `out` was already made with these settings.
+
+    Raises:
+        DataError: `out` is there with other or unknown settings, and may not be overwritten.
+    """
+    out = Path(out)
+    if not out.exists() or overwrite or _Partial(out, settings).is_ours():
+        return False
+    manifest = manifest_of(out)
+    if not manifest.is_file():
+        raise DataError(f"{out}: is there already without a manifest; remove it or pass --overwrite")
+    found = parse_json(manifest.read_text("utf-8"), str(manifest)).get("settings", {})
+    differing = differing_keys(found, settings)
+    if differing:
+        raise DataError(f"{out}: was made with other settings ({', '.join(differing)}); pass --overwrite to replace it")
+    return True
+
+
+def differing_keys(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ, for the error that says so."""
+    wanted = json.loads(json.dumps(settings))
+    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+
+
+def write_manifest(path: str | Path, command: str, settings: dict[str, Any], **results: Any) -> None:
+    """Settings, versions and results of a finished command."""
+    versions = {name: version(name) for name in ("cot-compressor", "torch", "transformers")}
+    write_json(
+        path,
+        {
+            "command": command,
+            "settings": settings,
+            "versions": {**versions, "python": platform.python_version()},
+            **results,
+        },
+    )
+
+
+class _Partial:
+    """The file of finished rows: a header with the settings, then one line per input row."""
+
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+        self.path = out.with_name(f".{out.name}.partial")
+        self.settings = json.loads(json.dumps(settings))
+        self.done = 0
+
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Whole lines with the offset behind each; a torn last line is left out."""
+        offset = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield offset, json.loads(line)
+
+    def is_ours(self) -> bool:
+        """True if a run with these settings was interrupted."""
+        return self.path.is_file() and next((entry for _, entry in self._lines()), {}).get("settings") == self.settings
+
+    def open(self) -> None:
+        """Find how many rows are done, and cut off a torn last line; start over if the settings differ."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        end = 0
+        if self.is_ours():
+            for number, (offset, _) in enumerate(self._lines()):
+                end, self.done = offset, number
+        if not end:
+            self.path.write_text(dump_line({"settings": self.settings}), "utf-8")
+        else:
+            os.truncate(self.path, end)
+
+    def append(self, outcomes: Iterable[Outcome]) -> None:
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            for outcome in outcomes:
+                if isinstance(outcome, RejectedRow):
+                    file.write(dump_line({"reject": outcome.reason, "detail": outcome.detail}))
+                else:
+                    file.write(dump_line({"row": outcome}))
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        return (entry for _, entry in itertools.islice(self._lines(), 1, None))
+
+
+def map_rows(
+    source: str | Path,
+    out: str | Path,
+    schema: str,
+    command: str,
+    settings: dict[str, Any],
+    convert: Callable[[list[Row]], Iterable[Outcome]],
+    *,
+    batch_rows: int,
+) -> Tally:
+    """Write `convert` of every row of `source` to `out`, in order, resuming what an earlier run left.
+
+    Args:
+        source: A `.jsonl` or `.jsonl.gz` file.
+        out: Where the rows go; rejected ones go to `<out>.rejected.jsonl`.
+        schema: What `source` must hold.
+        command: Its name, for the progress bar and the manifest.
+        settings: Whatever changes the output; a partial file with others is discarded.
+        convert: Rows to outcomes, one for one and independent of how rows are grouped.
+        batch_rows: Rows given to `convert` at a time; memory is bounded by this.
+
+    Raises:
+        DataError: a row breaks the schema; nothing appears under `out` then.
+    """
+    out = Path(out)
+    partial = _Partial(out, settings)
+    partial.open()
+    rows = read_records(source, schema)
+    for _ in range(partial.done):
+        next(rows)
+    progress = tqdm(desc=command, unit="row", initial=partial.done, leave=False)
+    with progress:
+        while batch := list(itertools.islice(rows, batch_rows)):
+            partial.append(convert(batch))
+            progress.update(len(batch))
+    tally = _finish(source, out, schema, partial)
+    counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
+    write_manifest(manifest_of(out), command, settings, rows=counts)
+    partial.path.unlink()
+    return tally
+
+
+def _finish(source: str | Path, out: Path, schema: str, partial: _Partial) -> Tally:
+    tally = Tally()
+
+    def written() -> Iterator[Row]:
+        for row, entry in zip(read_records(source, schema), partial.entries(), strict=True):
+            tally.read += 1
+            if "row" in entry:
+                tally.written += 1
+                yield entry["row"]
+            else:
+                tally.reject(row, entry["reject"], entry["detail"])
+
+    manifest_of(out).unlink(missing_ok=True)
+    write_records(out, written())
+    tally.write_rejected(out)
+    return tally

@@ -1,0 +1,144 @@
+"""The scorer without a model: what a reader needs to redo the computation comes first.
+
+Units fall into tiers, earlier text first within a tier:
+
+0. the grounded chain: each equation the final result rests on, once, where it is first stated;
+1. the final result itself;
+2. other grounded equations;
+3. the set-up: other formulas and the numbers of the question, each where it first occurs;
+4. the words around all these, and negations; 5. the rest;
+6. restated formulas and formulas of re-checks; 7. the words of re-checks and chatter.
+
+Our choice: position alone orders a tier, because a chain cut short is still grounded from its start.
+
+    Rules().score([Item(question, cot, segment(cot))])
+"""
+
+import re
+from collections.abc import Sequence
+
+from .relations import Equation, formula_key, grounded, numbers_in, question_numbers, read_equations
+from .scoring import Item
+from .segment import Unit
+
+_CHATTER = re.compile(
+    r"\s*(?:wait|hmm+|okay|ok|alright|yes|yep|yeah|right|correct|great|good|perfect|nice|actually|alternatively|"
+    r"let me (?:check|verify|double|re|think|see|confirm|make sure)|i think|another way|that'?s (?:right|correct)|"
+    r"(?:double[- ]?|re-?)?check(?:ing)?\b|verif\w+|just to|to be sure|to make sure|no,)",
+    re.IGNORECASE,
+)
+_RECHECK = re.compile(
+    r"\b(?:double[- ]?check|re-?check|verif(?:y|ied|ying|ication)|let me check|make sure|once more|sanity check|"
+    r"checks out|confirm(?:s|ed)?|consistent|matches|as before|did(?:n't| not) make a mistake)\b",
+    re.IGNORECASE,
+)
+_BOXED = "\\boxed"
+NEGATIONS = frozenset("not no never none neither nor cannot can't don't doesn't isn't won't without unless except only".split())
+
+
+def chatter_steps(text: str, units: Sequence[Unit]) -> set[int]:
+    """Steps that talk about the work (`Wait, let me check`) or do it again."""
+    borders: dict[int, tuple[int, int]] = {}
+    for unit in units:
+        start, _ = borders.get(unit.step, (unit.start, 0))
+        borders[unit.step] = (start, unit.end)
+    return {
+        step
+        for step, (start, end) in borders.items()
+        if _CHATTER.match(text, start, end) or _RECHECK.search(text, start, end)
+    }
+
+
+def needed_equations(
+    chain: Sequence[Equation], given: frozenset[str], final: str | None
+) -> list[Equation]:
+    """Those of a grounded chain that lead to `final`, found by walking back from it; all if nothing leads there."""
+    producer: dict[str, int] = {}
+    for at, equation in enumerate(chain):
+        for result in equation.results:
+            producer.setdefault(result, at)
+    if final is None or final not in producer:
+        return list(chain)
+    needed: set[int] = set()
+    todo = [producer[final]]
+    while todo:
+        at = todo.pop()
+        if at not in needed:
+            needed.add(at)
+            todo += [
+                producer[operand]
+                for operand in chain[at].operands
+                if operand not in given and producer.get(operand, at) < at
+            ]
+    return [chain[at] for at in sorted(needed)]
+
+
+class Rules:
+    """Scores units by the tiers above; needs no model and no tokenizer."""
+
+    name = "rules"
+
+    def score(self, items: Sequence[Item]) -> list[list[float]]:
+        """One list of scores per item; higher is kept sooner."""
+        return [self._score(item) for item in items]
+
+    def _score(self, item: Item) -> list[float]:
+        text, units = item.cot, item.units
+        tiers = self._tiers(item, chatter_steps(text, units))
+        return [-tier - at / (len(units) + 1) for at, tier in enumerate(tiers)]
+
+    def _tiers(self, item: Item, chatter: set[int]) -> list[int]:
+        text, units = item.cot, item.units
+        given = question_numbers(item.question)
+        first = self._first_occurrences(text, units)
+        equations = [equation for equation in read_equations(text, units) if equation.unit in first]
+        chain = grounded(equations, given)
+        final_units, final = self._final_result(text, units)
+        needed = {equation.unit for equation in needed_equations(chain, given, final)}
+        reached = {equation.unit for equation in chain}
+
+        tiers = [5] * len(units)
+        wanted = set(numbers_in(item.question))
+        important: set[int] = set()
+        for at, unit in enumerate(units):
+            if at in needed:
+                tiers[at] = 0
+            elif at in final_units:
+                tiers[at] = 1
+            elif unit.kind == "math":
+                tiers[at] = 6 if at not in first or unit.step in chatter else 2 if at in reached else 3
+            elif unit.step in chatter:
+                tiers[at] = 7
+            elif unit.kind == "number" and (number := _only_number(text, unit)) in wanted:
+                wanted.discard(number)
+                tiers[at] = 3
+            elif unit.kind == "word" and text[unit.start : unit.end].lower() in NEGATIONS:
+                tiers[at] = 4
+            if tiers[at] <= 3:
+                important.add(unit.step)
+        return [
+            4 if tier == 5 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)
+        ]
+
+    def _first_occurrences(self, text: str, units: Sequence[Unit]) -> set[int]:
+        """Math units that say something for the first time."""
+        seen: set[str] = set()
+        first: set[int] = set()
+        for at, unit in enumerate(units):
+            if unit.kind == "math" and (key := formula_key(text[unit.start : unit.end])) not in seen:
+                seen.add(key)
+                first.add(at)
+        return first
+
+    def _final_result(self, text: str, units: Sequence[Unit]) -> tuple[set[int], str | None]:
+        """Units that state the result last, and its number if it has one: the last box, else the last number."""
+        boxed = [at for at, unit in enumerate(units) if unit.kind == "math" and _BOXED in text[unit.start : unit.end]]
+        stating = boxed or [at for at, unit in enumerate(units) if unit.kind in {"math", "number"}]
+        if not stating:
+            return set(), None
+        numbers = numbers_in(text[units[stating[-1]].start : units[stating[-1]].end].partition(_BOXED)[2 if boxed else 0])
+        return {stating[-1]}, numbers[-1] if numbers else None
+
+
+def _only_number(text: str, unit: Unit) -> str:
+    return (numbers_in(text[unit.start : unit.end].lstrip("\\$€£¥ ")) or [""])[0]

@@ -1,0 +1,244 @@
+"""Cut a chain of thought into units: formulas, numbers, words, punctuation.
+
+A unit is the smallest thing that may be kept or dropped, so a formula is one unit however long it is.
+Units are sorted, disjoint and cover all text but white space. One pass finds what LaTeX delimits, one pass
+cuts the rest into tokens, and `plain.py` joins tokens into plain-text formulas; each takes linear time.
+What a unit is worth is left to the scorers.
+
+>>> [unit.kind for unit in segment("12 + 15 = 27. Check it")]
+['math', 'punctuation', 'word', 'word']
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from .plain import FormulaFinder, Tokens
+
+Kind = Literal["math", "number", "word", "punctuation"]
+
+
+class Unit(NamedTuple):
+    """One indivisible piece of text."""
+
+    start: int
+    """Offset of the first character."""
+    end: int
+    """Offset after the last character."""
+    kind: Kind
+    """What it is."""
+    step: int
+    """Which sentence or line it belongs to, from 0."""
+
+
+def _marks() -> str:
+    """Combining marks and joiners as the inside of a character class: they belong to the letter before them."""
+    points = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code)) in {"Mn", "Mc"}]
+    ranges: list[tuple[int, int]] = []
+    for code in points:
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1] = (ranges[-1][0], code)
+        else:
+            ranges.append((code, code))
+    return "".join(f"\\u{low:04x}-\\u{high:04x}" for low, high in ranges) + "\\u200c\\u200d"
+
+
+_MARK = _marks()
+_LETTER = r"[^\W\d_]"
+_TOKEN = re.compile(
+    rf"""
+  (?P<W> (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
+         (?: ['’-] {_LETTER} [\w{_MARK}]* )*
+       | \d+ (?:(?:st|nd|rd|th)\b(?!-{_LETTER}) | (?:st|nd|rd|th)?(?:-{_LETTER}{{2,}})+(?![\w(]))
+       | (?:{_LETTER}\.){{2,}} )
+| (?P<N> (?:\\?[$€£¥]\ ?)? (?: (?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+) (?:\.\d+)? (?::\d+)? | (?<![\w.])\.\d+ )
+         (?:\\?%|°)? )
+| (?P<V> {_LETTER} (?:_(?:\w+|\{{[^{{}}\n]{{1,24}}\}})|\d+)? (?:'+(?!\w)|′+)? )
+| (?P<P1> -+> | =+> | <-+ | (?P<P2>[^\w\s])(?P=P2){{8,}} | ={{3,}} | -{{2,}} | \*{{3,}} | _+ )
+| (?P<R> <= | >= | != | == | := | [=≈≠<>≤≥≡≅≃∼∈∉⊂⊆∝]
+         | \\(?:leqslant|geqslant|leq?|geq?|neq?|approx|equiv|lt|gt|in|sim|cong|propto)(?![A-Za-z]) )
+| (?P<O> \*\* | [-+−–*×·⋅∙/÷^±∓∪∩] | \\(?:times|cdot|div|pm|mp|cup|cap|bmod)(?![A-Za-z]) )
+| (?P<L> \\[A-Za-z]+ )
+| (?P<A> [(\[{{] )
+| (?P<Z> [)\]}}] )
+| (?P<S> [²³¹⁰⁴⁵⁶⁷⁸⁹ⁿ]+ )
+| (?P<E> \.\.\. | … )
+| (?P<P> (?:\\[()\[\]])+
+       | [\u2600-\u27bf\U0001f000-\U0001faff]
+         (?: [\ufe0f\u20e3\U0001f3fb-\U0001f3ff] | \u200d [\u2600-\u27bf\U0001f000-\U0001faff] )*
+       | [.?!]+(?=\s|\Z) | \S )
+""",
+    re.VERBOSE,
+)
+
+_OPENER = re.compile(
+    r"(?P<escape>\\[\\$%])|(?P<dollar>\$\$?)|\\(?P<bracket>[(\[])"
+    r"|\\begin\{(?P<environment>[A-Za-z]{1,24}\*?)\}|\\(?P<command>[A-Za-z]{1,24})(?=[{\[])"
+)
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_END = re.compile(r"\\end\{([A-Za-z]{1,24}\*?)\}")
+_BRACE = re.compile(r"\\.|[{}]|\n[^\S\n]*\n", re.DOTALL)
+_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_KINDS: dict[str, Kind] = {"M": "math", "N": "number", "W": "word", "V": "word", "L": "math"}
+
+
+class _Delimited:
+    """Finds the spans that LaTeX itself delimits; every look-ahead is remembered, so the whole is linear."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.blanks = [match.start() for match in _BLANK_LINE.finditer(text)]
+        self.next_found: dict[str, int] = {}
+        self.ends: dict[str, list[int]] = {}
+        for match in _END.finditer(text):
+            self.ends.setdefault(match[1], []).append(match.start())
+        self.braces = self._match_braces()
+
+    def _match_braces(self) -> dict[int, int]:
+        """Offset of each opening brace -> offset of its partner, within one paragraph."""
+        pairs: dict[int, int] = {}
+        stack: list[int] = []
+        if "\\" in self.text:
+            for match in _BRACE.finditer(self.text):
+                if match[0] == "{":
+                    stack.append(match.start())
+                elif match[0] == "}":
+                    if stack:
+                        pairs[stack.pop()] = match.start()
+                elif match[0][0] == "\n":
+                    stack.clear()
+        return pairs
+
+    def _find(self, needle: str, start: int) -> int:
+        """`text.find(needle, start)` for rising `start`, each stretch of text searched once."""
+        found = self.next_found.get(needle, 0)
+        if 0 <= found < start or needle not in self.next_found:
+            found = self.next_found[needle] = self.text.find(needle, start)
+        return found
+
+    def _in_paragraph(self, start: int, end: int) -> bool:
+        at = bisect_left(self.blanks, start)
+        return at == len(self.blanks) or self.blanks[at] >= end
+
+    def _closed(self, needle: str, start: int) -> int:
+        """End of the span opened before `start` and closed by `needle` in the same paragraph, or -1."""
+        found = self._find(needle, start)
+        return found + len(needle) if found >= 0 and self._in_paragraph(start, found) else -1
+
+    def _dollar_end(self, opener: int) -> int:
+        """Pandoc's rule, and: the closer is the very next dollar, and prose after a digit is currency."""
+        text = self.text
+        start = opener + 1
+        if start >= len(text) or text[start].isspace():
+            return -1
+        end = self._find("$", start)
+        while end > 0 and text[end - 1] == "\\":
+            end = self._find("$", end + 1)
+        if end <= start or text[end - 1].isspace() or not self._in_paragraph(start, end):
+            return -1
+        if end + 1 < len(text) and text[end + 1].isdigit():
+            return -1
+        if text[start].isdigit() and "\\" not in (inside := text[start:end]) and _PROSE.search(inside):
+            return -1
+        return end + 1
+
+    def _environment_end(self, name: str, start: int) -> int:
+        ends = self.ends.get(name, [])
+        at = bisect_left(ends, start)
+        return ends[at] + len(name) + 6 if at < len(ends) else -1
+
+    def _arguments_end(self, start: int) -> int:
+        """End of the brace groups (one optional bracket first) that follow a command."""
+        text = self.text
+        position, groups = start, 0
+        if text[position] == "[":
+            close = text.find("]", position, position + 40)
+            position = close + 1 if close > 0 else position
+        while position in self.braces:
+            position = self.braces[position] + 1
+            groups += 1
+        return position if groups else -1
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Spans of delimited math, in order."""
+        position = 0
+        while match := _OPENER.search(self.text, position):
+            end = -1
+            if match["dollar"] == "$$":
+                end = self._closed("$$", match.end())
+            elif match["dollar"]:
+                end = self._dollar_end(match.start())
+            elif match["bracket"]:
+                end = self._closed("\\)" if match["bracket"] == "(" else "\\]", match.end())
+            elif match["environment"]:
+                end = self._environment_end(match["environment"], match.end())
+            elif match["command"]:
+                end = self._arguments_end(match.end())
+            if end > 0:
+                yield match.start(), end
+                position = end
+            else:
+                position = match.end()
+
+
+def _tokenise(text: str) -> Tokens:
+    """All tokens, delimited math as single tokens of type M."""
+    types: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    position = 0
+    spans = [*(_Delimited(text).spans() if "\\" in text or "$" in text else ()), (len(text), len(text))]
+    for low, high in spans:
+        for match in _TOKEN.finditer(text, position, low):
+            types.append(match.lastgroup or "P")
+            start, end = match.span()
+            starts.append(start)
+            ends.append(end)
+        if high > low:
+            types.append("M")
+            starts.append(low)
+            ends.append(high)
+        position = high
+    return Tokens(text, types, starts, ends)
+
+
+def segment(text: str) -> list[Unit]:
+    """Cut `text` into units, in order.
+
+    Steps are sentences or lines: a new one begins after a line break, and after `.`, `?` or `!` before a space.
+
+    Returns:
+        Units that cover every character that is not white space; empty for blank text.
+    """
+    tokens = _tokenise(text)
+    types, starts, ends = tokens.types, tokens.starts, tokens.ends
+    finder = FormulaFinder(tokens)
+    units: list[Unit] = []
+    step = at = previous = 0
+    count = len(types)
+    sentence_end = False
+    while at < count:
+        start = starts[at]
+        if start > previous and (sentence_end or text.find("\n", previous, start) >= 0) and units:
+            step += 1
+        kind = types[at]
+        following = types[at + 1] if at + 1 < count else ""
+        if kind == "W" and following not in {"R", "O", "A"}:
+            stop, shape = at + 1, "word"
+        else:
+            stop, shape = finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
+        previous = ends[stop - 1]
+        units.append(Unit(start, previous, shape, step))
+        sentence_end = shape == "punctuation" and text[previous - 1] in ".?!"
+        at = stop
+    return units
+
+
+def separators(text: str, units: Sequence[Unit]) -> list[str]:
+    """White space before the first unit, between neighbours and after the last: `len(units) + 1` strings."""
+    borders = [0, *(border for unit in units for border in unit[:2]), len(text)]
+    return [text[borders[at] : borders[at + 1]] for at in range(0, len(borders), 2)]
+
+

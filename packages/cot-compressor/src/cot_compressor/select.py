@@ -1,0 +1,185 @@
+"""Choose units under exact token budgets, nested over rising budgets.
+
+The budget is measured on the rendered text, in context, with the target tokenizer: estimates only say where to look,
+and what is returned was counted whole. What the scores mean, and how the counting is done, is left to the callers.
+
+>>> from cot_compressor.segment import segment
+>>> units = segment("well, 1 + 1 = 2 then")
+>>> choice, = select("well, 1 + 1 = 2 then", units, [0.1, 0.0, 0.9, 0.2], [6], lambda text: len(text.split()))
+>>> choice.text, choice.tokens
+('1 + 1 = 2 then', 6)
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from .errors import InfeasibleBudget
+from .render import Span, merge_spans, render
+
+Count = Callable[[str], int]
+_NEIGHBOURS = 2
+_LINEAR_PROBES = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was kept under one budget."""
+
+    kept: tuple[int, ...]
+    """Indices of the kept units, rising."""
+    spans: tuple[Span, ...]
+    """`[start, end)` of the kept text, neighbouring units joined."""
+    text: str
+    """The rendered text."""
+    tokens: int
+    """Tokens of `text`, counted whole."""
+
+
+class _Filler:
+    """The selection as it grows."""
+
+    def __init__(
+        self, text: str, units: Sequence[tuple[int, int, object, object]] | Sequence[Span], count: Count
+    ) -> None:
+        self.text, self.units, self.count = text, units, count
+        self.kept: list[int] = []
+        self.tokens = 0
+        self._alone: dict[int, int] = {}
+
+    def text_of(self, kept: Iterable[int]) -> str:
+        return render(self.text, merge_spans(self.units, kept))
+
+    def measure(self, extra: Sequence[int]) -> tuple[int, list[int]]:
+        """Tokens of the kept units together with `extra`, and all their indices in order."""
+        kept = sorted([*self.kept, *extra])
+        return self.count(self.text_of(kept)), kept
+
+    def alone(self, unit: int) -> int:
+        """Tokens of one unit by itself."""
+        found = self._alone.get(unit)
+        if found is None:
+            found = self._alone[unit] = self.count(self.text[self.units[unit][0] : self.units[unit][1]])
+        return found
+
+    def added(self, unit: int) -> int:
+        """Tokens that `unit` adds between its kept neighbours."""
+        at = bisect_left(self.kept, unit)
+        before, behind = self.kept[max(0, at - _NEIGHBOURS) : at], self.kept[at : at + _NEIGHBOURS]
+        return self.count(self.text_of([*before, unit, *behind])) - self.count(self.text_of([*before, *behind]))
+
+    def take_prefix(self, rest: Sequence[int], costs: Sequence[float], budget: int) -> int:
+        """Take the longest run from the front of `rest` that fits; returns its length.
+
+        Probes where the estimated costs point, corrected by each count, then halves the bracket.
+        """
+        totals = [0.0, *accumulate(costs[unit] for unit in rest)]
+        low, high = 0, len(rest) + 1
+        best = (self.tokens, self.kept)
+        base, anchor = self.tokens, 0
+        probes = 0
+        while high - low > 1 and best[0] < budget:
+            if probes < _LINEAR_PROBES:
+                guess = bisect_right(totals, totals[anchor] + budget - base) - 1
+            else:
+                guess = (low + high) // 2
+            guess = min(max(guess, low + 1), high - 1)
+            tokens, kept = self.measure(rest[:guess])
+            probes += 1
+            if tokens <= budget:
+                low, best = guess, (tokens, kept)
+            else:
+                high = guess
+            base, anchor = tokens, guess
+        self.tokens, self.kept = best
+        return low
+
+    def fill(self, rest: Sequence[int], budget: int) -> None:
+        """Add every unit of `rest`, best first, that still fits beside what is kept."""
+        while True:
+            taken: list[int] = []
+            slack = budget - self.tokens
+            before = self.kept.copy()
+            present = set(before)
+            for unit in rest:
+                if slack <= 0:
+                    break
+                if unit in present or self.alone(unit) > slack + 1:
+                    continue
+                added = self.added(unit)
+                if added <= slack:
+                    insort(self.kept, unit)
+                    taken.append(unit)
+                    slack -= added
+            grown, self.kept = self.kept, before
+            tokens = self.count(self.text_of(grown)) if taken else 0
+            while tokens > budget and taken:
+                taken.pop()
+                tokens, grown = self.measure(taken)
+            if not taken:
+                return
+            self.tokens, self.kept = tokens, grown
+
+
+def select(
+    text: str,
+    units: Sequence[tuple[int, int, object, object]] | Sequence[Span],
+    scores: Sequence[float],
+    budgets: Sequence[int],
+    count: Count,
+    *,
+    costs: Sequence[float] | None = None,
+    forced: Iterable[int] = (),
+) -> list[Selection]:
+    """For each budget, the greedy selection by score that cannot take one more unit.
+
+    Units are taken best first (ties: earlier first); one that does not fit is passed over for the next that does.
+    Every left-out unit costs more, between its kept neighbours, than the tokens left over. A larger budget keeps
+    all that a smaller one keeps.
+
+    Args:
+        text: The source.
+        units: Sorted, disjoint pieces, `(start, end, …)`.
+        scores: One per unit, higher is kept sooner.
+        budgets: Tokens allowed, in rising order.
+        count: Tokens of a text.
+        costs: Estimated tokens of each unit in context; by default each unit is counted alone.
+        forced: Indices of units to keep whatever they score.
+
+    Raises:
+        InfeasibleBudget: not even one unit, or not all forced units, fit the smallest budget.
+        ValueError: budgets fall, or the lengths differ.
+    """
+    if list(budgets) != sorted(budgets):
+        raise ValueError(f"budgets must rise; got {list(budgets)}")
+    if len(scores) != len(units):
+        raise ValueError(f"{len(scores)} scores for {len(units)} units; give one score per unit")
+    if not units:
+        raise InfeasibleBudget("the text holds nothing to keep; leave the row out", needed_tokens=0)
+    filler = _Filler(text, units, count)
+    if costs is None:
+        costs = [filler.alone(unit) for unit in range(len(units))]
+    forced = sorted(set(forced))
+    if forced:
+        filler.tokens, filler.kept = filler.measure(forced)
+        if filler.tokens > budgets[0]:
+            raise InfeasibleBudget(
+                f"the units to keep in any case need {filler.tokens} tokens, the budget is {budgets[0]}",
+                needed_tokens=filler.tokens,
+            )
+    order = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
+    results: list[Selection] = []
+    for budget in budgets:
+        present = set(filler.kept)
+        order = [unit for unit in order if unit not in present]
+        taken = filler.take_prefix(order, costs, budget)
+        filler.fill(order[taken:], budget)
+        if not filler.kept:
+            needed = min(filler.alone(unit) for unit in range(len(units)))
+            raise InfeasibleBudget(
+                f"no unit fits a budget of {budget} tokens; the smallest needs {needed}", needed_tokens=needed
+            )
+        spans = tuple(merge_spans(units, filler.kept))
+        results.append(Selection(tuple(filler.kept), spans, render(text, spans), filler.tokens))
+    return results
