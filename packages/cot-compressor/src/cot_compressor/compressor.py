@@ -147,14 +147,15 @@ class Compressor:
         """
         if not units:
             raise InfeasibleBudget("the chain of thought is blank; leave it out", needed_tokens=0)
-        costs = self.counter.unit_costs(cot, units)
-        original = self.counter.count(cot.strip())
+        original, costs = self.counter.measure(cot, units)
         forced = [
             at for at, unit in enumerate(units) if any(unit.start < end and start < unit.end for start, end in keep)
         ]
         budgets = [int(ratio * original) for ratio in ratios]
         try:
-            chosen = select(cot, units, scores, budgets, self.counter.count, costs=costs, forced=forced)
+            chosen = select(
+                cot, units, scores, budgets, self.counter.count, costs=costs, rough=self.counter.rough, forced=forced
+            )
         except InfeasibleBudget as error:
             share = f"; the smallest ratio for it is {error.needed_tokens / original:.4f}" if original else ""
             raise InfeasibleBudget(

@@ -17,6 +17,7 @@ from .errors import DataError
 from .segment import Unit
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_WORD = re.compile(r"\s*\S+")
 _MEMO_CHARS = 48
 _MEMO_SIZE = 200_000
 
@@ -55,24 +56,36 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Tokens of `text`, without special tokens around it."""
-        if len(text) > _MEMO_CHARS:
-            return len(self._backend.encode(clean(text), add_special_tokens=False))
+        return self._remembered(text) if len(text) <= _MEMO_CHARS else self._encoded(text)
+
+    def _encoded(self, text: str) -> int:
+        return len(self._backend.encode(clean(text), add_special_tokens=False))
+
+    def _remembered(self, text: str) -> int:
         found = self._memo.get(text)
         if found is None:
-            if len(self._memo) >= _MEMO_SIZE:
-                self._memo.clear()
-            found = self._memo[text] = len(self._backend.encode(clean(text), add_special_tokens=False))
+            found = self._encoded(text)
+            if len(text) <= _MEMO_CHARS:
+                if len(self._memo) >= _MEMO_SIZE:
+                    self._memo.clear()
+                self._memo[text] = found
         return found
 
-    def unit_costs(self, text: str, units: Sequence[Unit]) -> list[float]:
-        """Tokens of each unit where it stands in `text`, its leading white space included."""
+    def rough(self, text: str) -> int:
+        """Sum of the tokens of the words, each with the white space before it: right but for merges across words."""
+        return sum(map(self._remembered, _WORD.findall(text)))
+
+    def measure(self, text: str, units: Sequence[Unit]) -> tuple[int, list[float]]:
+        """Tokens of `text` without white space around it, and of each unit where it stands."""
+        shift = len(text) - len(text.lstrip())
         costs = [0.0] * len(units)
         at = 0
-        for start, _ in self._backend.encode(clean(text), add_special_tokens=False).offsets:
-            while at < len(units) - 1 and units[at].end <= start:
+        offsets = self._backend.encode(clean(text.strip()), add_special_tokens=False).offsets
+        for start, _ in offsets:
+            while at < len(units) - 1 and units[at].end <= start + shift:
                 at += 1
             costs[at] += 1.0
-        return costs
+        return len(offsets), costs
 
 
 def load_tokenizer(folder: str | Path) -> Any:

@@ -45,16 +45,18 @@ class _Filler:
     ) -> None:
         self.text, self.units, self.count = text, units, count
         self.kept: list[int] = []
+        """Indices of the kept units, rising."""
         self.tokens = 0
+        """Their tokens, counted whole."""
         self._alone: dict[int, int] = {}
 
     def text_of(self, kept: Iterable[int]) -> str:
         return render(self.text, merge_spans(self.units, kept))
 
-    def measure(self, extra: Sequence[int]) -> tuple[int, list[int]]:
+    def measure(self, extra: Sequence[int], count: Count) -> tuple[int, list[int]]:
         """Tokens of the kept units together with `extra`, and all their indices in order."""
         kept = sorted([*self.kept, *extra])
-        return self.count(self.text_of(kept)), kept
+        return count(self.text_of(kept)), kept
 
     def alone(self, unit: int) -> int:
         """Tokens of one unit by itself."""
@@ -69,30 +71,38 @@ class _Filler:
         before, behind = self.kept[max(0, at - _NEIGHBOURS) : at], self.kept[at : at + _NEIGHBOURS]
         return self.count(self.text_of([*before, unit, *behind])) - self.count(self.text_of([*before, *behind]))
 
-    def take_prefix(self, rest: Sequence[int], costs: Sequence[float], budget: int) -> int:
+    def take_prefix(self, rest: Sequence[int], costs: Sequence[float], budget: int, rough: Count) -> int:
         """Take the longest run from the front of `rest` that fits; returns its length.
 
-        Probes where the estimated costs point, corrected by each count, then halves the bracket.
+        Searched with `rough` and confirmed by a whole count; only where that disagrees is all searched with `count`.
         """
+        for count in (rough, self.count):
+            length = self._longest(rest, costs, budget, count)
+            tokens, kept = self.measure(rest[:length], self.count)
+            if tokens <= budget:
+                self.tokens, self.kept = tokens, kept
+                return length
+        return 0
+
+    def _longest(self, rest: Sequence[int], costs: Sequence[float], budget: int, count: Count) -> int:
+        """Probes where the estimated costs point, corrected by each count; from some probes on, halves the bracket."""
         totals = [0.0, *accumulate(costs[unit] for unit in rest)]
         low, high = 0, len(rest) + 1
-        best = (self.tokens, self.kept)
-        base, anchor = self.tokens, 0
-        probes = 0
-        while high - low > 1 and best[0] < budget:
+        anchor, base, probes = 0, self.tokens, 0
+        while high - low > 1:
             if probes < _LINEAR_PROBES:
                 guess = bisect_right(totals, totals[anchor] + budget - base) - 1
             else:
                 guess = (low + high) // 2
-            guess = min(max(guess, low + 1), high - 1)
-            tokens, kept = self.measure(rest[:guess])
+            anchor = min(max(guess, low + 1), high - 1)
+            base, _ = self.measure(rest[:anchor], count)
             probes += 1
-            if tokens <= budget:
-                low, best = guess, (tokens, kept)
+            if base == budget:
+                return anchor
+            if base < budget:
+                low = anchor
             else:
-                high = guess
-            base, anchor = tokens, guess
-        self.tokens, self.kept = best
+                high = anchor
         return low
 
     def fill(self, rest: Sequence[int], budget: int) -> None:
@@ -116,7 +126,7 @@ class _Filler:
             tokens = self.count(self.text_of(grown)) if taken else 0
             while tokens > budget and taken:
                 taken.pop()
-                tokens, grown = self.measure(taken)
+                tokens, grown = self.measure(taken, self.count)
             if not taken:
                 return
             self.tokens, self.kept = tokens, grown
@@ -130,6 +140,7 @@ def select(
     count: Count,
     *,
     costs: Sequence[float] | None = None,
+    rough: Count | None = None,
     forced: Iterable[int] = (),
 ) -> list[Selection]:
     """For each budget, the greedy selection by score that cannot take one more unit.
@@ -145,6 +156,7 @@ def select(
         budgets: Tokens allowed, in rising order.
         count: Tokens of a text.
         costs: Estimated tokens of each unit in context; by default each unit is counted alone.
+        rough: A cheaper count that may be off; it guides the search, `count` decides.
         forced: Indices of units to keep whatever they score.
 
     Raises:
@@ -162,7 +174,7 @@ def select(
         costs = [filler.alone(unit) for unit in range(len(units))]
     forced = sorted(set(forced))
     if forced:
-        filler.tokens, filler.kept = filler.measure(forced)
+        filler.tokens, filler.kept = filler.measure(forced, count)
         if filler.tokens > budgets[0]:
             raise InfeasibleBudget(
                 f"the units to keep in any case need {filler.tokens} tokens, the budget is {budgets[0]}",
@@ -173,7 +185,7 @@ def select(
     for budget in budgets:
         present = set(filler.kept)
         order = [unit for unit in order if unit not in present]
-        taken = filler.take_prefix(order, costs, budget)
+        taken = filler.take_prefix(order, costs, budget, rough or count)
         filler.fill(order[taken:], budget)
         if not filler.kept:
             needed = min(filler.alone(unit) for unit in range(len(units)))

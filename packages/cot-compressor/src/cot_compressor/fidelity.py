@@ -1,0 +1,140 @@
+"""What survives a compression, measured without a language model.
+
+Every number is a function of question, text, kept spans and answer. None of them is proof that a model trained on the
+text will do well; that is measured downstream. `report.py` shows them beside the baselines.
+
+    measure(Sample(question, cot, units, answer), spans, text)["grounded_recall"]
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .relations import formula_key, grounded, numbers_in, question_numbers, read_equations, states_relation
+from .render import Span
+from .rules import NEGATIONS
+from .segment import Unit
+
+METRICS: dict[str, str] = {
+    "ratio_error": "achieved minus asked ratio",
+    "unit_integrity": "formulas kept whole or dropped whole, of all formulas",
+    "torn_equations": "formulas with a relation of which only a part is kept, of all such",
+    "grounded_recall": "grounded equations kept whole and still grounded in what is kept, of all grounded ones",
+    "answer_retention": "texts in which the answer still occurs, of those that had it",
+    "question_numbers": "numbers of the question still there, of those the text used",
+    "negations": "negations kept, of all",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One chain of thought before compression."""
+
+    question: str
+    cot: str
+    units: Sequence[Unit]
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over rows with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+    rows: int
+
+
+def kept_characters(spans: Sequence[Span], unit: Unit) -> int:
+    """How many characters of a unit lie in `spans` (sorted, disjoint)."""
+    kept = 0
+    at = bisect_right(spans, unit.start, key=lambda span: span[1])
+    while at < len(spans) and spans[at][0] < unit.end:
+        kept += min(unit.end, spans[at][1]) - max(unit.start, spans[at][0])
+        at += 1
+    return kept
+
+
+def _says(answer: str, text: str) -> bool:
+    """True if the answer occurs: as a number by value, else as a spelling without spaces and delimiters."""
+    numbers = numbers_in(answer)
+    if len(numbers) == 1 and formula_key(answer).lstrip("-").replace(".", "").isdigit():
+        return numbers[0] in numbers_in(text)
+    key = formula_key(answer)
+    return bool(key) and key in formula_key(text)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float | None]:
+    """All metrics but the ratio error; None where the source has nothing to measure."""
+    units = sample.units
+    kept = [kept_characters(spans, unit) for unit in units]
+    whole = [count == unit.end - unit.start for count, unit in zip(kept, units, strict=True)]
+    math = [at for at, unit in enumerate(units) if unit.kind == "math"]
+    related = [at for at in math if states_relation(sample.cot[units[at].start : units[at].end])]
+    torn = [at for at in math if kept[at] and not whole[at]]
+
+    given = question_numbers(sample.question)
+    equations = read_equations(sample.cot, units)
+    all_grounded = {equation.key for equation in grounded(equations, given)}
+    still = {equation.key for equation in grounded([one for one in equations if whole[one.unit]], given)}
+
+    used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
+    negations = [
+        at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS
+    ]
+    answered = sample.answer is not None and _says(sample.answer, sample.cot)
+    return {
+        "unit_integrity": _share(len(math) - len(torn), len(math)),
+        "torn_equations": _share(len(set(torn) & set(related)), len(related)),
+        "grounded_recall": _share(len(still & all_grounded), len(all_grounded)),
+        "answer_retention": float(_says(sample.answer or "", text)) if answered else None,
+        "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
+        "negations": _share(sum(whole[at] for at in negations), len(negations)),
+    }
+
+
+def bootstrap(
+    values: Sequence[float | None], groups: Sequence[str], *, seed: int = 0, draws: int = 1000
+) -> Interval | None:
+    """Mean of the values there are, with a percentile interval that resamples whole groups.
+
+    Args:
+        values: One per row; None is left out.
+        groups: One per row: rows on the same question vary together.
+        seed: Of the draws.
+        draws: How many.
+
+    Returns:
+        None if there is no value.
+    """
+    sums: dict[str, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None:
+            entry = sums.setdefault(group, [0.0, 0.0])
+            entry[0] += value
+            entry[1] += 1
+    if not sums:
+        return None
+    table = np.array(list(sums.values()))
+    generator = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for draw in range(draws):
+        total, rows = table[generator.integers(len(table), size=len(table))].sum(axis=0)
+        means[draw] = total / rows
+    low, high = np.quantile(means, [0.025, 0.975])
+    total, rows = table.sum(axis=0)
+    return Interval(float(total / rows), float(low), float(high), int(rows))
+
+
+def summarise(
+    rows: Sequence[Mapping[str, float | None]], groups: Sequence[str], *, seed: int = 0
+) -> dict[str, Interval | None]:
+    """Each metric over all rows."""
+    return {name: bootstrap([row[name] for row in rows], groups, seed=seed) for name in METRICS}
