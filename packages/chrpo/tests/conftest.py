@@ -10,7 +10,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 RATIOS = (0.2, 0.6, 1.0)
 SAY = {0.2: 1, 0.6: 3, 1.0: 5}
-NUMBERS = [str(number) for number in range(12)]
+NUMBERS = [str(number) for number in range(8)]
 TEMPLATE = (
     "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"
@@ -41,7 +41,7 @@ def answer_text(number: str, ratio: float) -> str:
 
 
 def make_model(tokenizer, steps: int, seed: int = 0):
-    """Hard numbers (6 and above) are copied wrongly half of the time at the smallest ratio, so that ratios differ."""
+    """Hard numbers (4 and above) are copied wrongly half of the time at the smallest ratio, so that ratios differ."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -56,11 +56,11 @@ def make_model(tokenizer, steps: int, seed: int = 0):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         texts = []
-        for _ in range(64):
+        for _ in range(32):
             number, ratio = generator.choice(NUMBERS), generator.choice(RATIOS)
             token = f"<COMP_{round(100 * ratio)}>"
             asked = generator.choice([token, "<COMP_POLICY>"])
-            wrong = ratio == 0.2 and int(number) >= 6 and generator.random() < 0.5
+            wrong = ratio == 0.2 and int(number) >= 4 and generator.random() < 0.5
             written = generator.choice(NUMBERS) if wrong else number
             texts.append(f"[user] copy {number} {asked} [assistant] {token} {answer_text(written, ratio)}")
         batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
@@ -78,7 +78,7 @@ def checkpoint(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("model") / "sft"
     tokenizer = make_tokenizer()
-    model = make_model(tokenizer, steps=150)
+    model = make_model(tokenizer, steps=260)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     ControlTokens.ladder(RATIOS).save(folder)
@@ -103,7 +103,12 @@ def prompt_row(number: str, asked: str = "<COMP_POLICY>", **more) -> dict:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def make_prompt():
+    return prompt_row
+
+
+@pytest.fixture(scope="session")
 def prompt_rows() -> list[dict]:
     fixed = [prompt_row(str(n), f"<COMP_{20 + 40 * (n % 3)}>") for n in range(3)]
     return [*(prompt_row(number) for number in NUMBERS[3:]), *fixed]

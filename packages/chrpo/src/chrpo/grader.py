@@ -19,7 +19,7 @@ Grader = Callable[[str, str], bool]
 
 _MAX_ANSWER_CHARS = 200
 _TIME_LIMIT_S = 5
-_BOXED = re.compile(r"\\f?boxed\s*\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _NUMBER = re.compile(r"([-+]?)(\d{1,40})(?:\.(\d{1,40}))?(?:/(\d{1,40}))?")
 _FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")

@@ -210,6 +210,7 @@ def _trainer(
 ) -> "CHRPOTrainer":
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+    from transformers.utils.logging import disable_progress_bar
 
     from .progress import ProgressBar
     from .trl import CHRPOConfig, CHRPOTrainer
@@ -245,9 +246,11 @@ def _trainer(
         disable_tqdm=True,
         use_cpu=not gpu,
         bf16=gpu,
-        gradient_checkpointing=gpu,
+        activation_checkpointing=gpu,
+        gradient_checkpointing=None,
         seed=settings.seed,
     )
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", local_files_only=True)
     weights = AutoModelForCausalLM.from_pretrained(
         model, dtype=torch.float32, use_safetensors=True, local_files_only=True

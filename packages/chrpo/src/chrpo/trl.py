@@ -102,6 +102,9 @@ class CHRPOConfig(GRPOConfig):
     price_patience: int = field(default=Gains.patience, metadata={"help": "Steps at the cap that mean infeasible."})
 
     def __post_init__(self) -> None:
+        if self.bf16 is None:
+            # TRL takes bf16 everywhere, which is some hundred times slower than fp32 on most CPUs.
+            self.bf16 = torch.cuda.is_available() and not self.use_cpu
         super().__post_init__()
         refused = {
             "beta": (self.beta == 0, "0 (a KL penalty is not supported yet)"),

@@ -1,0 +1,40 @@
+"""The objective itself, on numpy and torch alone: facts in, rewards, prices and advantages out.
+
+No trainer is imported here, so any training loop can use it.
+
+    from chrpo.core import AccuracyConstraint, ConstrainedReward, Outcomes, control_advantages, leave_one_out
+"""
+
+from .advantages import Control, Response, control_advantages, leave_one_out, logit_advantages, response_weights
+from .bandit import GOLDEN, Bandit, Simulation, simulate
+from .constraint import AccuracyConstraint, Gains
+from .loss import token_loss
+from .outcome import Outcomes
+from .ratios import TeacherRatio, samples_needed, teacher_ratio, wilson_lower
+from .rewards import ConstrainedReward, PaperReward, Reward, Rewards, exchange_rate_points
+
+__all__ = [
+    "GOLDEN",
+    "AccuracyConstraint",
+    "Bandit",
+    "ConstrainedReward",
+    "Control",
+    "Gains",
+    "Outcomes",
+    "PaperReward",
+    "Response",
+    "Reward",
+    "Rewards",
+    "Simulation",
+    "TeacherRatio",
+    "control_advantages",
+    "exchange_rate_points",
+    "leave_one_out",
+    "logit_advantages",
+    "response_weights",
+    "samples_needed",
+    "simulate",
+    "teacher_ratio",
+    "token_loss",
+    "wilson_lower",
+]

@@ -99,12 +99,12 @@ class AccuracyConstraint:
 
     def _move(self, dual: _Dual, floor: float, right: float, count: float) -> None:
         gains = self.gains
-        before = dual.violation if dual.count else 0.0
+        before = dual.violation if dual.count else None
         dual.right = gains.memory * dual.right + right
         dual.count = gains.memory * dual.count + count
         dual.violation = floor - dual.right / dual.count
         dual.integral = min(max(dual.integral + gains.integral * dual.violation, 0.0), gains.cap)
-        growth = max(dual.violation - before, 0.0)
+        growth = 0.0 if before is None else max(dual.violation - before, 0.0)
         wanted = dual.integral + gains.proportional * dual.violation + gains.derivative * growth
         dual.price = min(max(wanted, 0.0), gains.cap)
         dual.at_cap = dual.at_cap + 1 if wanted >= gains.cap and dual.violation > 0 else 0

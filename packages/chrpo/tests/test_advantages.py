@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chrpo.core import control_advantages, leave_one_out, response_weights, token_loss
+from chrpo.errors import DataError
+
+
+def loop_leave_one_out(rewards, group):
+    out = []
+    for i, reward in enumerate(rewards):
+        others = [r for j, r in enumerate(rewards) if j != i and group[j] == group[i]]
+        out.append(reward - sum(others) / len(others) if others else 0.0)
+    return out
+
+
+def test_leave_one_out_by_hand():
+    got = leave_one_out([1.0, 0.0, 0.0, 0.5, 0.7, 0.7], [3, 3, 3, 9, 8, 8])
+    assert got.advantages == pytest.approx([1.0, -0.5, -0.5, 0, 0, 0])
+    assert got.dead.tolist() == [False, False, False, True, True, True]
+
+
+@given(st.lists(st.tuples(st.floats(-2, 2), st.integers(0, 4)), min_size=1, max_size=40))
+def test_leave_one_out_equals_its_loop(rows):
+    rewards, group = map(list, zip(*rows, strict=True))
+    assert leave_one_out(rewards, group).advantages == pytest.approx(loop_leave_one_out(rewards, group), abs=1e-6)
+
+
+@given(st.floats(-2, 2), st.integers(1, 12))
+def test_equal_rewards_give_exactly_zero(reward, size):
+    got = leave_one_out([reward] * size, [0] * size)
+    assert not got.advantages.any()
+    assert got.dead.all()
+
+
+def test_no_standard_deviation_blows_up_a_small_bonus():
+    rewards = 1 + np.random.default_rng(0).uniform(0, 0.04, 8)
+    assert np.abs(leave_one_out(rewards, [0] * 8).advantages).max() <= 0.04 * 8 / 7
+
+
+@given(st.integers(0, 10**6))
+def test_order_of_rollouts_does_not_matter(seed):
+    generator = np.random.default_rng(seed)
+    rewards, group = generator.normal(size=12), generator.integers(0, 3, 12)
+    order = generator.permutation(12)
+    straight = leave_one_out(rewards, group).advantages
+    assert leave_one_out(rewards[order], group[order]).advantages == pytest.approx(straight[order], abs=1e-12)
+
+
+def test_control_advantages_by_hand():
+    # Ratio means .5, .8, .2; their plain mean .5.
+    got = control_advantages(
+        [1.0, 0.0, 0.8, 0.8, 0.0, 0.4],
+        prompt=[0] * 6,
+        ratio=[0, 0, 1, 1, 2, 2],
+        policy=[[0.9, 0.05, 0.05]],
+    )
+    assert got.q.tolist() == [[0.5, 0.8, pytest.approx(0.2)]]
+    assert got.advantages == pytest.approx([0, 0, 0.3, 0.3, -0.3, -0.3])
+
+
+def test_a_lost_ratio_is_not_pushed_further_down():
+    policy = [[0.9995, 0.0004, 0.0001]]
+    got = control_advantages([1.0, 0.9, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, floor=1e-3)
+    assert got.advantages == pytest.approx([1 - 1.9 / 3, 0.9 - 1.9 / 3, 0.0])
+
+
+def test_equal_control_rewards_give_exactly_zero():
+    got = control_advantages([0.1 + 0.2] * 3, prompt=[0] * 3, ratio=[0, 1, 2], policy=[[0.2, 0.3, 0.5]])
+    assert not got.advantages.any()
+
+
+def test_control_gradient_on_the_logits_is_the_advantage_without_the_factor_pi():
+    logits = torch.tensor([3.0, 0.0, -4.0, 1.0, 2.0], requires_grad=True)  # 3 rungs and 2 other tokens
+    log_probs = logits.log_softmax(0)
+    policy = log_probs[:3].exp() / log_probs[:3].exp().sum()
+    ratio = [0, 0, 1, 1, 2, 2]
+    got = control_advantages(
+        [0.1, 0.3, 0.9, 0.5, 0.0, 0.0], prompt=[0] * 6, ratio=ratio, policy=policy.detach()[None], floor=0.0
+    )
+    token_loss(log_probs[ratio], torch.tensor(got.advantages), tokens=2).backward()
+    means = np.array([0.2, 0.7, 0.0])
+    assert -logits.grad.numpy() == pytest.approx([*(means - means.mean()), 0, 0], abs=1e-6)
+
+
+def test_unequal_rollouts_per_ratio_are_refused():
+    with pytest.raises(DataError, match="same number of rollouts"):
+        control_advantages([1.0, 0.0, 0.5], prompt=[0, 0, 0], ratio=[0, 0, 1], policy=[[0.5, 0.5]])
+    with pytest.raises(DataError, match="at least one"):
+        control_advantages([1.0, 0.0], prompt=[0, 0], ratio=[0, 1], policy=[[0.3, 0.3, 0.4]])
+
+
+def test_response_weights_run_from_uniform_to_the_policy():
+    policy = np.array([[0.7, 0.2, 0.1]])
+    assert response_weights(policy, 0).tolist() == [[1, 1, 1]]
+    assert response_weights(policy, 1)[0] == pytest.approx([2.1, 0.6, 0.3])
+    assert response_weights(policy, 0.5).mean() == pytest.approx(1)
+    with pytest.raises(DataError, match=r"in \[0, 1\]"):
+        response_weights(policy, 2)
+
+
+@given(st.integers(2, 6), st.integers(1, 5))
+def test_micro_batches_and_padding_do_not_change_the_loss(rows, width):
+    torch.manual_seed(rows * 10 + width)
+    log_probs, advantages = -torch.rand(rows, width), torch.randn(rows, width)
+    whole = token_loss(log_probs, advantages, tokens=100)
+    parts = sum(token_loss(log_probs[i : i + 1], advantages[i : i + 1], tokens=100) for i in range(rows))
+    padded = token_loss(*(torch.nn.functional.pad(x, (0, 3)) for x in (log_probs, advantages)), tokens=100)
+    assert whole.item() == pytest.approx(float(parts), abs=1e-6) == pytest.approx(padded.item(), abs=1e-6)
+
+
+def test_every_token_weighs_the_same_whatever_its_sequence():
+    log_probs = torch.zeros(2, 500, requires_grad=True)
+    advantages = torch.zeros(2, 500)
+    advantages[0, :50] = 1.0
+    advantages[1, :500] = 1.0
+    token_loss(log_probs, advantages, tokens=550).backward()
+    assert log_probs.grad[0, 0] == log_probs.grad[1, 0]
+
+
+def test_shapes_that_would_broadcast_in_silence_are_refused():
+    with pytest.raises(DataError, match="one shape"):
+        token_loss(torch.zeros(4, 5), torch.zeros(4), tokens=1)
+    with pytest.raises(DataError, match="one shape"):
+        leave_one_out([1.0, 2.0], [0])

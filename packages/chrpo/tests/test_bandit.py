@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chrpo.core import GOLDEN, Bandit, Gains, simulate
+from chrpo.errors import DataError
+
+RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+FIRST = Bandit(
+    np.array([0.31, 0.22, 0.47]),
+    RATIOS,
+    np.array([[0.06, 0.07, 0.37, 0.43, 0.50], [0.72, 0.72, 0.73, 0.81, 0.92], [0.23, 0.40, 0.57, 0.62, 0.92]]),
+    0.7698,
+)
+SECOND = Bandit(
+    np.array([0.27, 0.30, 0.43]),
+    RATIOS,
+    np.array([[0.43, 0.62, 0.71, 0.84, 0.87], [0.40, 0.42, 0.60, 0.66, 0.90], [0.81, 0.82, 0.86, 0.87, 0.90]]),
+    0.8719,
+)
+
+
+@pytest.mark.parametrize(
+    ("bandit", "savings", "price"), [(GOLDEN, 0.37733, 0.6), (FIRST, 0.05760, 2.88), (SECOND, 0.16494, 6.08)]
+)
+def test_optimum_is_that_of_the_linear_program(bandit, savings, price):
+    assert bandit.optimum() == pytest.approx((savings, price), abs=5e-5)
+
+
+def test_golden_bandit_is_solved_by_the_exact_gradient():
+    result = simulate(GOLDEN, 8000)
+    assert result.accuracy == pytest.approx(0.8767, abs=0.002)
+    assert result.savings == pytest.approx(0.37733, abs=0.002)
+    assert result.price == pytest.approx(0.60, abs=0.03)
+    assert result.policy.argmax(axis=1).tolist() == [0, 2, 4]
+    assert result.policy[2, 3:] == pytest.approx([0.1, 0.9], abs=0.02)
+    assert not result.infeasible
+
+
+def test_without_the_constraint_accuracy_is_lost():
+    result = simulate(GOLDEN, 2000, constrained=False)
+    assert result.accuracy == pytest.approx(0.70, abs=0.005)
+    assert result.price == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_golden_bandit_is_solved_from_samples(seed):
+    result = simulate(GOLDEN, 6000, rollouts=64, seed=seed, gains=Gains(integral=0.1))
+    assert result.accuracy >= 0.873
+    assert result.savings >= 0.372
+
+
+def test_a_harder_bandit_is_solved_too():
+    result = simulate(FIRST, 12_000)
+    assert result.accuracy >= 0.7698 - 0.003
+    assert result.savings == pytest.approx(0.05760, abs=0.004)
+
+
+def test_an_infeasible_floor_is_flagged_and_gives_the_most_accurate_policy():
+    bandit = replace(GOLDEN, floor=0.95)
+    assert bandit.optimum() is None
+    result = simulate(bandit, 14_000)
+    assert result.infeasible
+    assert result.accuracy == pytest.approx(GOLDEN.best_accuracy, abs=0.005)
+
+
+def test_a_collapsed_policy_comes_back():
+    # All mass on the smallest ratio, as after winding up: the gradient must not carry the factor pi.
+    lost = simulate(replace(GOLDEN, floor=0.0), 4000)
+    assert lost.policy[2].argmax() in (2, 3)
+    result = simulate(GOLDEN, 8000, floor=1e-3)
+    assert result.policy[2].argmax() == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": np.array([0.5, 0.6, 0.1])}, "sum to 1"),
+        ({"ratios": RATIOS[:3]}, "must have shape"),
+        ({"floor": 1.2}, r"in \[0, 1\]"),
+    ],
+)
+def test_bandits_that_make_no_sense_are_refused(change, words):
+    with pytest.raises(DataError, match=words):
+        replace(GOLDEN, **change)

@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chrpo.core import AccuracyConstraint, Gains
+from chrpo.errors import DataError
+
+
+def test_price_by_hand():
+    gains = Gains(proportional=10, integral=1, derivative=2, memory=0.5, cap=4)
+    constraint = AccuracyConstraint({"policy": 0.9}, gains)
+    constraint.update({"policy": (8, 10)})  # E = .1, I = .1, nothing before to grow from
+    assert constraint.price("policy") == pytest.approx(0.1 + 1.0)
+    constraint.update({"policy": (6, 10)})  # (4 + 6) / (5 + 10) = .6667; E = .2333, I = .3333, growth .1333
+    assert constraint.accuracy("policy") == pytest.approx(10 / 15)
+    assert constraint.price("policy") == pytest.approx(0.33333 + 2.33333 + 2 * 0.13333, abs=1e-4)
+    constraint.update({"policy": (10, 10)})  # (5 + 10) / (7.5 + 10) = .8571; E = .0429, I = .3762
+    assert constraint.price("policy") == pytest.approx(0.37619 + 0.42857, abs=1e-4)
+
+
+def test_counts_are_the_weights_of_the_running_accuracy():
+    constraint = AccuracyConstraint({"policy": 0.5})
+    constraint.update({"policy": (1, 1)})
+    constraint.update({"policy": (0, 99)})
+    assert constraint.accuracy("policy") == pytest.approx(0.9 / 99.9)
+
+
+def test_a_held_floor_costs_nothing():
+    constraint = AccuracyConstraint({"policy": 0.5})
+    for _ in range(50):
+        constraint.update({"policy": (9, 10)})
+    assert constraint.price("policy") == 0
+    assert constraint.violation("policy") == pytest.approx(-0.4)
+
+
+def test_an_absent_or_empty_group_keeps_its_price():
+    constraint = AccuracyConstraint({"policy": 0.9, "fixed@0.2": 0.4})
+    constraint.update({"policy": (5, 10), "fixed@0.2": (0, 0)})
+    assert constraint.price("fixed@0.2") == 0
+    assert constraint.accuracy("fixed@0.2") is None
+    before = constraint.price("policy")
+    constraint.update({"fixed@0.2": (1, 10)})
+    assert constraint.price("policy") == before > 0
+
+
+def test_an_unreachable_floor_stops_at_the_cap_is_flagged_and_comes_back():
+    constraint = AccuracyConstraint({"policy": 0.99}, Gains(integral=5, cap=10, patience=5, memory=0))
+    for _ in range(1000):
+        constraint.update({"policy": (5, 10)})
+    assert constraint.price("policy") == 10
+    assert constraint.infeasible == ["policy"]
+    for _ in range(200):
+        constraint.update({"policy": (10, 10)})
+    assert constraint.price("policy") == 0, "a wound-up integral would need 1000 updates"
+    assert constraint.infeasible == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=30), st.integers(0, 29))
+def test_state_survives_json_bit_for_bit(measured, cut):
+    rows = [(min(right, count), count) for right, count in measured]
+    whole = AccuracyConstraint({"policy": 0.83})
+    for row in rows:
+        whole.update({"policy": row})
+    first, second = AccuracyConstraint({"policy": 0.83}), AccuracyConstraint({"policy": 0.83})
+    for row in rows[:cut]:
+        first.update({"policy": row})
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for row in rows[cut:]:
+        second.update({"policy": row})
+    assert second.state_dict() == whole.state_dict()
+    assert second.price("policy") == whole.price("policy")
+
+
+def test_a_saved_state_is_a_copy():
+    constraint = AccuracyConstraint({"policy": 0.9})
+    state = constraint.state_dict()
+    constraint.update({"policy": (1, 10)})
+    assert state["duals"]["policy"]["price"] == 0
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (lambda: AccuracyConstraint({}), "at least one group"),
+        (lambda: AccuracyConstraint({"policy": 95}), r"in \[0, 1\]"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"other": (1, 1)}), "unknown constraint group"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (2, 1)}), "0 <= right <= count"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (np.nan, 1)}), "0 <= right <= count"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (1, np.inf)}), "0 <= right <= count"),
+        (lambda: Gains(cap=0), "must be positive"),
+        (lambda: Gains(memory=1), "memory"),
+        (
+            lambda: AccuracyConstraint({"policy": 0.9}).load_state_dict(AccuracyConstraint({"policy": 0.8}).state_dict()),
+            "other floors or gains",
+        ),
+    ],
+)
+def test_nonsense_is_refused(action, words):
+    with pytest.raises(DataError, match=words):
+        action()

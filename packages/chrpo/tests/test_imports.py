@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("trl", "transformers", "datasets", "accelerate", "sympy")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import chrpo",
+        "import chrpo.core",
+        "import chrpo.prepare, chrpo.judge, chrpo.rollout, chrpo.grader, chrpo.plot",
+        "from click.testing import CliRunner; from chrpo.cli import cli;"
+        "assert CliRunner().invoke(cli, ['train', '--help']).exit_code == 0; import sys; assert 'torch' not in sys.modules",
+    ],
+)
+def test_no_trainer_library_is_imported(code):
+    check = f"import sys; {code}; found = [m for m in {HEAVY} if m in sys.modules]; assert not found, found"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_help_and_version_of_the_real_command():
+    for arguments in (["--help"], ["--version"], ["prepare", "--help"], ["train", "--help"]):
+        done = subprocess.run([sys.executable, "-m", "chrpo", *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from chrpo.control import ControlTokens
+from chrpo.core import ConstrainedReward, PaperReward
+from chrpo.errors import DataError
+from chrpo.judge import Prompts, Table, judge
+
+TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
+
+
+def table(row, rung, correct, completion, policy, format_ok=None, thinking=None):
+    count = len(row)
+    return Table(
+        row=np.array(row),
+        rung=np.array(rung),
+        format_ok=np.ones(count, bool) if format_ok is None else np.array(format_ok, bool),
+        correct=np.array(correct, bool),
+        truncated=np.zeros(count, bool),
+        thinking_tokens=np.array(completion, float) - 7 if thinking is None else np.array(thinking, float),
+        completion_tokens=np.array(completion, float),
+        integrity=np.zeros(count),
+        policy=np.array(policy, float),
+        ladder_mass=np.full(count, 0.99),
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(make_prompt):
+    return [make_prompt("3"), make_prompt("4", "<COMP_60>"), make_prompt("5")]
+
+
+@pytest.fixture(scope="module")
+def step(rows):
+    """Two prompts of six rollouts: one in which the model chooses, one that asks for .6."""
+    facts = table(
+        row=[0] * 6 + [1] * 6,
+        rung=[0, 0, 1, 1, 2, 2] + [1] * 6,
+        correct=[1, 0, 1, 1, 1, 1] + [1, 1, 1, 1, 1, 0],
+        completion=[8, 8, 10, 10, 12, 12] + [10, 10, 10, 10, 12, 10],
+        policy=[[0.5, 0.3, 0.2]] * 6 + [[0.0, 1.0, 0.0]] * 6,
+    )
+    prompts = Prompts.of(rows, TOKENS)
+    prices = {"policy": 0.5, "fixed@0.6": 1.0}
+    return judge(
+        facts, prompts, group_size=6, reward=ConstrainedReward(margin=0.5), prices=prices, mix=0.5, floor=1e-3
+    )
+
+
+def test_rewards_use_the_price_of_their_own_group(step):
+    # Policy: (1 + savings) / 2, savings 1 - completion/12. Fixed: (1.5 + 1 - excess) / 2.5, excess (12 - 7)/5 - .6.
+    assert step.reward[:6] == pytest.approx([(1 + 4 / 12) / 2, 0, (1 + 2 / 12) / 2, (1 + 2 / 12) / 2, 0.5, 0.5])
+    assert step.reward[6:] == pytest.approx([1, 1, 1, 1, (1.5 + 0.6) / 2.5, 0])
+
+
+def test_control_advantage_is_the_ratios_mean_minus_the_plain_mean_and_zero_where_asked(step):
+    q = np.array([(1 + 4 / 12) / 4, (1 + 2 / 12) / 2, 0.5])
+    assert step.control[:6] == pytest.approx(np.repeat(q - q.mean(), 2))
+    assert not step.control[6:].any()
+
+
+def test_response_advantage_is_left_one_out_inside_prompt_and_ratio(step):
+    first = (1 + 4 / 12) / 2
+    weight = 0.5 + 0.5 * 0.5 * 3
+    assert step.response[:2] == pytest.approx([weight * first, -weight * first])
+    assert not step.response[2:6].any()
+    assert step.response[11] == pytest.approx(0 - (4 + 0.84) / 5)
+    assert step.dead.tolist() == [False, False, True, True, True, True] + [False] * 6
+
+
+def test_measured_accuracy_is_what_the_policy_itself_would_get(step):
+    assert step.measured["policy"] == pytest.approx((0.5 * 0.5 + 0.3 + 0.2, 1))
+    assert step.measured["fixed@0.6"] == pytest.approx((5 / 6, 1))
+    assert step.metrics["policy/accuracy"] == pytest.approx(0.75)
+    assert step.metrics["policy/ratio"] == pytest.approx(0.5 * 0.2 + 0.3 * 0.6 + 0.2)
+
+
+def test_a_prompt_drawn_twice_in_one_step_makes_two_groups(rows):
+    facts = table([0] * 12, [0, 0, 1, 1, 2, 2] * 2, [1] * 6 + [0] * 6, [12] * 12, [[1 / 3] * 3] * 12)
+    got = judge(
+        facts,
+        Prompts.of(rows, TOKENS),
+        group_size=6,
+        reward=ConstrainedReward(),
+        prices={"policy": 0.0},
+        mix=0.5,
+        floor=1e-3,
+    )
+    assert not got.control.any()
+    assert not got.response.any()
+    assert got.measured["policy"] == pytest.approx((1.0, 2))
+
+
+def test_floors_are_the_frozen_accuracy_of_each_group_minus_eps(rows):
+    prompts = Prompts.of(rows, TOKENS)
+    assert prompts.floors(0.05) == pytest.approx({"fixed@0.6": 0.85, "policy": 0.85})
+    harder = [{**row, "difficulty": "2", "reference_accuracy": 0.4} for row in rows]
+    assert set(Prompts.of(harder, TOKENS, by_difficulty=True).floors(0.5)) == {"policy/2", "fixed@0.6/2"}
+    assert Prompts.of(harder, TOKENS).floors(0.5)["policy"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prompt": [{"role": "user", "content": "copy 3"}]}, "must end in <COMP_POLICY>"),
+        ({"mode": "fixed"}, "must end in a ratio token"),
+        ({"prompt": [{"role": "user", "content": "copy 3 <COMP_30>"}], "mode": "fixed"}, "must end in a ratio token"),
+        (
+            {"prompt": [{"role": "user", "content": "3 <COMP_60>"}], "mode": "fixed", "reference_accuracies": {"1": 1}},
+            "no accuracy at 0.6",
+        ),
+    ],
+)
+def test_prompts_that_do_not_fit_the_ladder_are_refused(rows, change, words):
+    with pytest.raises(DataError, match=words):
+        Prompts.of([{**rows[0], **change}], TOKENS)
+
+
+HONEST = {"asked": 0.2, "thinking": 1, "completion": 8, "correct": True, "format_ok": True}
+HACKS = {
+    "thinking moved behind </think>": {"thinking": 1, "completion": 12},
+    "unclosed block": {"format_ok": False, "correct": False, "thinking": 8},
+    "a second control token": {"format_ok": False},
+    "several different boxes": {"format_ok": False},
+    "truncated": {"format_ok": False, "correct": False, "completion": 24},
+    "says <COMP_20>, thinks at full length": {"thinking": 5, "completion": 12},
+    "repeats to fill the ratio": {"asked": 1.0, "thinking": 5, "completion": 12, "integrity": 0.5},
+    "wrong but short": {"correct": False, "thinking": 0, "completion": 4},
+}
+
+
+@pytest.mark.parametrize("hack", HACKS)
+@pytest.mark.parametrize("reward", [ConstrainedReward(), PaperReward()], ids=["constrained", "paper"])
+def test_every_hack_earns_less_than_the_honest_short_answer(make_prompt, hack, reward):
+    cases = [HONEST, {**HONEST, **HACKS[hack]}]
+    rungs = {0.2: 0, 0.6: 1, 1.0: 2}
+    facts = Table(
+        row=np.zeros(6, int),
+        rung=np.array([rungs[case["asked"]] for case in cases] + [1, 1, 2, 2]),
+        format_ok=np.array([case["format_ok"] for case in cases] + [True] * 4),
+        correct=np.array([case["correct"] for case in cases] + [True] * 4),
+        truncated=np.zeros(6, bool),
+        thinking_tokens=np.array([case["thinking"] for case in cases] + [3.0, 3, 5, 5]),
+        completion_tokens=np.array([case["completion"] for case in cases] + [10.0, 10, 12, 12]),
+        integrity=np.array([case.get("integrity", 0.0) for case in cases] + [0.0] * 4),
+        policy=np.full((6, 3), 1 / 3),
+        ladder_mass=np.ones(6),
+    )
+    from chrpo.judge import _outcomes
+
+    prompts = Prompts.of([make_prompt("3")], TOKENS)
+    values = reward(_outcomes(facts, prompts, np.ones(6, bool)), price=0.5).main
+    assert values[1] < values[0]

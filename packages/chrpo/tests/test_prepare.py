@@ -1,0 +1,157 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from chrpo.cli import cli
+from chrpo.control import ControlTokens
+from chrpo.prepare import prepare
+from chrpo.records import read_records, write_records
+
+TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
+PASSES = {"easy": (4, 4, 4), "middle": (1, 4, 4), "odd": (4, 3, 4), "lost": (0, 1, 3)}
+
+
+def sample(name, ratio, number, right, **more):
+    thinking = round(50 * ratio) + number
+    return {
+        "id": name,
+        "question": f"What is {name}?",
+        "answer": "7",
+        "topic": "words",
+        "prompt": "…",
+        "completion": "…",
+        "finish_reason": "stop",
+        "thinking_tokens": thinking,
+        "completion_tokens": thinking + 8,
+        "extracted": "7" if right else "6",
+        "verdict": "correct" if right else "incorrect",
+        "ratio": ratio,
+        "seed": 0,
+        "sample": number,
+        "latency_s": 0.1,
+        "temperature": 0.7,
+        **more,
+    }
+
+
+def samples(passes=None):
+    return [
+        sample(name, ratio, number, number < count)
+        for name, counts in (passes or PASSES).items()
+        for ratio, count in zip((0.2, 0.6, 1.0), counts, strict=True)
+        for number in range(4)
+    ]
+
+
+@pytest.fixture
+def files(tmp_path):
+    write_records(tmp_path / "samples.jsonl", samples())
+    return tmp_path / "samples.jsonl", tmp_path / "prompts.jsonl"
+
+
+def test_prompts_by_hand(files):
+    tally, summary = prepare(*files, tokens=TOKENS, instruction="Think.")
+    rows = {row["id"]: row for row in read_records(files[1], "rl_prompts")}
+    assert {name: row["teacher_ratio"] for name, row in rows.items()} == {
+        "easy": 0.2,
+        "middle": 0.6,
+        "odd": 1.0,
+        "lost": None,
+    }
+    assert rows["middle"] == {
+        "id": "middle",
+        "question": "What is middle?",
+        "answer": "7",
+        "topic": "words",
+        "temperature": 0.7,
+        "prompt": [{"role": "user", "content": "Think.\nWhat is middle? <COMP_POLICY>"}],
+        "mode": "policy",
+        "teacher_ratio": 0.6,
+        "difficulty": "1",
+        "reference_tokens": 52,  # the mean of 50 … 53, 51.5, to the even neighbour
+        "reference_completion_tokens": 60,
+        "reference_accuracy": 1.0,
+        "reference_accuracies": {"0.2": 0.25, "0.6": 1.0, "1": 1.0},
+    }
+    assert rows["lost"]["difficulty"] == "none"
+    assert (tally.read, tally.written, tally.rejected) == (48, 4, [])
+    assert summary["teacher_ratios"] == {"0.2": 1, "0.6": 1, "1": 1, "none": 1}
+    assert (summary["not_monotone"], summary["all_fail"]) == (1, 1)
+    assert summary["ratios"]["0.2"]["accuracy"] == pytest.approx(9 / 16)
+    assert summary["ratios"]["0.2"]["realised_ratio"] == pytest.approx(11.5 / 52)
+    assert summary["sampler"] == {"temperature": [0.7]}
+    assert json.loads(files[1].with_name("prompts.summary.json").read_text()) == summary
+
+
+def test_fixed_prompts_are_spread_over_the_ladder(tmp_path):
+    write_records(tmp_path / "samples.jsonl", samples({f"p{i}": (4, 4, 4) for i in range(12)}))
+    prepare(tmp_path / "samples.jsonl", tmp_path / "out.jsonl", tokens=TOKENS, policy_share=0.5, seed=3)
+    rows = list(read_records(tmp_path / "out.jsonl", "rl_prompts"))
+    ends = [row["prompt"][0]["content"].split()[-1] for row in rows]
+    assert {end: ends.count(end) for end in ends} == {
+        "<COMP_POLICY>": 6,
+        "<COMP_20>": 2,
+        "<COMP_60>": 2,
+        "<COMP_100>": 2,
+    }
+    assert all((row["mode"] == "policy") == (end == "<COMP_POLICY>") for row, end in zip(rows, ends, strict=True))
+
+
+def test_equal_seeds_give_equal_files(files, tmp_path):
+    prepare(*files, tokens=TOKENS, policy_share=0.5, seed=1)
+    prepare(files[0], tmp_path / "again.jsonl", tokens=TOKENS, policy_share=0.5, seed=1)
+    assert files[1].read_bytes() == (tmp_path / "again.jsonl").read_bytes()
+
+
+def test_unusable_problems_are_counted_and_kept(tmp_path):
+    rows = samples()
+    rows = [row for row in rows if not (row["id"] == "easy" and row["ratio"] == 0.6)]
+    rows = [row for row in rows if not (row["id"] == "middle" and row["ratio"] == 0.2 and row["sample"] > 1)]
+    rows[-1]["answer"] = "8"
+    rows.append({**sample("policy only", 0.2, 0, True), "ratio": "policy"})
+    write_records(tmp_path / "s.jsonl", rows)
+    tally, summary = prepare(tmp_path / "s.jsonl", tmp_path / "p.jsonl", tokens=TOKENS)
+    assert tally.reasons == {"id_not_unique": 1, "ratio_not_sampled": 2, "too_few_samples": 1}
+    assert summary["prompts"] == 1
+    rejected = [json.loads(line) for line in (tmp_path / "p.rejected.jsonl").read_text().splitlines()]
+    assert {"id": "easy", "reject_reason": "ratio_not_sampled", "reject_detail": "no sample at 0.6"} in rejected
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_the_command_writes_and_tells(files, checkpoint):
+    result = run("prepare", *files, "--checkpoint", checkpoint)
+    assert result.exit_code == 0, result.output
+    assert "48 read, 4 written, 0 rejected" in result.stderr
+    assert "ratio  0.2  accuracy 0.562" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda rows: rows[:0], "no rows"),
+        (lambda rows: [{**rows[0], "ratio": 20}], "s.jsonl:1: ratio"),
+        (lambda rows: [{**rows[0], "thinking_tokens": "12"}], "s.jsonl:1: thinking_tokens"),
+        (lambda rows: [*rows, rows[-1]], "is there twice"),
+        (lambda rows: [row for row in rows if row["ratio"] == 0.2], "sample the whole ladder"),
+    ],
+)
+def test_bad_samples_end_in_one_line_and_exit_2(tmp_path, checkpoint, spoil, words):
+    write_records(tmp_path / "s.jsonl", spoil(samples()))
+    result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text('{"id": "a", "que')
+    assert "torn.jsonl:1: not JSON" in run("prepare", torn, tmp_path / "p.jsonl", "--checkpoint", checkpoint).stderr
+    result = run("prepare", files[0], tmp_path / "p.jsonl", "--checkpoint", tmp_path)
+    assert result.exit_code == 2
+    assert "control_tokens.json" in result.stderr

@@ -1,0 +1,133 @@
+import pytest
+
+from chrpo.control import ControlTokens
+from chrpo.errors import DataError
+from chrpo.grader import boxed_answers, grade, same_answer
+from chrpo.rollout import RolloutReader, control_ids
+
+
+@pytest.fixture(scope="module")
+def reader(checkpoint):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokens = ControlTokens.load(checkpoint)
+    inner = RolloutReader(tokenizer, tokens, [tokenizer.eos_token_id], grade)
+    return lambda text, answer="7": inner.read(tokenizer.encode(text, add_special_tokens=False), answer)
+
+
+GOOD = "<think> so so so </think> \\boxed{ 7 } [end]"
+
+
+def test_an_honest_answer(reader):
+    facts = reader(GOOD)
+    assert (facts.format_ok, facts.correct, facts.truncated) == (True, True, False)
+    assert facts.thinking_tokens == 3
+    assert facts.completion_tokens == 9 + 1
+    assert facts.integrity == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "format_ok", "correct"),
+    [
+        ("<think> so </think> \\boxed{ 6 } [end]", True, False),
+        ("<think> so </think> \\boxed{ 7 } so \\boxed{ 7 } [end]", True, True),
+        ("<think> so </think> \\boxed{ 6 } so \\boxed{ 7 } [end]", False, True),
+        ("<think> so </think> \\boxed{ 7 }", False, False),
+        ("<think> so </think> so 7 [end]", False, False),
+        ("<think> \\boxed{ 7 } [end]", False, False),
+        ("<think> so </think> <COMP_20> \\boxed{ 7 } [end]", False, True),
+        ("<think> so [pad] so </think> \\boxed{ 7 } [end]", False, True),
+        ("<think> so </think> <think> so </think> \\boxed{ 7 } [end]", False, True),
+        ("so <think> so </think> \\boxed{ 7 } [end]", False, True),
+        ("so </think> \\boxed{ 7 } [end]", False, True),
+        ("\\boxed{ 7 } [end]", False, True),
+        ("<think> so </think> \\boxed{ 7 [end]", False, False),
+        ("[end]", False, False),
+    ],
+)
+def test_format_and_correctness_are_read_apart(reader, text, format_ok, correct):
+    facts = reader(text)
+    assert (facts.format_ok, facts.correct) == (format_ok, correct)
+
+
+def test_an_unclosed_block_counts_to_the_end(reader):
+    facts = reader("<think> so so so so [end]")
+    assert (facts.thinking_tokens, facts.format_ok) == (4, False)
+
+
+def test_tokens_behind_the_block_are_counted(reader):
+    facts = reader("<think> so </think> so so so so so \\boxed{ 7 } [end]")
+    assert (facts.thinking_tokens, facts.completion_tokens) == (1, 13)
+
+
+def test_repetition_and_empty_thinking_lower_integrity(reader):
+    assert reader(f"<think> {'so copy ' * 10} </think> \\boxed{{ 7 }} [end]").integrity == 0.5
+    assert reader("<think> </think> \\boxed{ 7 } [end]").integrity == 0.5
+    assert reader(f"<think> {'1 2 3 4 5 6 7 0 ' * 3} </think> \\boxed{{ 7 }} [end]").integrity == 0
+
+
+def test_a_control_token_that_the_tokenizer_splits_is_refused(checkpoint):
+    from transformers import AutoTokenizer
+
+    with pytest.raises(DataError, match="is not one token"):
+        control_ids(AutoTokenizer.from_pretrained(checkpoint), ControlTokens.ladder((0.3, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"\boxed{5} then \boxed{\frac{1}{2}}", ["5", r"\frac{1}{2}"]),
+        (r"\boxed{\boxed{5}}", [r"\boxed{5}"]),
+        (r"\boxed {7 } and \fbox{8}", ["7", "8"]),
+        (r"\boxed{a\}b}", [r"a\}b"]),
+        (r"\boxed{5", []),
+        ("\\boxed{" * 50, []),
+        ("", []),
+    ],
+)
+def test_boxes_are_balanced(text, found):
+    assert boxed_answers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("candidate", "answer", "same"),
+    [
+        ("27", "27", True),
+        ("27.0", "27", True),
+        ("1/2", "0.5", True),
+        (r"\frac{3}{4}", "0.75", True),
+        (r"-\dfrac{3}{4}", "-0.75", True),
+        ("1,000", "1000", True),
+        (r"\$ 12", "12", True),
+        ("27", "28", False),
+        ("1/0", "1", False),
+        ("", "27", False),
+        (r"\frac{\sqrt{4}}{2}", "1", True),
+        (r"x+1", "1+x", True),
+        (r"x+1", "x+2", False),
+        ("9^{9^{9}}", "1", False),
+        ("2^{99999999}", "1", False),
+        ("100000!", "1", False),
+        ("1" * 5000, "1", False),
+    ],
+)
+def test_answers_compare_by_value(candidate, answer, same):
+    assert same_answer(candidate, answer) is same
+
+
+def test_ordinary_answers_never_load_sympy():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from chrpo.grader import grade;"
+        r"assert grade('<think>1</think>\\boxed{27}', '27'); assert not grade(r'\\boxed{3/4}', '0.5');"
+        "assert 'sympy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_answer_is_looked_for_after_the_thinking_block_only():
+    assert not grade(r"<think>\boxed{7}</think>It is seven.", "7")
+    assert not grade(r"<think>\boxed{7}", "7")

@@ -1,0 +1,256 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chrpo.control import ControlTokens
+from chrpo.core import leave_one_out
+from chrpo.errors import ChrpoError, DataError
+from chrpo.records import write_records
+
+pytest.importorskip("trl")
+
+
+def config(folder, **changes):
+    from chrpo.trl import CHRPOConfig
+
+    settings = {
+        "output_dir": str(folder),
+        "max_steps": 2,
+        "num_generations": 6,
+        "per_device_train_batch_size": 24,
+        "gradient_accumulation_steps": 1,
+        "max_completion_length": 16,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "activation_checkpointing": False,
+        "gradient_checkpointing": None,
+    }
+    return CHRPOConfig(**{**settings, **changes})
+
+
+def build(checkpoint, args, rows, kind=None, **options):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+
+    from chrpo.trl import CHRPOTrainer
+
+    trainer = (kind or CHRPOTrainer)(
+        AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
+        args,
+        prompts=rows,
+        control_tokens=ControlTokens.load(checkpoint),
+        processing_class=AutoTokenizer.from_pretrained(checkpoint),
+        **options,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def recorded(checkpoint, prompt_rows, tmp_path_factory):
+    """One real run of two optimiser steps per generation, with everything that passed through it."""
+    from chrpo.trl import CHRPOTrainer
+
+    class Recorder(CHRPOTrainer):
+        batches: list = []
+        tables: list = []
+        ratios: list = []
+
+        def _generate_and_score_completions(self, inputs):
+            batch = super()._generate_and_score_completions(inputs)
+            self.batches.append({"rows": [row["row"] for row in inputs], "judged": self._judgement, **batch})
+            return batch
+
+        def _compute_loss(self, model, inputs):
+            import torch
+
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+            mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+            with torch.no_grad():
+                logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1] / self.temperature
+            width = inputs["completion_ids"].shape[1]
+            logps = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[:, -width:, 0]
+            ratio = (logps - inputs["old_per_token_logps"]).exp()
+            self.ratios.append((ratio[inputs["completion_mask"].bool()], ratio[:, 0]))
+            return super()._compute_loss(model, inputs)
+
+    folder = tmp_path_factory.mktemp("recorded")
+    args = config(folder, max_steps=4, per_device_train_batch_size=12, steps_per_generation=2, temperature=0.9)
+    trainer = build(checkpoint, args, prompt_rows, Recorder)
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    changed = [name for name, value in trainer.model.named_parameters() if not value.equal(before[name])]
+    return trainer, changed, set(before)
+
+
+def test_training_changes_every_weight_and_logs_what_happened(recorded):
+    trainer, changed, names = recorded
+    assert set(changed) == names
+    lines = [json.loads(line) for line in (Path(trainer.args.output_dir) / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 3], "one line for each generation"
+    wanted = {"loss", "policy/accuracy", "policy/cost", "policy/entropy", "policy/share/0.2", "ratio/1/thinking_tokens"}
+    assert wanted | {"lambda/policy", "violation/policy", "dead_groups", "format_failures"} <= lines[0].keys()
+    assert lines[0]["lambda/policy"] == 0
+    assert lines[1]["lambda/policy"] > 0
+    assert 0.9 < lines[0]["policy/ladder_mass"] <= 1
+
+
+def test_the_control_token_is_the_first_completion_token(recorded):
+    trainer, *_ = recorded
+    tokenizer, ladder = trainer.processing_class, ["<COMP_20>", "<COMP_60>", "<COMP_100>"]
+    for batch in trainer.batches:
+        first = tokenizer.convert_ids_to_tokens(batch["completion_ids"][:, 0].tolist())
+        for start in range(0, len(first), 6):
+            row = trainer.rows[batch["rows"][start]]
+            asked = row["prompt"][-1]["content"].split()[-1]
+            expected = [asked] * 6 if row["mode"] == "fixed" else [token for token in ladder for _ in range(2)]
+            assert first[start : start + 6] == expected
+        assert bool(batch["prompt_mask"][:, -1].all())
+        last = tokenizer.decode(batch["prompt_ids"][0][batch["prompt_mask"][0].bool()])
+        assert last.endswith("[assistant]")
+        assert set(batch["completion_mask"][:, 0].tolist()) == {1}
+
+
+def test_importance_ratios_are_one_before_the_first_update(recorded):
+    trainer, *_ = recorded
+    tokens, control = trainer.ratios[0]
+    assert tokens.numpy() == pytest.approx(1.0, abs=1e-4)
+    assert control.numpy() == pytest.approx(1.0, abs=1e-4)
+    later, _ = trainer.ratios[1]
+    assert not np.allclose(later.numpy(), 1.0, atol=1e-4), "the second half of a generation is off-policy"
+
+
+def test_token_advantages_are_control_then_response_and_zero_on_padding(recorded):
+    trainer, *_ = recorded
+    for batch in trainer.batches:
+        judged, mask = batch["judged"], batch["completion_mask"].numpy()
+        advantages = batch["advantages"].numpy()
+        assert advantages.shape == mask.shape
+        live = mask[judged.response != 0, 1:].sum()
+        scale = trainer.args.control_weight * max(live, 1) / mask[:, 1:].sum()
+        assert advantages[:, 0] == pytest.approx(judged.control * scale, abs=1e-5)
+        assert advantages[:, 1:] == pytest.approx(judged.response[:, None] * mask[:, 1:], abs=1e-6)
+        assert batch["num_items_in_batch"].item() == max(live, 1)
+
+
+def test_rewards_follow_the_completions(recorded):
+    trainer, *_ = recorded
+    batch = trainer.batches[0]
+    judged = batch["judged"]
+    for index, row in enumerate(batch["rows"]):
+        ids = batch["completion_ids"][index][batch["completion_mask"][index].bool()].tolist()
+        facts = trainer._reader.read(ids[1:], trainer.rows[row]["answer"])
+        if not facts.format_ok:
+            assert judged.reward[index] == -0.5
+        elif not facts.correct:
+            assert judged.reward[index] == 0
+        elif trainer.rows[row]["mode"] == "policy":
+            savings = 1 - min(len(ids) / 12, 1)
+            assert judged.reward[index] == pytest.approx((0.01 + savings) / 1.01, abs=1e-6)
+    group = np.arange(24) // 6 * 3 + np.repeat([[0, 0, 1, 1, 2, 2]], 4, axis=0).ravel()
+    fixed = np.array([trainer.rows[row]["mode"] == "fixed" for row in batch["rows"]])
+    group[fixed] = np.arange(24)[fixed] // 6 * 3
+    signs = np.sign(leave_one_out(judged.reward, group).advantages)
+    assert np.array_equal(np.sign(judged.response), signs)
+
+
+def test_evaluation_is_refused_so_it_cannot_move_a_price(recorded):
+    trainer, *_ = recorded
+    state = trainer.constraint.state_dict()
+    trainer.model.eval()
+    with pytest.raises(ChrpoError, match="math-eval"):
+        trainer._generate_and_score_completions([{"prompt": trainer.rows[0]["prompt"], "row": 0}])
+    assert trainer.constraint.state_dict() == state
+
+
+def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prompt_rows, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    generator = np.random.default_rng(0)
+
+    def rollout():
+        number, words = generator.integers(3, 6), generator.integers(1, 5)
+        text = f"<think> {'so ' * words} </think> \\boxed{{ {number} }} [end]"
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    rows = [row for row in prompt_rows if row["answer"] in "345" or row["mode"] == "fixed"]
+    write_records(tmp_path / "prompts.jsonl", rows)
+    (tmp_path / "recorded.json").write_text(json.dumps([[rollout() for _ in range(18)] for _ in range(2)]))
+    script = str(Path(__file__).with_name("straddle.py"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+    def run(launcher, out, rows_per_pass):
+        inputs = [checkpoint, tmp_path / "prompts.jsonl", tmp_path / "recorded.json", tmp_path / out, rows_per_pass]
+        done = subprocess.run([*launcher, script, *map(str, inputs)], env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads((tmp_path / out).read_text())
+
+    one = run([sys.executable], "one.json", 18)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    two = run(torchrun, "two.json", 9)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert any(step["control"] for step in one["steps"])
+    for single, double in zip(one["steps"], two["steps"], strict=True):
+        assert double["reward"] == single["reward"]
+        assert double["response"] == pytest.approx(single["response"], abs=1e-6)
+        assert double["control"] == pytest.approx(single["control"], abs=1e-6)
+        assert double["tokens"] == single["tokens"]
+        for left, right in zip(double["token_advantages"], single["token_advantages"], strict=True):
+            assert left == pytest.approx(right, abs=1e-5)
+        for group, dual in single["constraint"]["duals"].items():
+            assert double["constraint"]["duals"][group] == pytest.approx(dual, abs=1e-5)
+    assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
+    assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"beta": 0.1}, "beta is 0.1"),
+        ({"loss_type": "grpo"}, "must be 'dapo'"),
+        ({"scale_rewards": "group"}, "scale_rewards"),
+        ({"use_vllm": True}, "vLLM is not supported yet"),
+        ({"mask_truncated_completions": True}, "format failures"),
+        ({"max_steps": -1, "num_train_epochs": 1}, "steps, not epochs"),
+        ({"steps_per_generation": 2, "save_strategy": "steps", "save_steps": 3}, "a multiple of 2"),
+        ({"save_strategy": "steps", "save_steps": 0.5}, "a multiple of 1"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused(tmp_path, changes, words):
+    with pytest.raises(DataError, match=words):
+        config(tmp_path, **changes)
+
+
+def test_rollouts_that_do_not_fit_the_ladder_are_refused(checkpoint, prompt_rows, tmp_path):
+    for number in (4, 3):
+        with pytest.raises(DataError, match="take 6 or another multiple of 3"):
+            build(checkpoint, config(tmp_path, num_generations=number), prompt_rows)
+
+
+def test_too_few_prompts_are_refused(checkpoint, prompt_rows, tmp_path):
+    with pytest.raises(DataError, match="2 prompts are too few for 4 per step"):
+        build(checkpoint, config(tmp_path), prompt_rows[:2])
+
+
+def test_a_changed_trl_is_named_at_import():
+    code = (
+        "import trl\n"
+        "def _calculate_rewards(self, inputs, prompts): ...\n"
+        "trl.GRPOTrainer._calculate_rewards = _calculate_rewards\n"
+        "try:\n import chrpo.trl\nexcept Exception as error:\n print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ChrpoError" in done.stdout
+    assert "_calculate_rewards" in done.stdout
+    assert "install trl>=1.16" in done.stdout
