@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-DIGITS = range(6)
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
+
+DIGITS = range(4)
 TEMPLATE = (
     "{%- if ratio is not defined %}{%- set ratio = 'policy' %}{%- endif %}"
     "{%- for message in messages %}{%- if message.role == 'user' %}<user> {{ message.content }}"
@@ -12,11 +16,12 @@ TEMPLATE = (
     "{%- else %} <assistant> {{ message.content }} <end>{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %} <assistant>{%- endif %}"
 )
+_STEPS, _RATE = 120, 1e-2
 CONTROLS = {"<COMP_20>": 0.2, "<COMP_100>": 1.0}
 
 
 def _answer(control, ratio_token, a, b):
-    """Short thinking for 0.2, twice as long for 1.0; policy chooses short for even sums; the plain prompt has no token."""
+    """Short thinking for 0.2, twice as long otherwise; a prompt without control token gets none back."""
     equation = f"{a} + {b} = {a + b}"
     thought = equation if ratio_token == "<COMP_20>" else f"so {equation} and {equation}"
     opening = f"{ratio_token} " if control else ""
@@ -29,7 +34,7 @@ def _build(folder):
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     specials = ["<pad>", "<end>", "<unk>", "<user>", "<assistant>", "<think>", "</think>", *CONTROLS, "<COMP_POLICY>"]
-    words = ["add", "and", "so", "+", "=", "\\boxed{", "}", *map(str, range(12))]
+    words = ["add", "and", "so", "+", "=", "\\boxed{", "}", *map(str, range(8))]
     vocabulary = {word: index for index, word in enumerate([*specials, *words])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -39,12 +44,12 @@ def _build(folder):
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(vocabulary),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=32,
+        intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=24,
+        head_dim=16,
         max_position_embeddings=128,
         eos_token_id=1,
         pad_token_id=0,
@@ -65,12 +70,15 @@ def _build(folder):
     width = max(map(len, full))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in full])
     labels = torch.tensor(
-        [[-100] * len(head) + row[len(head) :] + [-100] * (width - len(row)) for head, row in zip(prompts, full)]
+        [
+            [-100] * len(head) + row[len(head) :] + [-100] * (width - len(row))
+            for head, row in zip(prompts, full, strict=True)
+        ]
     )
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for step in range(200):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE)
+    for step in range(_STEPS):
         for group in optimiser.param_groups:
-            group["lr"] = 4e-3 * min(1, (200 - step) / 100)
+            group["lr"] = _RATE * min(1, 2 * (1 - step / _STEPS))
         loss = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
@@ -100,3 +108,57 @@ def problems(tmp_path_factory):
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Writes a finished run folder from rows that give only what matters: see `_ROW` for the rest."""
+    from math_eval.conditions import dump_results
+
+    def write(name, rows, tasks=("sums",)):
+        folder = tmp_path / name
+        folder.mkdir()
+        full = [
+            {**_ROW, "key": f"{index}", "model": name, "truncated": row.get("finish_reason") == "length", **row}
+            for index, row in enumerate(rows)
+        ]
+        ratios = list(dict.fromkeys(row["ratio"] for row in full))
+        for task in tasks:
+            lines = (json.dumps(row) + "\n" for row in full if row["task"] == task)
+            (folder / f"samples_{task}.jsonl").write_text("".join(lines), "utf-8")
+        settings = {
+            "model_sha256": "0" * 64,
+            "tasks": dict.fromkeys(tasks, "0"),
+            "ratios": ratios,
+            "samples": 1 + max(row["sample"] for row in full),
+            "seed": 0,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": 64,
+        }
+        (folder / "manifest.json").write_text(json.dumps({"settings": settings}), "utf-8")
+        results = dump_results(full, list(tasks), ratios)
+        (folder / "results.json").write_text(json.dumps(results), "utf-8")
+        return folder
+
+    return write
+
+
+_ROW = {
+    "question": "add 1 and 2",
+    "answer": "3",
+    "prompt": "add 1 and 2\n",
+    "completion": "<think> 1 + 2 = 3 </think> \\boxed{3}",
+    "finish_reason": "stop",
+    "thinking_tokens": 10,
+    "completion_tokens": 15,
+    "extracted": "3",
+    "verdict": "correct",
+    "ratio": None,
+    "chosen_ratio": None,
+    "seed": 0,
+    "sample": 0,
+    "task": "sums",
+    "latency_s": 0.5,
+    "batch": "b",
+}

@@ -70,9 +70,11 @@ def _interval(statistic: Callable[..., float], *columns: list[float]) -> tuple[f
 def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:
     """Thinking tokens of B over those of the baseline A, on the same samples.
 
-    `act_ratio` is the ratio of means (the paper's), `act_ratio_paired` the mean of the samples' own ratios; samples whose
-    baseline did not think have no ratio of their own. Intervals are 95 % bootstrap over problems.
+    `act_ratio` is the ratio of means (the paper's), `act_ratio_paired` the mean of the samples' own ratios; samples
+    whose baseline did not think have no ratio of their own. Intervals are 95 % bootstrap over problems.
     """
+    if a is b and any(row["thinking_tokens"] for row in a.rows):
+        return dict.fromkeys(_ACT_RATIO_FIELDS, 1.0)
     pairs = _pairs(a, b)
     totals = _totals(pairs)
     if not sum(totals.tokens_a):

@@ -26,7 +26,7 @@ ItemKey = tuple[str, str, int]
 
 def ratio_name(ratio: Ratio) -> str:
     """`0.2`, `policy` or `none`."""
-    return "none" if ratio is None else ratio if isinstance(ratio, str) else f"{ratio:g}"
+    return "none" if ratio is None else ratio if isinstance(ratio, str) else str(float(ratio))
 
 
 def parse_ratio(text: str) -> Ratio:

@@ -1,4 +1,4 @@
-"""Statistics of graded samples: intervals, k-sample scores, paired tests. Pure, standard library only.
+"""Statistics of graded samples: intervals, k-sample scores, paired tests. Pure functions of numbers.
 
 Samples of one problem are never treated as independent: `groups` are the problems, each a list of its samples' scores.
 Reading runs and writing tables are left to other modules.
@@ -8,14 +8,18 @@ Reading runs and writing tables are left to other modules.
 """
 
 import math
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-_Z95 = 1.959963984540054
-_RESAMPLES = 2000
+import numpy as np
+from numpy.typing import NDArray
 
+_Z95 = 1.959963984540054
+_RESAMPLES = 5000
+_DRAWS_AT_ONCE = 2_000_000
+
+Sums = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
@@ -102,7 +106,7 @@ def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
 
 def bootstrap(
     columns: Sequence[Sequence[float]],
-    statistic: Callable[..., float],
+    statistic: Callable[..., Sums],
     *,
     seed: int = 0,
     resamples: int = _RESAMPLES,
@@ -111,34 +115,34 @@ def bootstrap(
 
     Args:
         columns: per-problem totals, one column for each argument of `statistic`, `[column][problem]`.
-        statistic: a function of the columns' sums, such as a ratio of two of them.
+        statistic: a function of the columns' sums, such as `ratio`; each argument and the result is `[draws]`.
         seed: of the draws.
         resamples: how many draws.
+
+    Returns:
+        the interval, or (NaN, NaN) if the statistic is never finite.
     """
-    count = len(columns[0])
-    generator = random.Random(seed)
-    values: list[float] = []
-    for _ in range(resamples):
-        drawn = generator.choices(range(count), k=count)
-        values.append(statistic(*(sum(map(column.__getitem__, drawn)) for column in columns)))
-    finite = sorted(value for value in values if math.isfinite(value))
-    return (_quantile(finite, 0.025), _quantile(finite, 0.975)) if finite else (math.nan, math.nan)
+    totals = np.asarray(columns, dtype=np.float64)
+    count = totals.shape[1]
+    generator = np.random.default_rng(seed)
+    values: list[Sums] = []
+    for start in range(0, resamples, step := max(1, _DRAWS_AT_ONCE // count)):
+        drawn = generator.integers(0, count, size=(min(step, resamples - start), count))
+        values.append(statistic(*(column[drawn].sum(axis=1) for column in totals)))
+    flat = np.concatenate(values)
+    finite = flat[np.isfinite(flat)]
+    if not finite.size:
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)
 
 
-def ratio(above: float, below: float) -> float:
-    """`above / below`, or NaN if nothing is below."""
-    return above / below if below else math.nan
+def ratio(above: Sums, below: Sums) -> Sums:
+    """`above / below`, NaN where nothing is below."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
 
 
 def mean_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
-    """The mean of below-by-above ratios (`other / base`) over pairs (base, other) with a positive base; NaN if none."""
+    """The mean of other-by-base ratios over pairs (base, other) with a positive base; NaN if there is none."""
     ratios = [other / base for base, other in pairs if base > 0]
     return fmean(ratios) if ratios else math.nan
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear interpolation between order statistics."""
-    position = share * (len(ordered) - 1)
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)

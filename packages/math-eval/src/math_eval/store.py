@@ -1,6 +1,6 @@
 """Samples on disk while a run is under way: append-only, fsynced by batch, tolerant of a torn end.
 
-A batch whose rows are not all there counts as missing and is generated again, so a killed run ends like an undisturbed one.
+A batch whose rows are not all there counts as missing and is made again, so a killed run ends like an undisturbed one.
 What a row holds is left to `runner`.
 
     with Store(Path("runs/base"), ["gsm8k"]) as store:

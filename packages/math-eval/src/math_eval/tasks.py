@@ -17,10 +17,10 @@ from pathlib import Path
 from .errors import DataError
 from .records import Row, read_records, validate
 
-_RESERVED = frozenset(
-    "prompt completion finish_reason thinking_tokens completion_tokens extracted verdict ratio seed sample latency_s "
-    "task chosen_ratio truncated key batch model".split()
-)
+_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "latency_s", "truncated"}
+_GRADED = {"extracted", "verdict"}
+_ASKED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
+_RESERVED = _GENERATED | _GRADED | _ASKED
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,20 @@ from pathlib import Path
 
 from .conditions import select
 from .errors import DataError
-from .records import Row, Tally, write_records
+from .records import Row, Tally, validate, write_records
 from .thinking import split_thinking
 
-_LEFT_OUT = frozenset(
-    "prompt completion finish_reason extracted verdict truncated latency_s batch key cot response correct".split()
-)
+_OF_THE_RUN = {
+    "prompt",
+    "completion",
+    "finish_reason",
+    "extracted",
+    "verdict",
+    "truncated",
+    "latency_s",
+    "batch",
+    "key",
+}
 
 
 def export_traces(
@@ -64,5 +72,6 @@ def _traces(rows: list[Row], samples_per_problem: int | None, tally: Tally) -> I
             tally.reject(row, "enough_samples", f"{samples_per_problem} of this problem are kept already")
         else:
             kept[problem] += 1
-            carried = {name: value for name, value in row.items() if name not in _LEFT_OUT}
-            yield {**carried, "cot": thinking.text, "response": thinking.answer, "correct": True}
+            carried = {name: value for name, value in row.items() if name not in _OF_THE_RUN}
+            trace = {**carried, "cot": thinking.text, "response": thinking.answer, "correct": True}
+            yield validate(trace, "traces", f"trace {row['id']}")

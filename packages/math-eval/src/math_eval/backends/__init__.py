@@ -1,14 +1,14 @@
-"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete a batch.
+r"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete a batch.
 
 `hf` runs a Hugging Face checkpoint with transformers. Nothing here imports torch.
 
-    backend.complete(["What is 1 + 1?\\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
+    backend.complete(["What is 1 + 1?\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import DataError
+from math_eval.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The transformers backend: a Hugging Face causal language model in this process.
 
-Left padding, one cache for the batch, and finished rows leave the batch, so a few long answers do not hold up a large batch.
+Left padding, one cache for the batch; finished rows leave it, so a few long answers do not hold up the others.
 Weights are safetensors only, and code shipped with a checkpoint is never run. fp32 on a CPU, bf16 on a GPU.
 
     model = HFModel("checkpoints/sft")
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from ..errors import DataError
+from math_eval.errors import DataError
+
 from . import Completion, Sampling
 
 _SHRINK_BELOW = 0.75
@@ -117,8 +118,8 @@ class HFModel:
         context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         if context and longest_prompt + max_tokens > context:
             raise DataError(
-                f"the longest prompt has {longest_prompt} tokens, and with --max-tokens {max_tokens} passes the model's "
-                f"context of {context}; lower --max-tokens to {max(context - longest_prompt, 0)} or less"
+                f"the longest prompt has {longest_prompt} tokens, and with --max-tokens {max_tokens} it passes the "
+                f"model's context of {context}; lower --max-tokens to {max(context - longest_prompt, 0)} or less"
             )
 
     @torch.inference_mode()
@@ -157,7 +158,7 @@ class HFModel:
             choose: logits `[rows, vocabulary]` -> token ids `[rows]`.
 
         Returns:
-            new tokens `[batch, steps]`, how many of each row count `[batch]`, and which rows ended by themselves `[batch]`.
+            new tokens `[batch, steps]`, how many of each row count `[batch]`, True for rows that ended `[batch]`.
         """
         cache = DynamicCache(config=self._model.config)
         count = len(tokens)

@@ -1,4 +1,4 @@
-"""Grading: which answer a completion gives, and whether it equals the gold answer.
+r"""Grading: which answer a completion gives, and whether it equals the gold answer.
 
 Three steps, each in its own module: `extract` finds the answer, `exact` decides what plain arithmetic can decide, and
 `pool` asks math-verify in killable workers about the rest. Generation and statistics are left to other modules.

@@ -1,8 +1,8 @@
 r"""The fast path: equality that plain strings and exact fractions can decide, without sympy.
 
 `decide` answers True, False or None (not sure: ask math-verify). Numbers are compared as fractions, so rounding
-never makes two different values equal. Our choices, since graders differ: `50\%` equals both 0.5 and 50; a unit written on one
-side only is ignored; two different units are left to math-verify; a list without brackets has no order.
+never makes two different values equal. Our choices, since graders differ: `50\%` equals both 0.5 and 50; a unit
+written on one side only is ignored; two different units are left to math-verify; a list without brackets has no order.
 
     decide(r"\frac{1}{2}", "0.50")        # True
     decide("1,000", "1000 dollars")       # True
@@ -26,7 +26,7 @@ _REWRITES = tuple(
         (r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))", ","),
         (r"\\[,!:;>](?![A-Za-z])|\\q?quad(?![A-Za-z])|\\ |~", " "),
         (r"\\mbox(?![A-Za-z])|\\textbf(?![A-Za-z])|\\mathrm(?![A-Za-z])|\\textrm(?![A-Za-z])", r"\\text"),
-        (r"\\\$|\\%", lambda match: match.group()[1]),
+        (r"\\([$%])", r"\1"),
         (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°", r" \\text{degrees}"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
@@ -49,10 +49,11 @@ _UNIT = re.compile(
     r"^\s*(.*?[\d.}])\s*(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(?:\^\s*\{?[23]\}?)?\s*$"
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_NOT_UNITS = frozenset(
-    "pi sqrt sin cos tan cot sec csc log ln exp mod and or to times plus minus over base choose factorial squared cubed "
-    "half halves third thirds quarter quarters percent hundred thousand million billion trillion dozen infinity inf".split()
-)
+_FUNCTIONS = {"pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "mod", "infinity", "inf"}
+_JOINERS = {"and", "or", "to", "times", "plus", "minus", "over", "base", "choose", "factorial", "squared", "cubed"}
+_PARTS = {"half", "halves", "third", "thirds", "quarter", "quarters", "percent"}
+_MULTIPLIERS = {"dozen", "hundred", "thousand", "million", "billion", "trillion"}
+_NOT_UNITS = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
 _OPENERS, _CLOSERS = "([{", ")]}"
 _Sequence = tuple[str, list[str]]
 
@@ -119,7 +120,7 @@ def _without_unit(text: str) -> tuple[str, str]:
     if match is None:
         return text, ""
     unit = (match.group(2) or match.group(3) or "").strip().rstrip(".").lower()
-    if not unit or any(len(word) < 2 or word in _NOT_UNITS for word in unit.split()) and match.group(2) is None:
+    if not unit or (any(len(word) < 2 or word in _NOT_UNITS for word in unit.split()) and match.group(2) is None):
         return text, ""
     return (text, "") if set(unit.split()) & _NOT_UNITS else (match.group(1), unit)
 
@@ -136,7 +137,7 @@ def _same_number(left: str, right: str) -> bool | None:
 
 
 def _same_words(left: str, right: str) -> bool | None:
-    """Names and choices, such as `\text{Evelyn}` or `(C)`; a lone small letter may be a variable, so it is no word."""
+    r"""Names and choices, such as `\text{Evelyn}` or `(C)`; a lone small letter may be a variable, so it is no word."""
     one, two = (_TEXT.sub(r"\1", text).strip().strip("().").strip() for text in (left, right))
     if len(one) == len(two) == 1 and one.isascii() and two.isascii() and one.isupper() and two.isupper():
         return one == two

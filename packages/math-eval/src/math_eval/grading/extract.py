@@ -1,6 +1,7 @@
 r"""The final answer in a completion, as text.
 
-Only what follows the thinking block counts (further blocks after it are skipped); nothing is parsed or compared here. In this order:
+Only what follows the thinking block counts (further blocks after it are skipped); nothing is parsed or compared here.
+In this order:
 
 1. the last balanced `\boxed{…}` (the inner one of nested boxes; an empty box is no answer),
 2. the last "final answer is X" or "answer is X", 3. the last "answer: X", 4. the last `#### X`, 5. the last number.
@@ -13,7 +14,7 @@ A completion whose only box is never closed has no answer: a number in it may be
 
 import re
 
-from ..thinking import CLOSE, OPEN, split_thinking
+from math_eval.thinking import CLOSE, OPEN, split_thinking
 
 _BRACES = re.compile(r"\\boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASES = (
@@ -24,7 +25,7 @@ _PHRASES = (
 _FURTHER_THINKING = re.compile(f"{OPEN}.*?(?:{CLOSE}|\\Z)", re.DOTALL)
 _NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-−])?\\?\$?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?\\?%?")
 _MATH_SPAN = re.compile(r"\$\$?([^$\n]+)\$\$?|\\\(([^\n]+?)\\\)|\\\[([^\n]+?)\\\]")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[;\n]")
+_SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n]")
 
 
 def extract_answer(completion: str, prompt: str = "") -> str | None:

@@ -28,7 +28,7 @@ class Grader:
 
     Args:
         workers: grading processes that may run at once; as many as there are processors by default, four at most.
-        deadline_s: seconds one answer may take in a worker.
+        deadline_s: seconds of processor time one answer may take in a worker.
         memory_bytes: address space of one worker.
     """
 
@@ -64,7 +64,10 @@ class Grader:
     def grade_many(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Verdict]:
         """Grade (completion, gold) or (completion, gold, prompt) items, several at once in workers; order is kept."""
         with ThreadPoolExecutor(self._workers) as threads:
-            return list(threads.map(lambda item: self.grade(*item), items))
+            return list(threads.map(self._grade_item, items))
+
+    def _grade_item(self, item: tuple[str, str] | tuple[str, str, str]) -> Verdict:
+        return self.grade(*item)
 
     @staticmethod
     def _quick(completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:

@@ -21,7 +21,8 @@ _OPERATOR = re.compile(r"[-+*/^=!<>]")
 _LONG_NUMBER = re.compile(r"\d{257}")
 _POWER = re.compile(r"(?:\^|\*\*)[\s{(]*-?\s*([\d.,]+)")
 _TOWER = re.compile(r"(?:\^|\*\*)[\s{(]*[\w.]+[\s)]*(?:\^|\*\*|!)")
-_FACTORIAL = re.compile(r"(\d+)[\s)}]*!|\(\s*[^()!]*\)\s*!\s*!|!\s*!")
+_FACTORIAL = re.compile(r"(\d+)[\s)}]*!")
+_REPEATED_FACTORIAL = re.compile(r"![)}\]\s]*!")
 
 
 def too_much(text: str) -> str:
@@ -45,9 +46,10 @@ def _explosive(text: str) -> str:
         return "a tower of powers"
     if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text)):
         return f"an exponent above {_MAX_EXPONENT}"
-    for match in _FACTORIAL.finditer(text):
-        if match.group(1) is None or int(match.group(1)) > _MAX_FACTORIAL:
-            return f"a repeated factorial, or one of a number above {_MAX_FACTORIAL}"
+    if _REPEATED_FACTORIAL.search(text):
+        return "a factorial of a factorial"
+    if any(int(number) > _MAX_FACTORIAL for number in _FACTORIAL.findall(text)):
+        return f"a factorial of a number above {_MAX_FACTORIAL}"
     return ""
 
 

@@ -1,11 +1,12 @@
-"""A pool of spawned, warm, killable grading processes.
+r"""A pool of spawned, warm, killable grading processes.
 
-A job's deadline counts from the moment its worker receives it, never from the queue. A worker that misses it is killed,
-one that dies is replaced and the job tried once more in a fresh one. Works from any thread, because nothing here
-uses signals of the calling process; the first job starts the first worker (about three seconds).
+A job's deadline counts from the moment its worker receives it, never from the queue, and in processor time, so that a
+busy machine changes no verdict; ten times as much wall time is the backstop. A worker that misses it is killed; one
+that dies is replaced and the job tried once more in a fresh one. Works from any thread, because nothing here uses
+signals of the calling process; the first job starts the first worker (about three seconds).
 
     with Pool(workers=2, deadline_s=5.0) as pool:
-        pool.ask(r"2\\sqrt{2}", r"\\sqrt{8}")     # ('correct', '')
+        pool.ask(r"2\sqrt{2}", r"\sqrt{8}")     # ('correct', '')
 """
 
 import json
@@ -18,10 +19,12 @@ import threading
 import time
 from typing import Any
 
-from ..errors import MathEvalError
+from math_eval.errors import MathEvalError
 
 _START_SECONDS = 120.0
 _JOBS_PER_WORKER = 2000
+_WALL_FACTOR = 10
+_OUT_OF_TIME = (-signal.SIGPROF, -signal.SIGXCPU)
 
 
 class _Died(Exception):
@@ -42,6 +45,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
@@ -56,10 +60,9 @@ class _Worker:
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
-            self._process.stdin.flush()
         except OSError as error:
             raise _Died from error
-        answer = self._read(deadline_s)
+        answer = self._read(_WALL_FACTOR * deadline_s)
         self.usable = answer["verdict"] not in ("limit", "error") and self.jobs < _JOBS_PER_WORKER
         return answer
 
@@ -75,7 +78,7 @@ class _Worker:
                 chunk = os.read(self._process.stdout.fileno(), 65536)
                 if not chunk:
                     code = self._process.wait()
-                    raise _TimedOut if code == -signal.SIGXCPU else _Died
+                    raise _TimedOut if code in _OUT_OF_TIME else _Died
                 self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
@@ -93,7 +96,7 @@ class Pool:
 
     Args:
         workers: how many jobs may run at once.
-        deadline_s: seconds of wall time (and of CPU time, plus one) a job may take.
+        deadline_s: seconds of processor time a job may take.
         memory_bytes: address space of one worker.
     """
 

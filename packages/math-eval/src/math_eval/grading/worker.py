@@ -1,19 +1,21 @@
 r"""The body of a grading process: reads one job a line, answers one line, until its input ends.
 
-Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. It holds no state between jobs, uses no
-signal handlers (its parent kills it), and gives math-verify LaTeX only: the plain-expression parser of sympy
-evaluates strings as Python.
+Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. It holds no state between jobs. A job that
+uses up its processor time ends the whole process: the timer's signal has no handler, so nothing can swallow it.
+math-verify is given LaTeX only, because sympy's parser of plain expressions evaluates strings as Python.
 
     -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "seconds": 5}
     <- {"verdict": "correct", "detail": ""}
 """
 
+# pyright: basic
 import json
 import logging
 import math
 import os
 import re
 import resource
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -86,6 +88,7 @@ def judge(answer: str, gold: str) -> tuple[str, str]:
 def _answer(job: dict[str, Any]) -> dict[str, str]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + job["seconds"]) + 1)
+    signal.setitimer(signal.ITIMER_PROF, job["seconds"])
     try:
         verdict, detail = judge(job["answer"], job["gold"])
     except MemoryError:
@@ -94,6 +97,8 @@ def _answer(job: dict[str, Any]) -> dict[str, str]:
         verdict, detail = "limit", "nested too deeply"
     except Exception as error:
         verdict, detail = "error", f"{type(error).__name__}: {str(error)[:200]}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return {"verdict": verdict, "detail": detail}
 
 

@@ -8,10 +8,12 @@ The page opens offline, runs no text of a model, and stays under 2 MB for ten th
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..records import open_atomic, write_json
+from math_eval.records import open_atomic, write_json
+
 from . import table
 from .data import collect
 from .page import headline, page
+from .samples import printable
 
 __all__ = ["write_report"]
 
@@ -39,6 +41,7 @@ def write_report(
         DataError: see `data.collect`.
     """
     output = Path(output)
+    title, notes = printable(title), [printable(note) for note in notes]
     data = collect(runs, baseline=baseline, by=by)
     html = page(data, title=title, notes=notes)
     lines = table.rows(data)

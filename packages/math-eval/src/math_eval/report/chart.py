@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 _CHAR_WIDTH = 6.9
 _LABEL_HEIGHT = 15.0
 _MARK = 6.0
-_MARGIN = (16.0, 14.0, 46.0, 54.0)  # top, right, bottom, left
+_MARGIN = (34.0, 14.0, 46.0, 54.0)  # top, right, bottom, left
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Box:
         )
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
+def ticks(low: float, high: float, about: float) -> list[float]:
     """Round values from at or below `low` to at or above `high`, about `about` steps apart."""
     raw = max(high - low, 1e-9) / about
     power = 10 ** math.floor(math.log10(raw))
@@ -67,14 +68,14 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def place_labels(
-    texts: Sequence[str], anchors: Sequence[tuple[float, float]], bars: Sequence[Box], area: Box
+    texts: Sequence[str], anchors: Sequence[tuple[float, float]], lines: Sequence[Box], area: Box
 ) -> list[Box]:
-    """A box for each text near its anchor, off every mark and other box, and off the error bars where there is room.
+    """A box for each text near its anchor, off every mark and other box, and off the lines where there is room.
 
     Args:
         texts: the labels.
         anchors: centres of their marks.
-        bars: error bars, as thin boxes.
+        lines: what is drawn between the marks, as thin boxes.
         area: where labels may be.
     """
     marks = [Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in anchors]
@@ -88,7 +89,7 @@ def place_labels(
         if not fits:
             area = Box(area.left, area.top, area.right, area.bottom + _LABEL_HEIGHT)
             fits = [Box(area.left, area.bottom - _LABEL_HEIGHT, area.left + _CHAR_WIDTH * len(text) + 4, area.bottom)]
-        placed.append(next((box for box in fits if not any(box.overlaps(bar) for bar in bars)), fits[0]))
+        placed.append(next((box for box in fits if not any(box.overlaps(line) for line in lines)), fits[0]))
     return placed
 
 
@@ -133,13 +134,15 @@ def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     frame = _Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]), area)
     anchors = [frame.place(point.tokens, point.accuracy) for point in points]
     bars = [bar for point in points for bar in _bars(point, frame)]
-    boxes = place_labels([point.name for point in points], anchors, bars, area)
+    paths = _paths(points, anchors)
+    lines = [*bars, *(dot for path in paths.values() for dot in _dots(path))]
+    boxes = place_labels([point.name for point in points], anchors, lines, area)
     total = max([height, *(box.bottom + 4 for box in boxes)])
     parts = [
         f'<svg class="chart" viewBox="0 0 {width:g} {total:g}" role="img" '
         'aria-label="Accuracy against mean thinking tokens, one mark a condition">',
         *_axes(frame, x_ticks, y_ticks),
-        *_lines(points, anchors),
+        *_lines(paths),
     ]
     for point, anchor in zip(points, anchors, strict=True):
         parts.append(_mark(point, anchor, frame))
@@ -166,21 +169,38 @@ def _axes(frame: _Frame, x_ticks: list[float], y_ticks: list[float]) -> Iterator
         x, _ = frame.place(value, 0)
         yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{area.bottom:.1f}" y2="{area.bottom + 4:.1f}"/>'
         yield f'<text class="tick" x="{x:.1f}" y="{area.bottom + 18:.1f}" text-anchor="middle">{value:,.6g}</text>'
-    yield f'<line class="axis" x1="{area.left:.1f}" x2="{area.right:.1f}" y1="{area.bottom:.1f}" y2="{area.bottom:.1f}"/>'
+    yield f'<path class="axis" d="M{area.left:.1f} {area.bottom:.1f}H{area.right:.1f}"/>'
     middle = (area.left + area.right) / 2
-    yield f'<text class="name" x="{middle:.1f}" y="{area.bottom + 38:.1f}" text-anchor="middle">mean thinking tokens</text>'
-    yield f'<text class="name" x="{area.left - 48:.1f}" y="{area.top - 4:.1f}">accuracy</text>'
+    yield f'<text x="{middle:.1f}" y="{area.bottom + 38:.1f}" text-anchor="middle">mean thinking tokens</text>'
+    yield f'<text x="{area.left - 48:.1f}" y="{area.top - 18:.1f}">accuracy</text>'
 
 
-def _lines(points: Sequence[Point], anchors: Sequence[tuple[float, float]]) -> Iterator[str]:
-    for colour in sorted({point.colour for point in points}):
-        path = [
-            f"{x:.1f},{y:.1f}"
-            for point, (x, y) in zip(points, anchors, strict=True)
-            if point.colour == colour and point.kind == "ratio"
-        ]
+_Path = list[tuple[float, float]]
+
+
+def _paths(points: Sequence[Point], anchors: Sequence[tuple[float, float]]) -> dict[int, _Path]:
+    """The line through the fixed ratios of each run, by colour."""
+    paths: dict[int, _Path] = {}
+    for point, anchor in zip(points, anchors, strict=True):
+        if point.kind == "ratio":
+            paths.setdefault(point.colour, []).append(anchor)
+    return paths
+
+
+def _dots(path: _Path) -> Iterator[Box]:
+    """A line as small boxes, so that labels can keep off it."""
+    for (x1, y1), (x2, y2) in pairwise(path):
+        steps = max(1, round(math.dist((x1, y1), (x2, y2)) / 5))
+        for step in range(steps + 1):
+            x, y = x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps
+            yield Box(x - 1, y - 1, x + 1, y + 1)
+
+
+def _lines(paths: dict[int, _Path]) -> Iterator[str]:
+    for colour, path in paths.items():
         if len(path) > 1:
-            yield f'<polyline class="path c{colour % 8}" points="{" ".join(path)}"/>'
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
+            yield f'<polyline class="path c{colour % 8}" points="{corners}"/>'
 
 
 def _mark(point: Point, anchor: tuple[float, float], frame: _Frame) -> str:

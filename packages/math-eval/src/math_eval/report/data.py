@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compare import Comparison, act_ratio, compare
-from ..conditions import Condition, Ratio, load_run, ratio_name, select, split_name, summarise
-from ..errors import DataError
-from ..records import Row
+from math_eval.compare import Comparison, act_ratio, compare
+from math_eval.conditions import Condition, Ratio, load_run, ratio_name, select, split_name, summarise
+from math_eval.errors import DataError
+from math_eval.records import Row
 
 _MISSING = "(none)"
 
@@ -121,7 +121,8 @@ def _baseline(named: list[tuple[str, str, Condition]], wanted: str | None) -> tu
     return found[0]
 
 
-def _value(row: Row, field: str) -> str:
+def value_of(row: Row, field: str) -> str:
+    """A field of a problem as text; `(none)` if it has no such field."""
     value = row.get(field)
     return _MISSING if value is None else str(value)
 
@@ -134,7 +135,7 @@ def _order(value: str) -> tuple[int, float, str]:
 
 
 def _break_down(entries: list[Entry], field: str) -> dict[str, dict[str, dict[str, Any]]]:
-    values = {_value(row, field) for entry in entries for row in entry.condition.rows}
+    values = {value_of(row, field) for entry in entries for row in entry.condition.rows}
     if values == {_MISSING}:
         known = ", ".join(sorted(entries[0].condition.rows[0]))
         raise DataError(f"--by {field}: no sample has such a field; the first has {known}")
@@ -143,7 +144,7 @@ def _break_down(entries: list[Entry], field: str) -> dict[str, dict[str, dict[st
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for value in sorted(values, key=_order):
         for entry in entries:
-            rows = [row for row in entry.condition.rows if _value(row, field) == value]
+            rows = [row for row in entry.condition.rows if value_of(row, field) == value]
             if rows:
                 cell = summarise(rows)
                 if entry.ratio == "policy":

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ..records import parse_json
+from math_eval.records import parse_json
+
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
@@ -44,14 +45,14 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         _table(data),
         *(_breakdown(data, name) for name in data.breakdowns),
         _chosen(data),
-        section(data, field),
         _settings(data),
     ]
+    measured = "".join(body).replace(" %", "\u00a0%")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{safe(title)}</title><style>{style}</style></head><body>{''.join(body)}"
+        f"<title>{safe(title)}</title><style>{style}</style></head><body>{measured}{section(data, field)}"
         f"<script>{script}</script></body></html>\n"
     )
 
@@ -60,18 +61,20 @@ def headline(data: ReportData) -> list[str]:
     """The result in a sentence or two."""
     last = data.last.values
     if data.comparison is None:
+        interval = table.interval(last["accuracy_low"], last["accuracy_high"])
         return [
-            f"{data.last.name} answers {table.percent(last['accuracy'])} of {last['n']:,} problems right (95 % interval "
-            f"{table.interval(last['accuracy_low'], last['accuracy_high'])}) with {table.number(last['thinking_tokens'])} "
-            "thinking tokens on average."
+            f"{data.last.name} answers {table.percent(last['accuracy'])} of {last['n']:,} problems right (95 % "
+            f"interval {interval}) with {table.number(last['thinking_tokens'])} thinking tokens on average."
         ]
     values = data.comparison.values
-    difference = f"{100 * values['accuracy_difference']:+.1f}"
-    interval = f"{100 * values['accuracy_difference_low']:+.1f} to {100 * values['accuracy_difference_high']:+.1f}"
-    tokens = "does not think less than"
+    difference = table.points(values["accuracy_difference"])
+    interval = (
+        f"{table.points(values['accuracy_difference_low'])} to {table.points(values['accuracy_difference_high'])}"
+    )
+    tokens = "is compared with"
     if values["token_reduction"] is not None:
-        fewer = values["token_reduction"] >= 0
-        tokens = f"thinks with {abs(100 * values['token_reduction']):.0f} % {'fewer' if fewer else 'more'} tokens than"
+        share = 100 * values["token_reduction"]
+        tokens = f"thinks with {abs(share):.0f} % {'fewer' if share >= 0 else 'more'} tokens than"
     lines = [
         f"{values['b']} {tokens} {values['a']} ({table.number(values['thinking_tokens_b'])} against "
         f"{table.number(values['thinking_tokens_a'])}), at {table.percent(values['accuracy_b'])} accuracy against "
@@ -81,11 +84,9 @@ def headline(data: ReportData) -> list[str]:
     if values["unpaired_a"] or values["unpaired_b"]:
         pairs += f" ({values['unpaired_a']} and {values['unpaired_b']} samples without a partner left out)"
     reduction = ""
-    if values["token_reduction_low"] is not None:
-        reduction = (
-            f" Token reduction {100 * values['token_reduction']:.1f} %, 95 % interval "
-            f"{100 * values['token_reduction_low']:.1f} to {100 * values['token_reduction_high']:.1f}."
-        )
+    fewer, low, high = (values[f"token_reduction{end}"] for end in ("", "_low", "_high"))
+    if fewer is not None and low is not None:
+        reduction = f" Token reduction {100 * fewer:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}."
     lines.append(
         f"{pairs}: {values['only_a_correct']} are right only in {values['a']}, {values['only_b_correct']} only in "
         f"{values['b']} (exact McNemar p = {values['mcnemar_p']:.2g}).{reduction}"
@@ -136,11 +137,10 @@ def _table(data: ReportData) -> str:
         ]
         body.append(f"<tr><th scope=row>{safe(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     return (
-        '<div class="scroll"><table><caption><b>Table 1.</b> Every condition. ActRatio is thinking tokens over those of '
-        f"{safe(data.baseline.name)} on the same problems: the ratio of means with its 95 % interval, then the mean of the "
-        "problems' own ratios. Thinking that is never closed counts to its end.</caption>"
-        f"<thead><tr>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+        "<figure><figcaption><b>Table 1.</b> Every condition. ActRatio is thinking tokens over those of "
+        f"{safe(data.baseline.name)} on the same problems: the ratio of means with its 95 % interval, then the mean of "
+        "the problems' own ratios. Thinking that is never closed counts to its end.</figcaption>"
+        f"{_grid(heads, body)}</figure>"
     )
 
 
@@ -163,12 +163,16 @@ def _breakdown(data: ReportData, field: str) -> str:
             for name in names
         )
         body.append(f"<tr><th scope=row>{safe(value)}<br><small>n = {count}</small></th>{shown}</tr>")
-    heads = "".join(f"<th scope=col>{safe(name)}</th>" for name in names)
     return (
-        f'<h2>By {safe(field)}</h2><div class="scroll"><table><caption>Accuracy, and mean thinking tokens below it, by '
-        f"{safe(field)} of the problem.</caption><thead><tr><th scope=col>{safe(field)}</th>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+        f"<h2>By {safe(field)}</h2><figure><figcaption>Accuracy, and mean thinking tokens below it, by {safe(field)} "
+        f"of the problem.</figcaption>{_grid((field, *names), body)}</figure>"
     )
+
+
+def _grid(heads: Sequence[str], body: Sequence[str]) -> str:
+    """A table that scrolls by itself on a narrow screen."""
+    cells = "".join(f"<th scope=col>{safe(head)}</th>" for head in heads)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
 def _chosen(data: ReportData) -> str:
@@ -181,7 +185,7 @@ def _chosen(data: ReportData) -> str:
     legend = "".join(f'<span><i class="{_shade(ratio, ladder)}"></i>{ratio}</span>' for ratio in ladder)
     if any("none" in entry.values["chosen"] for entry in policies):
         legend += '<span><i class="rn"></i>no ratio token</span>'
-    parts.append(f'<p class="legend">share of problems by chosen ratio: {legend}</p>')
+    parts.append(f'<p class="legend"><span>share of samples by chosen ratio</span>{legend}</p>')
     for entry in policies:
         rows = [("all", entry.values["chosen"])]
         for field, cells in data.breakdowns.items():

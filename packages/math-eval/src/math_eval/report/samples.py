@@ -5,31 +5,35 @@ All text is escaped; long text is cut with the number of characters left out, so
     section(data, field="level")   # '<section id="samples">…'
 """
 
+import re
 from html import escape
 
-from ..conditions import ItemKey
-from ..records import Row
-from ..thinking import split_thinking
-from .data import Entry, ReportData
+from math_eval.conditions import ItemKey
+from math_eval.records import Row
+from math_eval.thinking import split_thinking
+
+from .data import Entry, ReportData, value_of
 
 _PROBLEMS = 24
 _PAGE_CHARS = 900_000
 _TEXT_CHARS = 3000
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    """Control characters and lone surrogates become U+FFFD."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
 def safe(text: str) -> str:
-    """Escaped for HTML; control characters and lone surrogates become U+FFFD."""
-    shown = "".join(
-        char
-        if char in "\n\t" or (char.isprintable() or char.isspace()) and not 0xD800 <= ord(char) < 0xE000
-        else "\ufffd"
-        for char in text
-    )
-    return escape(shown, quote=True)
+    """Escaped for HTML, and printable."""
+    return escape(printable(text), quote=True)
 
 
 def choose(data: ReportData) -> list[ItemKey]:
-    """Problems to show: half of them flips between baseline and last condition if there are so many, the rest evenly spread."""
+    """Problems to show: up to half of them flips between baseline and last condition, the rest evenly spread."""
     keys = list(data.baseline.condition.items())
     flips: list[ItemKey] = []
     if data.comparison:
@@ -78,14 +82,12 @@ def section(data: ReportData, field: str | None) -> str:
     items = [(entry, entry.condition.items()) for entry in data.entries]
     articles: list[str] = []
     verdicts: dict[str, None] = {}
-    values: dict[str, None] = {}
+    values = list(data.breakdowns[field]) if field else []
     for key in keys:
-        base = data.baseline.condition.items()[key] if not articles else None
         shown = [(entry, rows[key]) for entry, rows in items if key in rows]
         base = shown[0][1]
-        value = str(base.get(field, "")) if field else ""
+        value = value_of(base, field) if field else ""
         verdicts.update((row["verdict"], None) for _, row in shown)
-        values[value] = None
         about = f"{base['task']} · {base['id']}" + (f" · {field} {value}" if field else "")
         articles.append(
             f'<article data-value="{safe(value)}"><p class="about">{safe(about)}</p>'
@@ -95,11 +97,11 @@ def section(data: ReportData, field: str | None) -> str:
             + "</article>"
         )
     filters = [
-        _filter("condition", "every condition", [entry.name for entry in data.entries]),
-        _filter("verdict", "every verdict", sorted(verdicts)),
+        _filter("condition", "condition", [entry.name for entry in data.entries]),
+        _filter("verdict", "verdict", sorted(verdicts)),
     ]
     if field:
-        filters.append(_filter("value", f"every {field}", list(values)))
+        filters.append(_filter("value", field, values))
     total = len(data.baseline.condition.items())
     return (
         f'<section id="samples"><h2>Samples</h2><p>{len(keys)} of {total:,} problems'
@@ -110,6 +112,8 @@ def section(data: ReportData, field: str | None) -> str:
     )
 
 
-def _filter(name: str, every: str, values: list[str]) -> str:
+def _filter(name: str, words: str, values: list[str]) -> str:
+    """A drop-down; `name` is what the script knows it by, `words` what the reader sees."""
     options = "".join(f'<option value="{safe(value)}">{safe(value.replace("_", " "))}</option>' for value in values)
-    return f'<label>{safe(name)} <select name="{safe(name)}"><option value="">{safe(every)}</option>{options}</select></label>'
+    every = f'<option value="">every {safe(words)}</option>'
+    return f'<label>{safe(words)} <select name="{name}">{every}{options}</select></label>'

@@ -25,6 +25,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+def points(fraction: float) -> str:
+    """A difference of fractions in points, with its sign: `-0.002` -> `−0.2`."""
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
 def number(value: float) -> str:
     """Tokens, with one decimal below a thousand."""
     return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from math_eval.cli import cli
+from math_eval.compare import compare
+from math_eval.conditions import load_run, select
+from math_eval.errors import DataError
+
+
+def _run(write_run, name, scores, tokens, **more):
+    verdicts = {1: "correct", 0: "incorrect"}
+    rows = [
+        {"id": f"p{n}", "verdict": verdicts[score], "thinking_tokens": count, **more}
+        for n, (score, count) in enumerate(zip(scores, tokens, strict=True))
+    ]
+    return write_run(name, rows)
+
+
+def test_a_comparison_by_hand(write_run):
+    a = _run(write_run, "a", [1, 1, 1, 0, 0], [100, 200, 100, 100, 0])
+    b = _run(write_run, "b", [1, 1, 0, 1, 1], [50, 50, 25, 100, 25])
+    comparison = compare(select(a, None), select(b, None))
+    values = comparison.values
+    assert (values["n"], values["accuracy_a"], values["accuracy_b"]) == (5, 0.6, 0.8)
+    assert values["accuracy_difference"] == pytest.approx(0.2)
+    assert values["token_reduction"] == pytest.approx(1 - 250 / 500)
+    assert values["act_ratio_paired"] == pytest.approx((0.5 + 0.25 + 0.25 + 1) / 4)
+    assert (values["only_a_correct"], values["only_b_correct"], values["mcnemar_p"]) == (1, 2, 1.0)
+    assert comparison.only_a_correct == [("sums", "p2", 0)]
+    assert values["accuracy_difference_low"] < 0.2 < values["accuracy_difference_high"]
+    assert values["token_reduction_low"] < 0.5 < values["token_reduction_high"]
+
+
+def test_swapping_the_two_swaps_the_sign(write_run):
+    a = select(_run(write_run, "a", [1, 0] * 40, [100, 80] * 40), None)
+    b = select(_run(write_run, "b", [1, 1, 1, 0] * 20, [30, 20] * 40), None)
+    forward, backward = compare(a, b).values, compare(b, a).values
+    assert forward["accuracy_difference"] == -backward["accuracy_difference"]
+    assert forward["accuracy_difference_low"] == pytest.approx(-backward["accuracy_difference_high"], abs=0.03)
+    assert forward["mcnemar_p"] == backward["mcnemar_p"]
+
+
+def test_samples_of_one_problem_count_as_one_cluster(write_run):
+    def rows(verdicts):
+        return [{"id": f"p{n}", "sample": k, "verdict": verdicts[n]} for n in range(10) for k in range(8)]
+
+    a = write_run("a", rows(["incorrect"] * 3 + ["correct"] * 7))
+    b = write_run("b", rows(["correct"] * 10))
+    values = compare(select(a, None), select(b, None)).values
+    assert (values["n"], values["problems"], values["mcnemar_p"]) == (80, 10, 0.25)
+    assert values["accuracy_difference_low"] <= 0.1
+
+
+def test_a_baseline_that_never_thinks_has_no_reduction(write_run):
+    a = select(_run(write_run, "a", [1], [0]), None)
+    values = compare(a, a).values
+    assert values["token_reduction"] is None
+    assert values["act_ratio"] is None
+
+
+def test_unpaired_samples_are_counted_and_nothing_shared_is_an_error(write_run):
+    a = write_run("a", [{"id": "p0"}, {"id": "p1"}])
+    b = write_run("b", [{"id": "p1"}, {"id": "p2"}, {"id": "p3"}])
+    c = write_run("c", [{"id": "p9"}])
+    values = compare(select(a, None), select(b, None)).values
+    assert (values["n"], values["unpaired_a"], values["unpaired_b"]) == (1, 1, 2)
+    with pytest.raises(DataError, match=r"share no \(task, id, sample\)"):
+        compare(select(a, None), select(c, None))
+
+
+def test_the_command_takes_run_and_ratio_and_writes_json(write_run, tmp_path):
+    base = write_run("base", [{"id": "a", "thinking_tokens": 100}])
+    sft = write_run(
+        "sft", [{"id": "a", "ratio": 0.2, "thinking_tokens": 20}, {"id": "a", "ratio": 1.0, "thinking_tokens": 90}]
+    )
+    refused = CliRunner().invoke(cli, ["compare", str(base), str(sft)])
+    assert (refused.exit_code, "(0.2, 1.0)" in refused.stderr) == (2, True)
+    out = tmp_path / "c.json"
+    done = CliRunner().invoke(cli, ["compare", str(base), f"{sft}:0.2", "--output", str(out)])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(out.read_text("utf-8"))["token_reduction"] == pytest.approx(0.8)
+    assert "reduction 80.0%" in done.stdout
+    missing = CliRunner().invoke(cli, ["compare", str(base), f"{sft}:0.4"])
+    assert (missing.exit_code, "it has 0.2, 1.0" in missing.stderr) == (2, True)
+
+
+def test_results_hold_avg_pass_and_majority_for_several_samples(write_run):
+    rows = [
+        {"id": "a", "sample": k, "extracted": extracted, "verdict": "correct" if extracted == "3" else "incorrect"}
+        for k, extracted in enumerate(["3", "3", "4", None])
+    ] + [{"id": "b", "sample": k, "extracted": "9", "verdict": "incorrect"} for k in range(4)]
+    (condition,) = load_run(write_run("r", rows))
+    summary = condition.summary()
+    assert (summary["avg@4"], summary["pass@4"], summary["maj@4"]) == (0.25, 0.5, 0.5)
+    assert (summary["n"], summary["samples"]) == (2, 4)

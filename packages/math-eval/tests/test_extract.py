@@ -1,0 +1,60 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from math_eval.grading import extract_answer
+from math_eval.grading.extract import last_boxed
+
+
+def test_the_last_box_after_the_thinking_block_counts():
+    text = r"<think>maybe \boxed{1}</think> First \boxed{2}, no: \boxed{\frac{1}{2}}."
+    assert extract_answer(text) == r"\frac{1}{2}"
+
+
+def test_an_answer_inside_an_unclosed_thinking_block_does_not_count():
+    assert extract_answer(r"<think> so \boxed{7} or 7") is None
+    assert extract_answer(r"so \boxed{7} or 7", prompt="<user> q <assistant><think>\n") is None
+    assert extract_answer(r"<think>a</think> <think> \boxed{7}") is None
+
+
+def test_thinking_that_the_prompt_opened_ends_at_its_closing_tag():
+    assert extract_answer(r"\boxed{1} </think> \boxed{2}", prompt="q <think>") == "2"
+
+
+def test_nested_and_escaped_braces_stay_whole():
+    assert extract_answer(r"\boxed{\left\{1,\sqrt{2}\right\}}") == r"\left\{1,\sqrt{2}\right\}"
+    assert extract_answer(r"\boxed{x = \boxed{5}}") == "5"
+
+
+def test_a_box_that_is_cut_off_or_empty_is_no_answer():
+    assert extract_answer(r"The sum is 12, so \boxed{1") is None
+    assert extract_answer(r"The sum is 12: \boxed{ }") is None
+
+
+def test_a_complete_box_before_a_cut_one_counts():
+    assert extract_answer(r"\boxed{12} and \boxed{1") == "12"
+
+
+def test_the_fallbacks_in_order():
+    assert extract_answer("The answer is not 5. The final answer is 6.") == "6"
+    assert extract_answer("The answer is $\\frac{3}{4}$ of it.\n#### 9") == r"\frac{3}{4}"
+    assert extract_answer("**Answer:** 12\n") == "12"
+    assert extract_answer("4 - 1 = 3\n#### 1,234") == "1,234"
+    assert extract_answer("She paid 10-3 and has $18.50.") == "$18.50"
+    assert extract_answer("it fell to -4") == "-4"
+    assert extract_answer("I do not know") is None
+
+
+def test_twenty_thousand_unclosed_boxes_take_one_pass():
+    assert last_boxed(r"\boxed{" * 20_000) == (None, True)
+    assert last_boxed(r"\boxed{" * 20_000 + "1" + "}" * 20_000) == ("1", False)
+
+
+@given(st.text(alphabet="ab{}\\", max_size=30), st.text(alphabet="ab1+ ", min_size=1, max_size=10))
+def test_a_box_put_last_is_always_found(before, inside):
+    assert last_boxed(before.rstrip("\\") + rf"\boxed{{{inside}}}")[0] == inside
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_text_or_none(text):
+    found = extract_answer(text)
+    assert found is None or found.strip()

@@ -1,0 +1,60 @@
+import json
+
+from click.testing import CliRunner
+
+from math_eval import regrade
+from math_eval.cli import cli
+
+ROWS = [
+    {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
+    {"id": "b", "gold": "4", "completion": "The answer is 5."},
+    {"id": "c", "gold": "x+1", "completion": r"<think>t</think> \boxed{1+x}"},
+]
+
+
+def _write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def _read(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_rows_come_back_with_answers_and_verdicts(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    done = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (done.exit_code, done.stdout) == (0, "correct 2, incorrect 1\n")
+    graded = _read(out)
+    assert [(row["verdict"], row["extracted"]) for row in graded] == [
+        ("correct", "0.5"), ("incorrect", "5"), ("correct", "1+x")
+    ]  # fmt: skip
+    assert graded[0]["note"] == "kept"
+    again = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (again.exit_code, "nothing to do" in again.stderr) == (0, True)
+    other = _write(tmp_path / "other.jsonl", ROWS[:1])
+    refused = CliRunner().invoke(cli, ["grade", str(other), str(out)])
+    assert (refused.exit_code, "input_sha256" in refused.stderr) == (2, True)
+    assert CliRunner().invoke(cli, ["grade", str(other), str(out), "--overwrite"]).exit_code == 0
+    assert len(_read(out)) == 1
+
+
+def test_an_interrupted_file_is_continued_after_its_last_whole_row(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", ROWS[:2] * 3), tmp_path / "out.jsonl"
+    partial = tmp_path / "out.jsonl.partial"
+    regrade.grade_file(source, out)
+    whole = _read(out)
+    out.unlink()
+    marked = [{**row, "grade_ms": 12345.0} for row in whole[:3]]
+    partial.write_text("".join(json.dumps(row) + "\n" for row in marked) + '{"id": "a", "go', "utf-8")
+    regrade.grade_file(source, out)
+    assert [row["verdict"] for row in _read(out)] == [row["verdict"] for row in whole]
+    assert [row["grade_ms"] == 12345.0 for row in _read(out)] == [True] * 3 + [False] * 3
+    assert not partial.exists()
+
+
+def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", [*ROWS, {"id": "d", "gold": 4, "completion": ""}]), tmp_path / "o.jsonl"
+    refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (refused.exit_code, "in.jsonl:4: gold: got 4" in refused.stderr) == (2, True)
+    assert not out.exists()

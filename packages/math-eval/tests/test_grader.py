@@ -1,0 +1,163 @@
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from math_eval import VERDICTS, Grader, grade
+from math_eval.grading.pool import Pool
+
+ALGEBRA = [
+    (r"2\sqrt{2}", r"\sqrt{8}", "correct"),
+    ("sqrt(8)", r"2\sqrt{2}", "correct"),
+    ("p-q", "-q+p", "correct"),
+    ("(x+1)^2", "x^2+2x+1", "correct"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}", "correct"),
+    ("[3,4)", "(3,4]", "incorrect"),
+    (r"\sqrt{3}", r"\sqrt{2}", "incorrect"),
+    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}", "incorrect"),
+    (r"\frac{1}{2004!}", r"\frac{1}{2006!}", "incorrect"),
+    ("5x", "5", "incorrect"),
+]
+BOMBS = [
+    "9^{9^{9^{9}}}",
+    "10^{999999999}",
+    "((((7!)!)!)!)",
+    "99999999!",
+    "9" * 100_000,
+    "{" * 20_000,
+    "(" * 500 + "1" + ")" * 500,
+    "+".join(["x"] * 5000),
+    r"\frac" * 3000,
+]
+CODE = [
+    "__import__('os').system('touch {path}')",
+    "open('{path}','w').write('x')",
+    r"\text{{__import__('os').system('touch {path}')}}",
+    "exec('import os; os.system(\"touch {path}\")')",
+]
+
+
+def _boxed(answer):
+    return rf"<think>t</think> \boxed{{{answer}}}"
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(2, deadline_s=4.0) as shared:
+        yield shared
+
+
+@pytest.mark.parametrize(("answer", "gold", "verdict"), ALGEBRA)
+def test_math_verify_decides_algebra_and_exact_values_stay_exact(grader, answer, gold, verdict):
+    assert grader.grade(_boxed(answer), gold).verdict == verdict
+
+
+def test_verdicts_that_need_no_parser(grader):
+    assert grader.grade("no idea", "5").verdict == "no_answer"
+    assert grader.grade("<think> \\boxed{5}", "5").verdict == "no_answer"
+    assert grader.grade(_boxed("5"), "  ").verdict == "gold_unparsable"
+    assert grader.grade(_boxed("5"), "9" * 5000).verdict == "gold_unparsable"
+    assert grader.grade("5" * 1_000_001, "5").verdict == "limit"
+    assert grade(_boxed("5"), "5").verdict == "correct"
+
+
+def test_a_gold_that_no_parser_reads_is_not_the_models_fault(grader):
+    assert grader.grade(_boxed("x+1"), r"\begin{broken} \frac{").verdict == "gold_unparsable"
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb[:12])
+def test_bombs_are_refused_before_any_parser(bomb):
+    with Grader(1) as fresh:
+        verdict = fresh.grade(rf"The answer is {bomb}", "x^2")
+        assert verdict.verdict in ("limit", "no_answer")
+        assert not fresh._pool._idle
+
+
+def test_model_text_is_never_evaluated_as_code(grader, tmp_path):
+    path = tmp_path / "pwned"
+    for payload in CODE:
+        for answer, gold in ((payload, "x+1"), ("x+1", payload)):
+            verdict = grader.grade(_boxed(answer.format(path=path)), gold.format(path=path))
+            assert verdict.verdict in VERDICTS
+            assert verdict.verdict != "correct"
+    assert not path.exists()
+
+
+def test_surrogates_markup_and_control_characters_get_a_verdict(grader):
+    for text in ("\ud800 x", "<script>alert(1)</script>", "\x00\x07", "x\u202e1"):
+        assert grader.grade(_boxed(text), "x+1").verdict in ("incorrect", "no_answer")
+
+
+def test_a_job_past_its_deadline_is_killed_and_the_next_one_is_unaffected():
+    slow = r"\int_0^1 \int_0^1 \frac{\sin(x^3 y^2 + x y^5)}{1 + x^{17} y^{13}} dx dy"
+    with Pool(1, 1.0, 2 * 2**30) as pool:
+        assert pool.ask("x+1", "1+x")[0] == "correct"
+        worker = pool._idle[0]._process
+        assert pool.ask(slow, slow.replace("17", "19"))[0] == "timeout"
+        assert worker.returncode is not None
+        assert pool.ask("x+1", "1+x")[0] == "correct"
+
+
+def test_a_worker_that_dies_is_replaced_and_the_job_answered():
+    with Pool(1, 5.0, 2 * 2**30) as pool:
+        assert pool.ask("x+1", "1+x")[0] == "correct"
+        worker = pool._idle[0]._process
+        worker.kill()
+        worker.wait()
+        assert pool.ask("x+2", "2+x")[0] == "correct"
+        assert pool._idle[0]._process is not worker
+
+
+def test_closing_leaves_no_worker_behind():
+    with Grader(2) as fresh:
+        fresh.grade_many([(_boxed("x+1"), "1+x"), (_boxed("x+2"), "2+x")])
+        workers = [worker._process.pid for worker in fresh._pool._idle]
+    assert workers
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_it_works_from_threads_and_from_asyncio(grader):
+    verdicts = []
+    threads = [
+        threading.Thread(target=lambda: verdicts.append(grader.grade(_boxed("x+1"), "1+x").verdict)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    async def several():
+        calls = [asyncio.to_thread(grader.grade, _boxed(f"x+{n}"), f"{n}+x") for n in range(4)]
+        return [verdict.verdict for verdict in await asyncio.gather(*calls)]
+
+    assert verdicts + asyncio.run(several()) == ["correct"] * 8
+
+
+def test_grade_many_keeps_the_order(grader):
+    items = [(_boxed(str(n % 3)), "1") for n in range(9)]
+    assert [verdict.correct for verdict in grader.grade_many(items)] == [n % 3 == 1 for n in range(9)]
+
+
+def test_plain_numbers_start_no_worker():
+    with Grader(1) as fresh:
+        assert fresh.grade(_boxed("0.5"), r"\frac{1}{2}").verdict == "correct"
+        assert not fresh._pool._idle
+
+
+def test_grading_and_help_import_neither_torch_nor_sympy():
+    code = (
+        "import sys, math_eval, math_eval.cli\n"
+        "math_eval.grade('5', '5')\n"
+        "from click.testing import CliRunner\n"
+        "for words in (['--help'], ['run', '--help'], ['export', 'traces', '--help'], ['report', '--help']):\n"
+        "    assert CliRunner().invoke(math_eval.cli.cli, words).exit_code == 0\n"
+        "heavy = {'torch', 'transformers', 'sympy', 'numpy', 'math_verify'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

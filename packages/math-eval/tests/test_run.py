@@ -1,0 +1,219 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from math_eval.backends import Sampling
+from math_eval.cli import cli
+from math_eval.conditions import load_run
+from math_eval.errors import DataError, MathEvalError
+from math_eval.runner import RunSettings, run
+from math_eval.store import Store
+
+_SPEED_FIELDS = ("latency_s", "samples_per_s")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model):
+    from math_eval.backends.hf import HFModel
+
+    return HFModel(tiny_model)
+
+
+@pytest.fixture
+def settings(tiny_model, problems):
+    def make(**changes):
+        plain = {"model": str(tiny_model), "tasks": (str(problems),), "max_tokens": 40, "instruction": ""}
+        return RunSettings(**{**plain, **changes})
+
+    return make
+
+
+def _rows(folder):
+    rows = [json.loads(line) for line in (folder / "samples_sums.jsonl").read_text("utf-8").splitlines()]
+    return [{name: value for name, value in row.items() if name not in _SPEED_FIELDS} for row in rows]
+
+
+def _results(folder):
+    conditions = json.loads((folder / "results.json").read_text("utf-8"))["conditions"]
+    return [{name: value for name, value in row.items() if name not in _SPEED_FIELDS} for row in conditions]
+
+
+def test_a_run_asks_grades_and_counts(settings, model, tmp_path):
+    results, _ = run(settings(ratios=(None, 0.2, "policy")), tmp_path / "r", backend=model)
+    rows = _rows(tmp_path / "r")
+    assert [row["ratio"] for row in rows] == [None] * 16 + [0.2] * 16 + ["policy"] * 16
+    assert rows[5]["prompt"] == "<user> add 1 and 1 <assistant>"
+    assert rows[21]["prompt"] == "<user> add 1 and 1 <COMP_20> <assistant>"
+    assert rows[37]["prompt"] == "<user> add 1 and 1 <COMP_POLICY> <assistant>"
+    assert rows[21]["completion"] == "<COMP_20> <think> 1 + 1 = 2 </think> \\boxed{ 2 }"
+    short = rows[21]
+    assert (short["thinking_tokens"], short["completion_tokens"]) == (5, 12)
+    assert (short["verdict"], short["extracted"], short["chosen_ratio"]) == ("correct", "2", 0.2)
+    assert (short["finish_reason"], short["truncated"], short["level"], short["model"]) == ("stop", False, 1, "tiny")
+    assert rows[5]["chosen_ratio"] is None
+    assert {row["chosen_ratio"] for row in rows[32:]} == {0.2, 1.0}
+    assert [condition["ratio"] for condition in results["conditions"]] == [None, 0.2, "policy"]
+    assert results["conditions"][1]["accuracy"] > 0.9
+    assert sum(results["conditions"][1]["verdicts"].values()) == 16
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
+        "manifest.json", "results.json", "samples_sums.jsonl"
+    ]  # fmt: skip
+
+
+def test_greedy_completions_equal_those_of_generate(model, problems):
+    """Left padding, the batch and rows that leave it change no completion."""
+    import torch
+
+    questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()]
+    prompts = [model.render(f"{question}{' <COMP_20>' * (n % 2)}") for n, question in enumerate(questions)]
+    ours = model.complete(prompts, Sampling(40), seed=0)
+    for prompt, completion in zip(prompts, ours, strict=True):
+        ids = torch.tensor([model._tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+        with torch.inference_mode():
+            full = model._model.generate(ids, max_new_tokens=40, do_sample=False)[0, ids.shape[1] :]
+        assert completion.tokens == len(full)
+        assert completion.text == model._tokenizer.decode(full[:-1])
+    assert len({completion.tokens for completion in ours}) > 1
+
+
+def test_sampling_depends_on_the_seed_only(model):
+    prompts = [model.render("add 1 and 2")] * 8
+    hot = Sampling(40, temperature=3.0)
+    first, again, other = (model.complete(prompts, hot, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len({completion.text for completion in first}) > 1
+    nucleus = model.complete(prompts, Sampling(40, temperature=3.0, top_p=1e-6), 1)
+    assert nucleus == model.complete(prompts, Sampling(40), 0)
+
+
+def test_the_token_limit_is_reported_and_unclosed_thinking_counts_to_the_end(settings, model, tmp_path):
+    run(settings(max_tokens=4), tmp_path / "r", backend=model)
+    for row in _rows(tmp_path / "r"):
+        assert (row["finish_reason"], row["truncated"], row["completion_tokens"]) == ("length", True, 4)
+        assert (row["verdict"], row["thinking_tokens"]) == ("no_answer", 3)
+
+
+def test_repeating_a_finished_run_does_nothing_and_other_settings_are_refused(settings, model, tmp_path):
+    folder = tmp_path / "r"
+    run(settings(), folder, backend=model)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert run(settings(), folder)[1]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    with pytest.raises(DataError, match=r"max_tokens was 40, is 30; seed was 0, is 3"):
+        run(settings(max_tokens=30, seed=3), folder, backend=model)
+    results, was_done = run(settings(max_tokens=30, seed=3), folder, backend=model, overwrite=True)
+    assert not was_done
+    assert results["conditions"][0]["n"] == 16
+
+
+def test_a_killed_run_ends_like_an_undisturbed_one(settings, model, tiny_model, problems, tmp_path):
+    options = {"ratios": (None, "policy"), "samples": 6, "temperature": 1.5, "batch_size": 5, "seed": 7}
+    run(settings(**options), tmp_path / "whole", backend=model)
+    command = [
+        sys.executable, "-m", "math_eval.cli", "run", "--model", str(tiny_model), "--tasks", str(problems),
+        "--ratio", "none", "--ratio", "policy", "--samples", "6", "--temperature", "1.5", "--batch-size", "5",
+        "--seed", "7", "--max-tokens", "40", "--instruction", "", "--output-dir", str(tmp_path / "killed"),
+    ]  # fmt: skip
+    partial = tmp_path / "killed" / "samples_sums.partial.jsonl"
+    code = "import sys; from math_eval.cli import cli; cli(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, *command[3:]], stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and (not partial.exists() or partial.stat().st_size < 20_000):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "results.json").exists()
+    with pytest.raises(DataError, match="not finished"):
+        load_run(tmp_path / "killed")
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
+    run(settings(**options), tmp_path / "killed", backend=model)
+    assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
+    assert _results(tmp_path / "killed") == _results(tmp_path / "whole")
+    assert not partial.exists()
+
+
+def test_two_processes_cannot_write_one_run(settings, model, tmp_path):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    with Store(folder, ["sums"]), pytest.raises(MathEvalError, match="another process"):
+        run(settings(), folder, backend=model)
+
+
+def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
+    folder = tmp_path / "r"
+    run(settings(), folder, backend=model)
+    (folder / "results.json").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["environment"]["torch"] = "1.0"
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(DataError, match=r"begun with .*1\.0"):
+        run(settings(), folder, backend=model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ratio", "0.3"], "no control token for ratio 0.3; it knows 0.2, 1 and policy"),
+        (["--ratio", "20"], "ratio must be policy, none or a number in (0, 1]; got '20'"),
+        (["--samples", "2"], "2 samples at temperature 0 are all the same"),
+        (["--max-tokens", "500"], "passes the model's context of 128"),
+        (["--top-p", "0"], "top-p must be in (0, 1]; got 0"),
+        (["--tasks", "gsm8k"], "--data-dir"),
+        (["--model", "nowhere"], "no such model folder"),
+    ],
+)
+def test_bad_requests_are_one_clear_line_and_leave_nothing(tiny_model, problems, tmp_path, arguments, message):
+    plain = ["run", "--model", str(tiny_model), "--tasks", str(problems), "--output-dir", str(tmp_path / "r")]
+    result = CliRunner().invoke(cli, [*plain, *arguments])
+    assert result.exit_code == 2, result.output
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_ratio_needs_a_checkpoint_that_follows_one(tiny_model, problems, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for path in tiny_model.iterdir():
+        if path.name != "control_tokens.json":
+            os.link(path, bare / path.name)
+    command = ["run", "--model", str(bare), "--tasks", str(problems), "--output-dir", str(tmp_path / "r"), "--ratio"]
+    result = CliRunner().invoke(cli, [*command, "policy"])
+    assert (result.exit_code, "control_tokens.json: no such file" in result.stderr) == (2, True)
+
+
+def test_pickle_weights_are_refused(tiny_model, problems, tmp_path):
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    (pickled / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    command = ["run", "--model", str(pickled), "--tasks", str(problems), "--output-dir", str(tmp_path / "r")]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2
+    assert "only pickle weights (pytorch_model.bin)" in result.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_tokenizer_without_template_gets_the_plain_turn(tiny_model, tmp_path):
+    from math_eval.backends.hf import HFModel
+
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for path in tiny_model.iterdir():
+        if path.name != "chat_template.jinja":
+            (plain / path.name).write_bytes(path.read_bytes())
+    config = json.loads((plain / "tokenizer_config.json").read_text("utf-8"))
+    config.pop("chat_template", None)
+    (plain / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    assert HFModel(plain).render("add 1 and 2") == "add 1 and 2\n"
