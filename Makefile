@@ -1,0 +1,52 @@
+# Everything here needs only Python 3.11 to 3.13 and make. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEED ?= 0
+RUN ?= runs/quickstart
+DATA ?= $(firstword $(wildcard ../shared/data data))
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart smollm2 test check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+setup: $(READY) ## create .venv and install the four packages and the tools
+
+$(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
+		--editable "packages/cot-compressor[llm,train]" --editable "packages/ratio-sft" \
+		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers]"
+	touch $(READY)
+
+quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
+	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
+
+smollm2: $(READY) ## the same commands on pretrained weights and real traces (DATA=folder of the data files)
+	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
+
+test: $(READY) ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(READY) ## format the code and fix what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## run every benchmark
+	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what the other targets made, .venv included
+	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find packages examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,209 @@
+r"""Make the quickstart's stand-in for a pretrained reasoning model: a 0.6 M parameter Qwen3, trained from scratch.
+
+It learns to think at length and answer in `\boxed{}` on the generated problems. Everything after it (sampling,
+compression, SFT, RL, evaluation) is done by the packages' commands, which do not know how this model came about.
+Also writes the problem files and the untrained encoder that `cot-compressor train` starts from.
+
+    python examples/quickstart/base_model.py runs/quickstart --seed 0
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import click
+import torch
+from muon import Muon
+from problems import LARGEST, problems, write_trace
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tqdm import tqdm
+from transformers import BertConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+STEPS = 720
+BATCH = 32
+# Batches whose rows are sorted by length together, so that little is padded.
+POOL = 32
+MATRIX_LR, OTHER_LR, WARMUP_STEPS, FLAT_SHARE = 0.02, 3e-3, 50, 0.5
+SAVE_STEPS = 150
+# The problem files and how many problems each holds; "base" is the stream that the model is trained on.
+COUNTS = {"sft": 1500, "rl": 600, "test": 1000}
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, sign or whole number; white space is not kept but put back by rule when decoding."""
+    pattern = r"\\boxed\{|\w+|\n|[^\w\s]"
+    words = {INSTRUCTION, "user assistant system"}
+    rng = random.Random(0)
+    for problem in problems("base", 0, 3000):
+        words |= {problem["question"], *write_trace(problem, rng)}
+    splitter = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    pieces = {piece for text in words for piece, _ in splitter.pre_tokenize_str(text)}
+    pieces |= {"\n", *map(str, range(LARGEST + 1))}
+    vocabulary = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", *sorted(pieces)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.WordPiece(prefix="##", cleanup=True),
+            decoders.Fuse(),
+            *(decoders.Replace(a, b) for a, b in (("{ ", "{"), (" }", "}"), (" :", ":"), ("\n ", "\n"), (" \n", "\n"))),
+        ]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+    )
+    fast.add_tokens(["<think>", "</think>"])
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 of 3 layers and width 128 (the paper's Qwen3-1.7B has 28 and 2048)."""
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            max_position_embeddings=512,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+Row = tuple[list[int], list[int]]
+
+
+def lessons(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Row]:
+    """Endless worked problems as token ids and labels; the loss is on thinking and response alone."""
+    rng = random.Random(seed)
+    for problem in problems("base", seed, wordy_share=0.5):
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": f"{INSTRUCTION}\n{problem['question']}"}],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        thinking, response = write_trace(problem, rng)
+        start = tokenizer(prompt).input_ids
+        rest = tokenizer(f"<think>\n{thinking}\n</think>\n\n{response}<|im_end|>").input_ids
+        yield start + rest, [-100] * len(start) + rest
+
+
+def batches(rows: Iterator[Row], pad: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless padded batches of rows of similar length, in random order."""
+    rng = random.Random(seed)
+    while True:
+        pool = sorted(islice(rows, BATCH * POOL), key=lambda row: len(row[0]))
+        groups = [pool[i : i + BATCH] for i in range(0, len(pool), BATCH)]
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(ids) for ids, _ in group)
+            yield {
+                "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group]),
+                "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in group]),
+                "labels": torch.tensor([labels + [-100] * (width - len(labels)) for _, labels in group]),
+            }
+
+
+def learning_rate_share(step: int) -> float:
+    """Warm up, stay, then fall in a straight line."""
+    rise = (step + 1) / WARMUP_STEPS
+    fall = (STEPS - step) / (STEPS * (1 - FLAT_SHARE))
+    return min(1.0, rise, max(0.02, fall))
+
+
+def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    """Train a model into `folder`/base; continues from the last saved step after a kill."""
+    torch.manual_seed(seed)
+    model = build_model(tokenizer)
+    optimizer = Muon(model, matrix_lr=MATRIX_LR, other_lr=OTHER_LR)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_share)
+    saved, step = folder / "base_training.pt", 0
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
+        step = state["step"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    stream = batches(lessons(tokenizer, seed), tokenizer.pad_token_id, seed)
+    bar = tqdm(islice(stream, step, STEPS), desc="train the base model", initial=step, total=STEPS)
+    for batch in bar:
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        step += 1
+        if step % 10 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+        if step % SAVE_STEPS == 0 and step < STEPS:
+            partial = saved.with_suffix(".tmp")
+            torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+            partial.replace(saved)
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    saved.unlink(missing_ok=True)
+
+
+def write_problems(folder: Path, seed: int) -> None:
+    """Write the problem files; no two of them, nor the training stream, share a problem."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    for split, count in COUNTS.items():
+        rows = list(problems(split, seed, count))
+        ids = {row["id"] for row in rows}
+        if ids & seen or len(ids) < count:
+            raise RuntimeError(f"split {split} repeats a problem")
+        seen |= ids
+        lines = [json.dumps({key: row[key] for key in ("id", "question", "answer", "level", "equations")}) for row in rows]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_encoder(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """An untrained encoder, as configuration and tokenizer, for `cot-compressor train`."""
+    BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=512,
+        pad_token_id=tokenizer.pad_token_id,
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True)
+def main(folder: Path, seed: int) -> None:
+    """Write FOLDER/base, FOLDER/encoder and FOLDER/problems/*.jsonl."""
+    tokenizer = build_tokenizer()
+    write_problems(folder / "problems", seed)
+    write_encoder(folder / "encoder", tokenizer)
+    train(folder, tokenizer, seed)
+
+
+if __name__ == "__main__":
+    main()

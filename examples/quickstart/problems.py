@@ -1,0 +1,153 @@
+r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
+
+A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 1 … 49. Wordy problems have small
+operands and are thought about at length (set-up, equation, result, often a second check); dense ones have operands
+of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once each,
+is small for the easy problems and large for the hard ones. Training a model on this is left to `base_model.py`.
+
+How wordy the traces are was fixed before any result was seen, after real thinking traces (`redundancy.py` prints the
+comparison): the needed equations are 12 to 15 % of all thinking tokens, each stated 1.2 to 1.5 times.
+
+    >>> problem = make_problem(random.Random(1), "dense", 2)
+    >>> problem["level"], len(problem["equations"])
+    ('4 dense, 2 steps', 2)
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+KINDS = ("wordy", "dense")
+STEPS = (2, 3, 4)
+WORDY_SHARE = 0.55
+LARGEST = 49
+OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
+STARTS = {"wordy": (10, 35), "dense": (11, 35)}
+
+NAMES = ("Ana", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
+THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
+GAINS = ("buys", "finds", "gets", "wins")
+LOSSES = ("loses", "sells", "drops", "burns")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")
+
+# Which problems a split may hold is decided by their arithmetic alone, so splits share no problem under other names.
+SPLITS = {"base": range(0, 70), "sft": range(70, 82), "teacher": range(82, 86), "rl": range(86, 92), "test": range(92, 100)}
+
+OPENINGS = (
+    "Okay, let me think about this step by step.",
+    "Alright, let me work through this one slowly.",
+    "Let me see what is going on here first.",
+)
+SETUPS = (
+    "On {day} {name} {verb} {n} {things}, so I should {do} {n} {to} {a} and see.",
+    "Then on {day} {name} {verb} {n}, which means I {do} {n} {to} the {a} {things}.",
+    "Hmm, on {day} {name} {verb} {n} {things}, so I think I {do} {n} {to} {a}.",
+)
+RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
+CHECKS = (
+    "Wait, let me check that again. {equation}, yes, that is right.",
+    "Let me go over this one more time. {equation}, so that is fine.",
+)
+MOVES = (
+    "That looks right to me, so I can go on with the rest.",
+    "Okay, that makes sense to me, and I see no problem with it.",
+)
+ENDINGS = (
+    "There is nothing more to do, so this is the answer.",
+    "I have used every part of it, so I can answer now.",
+)
+DENSE_LEADS = ("Next, {do} {n}:", "Now {do} {n} here:", "Then I {do} {n}:")
+DENSE_RESULTS = ("That makes {b} now.", "So {b} are left.", "So there are {b}.")
+
+
+def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
+    """One problem with its answer, its equations and the numbers they come from; the id hashes the arithmetic."""
+    low, high = OPERANDS[kind]
+    while True:
+        value = start = rng.randint(*STARTS[kind])
+        changes: list[int] = []
+        for _ in range(steps):
+            change = rng.randint(low, high) * rng.choice((-1, 1))
+            value += change
+            changes.append(change)
+            if not 1 <= value <= LARGEST:
+                break
+        else:
+            break
+    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    verbs = [rng.choice(GAINS if change > 0 else LOSSES) for change in changes]
+    arithmetic = f"{kind} {start} {changes}"
+    return {
+        "id": hashlib.sha256(arithmetic.encode()).hexdigest()[:16],
+        "question": _question(kind, name, things, start, changes, verbs),
+        "answer": str(value),
+        "level": f"{1 + KINDS.index(kind) * len(STEPS) + STEPS.index(steps)} {kind}, {steps} steps",
+        "equations": _equations(start, changes),
+        "story": {"kind": kind, "name": name, "things": things, "start": start, "changes": changes, "verbs": verbs},
+    }
+
+
+def _equations(start: int, changes: list[int]) -> list[str]:
+    equations, value = [], start
+    for change in changes:
+        equations.append(f"{value} {'+' if change > 0 else '-'} {abs(change)} = {value + change}")
+        value += change
+    return equations
+
+
+def _question(kind: str, name: str, things: str, start: int, changes: list[int], verbs: list[str]) -> str:
+    if kind == "dense":
+        moves = ", ".join(f"{abs(change)} go {'in' if change > 0 else 'out'}" for change in changes)
+        return f"A box holds {start} {things}. Then {moves}. How many {things} are in the box?"
+    acts = " ".join(
+        f"On {day} {name} {verb} {abs(change)} {things}."
+        for day, change, verb in zip(DAYS, changes, verbs, strict=False)
+    )
+    return f"{name} has {start} {things}. {acts} How many {things} does {name} have?"
+
+
+def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
+    """The thinking and the response of the base model's teacher on one problem."""
+    story = problem["story"]
+    parts = []
+    value = story["start"]
+    for day, change, verb, equation in zip(
+        DAYS, story["changes"], story["verbs"], problem["equations"], strict=False
+    ):
+        words = {
+            "name": story["name"],
+            "things": story["things"],
+            "day": day,
+            "verb": verb,
+            "n": abs(change),
+            "a": value,
+            "b": value + change,
+            "do": "add" if change > 0 else "subtract",
+            "to": "to" if change > 0 else "from",
+            "equation": equation,
+        }
+        if story["kind"] == "dense":
+            step = [rng.choice(DENSE_LEADS), "{equation}.", rng.choice(DENSE_RESULTS)]
+        else:
+            after = rng.choice(CHECKS if rng.random() < 0.5 else MOVES)
+            step = [rng.choice(SETUPS), "{equation}.", rng.choice(RESULTS), after]
+        parts.append(" ".join(step).format(**words))
+        value += change
+    if story["kind"] == "wordy":
+        parts = [rng.choice(OPENINGS), *parts, rng.choice(ENDINGS)]
+    return " ".join(parts), rf"The answer is \boxed{{{problem['answer']}}}."
+
+
+def problems(
+    split: str, seed: int, count: int | None = None, wordy_share: float = WORDY_SHARE
+) -> Iterator[dict[str, Any]]:
+    """Problems of one split: `count` distinct ones, or without end; every number of steps is as likely."""
+    rng = random.Random(f"{split} {seed}")
+    seen: set[str] = set()
+    while count is None or len(seen) < count:
+        kind = KINDS[0] if rng.random() < wordy_share else KINDS[1]
+        problem = make_problem(rng, kind, rng.choice(STEPS))
+        if int(problem["id"], 16) % 100 in SPLITS[split] and (count is None or problem["id"] not in seen):
+            seen.add(problem["id"])
+            yield problem

@@ -1,0 +1,121 @@
+"""The whole toolkit on two CPU cores: a tiny model learns to think in a quarter of the tokens and stays right.
+
+Each stage is one command that you would also type for a real model; only the first, which makes a base model and
+problems without any download, belongs to this example. A finished stage is skipped, a killed one goes on.
+
+    python examples/quickstart/quickstart.py runs/quickstart --seed 0
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from stages import Stages
+
+HERE = Path(__file__).parent
+LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
+
+
+def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
+    """The stages in order, as (what happens, command)."""
+    tasks = run / "problems"
+    limits = f"--max-tokens 320 --batch-size 250 --seed {seed}"
+    return [
+        (
+            "Make problems, train a base model that thinks at length",
+            f"{HERE}/base_model.py {run} --seed {seed}",
+        ),
+        (
+            "Let the base model solve the training problems",
+            f"math-eval run --model {run}/base --tasks {tasks}/sft.jsonl {limits} --output-dir {run}/samples/base",
+        ),
+        (
+            "Keep what it solved right: its own traces are the teacher",
+            f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
+        ),
+        (
+            "Mark what each trace needs",
+            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --annotator rules",
+        ),
+        (
+            "Train a compressor on the marks",
+            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 4 --seed {seed}",
+        ),
+        (
+            "Compress every trace to five budgets",
+            f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
+            f"--scorer {run}/compressor --tokenizer {run}/base",
+        ),
+        (
+            "Mix the ratios",
+            f"ratio-sft build {run}/compressed.jsonl {run}/mix --seed {seed}",
+        ),
+        (
+            "Teach the model to think at the length it is told to (SFT)",
+            f"ratio-sft train {run}/mix {run}/sft --model {run}/base "
+            f"--epochs 2 --batch-size 32 --learning-rate 3e-3 --seed {seed}",
+        ),
+        (
+            "Sample new problems at every ratio",
+            f"math-eval run --model {run}/sft --tasks {tasks}/rl.jsonl {LADDER} {limits} "
+            f"--samples 4 --temperature 1 --output-dir {run}/samples/sft",
+        ),
+        (
+            "Find what each problem needs",
+            f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/sft --seed {seed}",
+        ),
+        (
+            "Teach the model to choose the ratio itself (CHRPO)",
+            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 40 --prompts-per-step 32 "
+            f"--rollouts 10 --learning-rate 1e-4 --max-tokens 260 --seed {seed}",
+        ),
+        (
+            "Evaluate the base model",
+            f"math-eval run --model {run}/base --tasks {tasks}/test.jsonl {limits} --output-dir {run}/eval/base",
+        ),
+        (
+            "Evaluate the SFT model at every ratio and at its own choice",
+            f"math-eval run --model {run}/sft --tasks {tasks}/test.jsonl {LADDER} --ratio policy {limits} "
+            f"--output-dir {run}/eval/sft",
+        ),
+        (
+            "Evaluate the CHRPO model at its own choice",
+            f"math-eval run --model {run}/chrpo --tasks {tasks}/test.jsonl --ratio policy {limits} "
+            f"--output-dir {run}/eval/chrpo",
+        ),
+        (
+            "Compare and draw",
+            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base --by level "
+            f"--title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
+        ),
+    ]
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Of problems, weights, sampling and training.")
+def main(run: Path, seed: int) -> None:
+    """Run all stages in the folder RUN, or go on where a killed run stopped."""
+    stages = Stages(run, HERE)
+    commands = pipeline(run, seed)
+    for number, (title, command) in enumerate(commands, 1):
+        stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
+    report = json.loads((run / "report.json").read_text("utf-8"))
+    kept = ("name", "accuracy", "accuracy_low", "accuracy_high", "thinking_tokens", "completion_tokens", "act_ratio")
+    results = {
+        "n": report["n"],
+        "seed": seed,
+        "seconds": round(stages.seconds, 1),
+        "conditions": [{name: condition[name] for name in kept} for condition in report["conditions"]],
+        "comparison": report["comparison"],
+    }
+    (run / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    click.echo(f"\n{stages.seconds:.0f} seconds. Look at {run}/report.html; the numbers are in {run}/results.json.")
+
+
+if __name__ == "__main__":
+    main()

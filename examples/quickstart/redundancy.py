@@ -1,0 +1,66 @@
+"""How wordy the generated traces are, beside real thinking traces.
+
+A reduction earned by padding the base model would be worth nothing, so the wordiness was fixed after these numbers.
+Of all characters: what is math, what is relations (formulas with a relation sign), what is their first statements.
+
+    python examples/quickstart/redundancy.py --real ../shared/data/traces_math_train.jsonl.gz
+"""
+
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from cot_compressor.segment import segment
+from problems import problems, write_trace
+
+
+def shares(traces: Iterable[str]) -> dict[str, float]:
+    """Shares of all characters, and how often a relation is stated."""
+    characters: Counter[str] = Counter()
+    stated = distinct = 0
+    for text in traces:
+        seen: set[str] = set()
+        characters["all"] += len(text)
+        for unit in segment(text):
+            formula = text[unit.start : unit.end]
+            if unit.kind == "math":
+                characters["math"] += len(formula)
+            if unit.kind == "math" and any(sign in formula for sign in "=<>≤≥≠≈"):
+                stated += 1
+                characters["relations"] += len(formula)
+                key = "".join(formula.split())
+                characters["first statements"] += 0 if key in seen else len(formula)
+                seen.add(key)
+        distinct += len(seen)
+    total = characters.pop("all")
+    return {
+        **{name: characters[name] / total for name in ("math", "relations", "first statements")},
+        "statements of each": stated / distinct,
+    }
+
+
+@click.command()
+@click.option("--real", type=click.Path(path_type=Path, exists=True), help="Traces with `cot` and `model`, JSON Lines.")
+@click.option("--count", type=int, default=1000, show_default=True, help="Generated traces.")
+def main(real: Path | None, count: int) -> None:
+    """Print one row for each source of traces."""
+    sources: dict[str, list[str]] = {
+        "generated": [write_trace(row, random.Random(row["id"]))[0] for row in problems("test", 0, count)]
+    }
+    if real is not None:
+        opened = gzip.open(real, "rt", encoding="utf-8") if real.suffix == ".gz" else real.open(encoding="utf-8")
+        with opened as lines:
+            for row in map(json.loads, lines):
+                sources.setdefault(row["model"], []).append(row["cot"])
+    for name, traces in sources.items():
+        found = shares(traces)
+        numbers = ", ".join(f"{key} {value:.3f}" for key, value in found.items())
+        click.echo(f"{name:36} {len(traces):5} traces: {numbers}")
+
+
+if __name__ == "__main__":
+    main()

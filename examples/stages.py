@@ -1,0 +1,75 @@
+"""How an example runs its commands: one after the other, skipping what is finished.
+
+What the stages are is said by the examples; how a command that was killed goes on is the commands' own business.
+
+    Stages(Path("runs/quickstart"), Path("examples/quickstart")).run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
+"""
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+class Stages:
+    """Runs commands once each; what is finished is remembered in `stages.json`, with how long it took.
+
+    A stage runs again, and every later one with it, when its command or the code of the example has changed.
+
+    Args:
+        run: where `stages.json` is kept.
+        code: the example's folder.
+    """
+
+    def __init__(self, run: Path, code: Path) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self._path = run / "stages.json"
+        self._done: dict[str, dict[str, float | str | None]] = (
+            json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
+        )
+        self._chain = hashlib.sha256()
+        for source in sorted(code.glob("*.py")):
+            self._chain.update(source.read_bytes())
+
+    def run(self, number: str, title: str, command: Sequence[str]) -> None:
+        """Run one command, unless it is finished; its first word is a program of this environment, or a script.
+
+        Raises:
+            click.ClickException: the command failed.
+        """
+        self._chain.update(shlex.join(command).encode())
+        key = self._chain.hexdigest()
+        known = self._done.get(title)
+        if known and known["key"] == key and known["seconds"] is not None:
+            click.echo(f"[{number}] {title}: done before")
+            return
+        click.secho(f"[{number}] {title}", bold=True)
+        click.echo(f"$ {shlex.join(command)}")
+        stale = known is not None and known["key"] != key
+        self._save(title, key, None)
+        start = time.monotonic()
+        script = command[0].endswith(".py")
+        program = [sys.executable] if script else []
+        first = command[0] if script else str(Path(sys.executable).parent / command[0])
+        replace = ["--overwrite"] if stale and not script else []
+        result = subprocess.run([*program, first, *command[1:], *replace], check=False)
+        if result.returncode:
+            raise click.ClickException(f"stage {title!r} failed with exit code {result.returncode}")
+        self._save(title, key, time.monotonic() - start)
+
+    def _save(self, title: str, key: str, seconds: float | None) -> None:
+        self._done[title] = {"key": key, "seconds": seconds}
+        partial = self._path.with_suffix(".tmp")
+        partial.write_text(json.dumps(self._done, indent=1), encoding="utf-8")
+        partial.replace(self._path)
+
+    @property
+    def seconds(self) -> float:
+        """Of all finished stages."""
+        return sum(float(stage["seconds"] or 0) for stage in self._done.values())
