@@ -62,7 +62,7 @@ def _totals(pairs: list[tuple[ItemKey, Row, Row]]) -> _Totals:
     return _Totals(*(list(column) for column in zip(*grouped.values(), strict=True)))
 
 
-def _interval(statistic: Callable[..., float], *columns: list[float]) -> tuple[float | None, float | None]:
+def _interval(statistic: Callable[..., metrics.Sums], *columns: list[float]) -> tuple[float | None, float | None]:
     low, high = metrics.bootstrap(columns, statistic)
     return (low, high) if low == low else (None, None)
 
