@@ -9,10 +9,26 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 WORDS = [*"0123456789", *"abcdefghijklmnopqrstuvwxyz", *"+-=?.,:/\\{}<>_()\n "]
 WORDS += ["Tom", "has", "so", "wait", "check", "again", "boxed", "think", "user", "assistant", "system"]
-WORDS += ["Please", "reason", "step", "by", "and", "put", "your", "final", "answer", "within", "apples", "buys", "more"]
+WORDS += [
+    "How",
+    "many",
+    "Please",
+    "reason",
+    "step",
+    "by",
+    "and",
+    "put",
+    "your",
+    "final",
+    "answer",
+    "within",
+    "apples",
+    "buys",
+    "more",
+]
 CHATML = (
     "{%- for message in messages -%}"
-    "{%- if message.content is string -%}{%- set content = message.content -%}{%- else -%}{%- set content = '' -%}{%- endif -%}"
+    "{%- set content = message.content if message.content is string else '' -%}"
     "{%- if message.role == 'assistant' and '</think>' in content -%}"
     "{%- set content = '<think>\\n' + content.split('<think>')[-1].lstrip('\\n') -%}{%- endif -%}"
     "{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' -}}{%- endfor -%}"
@@ -20,7 +36,7 @@ CHATML = (
 )
 
 
-def make_tokenizer(chat_template=CHATML, extra=("<|im_start|>",), **kwargs):
+def _make_tokenizer(chat_template=CHATML, extra=("<|im_start|>",), **kwargs):
     vocabulary = {word: index for index, word in enumerate(["<unk>", "<pad>", "<|im_end|>", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[A-Za-z]+|[\s\S]"), behavior="isolated")
@@ -34,7 +50,7 @@ def make_tokenizer(chat_template=CHATML, extra=("<|im_start|>",), **kwargs):
     return fast
 
 
-def make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
+def _make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
     import torch
 
     torch.manual_seed(seed)
@@ -56,18 +72,43 @@ def make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
 
 
 @pytest.fixture(scope="session")
+def chatml():
+    return CHATML
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer():
+    return _make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    return _make_model
+
+
+@pytest.fixture(scope="session")
+def trace():
+    return _trace
+
+
+@pytest.fixture(scope="session")
+def write_lines():
+    return _write_lines
+
+
+@pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
     """A tied Qwen3 folder with spare embedding rows, as the real one has."""
     folder = tmp_path_factory.mktemp("models") / "base"
-    make_model().save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
+    _make_model().save_pretrained(folder)
+    _make_tokenizer().save_pretrained(folder)
     return folder
 
 
 RATIOS = (0.2, 0.6, 1.0)
 
 
-def trace(number: int, *, ratios=RATIOS, sample=0, **fields) -> dict:
+def _trace(number: int, *, ratios=RATIOS, sample=0, **fields) -> dict:
     """A correct trace of ten sentences of ten tokens, and its prefixes of the asked ratio."""
     first, second = number % 7, number % 3
     sentence = f"so {first}+{second}={first + second}."
@@ -101,14 +142,14 @@ def trace(number: int, *, ratios=RATIOS, sample=0, **fields) -> dict:
     }
 
 
-def write_lines(path: Path, rows: list[dict]) -> Path:
+def _write_lines(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
 def compressed(tmp_path_factory) -> Path:
-    return write_lines(tmp_path_factory.mktemp("traces") / "compressed.jsonl", [trace(n) for n in range(40)])
+    return _write_lines(tmp_path_factory.mktemp("traces") / "compressed.jsonl", [_trace(n) for n in range(40)])
 
 
 @pytest.fixture(scope="session")

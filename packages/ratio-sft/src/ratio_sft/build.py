@@ -6,11 +6,10 @@ What goes into the rows is said by `mixture`.
     card["counts"]                     # {'train': 840, 'heldout': 48, …}
 """
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from .manifest import digest, is_finished, publish, write_manifest
+from .manifest import digest, is_finished, open_partial, publish
 from .mixture import MixSettings, Mixture, mix, read_teacher
 from .records import Row, parse_json, read_records, write_json, write_records
 
@@ -51,13 +50,12 @@ def build(
     mixture = mix(rows, settings, ratios)
     card = describe(mixture, settings)
     partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    open_partial(partial, "ratio-sft build", made_from, keep=False)
     write_records(partial / "train.jsonl", mixture.train)
     if mixture.heldout:
         write_records(partial / "heldout.jsonl", mixture.heldout)
     mixture.tally.write_rejected(partial / _REJECTS)
     write_json(partial / CARD, card)
-    write_manifest(partial, "ratio-sft build", made_from)
     publish(partial, out)
     return card
 

@@ -94,11 +94,13 @@ def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
     The folder has safetensors weights, control_tokens.json and a chat template that takes `ratio`. A killed run
     continues when the same command is given again.
     """
+    from accelerate import PartialState
+
     from .train import train
 
     start = time.monotonic()
     report = train(data, out, TrainSettings(**options), overwrite=overwrite)
-    if _said_finished(report, out):
+    if not PartialState().is_main_process or _said_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():
         click.echo(f"held-out loss {name:10} {loss:.4f}")

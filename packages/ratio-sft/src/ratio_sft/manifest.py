@@ -3,7 +3,7 @@
 Every output folder has a `manifest.json` with the settings that made it. What the settings are is left to the commands.
 
     if not is_finished(Path("mix"), settings, overwrite=False):
-        ...                                     # write everything into mix.partial/, then:
+        open_partial(Path("mix.partial"), "ratio-sft build", settings, keep=False)
         publish(Path("mix.partial"), Path("mix"))
 """
 
@@ -45,12 +45,6 @@ def digest(path: str | Path) -> str:
     return sha.hexdigest()
 
 
-def write_manifest(folder: Path, command: str, settings: Row) -> None:
-    """Write what made this folder: command, settings (the seed among them) and versions."""
-    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-    write_json(folder / FILE_NAME, {"command": command, "settings": settings, "versions": versions})
-
-
 def differing_keys(folder: Path, settings: Row) -> list[str]:
     """The settings in which the folder's manifest differs from `settings`.
 
@@ -82,6 +76,26 @@ def is_finished(out: Path, settings: Row, *, overwrite: bool) -> bool:
     if differing:
         raise DataError(f"{out}: made with other settings ({', '.join(differing)}); add --overwrite to replace it")
     return True
+
+
+def open_partial(partial: Path, command: str, settings: Row, *, keep: bool) -> None:
+    """A folder to work in, with its manifest: command, settings (the seed among them) and versions.
+
+    Args:
+        partial: the folder; what an unfinished run left there is removed unless `keep`.
+        command: who works there.
+        settings: what the result depends on.
+        keep: continue in the folder as it is.
+
+    Raises:
+        DataError: `partial` holds something that is not ours.
+    """
+    if partial.exists() and any(partial.iterdir()):
+        differing_keys(partial, settings)
+        if not keep:
+            shutil.rmtree(partial)
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    write_json(partial / FILE_NAME, {"command": command, "settings": settings, "versions": versions})
 
 
 def publish(complete: Path, out: Path) -> None:

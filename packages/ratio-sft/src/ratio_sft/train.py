@@ -15,7 +15,7 @@ from . import checkpoints, template, tokens
 from .control import ControlTokens
 from .encoding import Encoded, check_tokenizer, encode
 from .errors import DataError
-from .manifest import differing_keys, digest, is_finished, publish, write_manifest
+from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
 from .records import Row, Tally, parse_json, read_records, write_json, write_records
 from .settings import TrainSettings
 
@@ -48,7 +48,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
     made_from = _made_from(data, rows, settings, state.num_processes)
     finished = is_finished(out, made_from, overwrite=overwrite)
     partial = out.with_name(f"{out.name}.partial")
-    differing = differing_keys(partial, made_from) if (partial / "manifest.json").is_file() else []
+    differing = differing_keys(partial, made_from) if _holds_anything(partial) else []
     if differing and not overwrite and not finished:
         raise DataError(
             f"{partial}: an unfinished run with other settings ({', '.join(differing)}); repeat them to continue it, "
@@ -56,16 +56,18 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         )
     state.wait_for_everyone()
     if finished:
-        if state.is_main_process:
-            shutil.rmtree(partial, ignore_errors=True)
+        if state.is_main_process and _holds_anything(partial) and not differing:
+            shutil.rmtree(partial)
         return {**parse_json((out / REPORT).read_text("utf-8"), str(out / REPORT)), "already_finished": True}
     if state.is_main_process:
-        if differing or not (partial / "manifest.json").is_file():
-            shutil.rmtree(partial, ignore_errors=True)
-        write_manifest(partial, "ratio-sft train", made_from)
+        open_partial(partial, "ratio-sft train", made_from, keep=not differing)
         checkpoints.remove_torn(partial / "checkpoints")
     state.wait_for_everyone()
     return _run(data, rows, out, partial, settings)
+
+
+def _holds_anything(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _wanted(data: Path, name: str) -> bool:
@@ -94,7 +96,7 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
     """Encode, train or continue, measure, save; the processes do the same but for what only the main one writes."""
     from transformers.utils.logging import disable_progress_bar
 
-    from .trainer import build_trainer, heldout_loss
+    from .trainer import build_trainer, heldout_loss, total_steps
 
     disable_progress_bar()
     tally = Tally()
@@ -123,7 +125,7 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
     log = [{key: entry[key] for key in _LOGGED if key in entry} for entry in history if "loss" in entry]
     report = {
         "format": 1,
-        "steps": trainer.state.max_steps,
+        "steps": total_steps(len(encoded["train"]), settings, trainer.accelerator.num_processes),
         "rows": {name: len(found) for name, found in encoded.items()},
         "tokens": sum(len(row.input_ids) for row in encoded["train"]),
         "rejected_by_reason": tally.reasons,
@@ -142,7 +144,7 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         tally.write_rejected(final / "train.jsonl")
         write_records(final / LOG, log)
         write_json(final / REPORT, report)
-        shutil.copyfile(partial / "manifest.json", final / "manifest.json")
+        shutil.copyfile(partial / FILE_NAME, final / FILE_NAME)
         publish(final, out)
         shutil.rmtree(partial)
     trainer.accelerator.wait_for_everyone()

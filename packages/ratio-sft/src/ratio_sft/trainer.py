@@ -168,6 +168,7 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gp
         report_to="none",
         disable_tqdm=True,
         dataloader_num_workers=0,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
         seed=settings.seed,
     )

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from ratio_sft.cli import cli
+from ratio_sft.records import read_records
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_build_writes_rows_card_and_rejects(tmp_path, trace, write_lines):
+    rows = [trace(number) for number in range(20)] + [trace(20, correct=False)]
+    traces = write_lines(tmp_path / "in.jsonl", rows)
+    result = run("build", traces, tmp_path / "mix", "--heldout-share", "0.1")
+    assert result.exit_code == 0, result.output
+    assert "63 rows to train on (9 policy rows, 9 distinct, uninformed targets), 7 held out" in result.stdout
+    assert "21 read, 70 written, 1 rejected (incorrect 1)" in result.stderr
+    train = list(read_records(tmp_path / "mix" / "train.jsonl", "sft"))
+    heldout = list(read_records(tmp_path / "mix" / "heldout.jsonl", "sft"))
+    card = json.loads((tmp_path / "mix" / "card.json").read_text())
+    assert (len(train), len(heldout)) == (card["counts"]["train"], card["counts"]["heldout"]) == (63, 7)
+    assert sum(line["rows"] for line in card["histogram"]) == 63
+    assert card["histogram"][0] == {
+        "mode": "fixed",
+        "ratio": 0.2,
+        "rows": 18,
+        "mean_achieved_ratio": 0.2,
+        "mean_thinking_tokens": 16.0,
+    }
+    assert card["tokenizer"] == "tiny"
+    assert card["rejected_by_reason"] == {"incorrect": 1}
+    assert set(card["examples"]) >= {"fixed 0.2", "fixed 0.6", "fixed 1"}
+    rejected = (tmp_path / "mix" / "mixture.rejected.jsonl").read_text()
+    assert json.loads(rejected)["reject_reason"] == "incorrect"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "mix."))] == []
+
+
+def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path, compressed):
+    out = tmp_path / "mix"
+    assert run("build", compressed, out).exit_code == 0
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = run("build", compressed, out)
+    assert again.exit_code == 0
+    assert "already finished" in again.stdout
+    other = run("build", compressed, out, "--seed", "1", "--tolerance", "0.04")
+    assert other.exit_code == 2
+    assert "made with other settings (seed, tolerance); add --overwrite" in other.stderr
+    assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert run("build", compressed, out, "--seed", "1", "--overwrite").exit_code == 0
+    assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(tmp_path, compressed):
+    (tmp_path / "mix").mkdir()
+    (tmp_path / "mix" / "thesis.txt").write_text("x")
+    result = run("build", compressed, tmp_path / "mix", "--overwrite")
+    assert result.exit_code == 2
+    assert "not an output of ratio-sft" in result.stderr
+    assert (tmp_path / "mix" / "thesis.txt").exists()
+
+
+def test_what_a_killed_build_left_is_replaced_and_a_foreign_partial_is_not(tmp_path, compressed):
+    assert run("build", compressed, tmp_path / "first").exit_code == 0
+    (tmp_path / "first").rename(tmp_path / "mix.partial")
+    assert run("build", compressed, tmp_path / "mix", "--seed", "3").exit_code == 0
+    assert not (tmp_path / "mix.partial").exists()
+    (tmp_path / "new.partial").mkdir()
+    (tmp_path / "new.partial" / "thesis.txt").write_text("x")
+    assert run("build", compressed, tmp_path / "new").exit_code == 2
+    assert (tmp_path / "new.partial" / "thesis.txt").exists()
+
+
+def test_a_teacher_file_sets_the_targets(tmp_path, compressed, write_lines):
+    prompt = [{"role": "user", "content": "x <COMP_POLICY>"}]
+    fixed = {"answer": "1", "reference_tokens": 80, "reference_accuracy": 1.0, "mode": "policy", "prompt": prompt}
+    rows = [{"id": f"p{n}", "teacher_ratio": 0.6 if n % 2 else None, **fixed} for n in range(40)]
+    teacher = write_lines(tmp_path / "rl_prompts.jsonl", rows)
+    result = run("build", compressed, tmp_path / "mix", "--teacher", teacher)
+    assert result.exit_code == 0, result.output
+    card = json.loads((tmp_path / "mix" / "card.json").read_text())
+    assert card["policy"]["targets"] == "teacher"
+    assert [line["ratio"] for line in card["histogram"] if line["mode"] == "policy"] == [0.6]
+    assert card["rejected_by_reason"] == {"no_teacher_ratio": 20}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": "a"\n', "in.jsonl:1: not JSON"),
+        ('{"id": "a"}\n', "in.jsonl:1: question: field 'question' is missing"),
+        ("", "in.jsonl: no rows"),
+        (None, "in.jsonl: no such file"),
+    ],
+)
+def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "in.jsonl").write_text(text)
+    result = run("build", tmp_path / "in.jsonl", tmp_path / "mix")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("mix*"))
+
+
+@pytest.mark.parametrize("arguments", [["--ratio", "20"], ["--ratio", "0.35"], ["--policy-share", "1"]])
+def test_options_out_of_range_end_with_exit_code_2(tmp_path, compressed, arguments):
+    assert run("build", compressed, tmp_path / "mix", *arguments).exit_code == 2
+
+
+def test_help_shows_an_example_on_every_level():
+    for arguments in (["--help"], ["build", "--help"], ["train", "--help"]):
+        assert "Example:" in run(*arguments).stdout

@@ -1,0 +1,90 @@
+import pytest
+
+from ratio_sft import MixSettings, encoding, mix, template
+from ratio_sft.control import ControlTokens
+from ratio_sft.errors import DataError
+from ratio_sft.records import Tally
+from ratio_sft.tokens import add_to_tokenizer
+
+LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(make_tokenizer):
+    made = make_tokenizer()
+    add_to_tokenizer(made, LADDER)
+    template.install(made, LADDER)
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows(trace):
+    return mix([trace(n) for n in range(10)], MixSettings(heldout_share=0)).train
+
+
+def encode(tokenizer, rows, max_length=6144):
+    tally = Tally()
+    return encoding.encode(tokenizer, rows, LADDER, max_length=max_length, tally=tally), tally
+
+
+def test_the_loss_counts_the_control_token_first_and_the_end_last(tokenizer, rows):
+    encoded, _ = encode(tokenizer, rows)
+    for row, found in zip(rows, encoded, strict=True):
+        counted = [label for label in found.labels if label != -100]
+        token = LADDER.token(row["ratio"])
+        assert tokenizer.convert_ids_to_tokens(counted[0]) == token
+        assert counted[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(counted[:-1]) == row["completion"][0]["content"]
+        assert found.labels[: found.prompt_tokens] == [-100] * found.prompt_tokens
+        prompt = tokenizer.decode(found.input_ids[: found.prompt_tokens])
+        asked = "<COMP_POLICY>" if row["mode"] == "policy" else token
+        assert prompt == f"<|im_start|>user\n{row['prompt'][0]['content']}<|im_end|>\n<|im_start|>assistant\n"
+        assert row["prompt"][0]["content"].endswith(f" {asked}")
+
+
+def test_the_template_would_have_lost_the_control_token(tokenizer, rows):
+    """Why completions are not rendered by the template."""
+    rendered = tokenizer.apply_chat_template(rows[0]["prompt"] + rows[0]["completion"], tokenize=False)
+    assert "<COMP_20>" not in rendered.partition("assistant")[2]
+
+
+def test_long_rows_are_rejected_and_never_cut(tokenizer, rows):
+    everything, _ = encode(tokenizer, rows)
+    lengths = sorted(len(row.input_ids) for row in everything)
+    limit = lengths[len(lengths) // 2]
+    kept, tally = encode(tokenizer, rows, max_length=limit)
+    assert kept == [row for row in everything if len(row.input_ids) <= limit]
+    assert tally.reasons == {"too_long": sum(length > limit for length in lengths)}
+    assert tally.read == tally.written + len(tally.rejected)
+
+
+@pytest.mark.parametrize("stray", ["<COMP_20>", "<COMP_POLICY>", "<|im_end|>"])
+def test_a_stray_special_token_is_rejected(tokenizer, rows, stray):
+    text = rows[0]["completion"][0]["content"].replace("so", f"so {stray}", 1)
+    row = {**rows[0], "completion": [{"role": "assistant", "content": text}]}
+    assert encode(tokenizer, [row, rows[1]])[1].reasons == {"special_token_in_text": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"completion": [{"role": "assistant", "content": "<COMP_40>\n<think>"}]}, "opens with '<COMP_40>"),
+        ({"completion": [{"role": "assistant", "content": "<think>"}]}, "not with a ratio token"),
+        ({"ratio": 0.6}, "opens with the token of 0.2"),
+        ({"mode": "policy"}, "ends in <COMP_POLICY>"),
+        ({"prompt": [{"role": "user", "content": "1?"}]}, "ends in <COMP_20>"),
+        ({"prompt": [{"role": "system", "content": "<COMP_20>"}]}, "must end in a user message"),
+    ],
+)
+def test_contradicting_control_tokens_are_refused(tokenizer, rows, change, message):
+    with pytest.raises(DataError, match=message):
+        encode(tokenizer, [{**rows[0], **change}])
+
+
+def test_texts_measured_with_another_tokenizer_are_refused(tokenizer, rows):
+    encoding.check_tokenizer(tokenizer, rows, "mix")
+    other = [{**row, "thinking_tokens": row["thinking_tokens"] // 2} for row in rows]
+    with pytest.raises(DataError, match="compressed with another tokenizer"):
+        encoding.check_tokenizer(tokenizer, other, "mix")
+    without = [{key: value for key, value in row.items() if key != "thinking_tokens"} for row in other]
+    encoding.check_tokenizer(tokenizer, without, "mix")

@@ -1,0 +1,170 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratio_sft.control import user_turn
+from ratio_sft.errors import DataError
+from ratio_sft.mixture import MixSettings, mix, question_key, read_teacher, repeats
+
+
+def without(row, ratio):
+    return {**row, "compressions": [entry for entry in row["compressions"] if entry["ratio"] != ratio]}
+
+
+def off(row, by):
+    first, *others = row["compressions"]
+    return {**row, "compressions": [{**first, "achieved_ratio": first["achieved_ratio"] + by}, *others]}
+
+
+def test_a_golden_row(trace):
+    row = mix([trace(4), trace(5)], MixSettings(heldout_share=0)).train[0]
+    assert row["prompt"] == [
+        {"role": "user", "content": user_turn("Tom has 4 apples and buys 1 more. How many? (4)", "<COMP_20>")}
+    ]
+    assert row["completion"] == [
+        {"role": "assistant", "content": "<COMP_20>\n<think>\nso 4+1=5.so 4+1=5.\n</think>\n\n\\boxed{5}"}
+    ]
+    assert (row["id"], row["ratio"], row["mode"], row["thinking_tokens"]) == ("p4", 0.2, "fixed", 16)
+
+
+def test_a_trace_gives_every_ratio_or_none(trace):
+    rows = [
+        trace(0),
+        trace(1, correct=False),
+        without(trace(2), 0.6),
+        off(trace(3), 0.051),
+        off(trace(4), 0.05),
+        trace(5, response=" \n"),
+        trace(6, response="</think> 3"),
+        trace(7, question="<COMP_20> 1 + 1?"),
+        trace(8, compressions=[{**entry, "text": "wait " * 12} for entry in trace(8)["compressions"]]),
+    ]
+    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0))
+    assert [(row["id"], row["ratio"]) for row in mixture.train] == [
+        (name, ratio) for name in ("p0", "p4") for ratio in (0.2, 0.6, 1.0)
+    ]
+    assert mixture.tally.reasons == {
+        "empty_response": 1,
+        "incorrect": 1,
+        "missing_ratio": 1,
+        "off_ratio": 1,
+        "repetition": 1,
+        "tag_in_text": 2,
+    }
+    assert mixture.tally.summary().startswith("9 read, 6 written, 7 rejected")
+
+
+def test_a_smaller_ladder_needs_only_its_own_ratios(trace):
+    rows = [without(trace(0), 0.6), trace(1)]
+    assert len(mix(rows, MixSettings(ratios=(0.2, 1.0), heldout_share=0, policy_share=0)).train) == 4
+
+
+@given(
+    samples=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=40, unique=True),
+    share=st.floats(0.01, 0.9),
+    seed=st.integers(0, 3),
+)
+def test_all_samples_of_a_question_are_on_one_side(trace, samples, share, seed):
+    rows = [trace(number, sample=sample) for number, sample in samples]
+    rows = [{**row, "question": row["question"].upper()} if row["sample"] % 2 else row for row in rows]
+    questions = {question_key(row["question"]) for row in rows}
+    if len(questions) < 2:
+        with pytest.raises(DataError, match="cannot be split"):
+            mix(rows, MixSettings(heldout_share=share, seed=seed))
+        return
+    mixture = mix(rows, MixSettings(heldout_share=share, seed=seed))
+    train, heldout = ({row["id"] for row in side} for side in (mixture.train, mixture.heldout))
+    assert train
+    assert heldout
+    assert train.isdisjoint(heldout)
+    assert mixture.questions == {"train": len(train), "heldout": len(heldout)}
+    backwards = mix(rows[::-1], MixSettings(heldout_share=share, seed=seed))
+    assert {row["id"] for row in backwards.heldout} == heldout
+
+
+def policy_rows(mixture):
+    return [row for row in mixture.train if row["mode"] == "policy"]
+
+
+def test_policy_rows_make_up_their_share(trace):
+    rows = [trace(number) for number in range(40)]
+    mixture = mix(rows, MixSettings(heldout_share=0))
+    policy = policy_rows(mixture)
+    assert len(policy) == 20
+    assert len(policy) / len(mixture.train) == pytest.approx(1 / 7)
+    assert mixture.policy_targets == "uninformed"
+    assert {row["ratio"] for row in policy} == {0.2, 0.6, 1.0}
+    for row in policy:
+        assert row["prompt"][0]["content"].endswith(" <COMP_POLICY>")
+        assert row["completion"][0]["content"].startswith(f"<COMP_{round(100 * row['ratio'])}>\n<think>\n")
+    assert policy == policy_rows(mix(rows, MixSettings(heldout_share=0)))
+    assert policy != policy_rows(mix(rows, MixSettings(heldout_share=0, seed=1)))
+
+
+def test_policy_rows_follow_the_teacher_and_are_repeated_evenly(trace):
+    rows = [trace(number) for number in range(6)]
+    teacher = {"p0": 0.2, "p1": 0.6, "p2": None, "p3": 0.5, "p9": 1.0}
+    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0.25), teacher)
+    policy = policy_rows(mixture)
+    assert sorted((row["id"], row["ratio"]) for row in policy) == [("p0", 0.2)] * 3 + [("p1", 0.6)] * 3
+    assert mixture.distinct_policy_rows == 2
+    assert mixture.policy_targets == "teacher"
+    assert mixture.tally.reasons == {"no_teacher_ratio": 1, "teacher_ratio_not_in_ladder": 1}
+
+
+def test_a_teacher_of_other_problems_is_refused(trace):
+    with pytest.raises(DataError, match="no question of the traces has a teacher ratio"):
+        mix([trace(0), trace(1)], MixSettings(heldout_share=0), {"other": 0.2})
+
+
+def test_a_teacher_that_contradicts_itself_is_refused():
+    row = {"id": "a", "teacher_ratio": 0.2}
+    assert read_teacher([row, row]) == {"a": 0.2}
+    with pytest.raises(DataError, match=r"'a' has teacher ratios 0\.2 and None"):
+        read_teacher([row, {**row, "teacher_ratio": None}])
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "message"),
+    [
+        ([(0, {}), (0, {})], {}, "id 'p0', sample 0, model 'tiny' appears twice"),
+        ([(0, {}), (1, {})], {"ratios": (0.2, 0.3)}, r"no trace has ratio 0\.3"),
+        ([(0, {"correct": False})], {}, r"no trace is usable: 1 read, 0 written, 1 rejected \(incorrect 1\)"),
+        ([(0, {})], {}, "one question cannot be split"),
+        ([], {}, "no traces"),
+    ],
+)
+def test_unusable_input_is_refused(trace, rows, settings, message):
+    with pytest.raises(DataError, match=message):
+        mix([trace(number, **fields) for number, fields in rows], MixSettings(**settings))
+
+
+def test_traces_counted_by_several_tokenizers_are_refused(trace):
+    other = trace(1, compressions=[{**entry, "tokenizer": "other"} for entry in trace(1)["compressions"]])
+    with pytest.raises(DataError, match=r"several tokenizers \(other, tiny\)"):
+        mix([trace(0), other], MixSettings())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ratios": (20.0,)},
+        {"ratios": (0.2, 0.201)},
+        {"tolerance": -0.1},
+        {"policy_share": 1.0},
+        {"heldout_share": -0.5},
+    ],
+)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(DataError):
+        MixSettings(**settings)
+
+
+@given(phrase=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8), times=st.integers(12, 20))
+def test_a_phrase_said_twelve_times_is_a_collapse(phrase, times):
+    assert repeats(" ".join(phrase * times))
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=200, unique=True))
+def test_text_without_repetition_is_none(numbers):
+    assert not repeats(" ".join(map(str, numbers)))
