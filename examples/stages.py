@@ -2,7 +2,7 @@
 
 What the stages are is said by the examples; how a command that was killed goes on is the commands' own business.
 
-    Stages(Path("runs/quickstart"), Path("examples/quickstart")).run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
+    Stages(Path("runs/mine"), Path("examples/quickstart")).run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
 """
 
 import hashlib

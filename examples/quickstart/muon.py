@@ -11,7 +11,7 @@ from torch import nn
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
-DECAY = {"muon": 0.1, "adamw": 0.01}
+DECAY = 0.01
 # Coefficients of the quintic Newton-Schulz iteration, and how often it is applied (from the article above).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             update = self._muon if group["rule"] == "muon" else self._adamw
             for p in group["params"]:
-                p.mul_(1 - group["lr"] * DECAY[group["rule"]])
+                p.mul_(1 - group["lr"] * DECAY)
                 p.add_(update(p), alpha=-group["lr"])
 
     def _muon(self, p: torch.Tensor) -> torch.Tensor:

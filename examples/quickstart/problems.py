@@ -1,9 +1,9 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
-A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 1 … 49. Wordy problems have small
-operands and are thought about at length (set-up, equation, result, often a second check); dense ones have operands
-of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once each,
-is small for the easy problems and large for the hard ones. Training a model on this is left to `base_model.py`.
+A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 1 … 49. Wordy problems have
+small operands and are thought about at length (set-up, equation, result, often a second check); dense ones have
+operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
+each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
 
 How wordy the traces are was fixed before any result was seen, after real thinking traces (`redundancy.py` prints the
 comparison): the needed equations are 12 to 15 % of all thinking tokens, each stated 1.2 to 1.5 times.
@@ -32,7 +32,13 @@ LOSSES = ("loses", "sells", "drops", "burns")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")
 
 # Which problems a split may hold is decided by their arithmetic alone, so splits share no problem under other names.
-SPLITS = {"base": range(0, 70), "sft": range(70, 82), "teacher": range(82, 86), "rl": range(86, 92), "test": range(92, 100)}
+SPLITS = {
+    "base": range(70),
+    "dev": range(70, 74),
+    "sft": range(74, 84),
+    "rl": range(84, 92),
+    "test": range(92, 100),
+}
 
 OPENINGS = (
     "Okay, let me think about this step by step.",
@@ -112,9 +118,7 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
     story = problem["story"]
     parts = []
     value = story["start"]
-    for day, change, verb, equation in zip(
-        DAYS, story["changes"], story["verbs"], problem["equations"], strict=False
-    ):
+    for day, change, verb, equation in zip(DAYS, story["changes"], story["verbs"], problem["equations"], strict=False):
         words = {
             "name": story["name"],
             "things": story["things"],

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from cot_compressor.segment import segment
 from problems import problems, write_trace
+
+from cot_compressor.segment import segment
 
 
 def shares(traces: Iterable[str]) -> dict[str, float]:
@@ -52,10 +53,10 @@ def main(real: Path | None, count: int) -> None:
         "generated": [write_trace(row, random.Random(row["id"]))[0] for row in problems("test", 0, count)]
     }
     if real is not None:
-        opened = gzip.open(real, "rt", encoding="utf-8") if real.suffix == ".gz" else real.open(encoding="utf-8")
-        with opened as lines:
-            for row in map(json.loads, lines):
-                sources.setdefault(row["model"], []).append(row["cot"])
+        data = real.read_bytes()
+        for line in (gzip.decompress(data) if real.suffix == ".gz" else data).splitlines():
+            row = json.loads(line)
+            sources.setdefault(row["model"], []).append(row["cot"])
     for name, traces in sources.items():
         found = shares(traces)
         numbers = ", ".join(f"{key} {value:.3f}" for key, value in found.items())
