@@ -27,9 +27,6 @@ STARTS = {"wordy": (10, 35), "dense": (11, 35)}
 
 NAMES = ("Ana", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
-GAINS = ("buys", "finds", "gets", "wins")
-LOSSES = ("loses", "sells", "drops", "burns")
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday")
 
 # Which problems a split may hold is decided by their arithmetic alone, so splits share no problem under other names.
 SPLITS = {
@@ -46,9 +43,9 @@ OPENINGS = (
     "Let me see what is going on here first.",
 )
 SETUPS = (
-    "On {day} {name} {verb} {n} {things}, so I should {do} {n} {to} {a} and see.",
-    "Then on {day} {name} {verb} {n}, which means I {do} {n} {to} the {a} {things}.",
-    "Hmm, on {day} {name} {verb} {n} {things}, so I think I {do} {n} {to} {a}.",
+    "Now {n} {things} {move}, so I should {do} {n} {to} {a} and see what I get.",
+    "Then {n} {move}, which means that I have to {do} {n} {to} the {a} {things}.",
+    "Hmm, after that {n} {things} {move}, so I think I {do} {n} {to} {a} here.",
 )
 RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
 CHECKS = (
@@ -82,15 +79,14 @@ def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
         else:
             break
     name, things = rng.choice(NAMES), rng.choice(THINGS)
-    verbs = [rng.choice(GAINS if change > 0 else LOSSES) for change in changes]
     arithmetic = f"{kind} {start} {changes}"
     return {
         "id": hashlib.sha256(arithmetic.encode()).hexdigest()[:16],
-        "question": _question(kind, name, things, start, changes, verbs),
+        "question": _question(kind, name, things, start, changes),
         "answer": str(value),
         "level": f"{1 + KINDS.index(kind) * len(STEPS) + STEPS.index(steps)} {kind}, {steps} steps",
         "equations": _equations(start, changes),
-        "story": {"kind": kind, "name": name, "things": things, "start": start, "changes": changes, "verbs": verbs},
+        "story": {"kind": kind, "name": name, "things": things, "start": start, "changes": changes},
     }
 
 
@@ -102,15 +98,15 @@ def _equations(start: int, changes: list[int]) -> list[str]:
     return equations
 
 
-def _question(kind: str, name: str, things: str, start: int, changes: list[int], verbs: list[str]) -> str:
+def _question(kind: str, name: str, things: str, start: int, changes: list[int]) -> str:
+    moves = ", ".join(f"{abs(change)} {_move(change)}" for change in changes)
     if kind == "dense":
-        moves = ", ".join(f"{abs(change)} go {'in' if change > 0 else 'out'}" for change in changes)
         return f"A box holds {start} {things}. Then {moves}. How many {things} are in the box?"
-    acts = " ".join(
-        f"On {day} {name} {verb} {abs(change)} {things}."
-        for day, change, verb in zip(DAYS, changes, verbs, strict=False)
-    )
-    return f"{name} has {start} {things}. {acts} How many {things} does {name} have?"
+    return f"{name} has {start} {things}. Then {moves}. How many {things} does {name} have?"
+
+
+def _move(change: int) -> str:
+    return "go in" if change > 0 else "go out"
 
 
 def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
@@ -118,12 +114,11 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
     story = problem["story"]
     parts = []
     value = story["start"]
-    for day, change, verb, equation in zip(DAYS, story["changes"], story["verbs"], problem["equations"], strict=False):
+    for change, equation in zip(story["changes"], problem["equations"], strict=True):
         words = {
             "name": story["name"],
             "things": story["things"],
-            "day": day,
-            "verb": verb,
+            "move": _move(change),
             "n": abs(change),
             "a": value,
             "b": value + change,

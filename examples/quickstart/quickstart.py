@@ -43,7 +43,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Train a compressor on the marks",
-            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 4 --seed {seed}",
+            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder "
+            f"--epochs 4 --seed {seed}",
         ),
         (
             "Compress every trace to five budgets",
@@ -66,7 +67,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Find what each problem needs",
-            f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/sft --seed {seed}",
+            f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl "
+            f"--checkpoint {run}/sft --seed {seed}",
         ),
         (
             "Teach the model to choose the ratio itself (CHRPO)",
@@ -89,8 +91,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Compare and draw",
-            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base --by level "
-            f"--title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
+            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo "
+            f"--baseline base --by level --title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
         ),
     ]
 

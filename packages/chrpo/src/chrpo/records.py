@@ -35,15 +35,17 @@ def _validator(schema: str) -> Draft202012Validator:
 
 def _complaint(error: ValidationError) -> str:
     """One line for a schema violation: the field, its value, what it should be."""
+    schema: Row = error.schema  # type: ignore[assignment]
+    rule: Any = error.validator_value
     field = error.json_path.removeprefix("$").removeprefix(".") or "row"
     if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        wanted = error.schema.get("properties", {}).get(missing, {}).get("description", "see docs/contracts.md")
+        missing = next(name for name in rule if name not in error.instance)
+        wanted = schema.get("properties", {}).get(missing, {}).get("description", "see docs/contracts.md")
         return f"{field if field != 'row' else missing}: field {missing!r} is missing; add it ({wanted})"
     shown = json.dumps(error.instance, ensure_ascii=True)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    wanted = error.schema.get("description", error.message)
-    kind = f" of type {error.validator_value}" if error.validator == "type" else ""
+    wanted = schema.get("description", error.message)
+    kind = f" of type {rule}" if error.validator == "type" else ""
     return f"{field}: got {shown}; expected a value{kind}: {wanted}"
 
 
