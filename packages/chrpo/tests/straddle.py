@@ -1,4 +1,6 @@
-"""Train on recorded rollouts and write down what every rollout earned; run by one process or by two.
+"""Train on recorded rollouts and write down what every rollout earned.
+
+Run by one process, or by two:
 
     torchrun --nproc_per_node 2 straddle.py CHECKPOINT PROMPTS RECORDED OUT ROWS_PER_PASS
 """
@@ -18,7 +20,9 @@ from chrpo.trl import CHRPOConfig, CHRPOTrainer
 class Replay(CHRPOTrainer):
     """Generates what was recorded, by place among the rollouts of all processes, since sampling differs by process."""
 
-    seen: list = []
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.seen = []
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         first = self.accelerator.process_index * len(prompt_ids)
@@ -59,7 +63,6 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass):
         use_cpu=True,
         disable_tqdm=True,
         activation_checkpointing=False,
-        gradient_checkpointing=None,
         gradient_accumulation_steps=1,
     )
     trainer = Replay(
@@ -70,7 +73,7 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass):
         processing_class=AutoTokenizer.from_pretrained(checkpoint),
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.recorded = json.loads(Path(recorded).read_text())
+    trainer.recorded = json.loads(Path(recorded).read_text("utf-8"))
     trainer.train()
     if trainer.accelerator.is_main_process:
         logs = [line for line in trainer.state.log_history if "loss" in line]
@@ -80,7 +83,7 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass):
             "loss": [line["loss"] for line in logs],
             "grad_norm": [line["grad_norm"] for line in logs],
         }
-        Path(out).write_text(json.dumps(result))
+        Path(out).write_text(json.dumps(result), "utf-8")
 
 
 if __name__ == "__main__":

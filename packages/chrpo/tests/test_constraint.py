@@ -93,7 +93,9 @@ def test_a_saved_state_is_a_copy():
         (lambda: Gains(cap=0), "must be positive"),
         (lambda: Gains(memory=1), "memory"),
         (
-            lambda: AccuracyConstraint({"policy": 0.9}).load_state_dict(AccuracyConstraint({"policy": 0.8}).state_dict()),
+            lambda: AccuracyConstraint({"policy": 0.9}).load_state_dict(
+                AccuracyConstraint({"policy": 0.8}).state_dict()
+            ),
             "other floors or gains",
         ),
     ],

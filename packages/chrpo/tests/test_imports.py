@@ -12,8 +12,8 @@ HEAVY = ("trl", "transformers", "datasets", "accelerate", "sympy")
         "import chrpo",
         "import chrpo.core",
         "import chrpo.prepare, chrpo.judge, chrpo.rollout, chrpo.grader, chrpo.plot",
-        "from click.testing import CliRunner; from chrpo.cli import cli;"
-        "assert CliRunner().invoke(cli, ['train', '--help']).exit_code == 0; import sys; assert 'torch' not in sys.modules",
+        "from click.testing import CliRunner; from chrpo.cli import cli; import sys;"
+        "assert CliRunner().invoke(cli, ['train', '--help']).exit_code == 0; assert 'torch' not in sys.modules",
     ],
 )
 def test_no_trainer_library_is_imported(code):

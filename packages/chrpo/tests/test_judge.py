@@ -36,15 +36,13 @@ def step(rows):
     facts = table(
         row=[0] * 6 + [1] * 6,
         rung=[0, 0, 1, 1, 2, 2] + [1] * 6,
-        correct=[1, 0, 1, 1, 1, 1] + [1, 1, 1, 1, 1, 0],
-        completion=[8, 8, 10, 10, 12, 12] + [10, 10, 10, 10, 12, 10],
+        correct=[1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
+        completion=[8, 8, 10, 10, 12, 12, 10, 10, 10, 10, 12, 10],
         policy=[[0.5, 0.3, 0.2]] * 6 + [[0.0, 1.0, 0.0]] * 6,
     )
     prompts = Prompts.of(rows, TOKENS)
     prices = {"policy": 0.5, "fixed@0.6": 1.0}
-    return judge(
-        facts, prompts, group_size=6, reward=ConstrainedReward(margin=0.5), prices=prices, mix=0.5, floor=1e-3
-    )
+    return judge(facts, prompts, group_size=6, reward=ConstrainedReward(margin=0.5), prices=prices, mix=0.5, floor=1e-3)
 
 
 def test_rewards_use_the_price_of_their_own_group(step):

@@ -65,7 +65,13 @@ def test_calibration_pays_if_and_only_if_within_the_tolerance(error):
 def test_tiers_hold_on_a_whole_grid(reward):
     ratios = (0.2, 0.6, 1.0)
     grid = itertools.product(
-        (True, False), (True, False), ratios, (0.0, 0.2, 0.65, 1.0, 3.0), (0.0, 0.3, 1.0, 9.0), (None, *ratios), (True, False)
+        (True, False),
+        (True, False),
+        ratios,
+        (0.0, 0.2, 0.65, 1.0, 3.0),
+        (0.0, 0.3, 1.0, 9.0),
+        (None, *ratios),
+        (True, False),
     )
     rows = list(grid)
     batch = outcomes(rows)

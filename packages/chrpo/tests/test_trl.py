@@ -33,7 +33,6 @@ def config(folder, **changes):
         "use_cpu": True,
         "disable_tqdm": True,
         "activation_checkpointing": False,
-        "gradient_checkpointing": None,
     }
     return CHRPOConfig(**{**settings, **changes})
 
@@ -62,9 +61,9 @@ def recorded(checkpoint, prompt_rows, tmp_path_factory):
     from chrpo.trl import CHRPOTrainer
 
     class Recorder(CHRPOTrainer):
-        batches: list = []
-        tables: list = []
-        ratios: list = []
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.batches, self.ratios = [], []
 
         def _generate_and_score_completions(self, inputs):
             batch = super()._generate_and_score_completions(inputs)
@@ -192,7 +191,9 @@ def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prom
 
     def run(launcher, out, rows_per_pass):
         inputs = [checkpoint, tmp_path / "prompts.jsonl", tmp_path / "recorded.json", tmp_path / out, rows_per_pass]
-        done = subprocess.run([*launcher, script, *map(str, inputs)], env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [*launcher, script, *map(str, inputs)], env=environment, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads((tmp_path / out).read_text())
 

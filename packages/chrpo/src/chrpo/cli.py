@@ -81,7 +81,7 @@ Examples:
 @click.option("--model", required=True, type=_FOLDER, help="The checkpoint to start from.")
 @click.option("--steps", default=100, show_default=True, help="Optimiser steps, each with fresh rollouts.")
 @click.option("--prompts-per-step", default=16, show_default=True, help="Over all processes.")
-@click.option("--rollouts", default=10, show_default=True, help="Per prompt: a multiple of the ladder, at least twice it.")
+@click.option("--rollouts", default=10, show_default=True, help="Per prompt; a multiple of the ladder, 2 or more.")
 @click.option("--learning-rate", default=1e-6, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True, help="Take that of the samples.")
 @click.option("--max-tokens", type=int, help="Longest completion.  [default: 1.5 times the longest reference]")
@@ -104,5 +104,3 @@ def train(prompts: Path, out: Path, model: Path, overwrite: bool, **settings: An
 
     made = run(prompts, out, model=model, settings=TrainSettings(**settings), overwrite=overwrite)
     click.echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
-
-

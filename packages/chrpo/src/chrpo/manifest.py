@@ -1,4 +1,6 @@
-"""What a run was made from: settings, inputs and versions, so that a finished run is recognised and a changed one refused.
+"""What a run was made from: settings, inputs and versions.
+
+A finished run is recognised by it, and a changed one refused; where it is written is left to the commands.
 
     wanted = describe({"steps": 40}, {"prompts": "prompts.jsonl"})
     differing(read(Path("out/manifest.json")), wanted)          # [] if it is the same run

@@ -1,6 +1,8 @@
 """The trajectory of a run as one self-contained HTML file: four charts in SVG, no script, nothing loaded.
 
-    write_plot("training.html", [{"step": 1, "chrpo": …}, …])       # the lines of metrics.jsonl
+What is measured is left to `judge`; here it is only drawn.
+
+    write_plot("training.html", [{"step": 1, "policy/accuracy": 0.8}])       # the lines of metrics.jsonl
 """
 
 import html

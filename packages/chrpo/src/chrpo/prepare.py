@@ -19,8 +19,23 @@ from .errors import DataError
 from .records import Row, Tally, read_records, write_json, write_records
 
 OUTCOME_FIELDS = frozenset(
-    "prompt completion finish_reason thinking_tokens completion_tokens extracted verdict ratio seed sample latency_s"
-    " mode teacher_ratio reference_tokens reference_accuracy".split()
+    {
+        "prompt",
+        "completion",
+        "finish_reason",
+        "thinking_tokens",
+        "completion_tokens",
+        "extracted",
+        "verdict",
+        "ratio",
+        "seed",
+        "sample",
+        "latency_s",
+        "mode",
+        "teacher_ratio",
+        "reference_tokens",
+        "reference_accuracy",
+    }
 )
 """Fields of a sample that belong to the sample; every other field belongs to the problem and is carried through."""
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
@@ -73,9 +88,7 @@ def prepare(
     teachers = {
         key: teacher_ratio({r: _right(rows[r]) for r in ladder}, confidence, threshold) for key, rows in usable.items()
     }
-    prompts = [
-        _prompt(rows, ladder, teachers[key], tokens, asked[key], instruction) for key, rows in usable.items()
-    ]
+    prompts = [_prompt(rows, ladder, teachers[key], tokens, asked[key], instruction) for key, rows in usable.items()]
     tally.written = write_records(out, prompts)
     tally.write_rejected(out)
     summary = _summary(usable, ladder, teachers, prompts, tally)
@@ -112,8 +125,8 @@ def _by_problem(files: Iterable[str | Path], tally: Tally) -> dict[str, Ladder]:
             draw = (row["id"], ratio, row["seed"], row["sample"])
             if draw in seen:
                 raise DataError(
-                    f"{path}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is there "
-                    "twice, which would count one answer as two; remove the copy"
+                    f"{path}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is "
+                    "there twice, which would count one answer as two; remove the copy"
                 )
             seen.add(draw)
             rungs[ratio].append(row)

@@ -142,7 +142,7 @@ def train(
 def _check_weights(model: Path) -> None:
     if not any(model.glob("*.safetensors")):
         pickled = sorted(path.name for path in model.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".pkl"})
-        found = f"only pickle weights ({', '.join(pickled)}), which can run code when loaded" if pickled else "no weights"
+        found = f"only pickle weights ({', '.join(pickled)}), which can run code" if pickled else "no weights"
         raise DataError(f"{model}: {found}; save the model as safetensors")
 
 
@@ -219,7 +219,8 @@ def _trainer(
     share, left = divmod(settings.prompts_per_step * settings.rollouts, processes)
     if left:
         raise DataError(
-            f"{settings.prompts_per_step} prompts x {settings.rollouts} rollouts do not divide among {processes} processes"
+            f"{settings.prompts_per_step} prompts x {settings.rollouts} rollouts do not divide among {processes} "
+            "processes; change one of them"
         )
     rows_per_pass = settings.rows_per_pass or _largest_divisor(share, _MOST_ROWS_GPU if gpu else _MOST_ROWS_CPU)
     if share % rows_per_pass:
@@ -247,7 +248,6 @@ def _trainer(
         use_cpu=not gpu,
         bf16=gpu,
         activation_checkpointing=gpu,
-        gradient_checkpointing=None,
         seed=settings.seed,
     )
     disable_progress_bar()
@@ -274,9 +274,7 @@ def _largest_divisor(number: int, most: int) -> int:
     return next(size for size in range(min(number, most), 0, -1) if number % size == 0)
 
 
-def _finish(
-    trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTokens, wanted: dict[str, Any]
-) -> None:
+def _finish(trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTokens, wanted: dict[str, Any]) -> None:
     from .trl import METRICS_FILE
 
     (final / "training_args.bin").unlink(missing_ok=True)

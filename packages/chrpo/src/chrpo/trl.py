@@ -22,7 +22,8 @@ import torch
 import trl
 from datasets import Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from .control import ControlTokens
 from .core.constraint import AccuracyConstraint, Gains
@@ -58,8 +59,8 @@ def _check_seams() -> None:
         found = list(inspect.signature(method).parameters) if method else None
         if found != expected:
             raise ChrpoError(
-                f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has {found}; "
-                "install trl>=1.16,<1.17"
+                f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
+                f"{found}; install trl>=1.16,<1.17"
             )
 
 
@@ -78,6 +79,9 @@ class CHRPOConfig(GRPOConfig):
 
     num_generations: int | None = field(
         default=10, metadata={"help": "Rollouts per prompt; a multiple of the ladder's length, at least twice it."}
+    )
+    gradient_checkpointing: bool | None = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Deprecated by transformers: set activation_checkpointing."}
     )
     scale_rewards: str = field(default="none", metadata={"help": "Only 'none': no division by a standard deviation."})
     loss_type: str = field(default="dapo", metadata={"help": "Only 'dapo': a global token normaliser."})
@@ -150,7 +154,7 @@ class CHRPOConfig(GRPOConfig):
         )
 
 
-def chrpo(**_: Any) -> list[float]:
+def chrpo(**_: Any) -> list[float | None]:
     """Stands in TRL's list of rewards, whose columns it names; `_calculate_rewards` never calls it."""
     raise ChrpoError("rewards are computed from the rollouts of all processes, in CHRPOTrainer._calculate_rewards")
 
@@ -189,10 +193,12 @@ class CHRPOTrainer(GRPOTrainer):
     ) -> None:
         self.rows = list(prompts)
         self.prompts = Prompts.of(self.rows, control_tokens, args.constraint_by_difficulty)
+        self.settings = args
+        self._group_size = int(args.num_generations or 0)
         ratios = len(control_tokens.ratios)
-        if (args.num_generations or 0) % ratios or (args.num_generations or 0) < 2 * ratios:
+        if self._group_size % ratios or self._group_size < 2 * ratios:
             raise DataError(
-                f"num_generations is {args.num_generations}; the ladder has {ratios} ratios, and each needs the same "
+                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and each needs the same "
                 f"number of rollouts, at least 2: take {2 * ratios} or another multiple of {ratios}"
             )
         args.shuffle_dataset = False
@@ -207,6 +213,8 @@ class CHRPOTrainer(GRPOTrainer):
         if not self._tokenizer.chat_template:
             raise DataError("the tokenizer has no chat template; use the checkpoint folder that ratio-sft wrote")
         ids = control_ids(self._tokenizer, control_tokens)
+        self._network: Any = self.model
+        self._pad_id: Any = self._tokenizer.pad_token_id
         self._ladder_ids = [ids[token] for token in control_tokens.ratios]
         self._reader = RolloutReader(self._tokenizer, control_tokens, self.eos_token_ids, grader)
         self.reward = reward or ConstrainedReward()
@@ -219,8 +227,8 @@ class CHRPOTrainer(GRPOTrainer):
     # --- rollouts ----------------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        if not self.model.training:
-            raise ChrpoError("CHRPOTrainer does not evaluate, so that nothing but training moves a price; use math-eval")
+        if not self._network.training:
+            raise ChrpoError("CHRPOTrainer does not evaluate, so that only training moves a price; use math-eval")
         first = self.accelerator.process_index * len(inputs)
         self._rungs = [self._rung(first + offset, row["row"]) for offset, row in enumerate(inputs)]
         batch = super()._generate_and_score_completions(inputs)
@@ -234,10 +242,10 @@ class CHRPOTrainer(GRPOTrainer):
         return self._with_control_token(batch, self._judgement)
 
     def _rung(self, position: int, row: int) -> int:
-        """The rung forced on a rollout; by its place among the rollouts of all processes, since groups straddle them."""
+        """The rung forced on a rollout, by its place among those of all processes, since groups straddle them."""
         asked = int(self.prompts.asked[row])
-        each = self.num_generations // len(self._ladder_ids)
-        return asked if asked >= 0 else position % self.num_generations // each
+        each = self._group_size // len(self._ladder_ids)
+        return asked if asked >= 0 else position % self._group_size // each
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
@@ -258,8 +266,8 @@ class CHRPOTrainer(GRPOTrainer):
         # dilute them; control tokens by all tokens, so that they weigh `control_weight` response tokens of a step
         # in which every group is alive.
         counts = torch.stack([answer_mask[response != 0].sum(), answer_mask.sum()]).double()
-        alive, total = self.accelerator.reduce(counts, reduction="sum").clamp(min=1).tolist()
-        control = control * self.args.control_weight * alive / total
+        alive, total = self._gathered(counts[None]).sum(dim=0).clamp(min=1).tolist()
+        control = control * self.settings.control_weight * alive / total
 
         batch["advantages"] = torch.cat([control[:, None], response[:, None] * answer_mask], dim=1)
         batch["num_items_in_batch"] = torch.tensor(alive, device=device)
@@ -271,6 +279,10 @@ class CHRPOTrainer(GRPOTrainer):
             old = self._forced_log_probs.to(device)
             batch["old_per_token_logps"] = torch.cat([old[:, None], batch["old_per_token_logps"]], dim=1)
         return batch
+
+    def _gathered(self, local: torch.Tensor) -> torch.Tensor:
+        """The rows of every process, in their order."""
+        return self.accelerator.gather(local)  # type: ignore[return-value]
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -285,16 +297,16 @@ class CHRPOTrainer(GRPOTrainer):
             facts = self._reader.read(ids, self.rows[row["row"]]["answer"])
             columns.append([row["row"], rung, *astuple(facts)])
         local = torch.cat([torch.tensor(columns, dtype=torch.float64), log_probs], dim=1)
-        table = _table(self.accelerator.gather(local.to(self.accelerator.device)).cpu().numpy())
+        table = _table(self._gathered(local.to(self.accelerator.device)).cpu().numpy())
         prices = {group: self.constraint.price(group) for group in self.constraint.floors}
         self._judgement = judge(
             table,
             self.prompts,
-            group_size=self.num_generations,
+            group_size=self._group_size,
             reward=self.reward,
             prices=prices,
-            mix=self.args.response_policy_mix,
-            floor=self.args.control_floor,
+            mix=self.settings.response_policy_mix,
+            floor=self.settings.control_floor,
         )
         self.constraint.update(self._judgement.measured)
         self._report(prices)
@@ -305,7 +317,7 @@ class CHRPOTrainer(GRPOTrainer):
         """Log-probability of each ratio token after each prompt, over the whole vocabulary, [rollouts, ratios]."""
         distinct = list(dict.fromkeys(map(tuple, prompt_ids)))
         # Sharded models need as many forward passes on every process, whatever each one holds.
-        most = int(self.accelerator.gather(torch.tensor([len(distinct)], device=self.accelerator.device)).max())
+        most = int(self._gathered(torch.tensor([len(distinct)], device=self.accelerator.device)).max())
         padded = [*distinct, *[distinct[-1]] * (most - len(distinct))]
         chunk = self.args.per_device_train_batch_size
         found = [self._next_token_log_probs(padded[start : start + chunk]) for start in range(0, most, chunk)]
@@ -314,13 +326,13 @@ class CHRPOTrainer(GRPOTrainer):
 
     def _next_token_log_probs(self, prompt_ids: list[tuple[int, ...]]) -> torch.Tensor:
         width = max(map(len, prompt_ids))
-        ids = torch.full((len(prompt_ids), width), int(self._tokenizer.pad_token_id), device=self.accelerator.device)
+        ids = torch.full((len(prompt_ids), width), self._pad_id, device=self.accelerator.device)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompt_ids):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
         with self.accelerator.autocast():
-            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
+            logits = self._network(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
         return torch.log_softmax(logits.double() / self.temperature, dim=-1)[:, self._ladder_ids].cpu()
 
     # --- reports -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from chrpo.errors import DataError
+
 from .outcome import Bools, Floats, Ints
 
 FLOOR = 1e-3
@@ -73,8 +74,8 @@ def control_advantages(
     """The advantage of each ratio token, from rollouts that are stratified over the whole ladder.
 
     Every ratio of a prompt was rolled out equally often, so the sum of advantage x grad log pi over them sums over all
-    actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits is the
-    advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et al.
+    actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits is
+    the advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et al.
     2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up and
     cannot come back.
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DataError
+from chrpo.errors import DataError
+
 from .advantages import FLOOR, logit_advantages
 from .constraint import AccuracyConstraint, Gains
 from .outcome import Floats
@@ -63,11 +64,12 @@ class Bandit:
             slope = accuracy[:, None] - accuracy[None, :]
             with np.errstate(divide="ignore", invalid="ignore"):
                 tie = (value[None, :] - value[:, None]) / slope
-            points.update(tie[np.isfinite(tie) & (tie > 0)].tolist())
+            found: list[float] = tie[np.isfinite(tie) & (tie > 0)].tolist()
+            points.update(found)
         prices = np.array(sorted(points))
         best = (self.accuracy * prices[:, None, None] + gained).max(axis=2)
-        dual = best @ self.weights - prices * self.floor
-        lowest = int(np.argmin(np.round(dual, 12)))
+        dual: Floats = best @ self.weights - prices * self.floor
+        lowest = int(dual.round(12).argmin())
         return float(dual[lowest]), float(prices[lowest])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import DataError
+from chrpo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class AccuracyConstraint:
         """Move the prices, once per optimiser step.
 
         Args:
-            measured: group -> (sum of accuracies, count), over ALL processes. A group that is absent, or counts nothing,
-                keeps its price.
+            measured: group -> (sum of accuracies, count), over ALL processes. A group that is absent, or counts
+                nothing, keeps its price.
 
         Raises:
             DataError: an unknown group, or a sum that is not within its count.
@@ -147,5 +147,5 @@ class AccuracyConstraint:
             DataError: the state belongs to other floors or gains.
         """
         if state.get("floors") != self.floors or state.get("gains") != asdict(self.gains):
-            raise DataError("the saved constraint has other floors or gains; resume with the settings it was saved with")
+            raise DataError("the saved constraint has other floors or gains; resume with its own settings")
         self._duals = {group: _Dual(**dual) for group, dual in state["duals"].items()}

@@ -7,7 +7,7 @@ Advantages are ready when they come here; clipping and reference models are left
 
 import torch
 
-from ..errors import DataError
+from chrpo.errors import DataError
 
 
 def token_loss(log_probs: torch.Tensor, advantages: torch.Tensor, tokens: float | torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ..errors import DataError
+from chrpo.errors import DataError
 
 CONFIDENCE = 0.95
 THRESHOLD = 0.5

@@ -12,13 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import DataError
+from chrpo.errors import DataError
+
 from .outcome import Floats, Outcomes
 
 
 @dataclass(frozen=True)
 class Rewards:
-    """Rewards of a batch, each of shape [rollouts]: `main` for the whole rollout, `control` for its first token only."""
+    """Rewards of a batch, each [rollouts]: `main` for the whole rollout, `control` for its first token only."""
 
     main: Floats
     control: Floats
@@ -55,8 +56,9 @@ class ConstrainedReward:
     """Savings on right answers, priced by the dual of the accuracy constraint.
 
     R = a (lambda + s) / (1 + lambda), with s = 1 - clip(cost, 0, 1); a wrong answer earns 0 at any length. It is the
-    Lagrangian of "least cost at accuracy >= floor", gated by correctness. Our choice: gated, because with a (lambda - cost)
-    a small lambda makes wrong answers the better ones; divided by 1 + lambda, because then rewards stay in [0, 1].
+    Lagrangian of "least cost at accuracy >= floor", gated by correctness. Our choice: gated, because with
+    a (lambda - cost) a small lambda makes wrong answers the better ones; divided by 1 + lambda, because then rewards
+    stay in [0, 1].
 
     A user who asked for a ratio wants that ratio: fixed rollouts pay only for what exceeds it.
 
@@ -71,16 +73,12 @@ class ConstrainedReward:
 
     def __post_init__(self) -> None:
         if self.format_failure >= 0:
-            raise DataError(f"format_failure must be below 0, the reward of a wrong answer; got {self.format_failure:g}")
+            raise DataError(f"format_failure must be below 0, as a wrong answer earns 0; got {self.format_failure:g}")
         if self.margin <= 0:
-            raise DataError(f"margin must be above 0, or a long right answer ties with a wrong one; got {self.margin:g}")
+            raise DataError(f"margin must be above 0, or long right answers tie with wrong ones; got {self.margin:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch.
-
-        Raises:
-            DataError: a negative or infinite price.
-        """
+        """Judge a batch; a DataError says that a price is negative or infinite."""
         prices = np.asarray(price, float)
         if not np.all(np.isfinite(prices)) or np.any(prices < 0):
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")

@@ -1,0 +1,179 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from chrpo.cli import cli
+from chrpo.control import ControlTokens
+from chrpo.records import write_records
+from chrpo.train import TrainSettings, train
+
+pytest.importorskip("trl")
+
+SETTINGS = TrainSettings(
+    steps=6, prompts_per_step=5, rollouts=6, learning_rate=1e-3, max_tokens=14, save_steps=2, seed=7
+)
+FLAGS = [
+    "--steps",
+    "6",
+    "--prompts-per-step",
+    "5",
+    "--rollouts",
+    "6",
+    "--learning-rate",
+    "1e-3",
+    "--max-tokens",
+    "14",
+    "--save-steps",
+    "2",
+    "--seed",
+    "7",
+]
+
+
+@pytest.fixture(scope="module")
+def prompts(prompt_rows, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    write_records(path, prompt_rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(checkpoint, prompts, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert train(prompts, out, model=checkpoint, settings=SETTINGS)
+    return out
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_the_output_is_a_complete_checkpoint(undisturbed, checkpoint):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(undisturbed, use_safetensors=True)
+    before = AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert not model.get_input_embeddings().weight.equal(before.get_input_embeddings().weight)
+    assert AutoTokenizer.from_pretrained(undisturbed).chat_template
+    assert ControlTokens.load(undisturbed) == ControlTokens.load(checkpoint)
+    manifest = json.loads((undisturbed / "manifest.json").read_text())
+    assert manifest["settings"]["seed"] == 7
+    assert {"chrpo", "torch", "trl"} <= manifest["versions"].keys()
+    assert [line["step"] for line in metrics(undisturbed)] == [1, 2, 3, 4, 5, 6]
+    page = (undisturbed / "training.html").read_text()
+    assert page.count("<svg") == 4
+    assert "http" not in page
+    assert not list(undisturbed.glob("*.bin"))
+    assert not list(undisturbed.parent.glob(".*")), "nothing is left beside the output"
+
+
+def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prompts, tmp_path):
+    """The eight prompts last 1.6 steps, so the kill falls into a later epoch than the first."""
+    out, work = tmp_path / "out", tmp_path / ".out.partial"
+    command = [sys.executable, "-m", "chrpo", "train", str(prompts), str(out), "--model", str(checkpoint), *FLAGS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    # A step more than the checkpoint has been logged: the resumed run has to forget it.
+    while len(metrics(work) if (work / "metrics.jsonl").exists() else []) < 3:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    assert (work / "checkpoint-2" / "chrpo_state.json").exists()
+    torn = work / "checkpoint-9"
+    shutil.copytree(work / "checkpoint-2", torn)
+    (torn / "chrpo_state.json").unlink()
+
+    result = run("train", prompts, out, "--model", checkpoint, *FLAGS)
+    assert result.exit_code == 0, result.output
+    assert metrics(out) == metrics(undisturbed)
+    assert (out / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
+    assert not work.exists()
+
+
+def test_a_finished_run_is_left_alone_and_a_changed_one_refused(undisturbed, checkpoint, prompts):
+    before = (undisturbed / "manifest.json").read_bytes()
+    again = run("train", prompts, undisturbed, "--model", checkpoint, *FLAGS)
+    assert (again.exit_code, "nothing to do" in again.stderr) == (0, True)
+    changed = run("train", prompts, undisturbed, "--model", checkpoint, *FLAGS, "--eps", "0.01")
+    assert changed.exit_code == 2
+    assert "eps: 0.0 -> 0.01" in changed.stderr
+    assert "--overwrite" in changed.stderr
+    assert (undisturbed / "manifest.json").read_bytes() == before
+
+
+def test_settings_come_from_toml_and_flags_win(undisturbed, checkpoint, prompts, tmp_path):
+    lines = [f"{FLAGS[i][2:]} = {FLAGS[i + 1]}" for i in range(0, len(FLAGS), 2)]
+    (tmp_path / "run.toml").write_text("\n".join(lines))
+    arguments = ["train", prompts, undisturbed, "--model", checkpoint, "--config", tmp_path / "run.toml"]
+    assert "nothing to do" in run(*arguments).stderr
+    assert "steps: 6 -> 7" in run(*arguments, "--steps", "7").stderr
+    (tmp_path / "run.toml").write_text("stepz = 3")
+    wrong = run(*arguments)
+    assert (wrong.exit_code, "unknown settings: stepz" in wrong.stderr) == (2, True)
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def without_ladder(folder):
+    (folder / "control_tokens.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(pickled, "only pickle weights"), (without_ladder, "control_tokens.json")]
+)
+def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tmp_path, spoil, words):
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoint, folder)
+    spoil(folder)
+    result = run("train", prompts, tmp_path / "out", "--model", folder)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--rollouts", "5"], "take 6 or another multiple of 3"),
+        (["--steps", "0"], "steps must be positive"),
+        (["--max-tokens", "1"], "max_tokens must be at least 2"),
+        (["--rows-per-pass", "7"], "rows_per_pass is 7"),
+        (["--prompts-per-step", "500"], "too few"),
+    ],
+)
+def test_settings_out_of_range_are_named(checkpoint, prompts, tmp_path, flags, words):
+    result = run("train", prompts, tmp_path / "out", "--model", checkpoint, "--rollouts", "6", *flags)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+
+
+def test_a_folder_of_something_else_is_not_touched(checkpoint, prompts, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = run("train", prompts, tmp_path, "--model", checkpoint, "--overwrite")
+    assert result.exit_code == 2
+    assert "was not written by chrpo train" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_prompts_for_another_ladder_are_named(checkpoint, make_prompt, tmp_path):
+    write_records(tmp_path / "p.jsonl", [make_prompt("3", "<COMP_40>")])
+    result = run("train", tmp_path / "p.jsonl", tmp_path / "out", "--model", checkpoint)
+    assert result.exit_code == 2
+    assert "must end in a ratio token" in result.stderr
