@@ -39,6 +39,7 @@ _REWRITES = tuple(
         (r"\*\*", "^"),
     )
 )
+_SPACES = re.compile(r"[ \t\r\n]+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
 _LEFT_SIDE = re.compile(r"^[A-Za-z](?:_\w)?\s*(?:=|\\in(?![A-Za-z]))\s*")
@@ -76,7 +77,7 @@ def decide(answer: str, gold: str) -> bool | None:
 
 def normalise(text: str) -> str:
     """One spelling for answers that differ in typography only; spaces that may carry meaning are kept."""
-    text = text.translate(_FULL_WIDTH).strip()
+    text = _SPACES.sub(" ", text.translate(_FULL_WIDTH)).strip()
     for pattern in (_WRAPPED, _BOX, _WRAPPED):
         if wrapped := pattern.fullmatch(text):
             text = next((group for group in wrapped.groups() if group is not None), "").strip()

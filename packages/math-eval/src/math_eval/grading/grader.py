@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
@@ -53,13 +54,14 @@ class Grader:
             prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
         """
         start = time.perf_counter()
-        quick, answer = self._quick(completion, gold, prompt)
-        if quick is None:
-            asked = time.perf_counter()
-            verdict, detail = self._pool.ask(answer, gold)
-            quick = Verdict(verdict, answer, detail, 1e3 * (time.perf_counter() - asked))
-        elapsed_ms = 1e3 * (time.perf_counter() - start)
-        return Verdict(quick.verdict, quick.extracted, quick.detail, round(elapsed_ms, 3))
+        verdict, answer = self._quick(completion, gold, prompt)
+        if verdict is None:
+            verdict = Verdict(*self._ask(answer, gold))
+        return replace(verdict, grade_ms=round(1e3 * (time.perf_counter() - start), 3))
+
+    def _ask(self, answer: str, gold: str) -> tuple[str, str, str]:
+        name, detail = self._pool.ask(answer, gold)
+        return name, answer, detail
 
     def grade_many(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Verdict]:
         """Grade (completion, gold) or (completion, gold, prompt) items, several at once in workers; order is kept."""

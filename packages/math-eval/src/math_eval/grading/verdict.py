@@ -18,7 +18,7 @@ class Verdict:
             (the parser failed twice).
         extracted: the answer found in the completion, or None.
         detail: why, for `limit` and `error`.
-        grade_ms: milliseconds spent on this item, waiting for a worker not included.
+        grade_ms: milliseconds it took, waiting for a worker included.
     """
 
     verdict: str
