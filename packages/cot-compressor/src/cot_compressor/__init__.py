@@ -1,8 +1,8 @@
 """Shorten a chain of thought to an exact token budget, formulas whole.
 
-    from cot_compressor import Compressor
+from cot_compressor import Compressor
 
-    Compressor.from_pretrained("rules", tokenizer="models/base").compress(cot, question=question, ratio=0.2).text
+Compressor.from_pretrained("rules", tokenizer="models/base").compress(cot, question=question, ratio=0.2).text
 """
 
 from importlib.metadata import version
@@ -12,17 +12,15 @@ from .errors import CompressorError, DataError, InfeasibleBudget
 
 if TYPE_CHECKING:
     from .compressor import Compression, Compressor
-    from .segment import Unit, segment
 
 __version__ = version("cot-compressor")
-__all__ = ["Compression", "Compressor", "CompressorError", "DataError", "InfeasibleBudget", "Unit", "segment"]
-
-_LAZY = {"Compression": "compressor", "Compressor": "compressor", "Unit": "segment", "segment": "segment"}
+__all__ = ["Compression", "Compressor", "CompressorError", "DataError", "InfeasibleBudget"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
+    """The public class on first use, so that importing the package does not wait for what it needs."""
+    if name in {"Compression", "Compressor"}:
+        from . import compressor
 
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        return getattr(compressor, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -101,7 +101,9 @@ class TokenClassifier:
         folder = Path(folder)
         settings_file = folder / SETTINGS_FILE
         if not folder.is_dir():
-            raise DataError(f"scorer {folder}: no such folder; give `rules` or a folder written by cot-compressor train")
+            raise DataError(
+                f"scorer {folder}: no such folder; give `rules` or a folder written by cot-compressor train"
+            )
         if not settings_file.is_file():
             raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
         settings = parse_json(settings_file.read_text("utf-8"), str(settings_file))

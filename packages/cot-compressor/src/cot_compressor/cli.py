@@ -11,7 +11,12 @@ from .errors import DataError
 
 _DATA = click.Path(path_type=Path)
 _ratio = click.option(
-    "--ratio", "ratios", type=float, multiple=True, required=True, help="Share of the tokens to keep, in (0, 1]; repeat it."
+    "--ratio",
+    "ratios",
+    type=float,
+    multiple=True,
+    required=True,
+    help="Share of the tokens to keep, in (0, 1]; repeat it.",
 )
 _scorer = click.option(
     "--scorer", default="rules", show_default=True, help="`rules`, or a folder written by `cot-compressor train`."
@@ -124,7 +129,9 @@ Example:
 @_ratio
 @_scorer
 @_tokenizer
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random baseline and intervals.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random baseline and intervals."
+)
 @_overwrite
 def evaluate(source: Path, out: Path, **options: Any) -> None:
     """Measure what survives, beside random, head and tail at the same length."""

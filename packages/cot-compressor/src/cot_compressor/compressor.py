@@ -1,8 +1,8 @@
 """The public class: segment, score, select, render.
 
-    compressor = Compressor.from_pretrained("rules", tokenizer="models/base")
-    short = compressor.compress(cot, question=question, ratio=0.2)
-    short.text, short.achieved_ratio
+compressor = Compressor.from_pretrained("rules", tokenizer="models/base")
+short = compressor.compress(cot, question=question, ratio=0.2)
+short.text, short.achieved_ratio
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,9 +82,7 @@ class Compressor:
         return cls(load_scorer(scorer), counter)
 
     @overload
-    def compress(
-        self, cot: str, *, question: str = "", ratio: float, keep: Iterable[Span] = ()
-    ) -> Compression: ...
+    def compress(self, cot: str, *, question: str = "", ratio: float, keep: Iterable[Span] = ()) -> Compression: ...
     @overload
     def compress(
         self, cot: str, *, question: str = "", ratios: Sequence[float], keep: Iterable[Span] = ()

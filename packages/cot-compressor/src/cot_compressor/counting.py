@@ -102,7 +102,9 @@ def load_tokenizer(folder: str | Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, json.JSONDecodeError, ImportError) as error:
-        raise DataError(f"tokenizer {folder}: cannot be loaded ({error}); is tokenizer.json there and whole?") from error
+        raise DataError(
+            f"tokenizer {folder}: cannot be loaded ({error}); is tokenizer.json there and whole?"
+        ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(f"tokenizer {folder}: has no fast version; convert it to a tokenizer.json")
     return tokenizer

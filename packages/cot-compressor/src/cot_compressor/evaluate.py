@@ -76,7 +76,10 @@ def evaluate_file(
             "tokenizer": compressor.counter.name,
             "metrics": METRICS,
             "results": [
-                {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
+                {
+                    **entry,
+                    "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()},
+                }
                 for entry in summary
             ],
         },

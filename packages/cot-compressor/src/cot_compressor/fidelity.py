@@ -86,9 +86,7 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
     still = {equation.key for equation in grounded([one for one in equations if whole[one.unit]], given)}
 
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
-    negations = [
-        at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS
-    ]
+    negations = [at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS]
     answered = sample.answer is not None and _says(sample.answer, sample.cot)
     return {
         "unit_integrity": _share(len(math) - len(torn), len(math)),

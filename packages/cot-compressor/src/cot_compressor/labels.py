@@ -62,7 +62,9 @@ class WindowMaker:
         self.max_length = max_length
         self._warned = False
         if max_length < 3 * _MIN_PART_TOKENS:
-            raise DataError(f"max length {max_length} is too short for question and text; use {3 * _MIN_PART_TOKENS} or more")
+            raise DataError(
+                f"max length {max_length} is too short for question and text; use {3 * _MIN_PART_TOKENS} or more"
+            )
 
     def windows(self, question: str, cot: str, units: Sequence[Unit]) -> Encoded:
         """Windows over all of `cot`. A question beyond half a window loses its head, with a warning."""

@@ -13,28 +13,35 @@ thinking traces is written this way.
 
 from typing import Literal, NamedTuple
 
-MAX_DEPTH = 12
+_MAX_DEPTH = 12
 _MAX_GAP = 4
 _MAX_CALL = 40
 _PAIRS = {")": "(", "]": "[", "}": "{"}
-_FUNCTIONS = frozenset(
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list written as text."""
+    return frozenset(text.split())
+
+
+_FUNCTIONS = words(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt cbrt abs floor ceil round gcd lcm "
-    "max min mod det binom choose comb perm lim sum prod".split()
+    "max min mod det binom choose comb perm lim sum prod"
 )
 _WORD_OPERATORS = frozenset(["times", "plus", "minus", "mod", "choose"])
-_PROSE = frozenset(
+_PROSE = words(
     "a an the and or but so then thus hence wait hmm yes no not is are was be of to in for from at by with on as it "
     "that this these those which if since because we i you he she they let therefore also now okay ok each per when "
-    "where while than into there here has have had will would can could should do does did all both only just".split()
+    "where while than into there here has have had will would can could should do does did all both only just"
 )
-_COMMON_UNITS = frozenset(
+_COMMON_UNITS = words(
     "km m cm mm kg g mg l ml ft in inches inch feet foot mile miles meters meter hours hour minutes minute seconds "
-    "second days day weeks week months month years year dollars dollar cents cent degrees degree percent".split()
+    "second days day weeks week months month years year dollars dollar cents cent degrees degree percent"
 )
 
 
 class Tokens(NamedTuple):
-    """Tokens of a text: `types` holds W word, V variable, N number, M delimited math, O operator, R relation, …"""
+    """Tokens of a text: `types` holds W word, V variable, N number, M delimited math, and so on."""
 
     text: str
     types: list[str]
@@ -215,7 +222,7 @@ class FormulaFinder:
     def _fenced(self, at: int, depth: int) -> _Read | None:
         """`|x - 3|` and `**27**`: the same mark before and after."""
         mark = self._token(at)
-        if mark not in {"|", "**"} or at in self.failed or depth >= MAX_DEPTH or not self._glued(at + 1):
+        if mark not in {"|", "**"} or at in self.failed or depth >= _MAX_DEPTH or not self._glued(at + 1):
             return None
         inner = self._relation(at + 1, depth + 1)
         if inner is None or self._token(inner.stop) != mark or not self._glued(inner.stop):
@@ -226,7 +233,7 @@ class FormulaFinder:
     def _group(self, at: int, depth: int) -> _Read | None:
         """A bracket whose content is all formula: `(a + b)`, `[0, 5)`, `{1, 2, 3}`."""
         close = self.partners.get(at)
-        if close is None or at in self.failed or depth >= MAX_DEPTH:
+        if close is None or at in self.failed or depth >= _MAX_DEPTH:
             return None
         position, compound = at + 1, False
         while position < close and self._near(position):
@@ -245,7 +252,7 @@ class FormulaFinder:
         return None
 
     def _suffixes(self, read: _Read, depth: int) -> _Read:
-        """Adds what is glued behind: `2x`, `3(4)`, `x²`, `5!`, `2\\sqrt{3}`."""
+        """Adds what is glued behind: `2x`, `3(4)`, `x²`, `5!`, `2π`."""
         stop, compound = read
         while self._glued(stop) or (self.types[stop - 1] == "L" and self._near(stop)):
             kind = self.types[stop]
@@ -254,9 +261,7 @@ class FormulaFinder:
                 continue
             if not self._glued(stop):
                 break
-            if kind == "S":
-                stop += 1
-            elif kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z"}:
+            if kind == "S" or (kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z"}):
                 stop += 1
             elif kind == "V" and self.types[stop - 1] in {"N", "Z", "M", "L", "S"}:
                 call = self._call(stop)

@@ -25,20 +25,37 @@ _OPERATION = re.compile(
 )
 _DELIMITERS = re.compile(r"\\[\[\]()]|\$+|\\(?:left|right|displaystyle|,|;|!|quad)|[\s{}]|(?<=\d),(?=\d{3})|\\?[€£¥]")
 _PRODUCT = re.compile(r"\\times|\\cdot|×|·|⋅|∙|(?<=\d)x(?=\d)")
-_SPELLED = {
-    **{
-        word: (str(value),)
-        for value, word in enumerate(
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-            "seventeen eighteen nineteen twenty".split()
-        )
-    },
-    **{"thirty": ("30",), "forty": ("40",), "fifty": ("50",), "sixty": ("60",), "hundred": ("100",)},
-    **{"half": ("2", "0.5"), "halves": ("2",), "twice": ("2",), "double": ("2",), "doubled": ("2",), "pair": ("2",)},
-    **{"third": ("3",), "thirds": ("3",), "triple": ("3",), "thrice": ("3",), "quarter": ("4", "0.25"), "dozen": ("12",)},
-    **{"quarters": ("4",), "fourth": ("4",), "fifth": ("5",), "week": ("7",), "weeks": ("7",), "weekly": ("7",)},
-    **{"hour": ("60",), "hours": ("60",), "minutes": ("60",), "year": ("12", "52", "365"), "day": ("24",)},
-    **{"days": ("24",), "percent": ("100",), "once": ("1",), "both": ("2",), "feet": ("12",), "dollars": ("100",)},
+_SMALL_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_SPELLED = {word: (str(value),) for value, word in enumerate(_SMALL_NUMBERS.split())} | {
+    "thirty": ("30",),
+    "forty": ("40",),
+    "fifty": ("50",),
+    "sixty": ("60",),
+    "hundred": ("100",),
+    "half": ("2", "0.5"),
+    "third": ("3",),
+    "thirds": ("3",),
+    "triple": ("3",),
+    "quarter": ("4", "0.25"),
+    "quarters": ("4",),
+    "fourth": ("4",),
+    "fifth": ("5",),
+    "dozen": ("12",),
+    "week": ("7",),
+    "weeks": ("7",),
+    "weekly": ("7",),
+    "hour": ("60",),
+    "hours": ("60",),
+    "minutes": ("60",),
+    "day": ("24",),
+    "days": ("24",),
+    "year": ("12", "52", "365"),
+    "percent": ("100",),
+    "feet": ("12",),
+    "dollars": ("100",),
 }
 _WORD = re.compile(r"[a-z]+")
 
@@ -118,9 +135,7 @@ def read_equation(formula: str, unit: int) -> Equation | None:
 
 def read_equations(text: str, units: Sequence[Unit]) -> list[Equation]:
     """The equations among the math units of `text`, in order."""
-    found = (
-        read_equation(text[unit.start : unit.end], at) for at, unit in enumerate(units) if unit.kind == "math"
-    )
+    found = (read_equation(text[unit.start : unit.end], at) for at, unit in enumerate(units) if unit.kind == "math")
     return [equation for equation in found if equation is not None]
 
 

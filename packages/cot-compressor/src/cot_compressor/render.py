@@ -1,10 +1,10 @@
-"""Put kept units back together: text and source spans.
+r"""Put kept units back together: text and source spans.
 
 Neighbours keep the white space they had; where something was dropped, one space stands, or one line break if the gap
 held one. So no two words are ever glued, and the text can be rebuilt from the source and the spans alone.
 
->>> render("a b\\nc d", [(0, 1), (6, 7)])
-'a\\nd'
+>>> render("a b\nc d", [(0, 1), (6, 7)])
+'a\nd'
 """
 
 from collections.abc import Iterable, Sequence

@@ -50,7 +50,10 @@ def text_table(summary: Sequence[Mapping[str, Any]], rows: int) -> str:
         lines.append([f"{entry['ratio']:g}", entry["method"], _tokens(entry), *values])
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
     table = "\n".join(
-        "  ".join(cell.ljust(width) if at == 1 else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if at == 1 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
     return f"{table}\n{rows} rows; baselines at the token count the scorer reached on each row"
@@ -92,7 +95,9 @@ def html_page(
         cells = "".join(_cell(name, entry["metrics"][name]) for name in METRICS)
         method = html.escape(entry["method"])
         body.append(f"<tr{row_class}><td>{entry['ratio']:g}</td><td>{method}</td><td>{_tokens(entry)}</td>{cells}</tr>")
-    meanings = "".join(f"<li><b>{name.replace('_', ' ')}</b>: {html.escape(text)}</li>" for name, text in METRICS.items())
+    meanings = "".join(
+        f"<li><b>{name.replace('_', ' ')}</b>: {html.escape(text)}</li>" for name, text in METRICS.items()
+    )
     texts = "".join(_side_by_side(row, results) for row, results in shown)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Compression fidelity</title>'

@@ -17,6 +17,7 @@ Our choice: position alone orders a tier, because a chain cut short is still gro
 import re
 from collections.abc import Sequence
 
+from .plain import words
 from .relations import Equation, formula_key, grounded, numbers_in, question_numbers, read_equations
 from .scoring import Item
 from .segment import Unit
@@ -33,7 +34,7 @@ _RECHECK = re.compile(
     re.IGNORECASE,
 )
 _BOXED = "\\boxed"
-NEGATIONS = frozenset("not no never none neither nor cannot can't don't doesn't isn't won't without unless except only".split())
+NEGATIONS = words("not no never none neither nor cannot can't don't doesn't isn't won't without unless except only")
 
 
 def chatter_steps(text: str, units: Sequence[Unit]) -> set[int]:
@@ -49,9 +50,7 @@ def chatter_steps(text: str, units: Sequence[Unit]) -> set[int]:
     }
 
 
-def needed_equations(
-    chain: Sequence[Equation], given: frozenset[str], final: str | None
-) -> list[Equation]:
+def needed_equations(chain: Sequence[Equation], given: frozenset[str], final: str | None) -> list[Equation]:
     """Those of a grounded chain that lead to `final`, found by walking back from it; all if nothing leads there."""
     producer: dict[str, int] = {}
     for at, equation in enumerate(chain):
@@ -116,9 +115,7 @@ class Rules:
                 tiers[at] = 4
             if tiers[at] <= 3:
                 important.add(unit.step)
-        return [
-            4 if tier == 5 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)
-        ]
+        return [4 if tier == 5 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)]
 
     def _first_occurrences(self, text: str, units: Sequence[Unit]) -> set[int]:
         """Math units that say something for the first time."""
@@ -136,7 +133,9 @@ class Rules:
         stating = boxed or [at for at, unit in enumerate(units) if unit.kind in {"math", "number"}]
         if not stating:
             return set(), None
-        numbers = numbers_in(text[units[stating[-1]].start : units[stating[-1]].end].partition(_BOXED)[2 if boxed else 0])
+        numbers = numbers_in(
+            text[units[stating[-1]].start : units[stating[-1]].end].partition(_BOXED)[2 if boxed else 0]
+        )
         return {stating[-1]}, numbers[-1] if numbers else None
 
 

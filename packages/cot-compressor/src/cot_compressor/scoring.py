@@ -28,7 +28,7 @@ class Scorer(Protocol):
     """Written into results; names the rules, or the model folder and its weights."""
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
-        """One finite score per unit of each item; higher is kept sooner. An item's scores do not depend on the others."""
+        """One finite score per unit, higher is kept sooner; an item's scores do not depend on the others."""
         ...
 
 

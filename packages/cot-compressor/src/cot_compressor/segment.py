@@ -240,5 +240,3 @@ def separators(text: str, units: Sequence[Unit]) -> list[str]:
     """White space before the first unit, between neighbours and after the last: `len(units) + 1` strings."""
     borders = [0, *(border for unit in units for border in unit[:2]), len(text)]
     return [text[borders[at] : borders[at + 1]] for at in range(0, len(borders), 2)]
-
-

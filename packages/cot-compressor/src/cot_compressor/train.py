@@ -292,11 +292,11 @@ class _Run:
         states = optimiser.state_dict()["state"]
         moments = {f"{at}.{name}": value.contiguous() for at, state in states.items() for name, value in state.items()}
         state = f"epoch_{len(history)}.safetensors"
-        _replace({f"model.{k}": v for k, v in weights.items()} | {f"optimiser.{k}": v for k, v in moments.items()},
-                 self.partial / state)
-        write_json(
-            self.partial / _PROGRESS_FILE, {"settings": self.recorded, "macro_f1": history, "state": state}
+        _replace(
+            {f"model.{k}": v for k, v in weights.items()} | {f"optimiser.{k}": v for k, v in moments.items()},
+            self.partial / state,
         )
+        write_json(self.partial / _PROGRESS_FILE, {"settings": self.recorded, "macro_f1": history, "state": state})
         for old in self.partial.glob("epoch_*.safetensors"):
             if old.name != state:
                 old.unlink()

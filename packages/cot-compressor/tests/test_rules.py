@@ -1,0 +1,73 @@
+from cot_compressor.relations import grounded, numbers_in, question_numbers, read_equation, read_equations
+from cot_compressor.rules import Rules
+from cot_compressor.scoring import Item
+from cot_compressor.segment import segment
+
+QUESTION = "Tom has 12 pens. He gets 15 more and gives away half. How many are left if he then buys 4 packs of 5?"
+COT = (
+    "Okay, let me see. Tom has 12 pens. The sky is 99. He gets 15 more: 12 + 15 = 27. Check: 12 + 15 = 27, yes. "
+    "By the way 27 * 4 = 108. He buys 4 packs: 4 * 5 = 20. Then 27 + 20 = 47. So the answer is 47."
+)
+
+
+def ranked(question: str, cot: str) -> list[str]:
+    units = segment(cot)
+    (scores,) = Rules().score([Item(question, cot, units)])
+    return [cot[units[at].start : units[at].end] for at in sorted(range(len(units)), key=lambda at: -scores[at])]
+
+
+def test_the_chain_comes_first_then_the_result_then_other_equations_and_the_set_up() -> None:
+    assert ranked(QUESTION, COT)[:5] == ["12 + 15 = 27", "4 * 5 = 20", "27 + 20 = 47", "47", "27 * 4 = 108"]
+    assert ranked(QUESTION, COT)[5:8] == ["12", "15", "4"]
+
+
+def test_restatements_rechecks_and_chatter_come_last() -> None:
+    last = ranked(QUESTION, COT)
+    assert last.index("12 + 15 = 27", 1) > last.index("sky")
+    assert last[-1] == "."
+    assert set(last[last.index("12 + 15 = 27", 1) + 1 :]) == {"Okay", ",", "let", "me", "see", ".", "Check", ":", "yes"}
+
+
+def test_a_boxed_answer_is_the_final_result() -> None:
+    order = ranked("What is 2 + 3?", "So 2 + 3 = 5, thus \\boxed{5}. I had 7 doubts about 8.")
+    assert order[:2] == ["2 + 3 = 5", "\\boxed{5}"]
+
+
+def test_scores_do_not_depend_on_the_other_items() -> None:
+    items = [Item(QUESTION, COT, segment(COT)), Item("Q 1?", "1 + 1 = 2", segment("1 + 1 = 2"))]
+    assert Rules().score(items) == [Rules().score([item])[0] for item in items]
+
+
+def test_text_without_numbers_is_ranked_by_position() -> None:
+    assert ranked("Why?", "because it is so") == ["because", "it", "is", "so"]
+
+
+def test_operands_and_results_of_equations() -> None:
+    equation = read_equation("12 x $5 = $60", 0)
+    assert equation is not None
+    assert (equation.operands, equation.results) == ({"12", "5"}, {"60"})
+    equation = read_equation("P(C) = 1 - 9/12 = 3/12", 0)
+    assert equation is not None
+    assert equation.operands >= {"1", "9", "12"}
+    assert read_equation("x = y", 0) is None
+    assert read_equation("x < 5", 0) is None
+
+
+def test_two_spellings_of_one_equation_are_the_same() -> None:
+    first, second = read_equation("12 x $5 = $60", 0), read_equation("\\(12 \\times 5 = 60\\)", 0)
+    assert first is not None
+    assert second is not None
+    assert first.key == second.key
+
+
+def test_an_equation_is_grounded_in_the_question_or_an_earlier_one() -> None:
+    text = "12 + 15 = 27, 27 + 4 = 31, 88 + 1 = 89, 89 + 4 = 93"
+    equations = read_equations(text, segment(text))
+    chain = grounded(equations, question_numbers(QUESTION))
+    assert [one.key for one in chain] == ["12+15=27", "27+4=31", "89+4=93"]
+
+
+def test_question_numbers_know_words_and_commas() -> None:
+    known = question_numbers("A dozen of 1,200 at 2.50 each, twice a week, 10% off")
+    assert {"12", "1200", "2.5", "7", "10", "100", "2"} <= known
+    assert numbers_in("007 and .5 and 3.0") == ["7", "0.5", "3"]

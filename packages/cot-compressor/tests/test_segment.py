@@ -1,0 +1,150 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cot_compressor.segment import segment, separators
+
+MATHEMATICS = st.text(
+    alphabet=st.sampled_from(list("0123456789xyab +-*/=<>()[]{}$\\.,!?%|^_\n\r\t²√≤×é👍\ud800\x00'’:;\"")), max_size=120
+)
+
+
+def pieces(text: str, kind: str | None = None) -> list[str]:
+    return [text[unit.start : unit.end] for unit in segment(text) if kind in (None, unit.kind)]
+
+
+@pytest.mark.parametrize(
+    ("text", "formulas"),
+    [
+        ("12 + 15 = 27. Check: 12 + 15 = 27, yes.", ["12 + 15 = 27", "12 + 15 = 27"]),
+        ("Natalia sold 48/2 = 24 clips.", ["48/2 = 24"]),
+        ("That is 12 x $5 = $60.", ["12 x $5 = $60"]),
+        ("20 eggs x $2 = $40.", ["20 eggs x $2 = $40"]),
+        ("x + y = 7, so x <= 3 and 2x + 3y ≥ 10.", ["x + y = 7", "x <= 3", "2x + 3y ≥ 10"]),
+        ("P(C) = 1 - P(A) - P(B).", ["P(C) = 1 - P(A) - P(B)"]),
+        ("P(A and B) = 1/3", ["P(A and B) = 1/3"]),
+        ("1/3 = (1*4)/(3*4) = 4/12. Yep", ["1/3 = (1*4)/(3*4) = 4/12"]),
+        ("f(x, y) = 2x^2 - 3", ["f(x, y) = 2x^2 - 3"]),
+        ("2 x 3 = 6; 2 x + 3 = 7", ["2 x 3 = 6", "2 x + 3 = 7"]),
+        ("5! = 120! Wow!", ["5! = 120"]),
+        ("|x - 3| = 5", ["|x - 3| = 5"]),
+        ("3 km + 4 km = 7 km.", ["3 km + 4 km = 7 km"]),
+        ("12 + 15\n= 27\n- 3 apples", ["12 + 15\n= 27"]),
+        ("2\\pi r = 12", ["2\\pi r = 12"]),
+        ("sqrt(16) = 4", ["sqrt(16) = 4"]),
+        ("1 + 2 + ... + 10 = 55...", ["1 + 2 + ... + 10 = 55"]),
+        ("x = 3\n-2x + 5 = 1", ["x = 3", "-2x + 5 = 1"]),
+        ("a $x = 5.$ b \\(y\\) c \\[z\n= 1\\] d $$w$$ e", ["$x = 5.$", "\\(y\\)", "\\[z\n= 1\\]", "$$w$$"]),
+        ("\\begin{align}a &= b \\\\ c &= d\\end{align} so", ["\\begin{align}a &= b \\\\ c &= d\\end{align}"]),
+        ("so \\boxed{\\frac{1}{4}}.", ["\\boxed{\\frac{1}{4}}"]),
+        ("\\frac{1}{3} + \\frac{5}{12} = \\frac{9}{12} here", ["\\frac{1}{3} + \\frac{5}{12} = \\frac{9}{12}"]),
+        ("$x$ = 3 and **12 + 15 = 27**", ["$x$ = 3", "12 + 15 = 27"]),
+    ],
+)
+def test_formulas_are_one_unit_each(text: str, formulas: list[str]) -> None:
+    assert pieces(text, "math") == formulas
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$5 for eggs and $6 for milk",
+        "It costs $5, or $ 6 without",
+        "the well-known 4-letter word, i.e. the 3rd",
+        "he/she and/or they",
+        "(4 choices) or (see above)",
+        "Wait - no. It's fine!",
+        "\\(unclosed and $unclosed",
+        "| a table | row |",
+        "1. First\n2. Second",
+    ],
+)
+def test_prose_and_currency_are_not_formulas(text: str) -> None:
+    assert pieces(text, "math") == []
+
+
+@pytest.mark.parametrize("text", ["\\begin{align} x never ends", "\\boxed{ x never ends"])
+def test_an_unclosed_command_takes_no_text_with_it(text: str) -> None:
+    assert pieces(text)[-3:] == ["x", "never", "ends"]
+
+
+def test_currency_and_signed_numbers_are_numbers() -> None:
+    assert pieces("It costs $5 or $1,200.50, i.e. 50% of -3.", "number") == ["$5", "$1,200.50", "50%", "-3"]
+
+
+def test_dollar_before_a_digit_does_not_close_a_formula() -> None:
+    assert pieces("I have $20 and $x$ more", "math") == ["$x$"]
+
+
+def test_marks_and_emoji_stay_with_their_letter() -> None:
+    assert pieces("cafe\u0301 👍🏽 नमस्ते") == ["cafe\u0301", "👍🏽", "नमस्ते"]
+
+
+def test_steps_are_sentences_and_lines() -> None:
+    text = "One here. Two, 2.5 here!\r\nThree 1 + 1 = 2. Four"
+    steps = {unit.step: text[unit.start : unit.end] for unit in reversed(segment(text))}
+    assert steps == {0: "One", 1: "Two", 2: "Three", 3: "Four"}
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "\u2003"])
+def test_blank_text_has_no_units(text: str) -> None:
+    assert segment(text) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.text(max_size=80), MATHEMATICS))
+def test_units_are_sorted_disjoint_and_rebuild_the_text(text: str) -> None:
+    units = segment(text)
+    gaps = separators(text, units)
+    assert all(gap == "" or gap.isspace() for gap in gaps)
+    rebuilt = gaps[0] + "".join(text[unit.start : unit.end] + gap for unit, gap in zip(units, gaps[1:], strict=True))
+    assert rebuilt == text
+    assert all(unit.start < unit.end for unit in units)
+    assert all(left.end <= right.start for left, right in itertools.pairwise(units))
+    assert all(0 <= right.step - left.step <= 1 for left, right in itertools.pairwise(units))
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.sampled_from("+-*×/"))
+def test_an_equation_before_any_sentence_end_is_whole(left: int, right: int, sign: str) -> None:
+    equation = f"{left} {sign} {right} = 7"
+    assert pieces(f"So {equation}. Next, {equation}, yes; {equation}! Is {equation}?", "math") == [equation] * 4
+
+
+# A scanner that goes back over the text for every opener would need many minutes for these.
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "$",
+        "\\(",
+        "(",
+        "(a",
+        "$a ",
+        "\\[a",
+        "|a+",
+        "(a+",
+        "\\frac{",
+        "\\begin{a}",
+        "$5 x ",
+        "**a",
+        "f(",
+        "a_{",
+        "-",
+        "{",
+    ],
+)
+def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:
+    text = unit * (40_000 // len(unit))
+    units = segment(text)
+    assert units[0].start == 0
+    assert units[-1].end == len(text.rstrip())
+
+
+def test_a_megabyte_of_openers_is_one_unit() -> None:
+    assert len(segment("\\(" * 500_000)) == 1
+
+
+def test_deep_nesting_does_not_overflow() -> None:
+    text = "(1+" * 5_000 + "1" + ")" * 5_000
+    assert segment(text)[-1].end == len(text)

@@ -1,0 +1,181 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cot_compressor import Compressor, DataError, InfeasibleBudget
+from cot_compressor.counting import TokenCounter
+from cot_compressor.render import render
+from cot_compressor.segment import segment
+from cot_compressor.select import select
+
+PROSE = st.lists(
+    st.sampled_from(
+        ["Tom", "gets", "12 + 15 = 27", "more", ".", ",", "27", "\n", "so", "x = 3", "wait", "\\(y\\)", "é"]
+    ),
+    min_size=1,
+    max_size=40,
+).map(" ".join)
+
+
+def check_selection(text, scores, budgets, counter):
+    """Every promise of `select`, checked against counts of whole renderings."""
+    units = segment(text)
+    choices = select(text, units, scores, budgets, counter.count, rough=counter.rough)
+    previous: set[int] = set()
+    for budget, choice in zip(budgets, choices, strict=True):
+        assert choice.text == render(text, choice.spans)
+        assert choice.tokens == counter.count(choice.text) <= budget
+        assert previous <= set(choice.kept)
+        previous = set(choice.kept)
+        borders = {unit.start for unit in units} | {unit.end for unit in units}
+        assert {border for span in choice.spans for border in span} <= borders
+        left_out = [at for at in range(len(units)) if at not in previous]
+        for unit in left_out if choice.tokens < budget else []:
+            kept = sorted([*choice.kept, unit])
+            spans = [(units[at].start, units[at].end) for at in kept]
+            joined = [spans[0]]
+            for (at, span), before in zip(list(zip(kept, spans, strict=True))[1:], kept, strict=False):
+                if at == before + 1:
+                    joined[-1] = (joined[-1][0], span[1])
+                else:
+                    joined.append(span)
+            assert counter.count(render(text, joined)) > budget
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=PROSE, data=st.data())
+@pytest.mark.parametrize("tokenizer", ["word_tokenizer", "byte_tokenizer"])
+def test_selection_is_exact_nested_and_cannot_take_one_more_unit(tokenizer, request, text, data) -> None:
+    counter = TokenCounter(request.getfixturevalue(tokenizer), "toy")
+    units = segment(text)
+    if not units:
+        return
+    scores = data.draw(st.lists(st.floats(-5, 5), min_size=len(units), max_size=len(units)))
+    budgets = sorted(data.draw(st.lists(st.integers(0, counter.count(text) + 1), min_size=1, max_size=4)))
+    smallest = min(counter.count(text[unit.start : unit.end]) for unit in units)
+    if budgets[0] < smallest:
+        with pytest.raises(InfeasibleBudget) as caught:
+            check_selection(text, scores, budgets, counter)
+        assert caught.value.needed_tokens == smallest
+    else:
+        check_selection(text, scores, budgets, counter)
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_greedy_order_passes_over_what_does_not_fit() -> None:
+    text = "aa 1 + 2 = 3 bb cc"
+    units = segment(text)
+    (choice,) = select(text, units, [1, 9, 5, 3], [4], words)
+    assert choice.text == "aa bb cc"
+    (choice,) = select(text, units, [1, 9, 5, 3], [6], words)
+    assert choice.text == "1 + 2 = 3 bb"
+
+
+def test_equal_scores_keep_the_earlier_unit() -> None:
+    (choice,) = select("a b c d", segment("a b c d"), [0, 0, 0, 0], [2], words)
+    assert choice.text == "a b"
+
+
+def test_gaps_become_one_space_or_one_line_break() -> None:
+    text = "aa   bb cc\n\ndd  ee"
+    (choice,) = select(text, segment(text), [1, 1, 0, 1, 1], [4], words)
+    assert choice.text == "aa   bb\ndd  ee"
+    assert choice.spans == ((0, 7), (12, 18))
+
+
+def test_a_wrong_rough_count_changes_nothing() -> None:
+    text = " ".join(f"w{at}" for at in range(50))
+    units = segment(text)
+    scores = [float(at * 37 % 50) for at in range(50)]
+    right = select(text, units, scores, [7, 20], words)
+    assert select(text, units, scores, [7, 20], words, rough=lambda text: words(text) // 3) == right
+    assert select(text, units, scores, [7, 20], words, rough=lambda text: words(text) * 3) == right
+    assert select(text, units, scores, [7, 20], words, costs=[9.0] * 50) == right
+
+
+def test_forced_units_are_kept_inside_the_budget() -> None:
+    text = "a b c d"
+    (choice,) = select(text, segment(text), [3, 2, 1, 0], [2], words, forced=[3])
+    assert choice.text == "a d"
+    with pytest.raises(InfeasibleBudget, match="need 2 tokens, the budget is 1"):
+        select(text, segment(text), [3, 2, 1, 0], [1], words, forced=[2, 3])
+
+
+def test_nothing_fits_says_what_would() -> None:
+    text = "1 + 1 = 2"
+    with pytest.raises(InfeasibleBudget, match="the smallest needs 5") as caught:
+        select(text, segment(text), [0.0], [4], words)
+    assert caught.value.needed_tokens == 5
+
+
+def test_falling_budgets_and_missing_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="budgets must rise"):
+        select("a b", segment("a b"), [1, 2], [2, 1], words)
+    with pytest.raises(ValueError, match="1 scores for 2 units"):
+        select("a b", segment("a b"), [1], [1], words)
+
+
+@pytest.fixture(scope="module")
+def compressor(word_tokenizer) -> Compressor:
+    return Compressor.from_pretrained("rules", tokenizer=word_tokenizer)
+
+
+def test_ratio_one_gives_the_text_back(compressor: Compressor) -> None:
+    cot = "\n Wait.  12 + 15 = 27,\n\nso\tthe answer is 27. \n"
+    whole = compressor.compress(cot, ratio=1.0)
+    assert whole.text == cot.strip()
+    assert whole.tokens == whole.original_tokens
+    assert whole.spans == ((2, len(cot) - 2),)
+
+
+def test_one_ratio_gives_one_result_and_several_give_a_rising_list(compressor: Compressor) -> None:
+    cot = "Tom gets 12 + 15 = 27 pens. So the answer is 27."
+    short, long = compressor.compress(cot, ratios=[0.8, 0.5, 0.8])
+    assert (short.ratio, long.ratio) == (0.5, 0.8)
+    assert short == compressor.compress(cot, ratio=0.5)
+    assert short.tokens <= 0.5 * short.original_tokens
+
+
+def test_keep_holds_a_span_whatever_it_scores(compressor: Compressor) -> None:
+    cot = "Wait, so 12 + 15 = 27 then. The answer is 27."
+    asked = "What is 12 + 15?"
+    assert compressor.compress(cot, question=asked, ratio=0.5, keep=[(0, 2)]).text == "Wait 12 + 15 = 27 27"
+    assert "Wait" not in compressor.compress(cot, question=asked, ratio=0.5).text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "hint"), [(20, "Did you mean 0.2"), (0, "got 0"), (-1, "got -1"), (float("nan"), "nan")]
+)
+def test_a_ratio_outside_its_range_is_refused(compressor: Compressor, ratio: float, hint: str) -> None:
+    with pytest.raises(DataError, match=hint):
+        compressor.compress("a b", ratio=ratio)
+
+
+def test_infeasible_ratio_names_the_smallest_feasible_one(compressor: Compressor) -> None:
+    with pytest.raises(InfeasibleBudget, match=r"ratio 0\.1 of 5 tokens.*smallest ratio for it is 1\.0000"):
+        compressor.compress("12 + 15 = 27", ratio=0.1)
+    with pytest.raises(InfeasibleBudget, match="blank"):
+        compressor.compress(" \n", ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    "cot", ["a \x00 b c", "x \ud800 y z", "a\r\nb\r\nc d", "👍🏽 é $ unclosed \\( more words", "שלום עולם טוב"]
+)
+def test_odd_text_comes_out_as_pieces_of_itself(byte_tokenizer, cot: str) -> None:
+    compressor = Compressor.from_pretrained("rules", tokenizer=byte_tokenizer)
+    result = compressor.compress(cot, ratio=0.7)
+    assert result.text
+    assert result.text == render(cot, result.spans)
+
+
+def test_counting_ignores_the_truncation_a_tokenizer_file_asks_for(word_tokenizer) -> None:
+    limited = type(word_tokenizer)(tokenizer_object=word_tokenizer.backend_tokenizer)
+    limited.backend_tokenizer.enable_truncation(2)
+    try:
+        assert TokenCounter(limited, "toy").count("Tom gets 5 more .") == 5
+        assert limited.backend_tokenizer.truncation is not None
+    finally:
+        limited.backend_tokenizer.no_truncation()

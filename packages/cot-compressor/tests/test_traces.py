@@ -1,0 +1,31 @@
+from cot_compressor import Compressor
+from cot_compressor.fidelity import Sample, measure
+from cot_compressor.segment import segment
+
+RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
+
+
+def test_real_traces_are_compressed_exactly_nested_and_whole(real_traces, byte_tokenizer) -> None:
+    """A third of the traces; all of them take a minute."""
+    compressor = Compressor.from_pretrained("rules", tokenizer=byte_tokenizer)
+    rows = [row for row in real_traces if len(row["cot"]) < 9000][::3]
+    assert len(rows) > 60
+    for row in rows:
+        units = segment(row["cot"])
+        results = compressor.compress(row["cot"], question=row["question"], ratios=RATIOS)
+        sample = Sample(row["question"], row["cot"], units, row["answer"])
+        smaller: set[int] = set()
+        for result in results:
+            budget = int(result.ratio * result.original_tokens)
+            assert result.tokens == compressor.counter.count(result.text) <= budget
+            assert "\ufffd" not in result.text
+            kept = {at for start, end in result.spans for at in range(start, end)}
+            assert smaller <= kept
+            smaller = kept
+            left_out = [unit for unit in units if unit.start not in kept]
+            assert budget - result.tokens < min(
+                compressor.counter.count(" " + row["cot"][unit.start : unit.end]) for unit in left_out
+            )
+            values = measure(sample, result.spans, result.text)
+            assert values["unit_integrity"] in (1.0, None)
+            assert values["torn_equations"] in (0.0, None)
