@@ -1,7 +1,7 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
 A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 1 … 49. Wordy problems have
-small operands and are thought about at length (set-up, equation, result, often a second check); dense ones have
+small operands and are thought about at length (equation, reason, result, often a second check); dense ones have
 operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
 each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
 
@@ -42,10 +42,10 @@ OPENINGS = (
     "Alright, let me work through this one slowly.",
     "Let me see what is going on here first.",
 )
-SETUPS = (
-    "Now {n} {things} {move}, so I should {do} {n} {to} {a} and see what I get.",
-    "Then {n} {move}, which means that I have to {do} {n} {to} the {a} {things}.",
-    "Hmm, after that {n} {things} {move}, so I think I {do} {n} {to} {a} here.",
+REASONS = (
+    "because {n} {things} {move}, and that means that I have to {do} {n} {to} {a}.",
+    "since I read that {n} {things} {move}, so I {do} {n} {to} the {a} {things}.",
+    "as {n} {things} {move} here, so I think I should {do} {n} {to} {a} for this.",
 )
 RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
 CHECKS = (
@@ -60,8 +60,8 @@ ENDINGS = (
     "There is nothing more to do, so this is the answer.",
     "I have used every part of it, so I can answer now.",
 )
-DENSE_LEADS = ("Next, {do} {n}:", "Now {do} {n} here:", "Then I {do} {n}:")
-DENSE_RESULTS = ("That makes {b} now.", "So {b} are left.", "So there are {b}.")
+DENSE_REASONS = ("since {n} {move}.", "as {n} {move}.")
+DENSE_RESULTS = ("That makes {b} now.", "So {b} are left.")
 
 
 def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
@@ -127,10 +127,10 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
             "equation": equation,
         }
         if story["kind"] == "dense":
-            step = [rng.choice(DENSE_LEADS), "{equation}.", rng.choice(DENSE_RESULTS)]
+            step = ["{equation},", rng.choice(DENSE_REASONS), rng.choice(DENSE_RESULTS)]
         else:
             after = rng.choice(CHECKS if rng.random() < 0.5 else MOVES)
-            step = [rng.choice(SETUPS), "{equation}.", rng.choice(RESULTS), after]
+            step = ["{equation},", rng.choice(REASONS), rng.choice(RESULTS), after]
         parts.append(" ".join(step).format(**words))
         value += change
     if story["kind"] == "wordy":

@@ -92,7 +92,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         (
             "Compare and draw",
             f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo "
-            f"--baseline base --by level --title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
+            f"--baseline base --by level --title 'Quickstart: thinking in a quarter of the tokens' "
+            f"--output {run}/report.html",
         ),
     ]
 
