@@ -42,7 +42,7 @@ def check_selection(text, scores, budgets, counter):
             assert counter.count(render(text, joined)) > budget
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=PROSE, data=st.data())
 @pytest.mark.parametrize("tokenizer", ["word_tokenizer", "byte_tokenizer"])
 def test_selection_is_exact_nested_and_cannot_take_one_more_unit(tokenizer, request, text, data) -> None:

@@ -48,7 +48,7 @@ class _Filler:
         """Indices of the kept units, rising."""
         self.tokens = 0
         """Their tokens, counted whole."""
-        self._alone: dict[int, int] = {}
+        self._least: dict[int, int] = {}
 
     def text_of(self, kept: Iterable[int]) -> str:
         return render(self.text, merge_spans(self.units, kept))
@@ -60,9 +60,14 @@ class _Filler:
 
     def alone(self, unit: int) -> int:
         """Tokens of one unit by itself."""
-        found = self._alone.get(unit)
+        return self.count(self.text[self.units[unit][0] : self.units[unit][1]])
+
+    def least(self, unit: int) -> int:
+        """About the fewest tokens a unit can add: by itself or after a space, less one for a merge with a neighbour."""
+        found = self._least.get(unit)
         if found is None:
-            found = self._alone[unit] = self.count(self.text[self.units[unit][0] : self.units[unit][1]])
+            text = self.text[self.units[unit][0] : self.units[unit][1]]
+            found = self._least[unit] = min(self.count(text), self.count(" " + text)) - 1
         return found
 
     def added(self, unit: int) -> int:
@@ -115,7 +120,7 @@ class _Filler:
             for unit in rest:
                 if slack <= 0:
                     break
-                if unit in present or self.alone(unit) > slack + 1:
+                if unit in present or self.least(unit) > slack:
                     continue
                 added = self.added(unit)
                 if added <= slack:

@@ -1,0 +1,174 @@
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cot_compressor.cli import cli
+from cot_compressor.compress import compress_file
+from cot_compressor.records import read_records
+
+PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", ["annotate", "train", "compress", "evaluate"])
+def test_every_command_shows_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"  cot-compressor {command} " in result.output
+
+
+def test_help_does_not_import_what_it_does_not_need() -> None:
+    program = "import sys; import cot_compressor.cli; print({'torch', 'transformers'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+    )
+
+
+def test_compress_writes_the_contract_in_input_order(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl.gz"
+    result = run("compress", traces_file, out, "--ratio", 0.4, "--ratio", 0.2, "--tokenizer", tokenizer_folder)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.endswith("60 read, 60 written, 0 rejected\n")
+    rows = list(read_records(out, "compressed"))
+    sources = list(read_records(traces_file, "traces"))
+    assert [{key: value for key, value in row.items() if key != "compressions"} for row in rows] == sources
+    for row in rows:
+        assert [entry["ratio"] for entry in row["compressions"]] == [0.2, 0.4]
+        for entry in row["compressions"]:
+            assert entry["tokens"] <= entry["ratio"] * entry["original_tokens"]
+            assert entry["tokenizer"] == "toy-target"
+    manifest = json.loads((tmp_path / "out.jsonl.gz.manifest.json").read_text("utf-8"))
+    assert manifest["rows"] == {"read": 60, "written": 60, "rejected": {}}
+    assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_rows_without_the_whole_contract_are_taken_and_carried_through(tokenizer_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    row = {"id": "a/1", "question": "Q?", "cot": "Tom gets 12 + 15 = 27 more.", "answer": None, "extra": {"x": [1]}}
+    source.write_bytes(gzip.compress((json.dumps(row) + "\n").encode()))
+    assert run("compress", source, out, "--ratio", 0.7, "--tokenizer", tokenizer_folder).exit_code == 0
+    (written,) = map(json.loads, out.read_text("utf-8").splitlines())
+    assert written.pop("compressions")[0]["text"]
+    assert written == row
+
+
+def test_unusable_rows_are_counted_and_set_aside(tokenizer_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    cots = [
+        "",
+        " \r\n",
+        "12 + 15 = 27",
+        "\\(" * 3000,
+        "Tom \x00 gets \ud800 5 more 👍🏽.\r\nYes",
+        "Tom $ gets 5 more $x",
+    ]
+    source.write_text(
+        "".join(json.dumps({"id": str(at), "question": "Q?", "cot": cot}) + "\n" for at, cot in enumerate(cots)),
+        "utf-8",
+    )
+    result = run("compress", source, out, "--ratio", 0.5, "--tokenizer", tokenizer_folder)
+    assert result.stderr.endswith("6 read, 2 written, 4 rejected (empty_cot 2, infeasible_budget 2)\n")
+    rejected = [json.loads(line) for line in (tmp_path / "out.rejected.jsonl").read_text("utf-8").splitlines()]
+    assert [row["id"] for row in rejected] == ["0", "1", "2", "3"]
+    assert "the smallest ratio for it is 1.0000" in rejected[2]["reject_detail"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('{"id": "a", "question": "Q?"}', "in.jsonl:2: cot: field 'cot' is missing"),
+        ('{"id": "a", "question": "Q?", "cot": 5}', "in.jsonl:2: cot: got 5"),
+        ('{"id": "a", "question": "Q?", "cot": "x", "sample": -1}', "in.jsonl:2: sample: got -1"),
+        ('{"id": "a", "question": "Q?", "cot": "x", "correct": "yes"}', 'in.jsonl:2: correct: got "yes"'),
+        ('{"id": "a", "que', "in.jsonl:2: not JSON"),
+    ],
+)
+def test_a_broken_row_is_one_line_and_leaves_no_output(
+    line: str, complaint: str, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    good = json.dumps({"id": "g", "question": "Q?", "cot": "Tom gets 5 more."})
+    source.write_text(f"{good}\n{line}\n", "utf-8")
+    result = run("compress", source, out, "--ratio", 0.5, "--tokenizer", tokenizer_folder)
+    assert result.exit_code == 2
+    (message,) = [text for text in result.stderr.splitlines() if text.startswith("error: ")]
+    assert complaint in message
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--ratio", "20"], "ratio must be in (0, 1]; got 20. Did you mean 0.2?"),
+        (["--ratio", "0.2", "--scorer", "nowhere"], "scorer nowhere: no such folder"),
+        (["--ratio", "0.2", "--tokenizer", "nowhere"], "tokenizer nowhere: no such folder"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    options: list[str], complaint: str, traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    result = run("compress", traces_file, tmp_path / "out.jsonl", "--tokenizer", tokenizer_folder, *options)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    base = ["compress", traces_file, out, "--tokenizer", tokenizer_folder, "--ratio"]
+    assert run(*base, 0.4).exit_code == 0
+    before = out.stat().st_mtime_ns
+    again = run(*base, 0.4)
+    assert again.exit_code == 0
+    assert "nothing to do" in again.stderr
+    assert out.stat().st_mtime_ns == before
+    other = run(*base, 0.5)
+    assert other.exit_code == 2
+    assert "other settings (ratios); pass --overwrite" in other.stderr
+    assert run(*base, 0.5, "--overwrite").exit_code == 0
+    assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
+
+
+def test_an_unknown_output_is_not_replaced(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("precious", "utf-8")
+    result = run("compress", traces_file, out, "--tokenizer", tokenizer_folder, "--ratio", 0.4)
+    assert result.exit_code == 2
+    assert out.read_text("utf-8") == "precious"
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(toy_traces: list[dict], tokenizer_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [{**row, "id": f"{row['id']}/{turn}"} for turn in range(8) for row in toy_traces]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    options = {"ratios": [0.2, 0.4], "scorer": "rules", "tokenizer": tokenizer_folder}
+    compress_file(source, tmp_path / "whole.jsonl", **options)
+    killed, partial = tmp_path / "killed.jsonl", tmp_path / ".killed.jsonl.partial"
+    arguments = ["compress", source, killed, "--ratio", 0.2, "--ratio", 0.4, "--tokenizer", tokenizer_folder]
+    process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not (partial.is_file() and partial.stat().st_size > 10_000):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not killed.exists()
+    with partial.open("a", encoding="utf-8") as file:
+        file.write('{"row": {"torn')
+    done = partial.read_bytes().count(b"\n") - 1
+    assert 0 < done < len(rows)
+    tally = compress_file(source, killed, **options)
+    assert tally is not None
+    assert tally.read == tally.written == len(rows)
+    assert killed.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not partial.exists()

@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cot_compressor.baselines import BASELINES, select_baseline
+from cot_compressor.counting import TokenCounter
+from cot_compressor.evaluate import evaluate_file
+from cot_compressor.fidelity import METRICS, Sample, bootstrap, measure
+from cot_compressor.render import render
+from cot_compressor.segment import segment
+
+QUESTION = "Tom has 12 pens and gets 15, then 4 more, not 5."
+COT = "Tom has 12 pens, not 13. Then 12 + 15 = 27. Then 27 + 4 = 31. So the answer is 31."
+
+
+def measured(*kept: str, answer: str | None = "31") -> dict:
+    spans = sorted((COT.index(piece), COT.index(piece) + len(piece)) for piece in kept)
+    return measure(Sample(QUESTION, COT, segment(COT), answer), spans, render(COT, spans))
+
+
+def test_the_whole_text_scores_full_marks() -> None:
+    assert measured(COT) == {
+        "unit_integrity": 1.0,
+        "torn_equations": 0.0,
+        "grounded_recall": 1.0,
+        "answer_retention": 1.0,
+        "question_numbers": 1.0,
+        "negations": 1.0,
+    }
+
+
+def test_half_an_equation_is_torn() -> None:
+    values = measured("12 + 15", "27 + 4 = 31")
+    assert values["torn_equations"] == 0.5
+    assert values["unit_integrity"] == 0.5
+    assert values["grounded_recall"] == 0.0
+    assert values["negations"] == 0.0
+
+
+def test_an_equation_without_its_ground_does_not_count() -> None:
+    assert measured("27 + 4 = 31")["grounded_recall"] == 0.0
+    assert measured("12 + 15 = 27")["grounded_recall"] == 0.5
+    assert measured("12 + 15 = 27")["answer_retention"] == 0.0
+    assert measured("12 + 15 = 27")["question_numbers"] == pytest.approx(2 / 3)
+
+
+def test_what_is_not_there_is_not_measured() -> None:
+    sample = Sample("Why?", "because so", segment("because so"), None)
+    assert set(measure(sample, [(0, 7)], "because").values()) == {None}
+    assert measured(COT, answer="99")["answer_retention"] is None
+
+
+def test_answers_match_as_numbers_or_as_spellings() -> None:
+    def says(answer: str, text: str) -> float | None:
+        return measure(Sample("", text, segment(text), answer), [(0, len(text))], text)["answer_retention"]
+
+    assert says("1200", "It is 1,200.00 then") == 1.0
+    assert says("3", "It is 31") is None
+    assert says("\\frac{1}{4}", "so $ \\dfrac{1}{4} $") == 1.0
+    assert says("x + 1", "so x+1") == 1.0
+
+
+def test_bootstrap_by_hand() -> None:
+    assert bootstrap([None, None], ["a", "b"]) is None
+    flat = bootstrap([0.5] * 10, list("abcdefghij"))
+    assert flat is not None
+    assert (flat.mean, flat.low, flat.high, flat.rows) == (0.5, 0.5, 0.5, 10)
+    mixed = bootstrap([0.0, 1.0] * 50, [str(at) for at in range(100)], seed=1)
+    assert mixed is not None
+    assert mixed.low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
+    assert mixed.high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+    one_group = bootstrap([0.0, 1.0, None], ["a", "a", "b"])
+    assert one_group is not None
+    assert (one_group.low, one_group.high) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_meet_the_length_and_depend_on_the_seed_alone(name: str, word_tokenizer) -> None:
+    counter = TokenCounter(word_tokenizer, "toy")
+    choice = select_baseline(name, COT, 9, counter, seed=1)
+    assert counter.count(choice.text) == choice.tokens <= 9
+    assert choice == select_baseline(name, COT, 9, counter, seed=1)
+    if name == "head":
+        assert COT.startswith(choice.text[:20])
+    elif name == "tail":
+        assert choice.text.endswith("31.")
+    else:
+        assert choice != select_baseline(name, COT, 9, counter, seed=2)
+
+
+def test_evaluate_compares_with_the_baselines_and_escapes_what_it_shows(
+    tmp_path: Path, toy_traces: list[dict], tokenizer_folder: Path
+) -> None:
+    rows = [{**row, "question": row["question"] + "<script>alert(1)</script>"} for row in toy_traces[:20]]
+    rows.append({**rows[0], "id": "short", "cot": "12 + 15 = 27"})
+    source, out = tmp_path / "in.jsonl", tmp_path / "report"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    table = evaluate_file(source, out, ratios=[0.2, 0.4], scorer="rules", tokenizer=tokenizer_folder)
+    assert table is not None
+    assert "20 rows" in table
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    assert report["rows"] == 20
+    results = {(entry["ratio"], entry["method"]): entry for entry in report["results"]}
+    assert set(results) == {(ratio, method) for ratio in (0.2, 0.4) for method in ("rules", *BASELINES)}
+    for ratio in (0.2, 0.4):
+        ours = results[ratio, "rules"]
+        assert ours["metrics"].keys() == METRICS.keys()
+        assert ours["metrics"]["unit_integrity"]["mean"] == 1.0
+        assert ours["metrics"]["torn_equations"]["mean"] == 0.0
+        assert -0.05 < ours["metrics"]["ratio_error"]["mean"] <= 0
+        for name in BASELINES:
+            other = results[ratio, name]
+            assert other["tokens"] <= ours["tokens"]
+            assert other["metrics"]["grounded_recall"]["mean"] < ours["metrics"]["grounded_recall"]["mean"]
+    page = (out / "report.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<mark>" in page
+    assert "http" not in page
+    rejected = [json.loads(line) for line in (out / "metrics.rejected.jsonl").read_text("utf-8").splitlines()]
+    assert [row["id"] for row in rejected] == ["short"]
+    assert evaluate_file(source, out, ratios=[0.2, 0.4], scorer="rules", tokenizer=tokenizer_folder) is None

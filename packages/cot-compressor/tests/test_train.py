@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import BertConfig, BertForTokenClassification, LongformerConfig
+
+from cot_compressor import Compressor, DataError
+from cot_compressor.annotate import RulesAnnotator, annotate_file
+from cot_compressor.classifier import TokenClassifier, model_inputs
+from cot_compressor.errors import CompressorError
+from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
+from cot_compressor.scoring import Item
+from cot_compressor.segment import segment
+from cot_compressor.train import TrainSettings, class_weights, macro_f1, split_questions, train_file
+
+
+@pytest.fixture(scope="session")
+def annotated(tmp_path_factory: pytest.TempPathFactory, toy_traces: list[dict]) -> Path:
+    folder = tmp_path_factory.mktemp("annotated")
+    source = folder / "traces.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in toy_traces), "utf-8")
+    annotate_file(source, folder / "annotated.jsonl", RulesAnnotator(0.25))
+    return folder / "annotated.jsonl"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, annotated: Path, encoder_folder: Path) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "model"
+    report = train_file(
+        annotated, out, TrainSettings(encoder=encoder_folder, epochs=12, batch_size=8, learning_rate=5e-3)
+    )
+    assert report is not None
+    assert report.from_scratch
+    assert max(report.macro_f1) > 0.8
+    assert report.train_rows + report.held_out_rows == 60
+    return out
+
+
+def test_training_from_a_config_learns_and_says_so(trained: Path) -> None:
+    saved = json.loads((trained / "compressor.json").read_text("utf-8"))
+    assert saved["format"] == 1
+    assert saved["labels"] == {"0": "drop", "1": "keep"}
+    assert saved["training"]["from_scratch"] is True
+    assert saved["training"]["class_weights"][1] > saved["training"]["class_weights"][0]
+    assert {path.name for path in trained.iterdir()} >= {"model.safetensors", "tokenizer.json", "manifest.json"}
+    assert not list(trained.glob("*.bin"))
+
+
+def test_a_trained_scorer_prefers_equations(trained: Path, tokenizer_folder: Path, toy_traces: list[dict]) -> None:
+    compressor = Compressor.from_pretrained(trained, tokenizer=tokenizer_folder)
+    row = toy_traces[3]
+    result = compressor.compress(row["cot"], question=row["question"], ratio=0.3)
+    assert " = " in result.text
+    assert "think" not in result.text
+
+
+def test_scores_are_the_same_alone_and_in_a_batch(trained: Path, toy_traces: list[dict]) -> None:
+    scorer = TokenClassifier.from_folder(trained)
+    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    together = scorer.score(items)
+    for item, scores in zip(items, together, strict=True):
+        (alone,) = scorer.score([item])
+        assert scores == pytest.approx(alone, abs=2e-4)
+        assert len(scores) == len(item.units)
+
+
+def test_loading_leaves_the_global_random_state_alone(trained: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    TokenClassifier.from_folder(trained)
+    assert torch.rand(1) == expected
+
+
+def test_a_pretrained_encoder_is_continued(trained: Path, annotated: Path, tmp_path: Path) -> None:
+    report = train_file(annotated, tmp_path / "again", TrainSettings(encoder=trained, epochs=1))
+    assert report is not None
+    assert not report.from_scratch
+    assert report.learning_rate == 3e-5
+    assert report.macro_f1[0] > 0.75
+
+
+def _train_command(annotated: Path, out: Path, encoder: Path) -> list[str]:
+    program = "from cot_compressor.cli import cli; cli()"
+    options = ["--encoder", str(encoder), "--epochs", "6", "--batch-size", "8", "--seed", "3"]
+    return [sys.executable, "-c", program, "train", str(annotated), str(out), *options]
+
+
+def test_a_killed_run_ends_with_the_same_weights(annotated: Path, encoder_folder: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    train_file(annotated, whole, TrainSettings(encoder=encoder_folder, epochs=6, batch_size=8, seed=3))
+    killed = tmp_path / "killed"
+    progress = tmp_path / ".killed.partial" / "progress.json"
+    process = subprocess.Popen(
+        _train_command(annotated, killed, encoder_folder), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not progress.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not killed.exists()
+    done = len(json.loads(progress.read_text("utf-8"))["macro_f1"])
+    assert 1 <= done < 6
+    train_file(annotated, killed, TrainSettings(encoder=encoder_folder, epochs=6, batch_size=8, seed=3))
+    first, second = load_file(whole / "model.safetensors"), load_file(killed / "model.safetensors")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (whole / "compressor.json").read_bytes() == (killed / "compressor.json").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
+    trained: Path, annotated: Path, encoder_folder: Path
+) -> None:
+    same = TrainSettings(encoder=encoder_folder, epochs=12, batch_size=8, learning_rate=5e-3)
+    assert train_file(annotated, trained, same) is None
+    other = TrainSettings(encoder=encoder_folder, epochs=2, batch_size=8, learning_rate=5e-3, seed=1)
+    with pytest.raises(DataError, match=r"other settings \(epochs, seed\); pass --overwrite"):
+        train_file(annotated, trained, other)
+
+
+def test_pickled_weights_are_refused(encoder_folder: Path, annotated: Path, trained: Path, tmp_path: Path) -> None:
+    for name, source in (("encoder", encoder_folder), ("scorer", trained)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in source.iterdir():
+            if path.suffix != ".safetensors":
+                (folder / path.name).write_bytes(path.read_bytes())
+        (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(DataError, match=r"weights only as pytorch_model\.bin"):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=tmp_path / "encoder"))
+    with pytest.raises(DataError, match=r"weights only as pytorch_model\.bin"):
+        TokenClassifier.from_folder(tmp_path / "scorer")
+
+
+def test_folders_that_hold_no_model_are_one_clear_line(tmp_path: Path, annotated: Path, encoder_folder: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        TokenClassifier.from_folder(tmp_path / "none")
+    with pytest.raises(DataError, match=r"has no compressor\.json"):
+        TokenClassifier.from_folder(encoder_folder)
+    with pytest.raises(DataError, match="no such folder"):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=tmp_path / "none"))
+    with pytest.raises(DataError, match=r"more than the encoder takes \(160\)"):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder_folder, max_length=512))
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_processes_are_refused(
+    annotated: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(CompressorError, match="one process"):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder_folder))
+
+
+def test_questions_are_held_out_whole_and_by_seed() -> None:
+    questions = [f"q{at % 20}" for at in range(60)]
+    assert len(split_questions(questions, 0)) == 2
+    assert split_questions(questions, 0) == split_questions(questions[::-1], 0) != split_questions(questions, 1)
+    with pytest.raises(DataError, match="at least 2"):
+        split_questions(["q"] * 5, 0)
+
+
+def test_macro_f1_by_hand() -> None:
+    assert macro_f1([[6, 2], [1, 3]]) == pytest.approx((12 / 15 + 6 / 9) / 2)
+    assert macro_f1([[8, 0], [4, 0]]) == pytest.approx((16 / 20) / 2)
+
+
+def test_class_weights_by_hand_ignore_unlabelled_tokens() -> None:
+    share, weights = class_weights([(None, [IGNORED, 0, 0, 0, 1])])  # type: ignore[list-item]
+    assert (share, weights) == (0.25, (4 / 6, 2.0))
+    with pytest.raises(DataError, match="all keep"):
+        class_weights([(None, [1, IGNORED])])  # type: ignore[list-item]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cot=st.lists(st.sampled_from(["Tom", "12 + 15 = 27", ".", "more", "1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"]), max_size=60),
+    asked=st.integers(0, 40),
+    length=st.integers(24, 60),
+)
+@pytest.mark.filterwarnings("ignore:a question of")
+def test_windows_cover_every_token_within_their_length(word_tokenizer, cot: list[str], asked: int, length: int) -> None:
+    text = " ".join(cot)
+    units = segment(text)
+    encoded = WindowMaker(word_tokenizer, length).windows("Tom " * asked, text, units)
+    seen = {
+        token for window in encoded.windows for token in range(window.cot_start, window.cot_start + window.cot_tokens)
+    }
+    assert seen == set(range(len(encoded.offsets)))
+    assert all(len(window.ids) <= length for window in encoded.windows)
+    for window in encoded.windows[:-1]:
+        border = window.cot_start + window.cot_tokens
+        inside = [span for span in encoded.unit_tokens if span[0] < border < span[1]]
+        assert all(high - low > window.cot_tokens // 2 for low, high in inside)
+
+
+def test_labels_follow_units_and_spare_the_question(word_tokenizer) -> None:
+    cot = "Tom gets 12 + 15 = 27."
+    units = segment(cot)
+    encoded = WindowMaker(word_tokenizer, 64).windows("Tom ?", cot, units)
+    (window,) = encoded.windows
+    labels = token_labels(encoded, window, kept_units(units, [[12, 14]]))
+    assert window.question_tokens == 4
+    assert labels == [IGNORED] * 4 + [0, 0, 1, 1, 1, 1, 1, 0] + [IGNORED]
+
+
+def test_a_long_question_is_cut_with_a_warning(word_tokenizer) -> None:
+    with pytest.warns(UserWarning, match="a question of 50 tokens"):
+        WindowMaker(word_tokenizer, 40).windows("Tom " * 50, "Tom", segment("Tom"))
+
+
+def test_longformer_gets_global_attention_on_the_question(word_tokenizer) -> None:
+    encoded = WindowMaker(word_tokenizer, 64).windows("Tom ?", "Tom gets 5 more", segment("Tom gets 5 more"))
+    inputs = model_inputs(encoded.windows, word_tokenizer, LongformerConfig())
+    assert inputs["global_attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0, 0, 0, 0]]
+    assert "global_attention_mask" not in model_inputs(encoded.windows, word_tokenizer, BertConfig())
+
+
+def test_a_text_longer_than_the_encoder_is_scored_to_its_end(word_tokenizer) -> None:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(word_tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=40,
+    )
+    scorer = TokenClassifier(BertForTokenClassification(config), word_tokenizer, max_length=40, name="tiny")
+    cot = " ".join(f"Tom gets {at % 20} more." for at in range(60))
+    units = segment(cot)
+    (scores,) = scorer.score([Item("How many?", cot, units)])
+    assert len(scores) == len(units)
+    assert len(set(scores[-40:])) > 5
