@@ -100,6 +100,7 @@ class CHRPOConfig(GRPOConfig):
     )
     price_proportional: float = field(default=Gains.proportional, metadata={"help": "Gain on the violation."})
     price_integral: float = field(default=Gains.integral, metadata={"help": "Gain on its sum."})
+    price_reach: float = field(default=Gains.reach, metadata={"help": "Largest violation that the sum takes in."})
     price_derivative: float = field(default=Gains.derivative, metadata={"help": "Gain on its growth."})
     price_memory: float = field(default=Gains.memory, metadata={"help": "What the running accuracy keeps a step."})
     price_cap: float = field(default=Gains.cap, metadata={"help": "Largest price of accuracy."})
@@ -145,12 +146,13 @@ class CHRPOConfig(GRPOConfig):
     def gains(self) -> Gains:
         """Of the dual price."""
         return Gains(
-            self.price_proportional,
-            self.price_integral,
-            self.price_derivative,
-            self.price_memory,
-            self.price_cap,
-            self.price_patience,
+            proportional=self.price_proportional,
+            integral=self.price_integral,
+            reach=self.price_reach,
+            derivative=self.price_derivative,
+            memory=self.price_memory,
+            cap=self.price_cap,
+            patience=self.price_patience,
         )
 
 
@@ -223,6 +225,9 @@ class CHRPOTrainer(GRPOTrainer):
         self._bare_prompts: list[list[int]] = []
         self._judgement: Judgement | None = None
         self._pending: dict[str, Any] = {}
+
+    def _send_telemetry(self) -> None:
+        """Training reads and writes local files only."""
 
     # --- rollouts ----------------------------------------------------------------------------------------------------
 
@@ -308,7 +313,7 @@ class CHRPOTrainer(GRPOTrainer):
             mix=self.settings.response_policy_mix,
             floor=self.settings.control_floor,
         )
-        self.constraint.update(self._judgement.measured)
+        self.constraint.update(self._judgement.measured, self._judgement.attainable)
         self._report(prices)
         return torch.tensor(self._judgement.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
 
