@@ -285,7 +285,7 @@ def _rows(
     )
     rows: list[Row] = []
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
-        thinking = split_thinking(completion.text, request.prompt)
+        thinking = split_thinking(_after_choice(completion.text, tokens), request.prompt)
         row: Row = {
             **request.problem,
             "prompt": request.prompt,
@@ -304,3 +304,10 @@ def _rows(
         }
         rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
     return rows
+
+
+def _after_choice(completion: str, tokens: ControlTokens | None) -> str:
+    """A completion without the ratio token that opens it, which is no thinking."""
+    text = completion.lstrip()
+    opening = next((name for name in tokens.ratios if text.startswith(name)), None) if tokens is not None else None
+    return completion if opening is None else text.removeprefix(opening)
