@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chrpo.core import control_advantages, leave_one_out, response_weights, token_loss
+from chrpo.core import control_advantages, leave_one_out, logit_advantages, response_weights, token_loss
 from chrpo.errors import DataError
 
 
@@ -64,7 +64,18 @@ def test_control_advantages_by_hand():
 def test_a_lost_ratio_is_not_pushed_further_down():
     policy = [[0.9995, 0.0004, 0.0001]]
     got = control_advantages([1.0, 0.9, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, floor=1e-3)
-    assert got.advantages == pytest.approx([1 - 1.9 / 3, 0.9 - 1.9 / 3, 0.0])
+    # The last rung takes no part; then the second is worse than the mean of the first two, and takes none either.
+    assert not got.advantages.any()
+    rising = control_advantages([0.9, 1.0, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, floor=1e-3)
+    assert rising.advantages == pytest.approx([-0.05, 0.05, 0.0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=5), st.lists(st.floats(1e-6, 1), min_size=5, max_size=5))
+def test_advantages_sum_to_zero_and_push_no_lost_ratio_down(q, policy):
+    probabilities = np.array([policy]) / sum(policy)
+    got = logit_advantages(np.array([q]), probabilities, 1e-2)
+    assert got.sum() == pytest.approx(0, abs=1e-12)
+    assert not ((got < 0) & (probabilities < 1e-2)).any()
 
 
 def test_equal_control_rewards_give_exactly_zero():

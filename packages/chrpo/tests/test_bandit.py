@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chrpo.core import GOLDEN, Bandit, Gains, simulate
+from chrpo.core import GOLDEN, Bandit, logit_advantages, simulate
 from chrpo.errors import DataError
 
 RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -29,7 +29,7 @@ def test_optimum_is_that_of_the_linear_program(bandit, savings, price):
 
 
 def test_golden_bandit_is_solved_by_the_exact_gradient():
-    result = simulate(GOLDEN, 8000)
+    result = simulate(GOLDEN, 5000)
     assert result.accuracy == pytest.approx(0.8767, abs=0.002)
     assert result.savings == pytest.approx(0.37733, abs=0.002)
     assert result.price == pytest.approx(0.60, abs=0.03)
@@ -46,31 +46,33 @@ def test_without_the_constraint_accuracy_is_lost():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_golden_bandit_is_solved_from_samples(seed):
-    result = simulate(GOLDEN, 6000, rollouts=64, seed=seed, gains=Gains(integral=0.1))
+    result = simulate(GOLDEN, 4000, rollouts=64, seed=seed)
     assert result.accuracy >= 0.873
     assert result.savings >= 0.372
 
 
-def test_a_harder_bandit_is_solved_too():
-    result = simulate(FIRST, 12_000)
-    assert result.accuracy >= 0.7698 - 0.003
-    assert result.savings == pytest.approx(0.05760, abs=0.004)
+@pytest.mark.parametrize(("bandit", "swing"), [(FIRST, 0.002), (SECOND, 0.02)])
+def test_harder_bandits_are_solved_with_the_same_gains(bandit, swing):
+    result = simulate(bandit, 8000)
+    assert result.accuracy >= bandit.floor - 0.003
+    assert result.savings == pytest.approx(bandit.optimum()[0], abs=swing)
 
 
 def test_an_infeasible_floor_is_flagged_and_gives_the_most_accurate_policy():
     bandit = replace(GOLDEN, floor=0.95)
     assert bandit.optimum() is None
-    result = simulate(bandit, 14_000)
+    result = simulate(bandit, 3000)
     assert result.infeasible
     assert result.accuracy == pytest.approx(GOLDEN.best_accuracy, abs=0.005)
 
 
 def test_a_collapsed_policy_comes_back():
-    # All mass on the smallest ratio, as after winding up: the gradient must not carry the factor pi.
-    lost = simulate(replace(GOLDEN, floor=0.0), 4000)
-    assert lost.policy[2].argmax() in (2, 3)
-    result = simulate(GOLDEN, 8000, floor=1e-3)
-    assert result.policy[2].argmax() == 4
+    # All mass on the smallest ratio; with the factor pi in the gradient this would take a thousand times as long.
+    policy, q = np.array([[0.996, 0.001, 0.001, 0.001, 0.001]]), np.array([[0.1, 0.2, 0.5, 0.9, 0.95]])
+    logits = np.log(policy)
+    for _ in range(120):
+        logits += 0.1 * logit_advantages(q, np.exp(logits) / np.exp(logits).sum())
+    assert (np.exp(logits) / np.exp(logits).sum())[0].argmax() == 4
 
 
 @pytest.mark.parametrize(

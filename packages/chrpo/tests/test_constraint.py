@@ -10,7 +10,7 @@ from chrpo.errors import DataError
 
 
 def test_price_by_hand():
-    gains = Gains(proportional=10, integral=1, derivative=2, memory=0.5, cap=4)
+    gains = Gains(proportional=10, integral=1, reach=1, derivative=2, memory=0.5, cap=4)
     constraint = AccuracyConstraint({"policy": 0.9}, gains)
     constraint.update({"policy": (8, 10)})  # E = .1, I = .1, nothing before to grow from
     assert constraint.price("policy") == pytest.approx(0.1 + 1.0)
@@ -26,6 +26,24 @@ def test_counts_are_the_weights_of_the_running_accuracy():
     constraint.update({"policy": (1, 1)})
     constraint.update({"policy": (0, 99)})
     assert constraint.accuracy("policy") == pytest.approx(0.9 / 99.9)
+
+
+def test_a_floor_above_the_best_ratio_is_infeasible_at_any_price():
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(patience=3))
+    for step in range(5):
+        assert constraint.infeasible == (["policy"] if step >= 3 else [])
+        constraint.update({"policy": (6, 10)}, {"policy": (8, 10)})
+    assert constraint.price("policy") == constraint.gains.cap
+    for _ in range(30):
+        constraint.update({"policy": (6, 10)}, {"policy": (10, 10)})
+    assert constraint.infeasible == []
+
+
+def test_the_integral_does_not_wind_up_while_the_policy_is_far_away():
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, memory=0))
+    for _ in range(100):
+        constraint.update({"policy": (1, 10)})
+    assert constraint.price("policy") == pytest.approx(100 * 0.5 * 0.02)
 
 
 def test_a_held_floor_costs_nothing():
@@ -47,7 +65,7 @@ def test_an_absent_or_empty_group_keeps_its_price():
 
 
 def test_an_unreachable_floor_stops_at_the_cap_is_flagged_and_comes_back():
-    constraint = AccuracyConstraint({"policy": 0.99}, Gains(integral=5, cap=10, patience=5, memory=0))
+    constraint = AccuracyConstraint({"policy": 0.99}, Gains(integral=5, reach=1, cap=10, patience=5, memory=0))
     for _ in range(1000):
         constraint.update({"policy": (5, 10)})
     assert constraint.price("policy") == 10

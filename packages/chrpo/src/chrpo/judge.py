@@ -132,6 +132,7 @@ class Judgement:
         response: advantage of every response token.
         dead: True where (prompt, ratio) has no signal.
         measured: constraint group -> (sum of accuracies, prompts).
+        attainable: the same for the best ratio of each prompt; groups in which the model chooses only.
         metrics: name -> number, for people.
     """
 
@@ -140,6 +141,7 @@ class Judgement:
     response: Floats
     dead: Bools
     measured: dict[str, tuple[float, float]]
+    attainable: dict[str, tuple[float, float]]
     metrics: dict[str, float]
 
 
@@ -185,12 +187,29 @@ def judge(
         ).advantages
 
     expected = _expectations(table, prompts, chosen, group_size)
-    measured: dict[str, tuple[float, float]] = {}
-    for row, accuracy in zip(table.row[::group_size].tolist(), expected["accuracy"].tolist(), strict=True):
-        right, count = measured.get(prompts.group[row], (0.0, 0.0))
-        measured[prompts.group[row]] = right + accuracy, count + 1
+    first = table.row[::group_size]
+    chooses = prompts.policy[first]
+    measured = _sums(first, expected["accuracy"], prompts)
+    attainable = _sums(first[chooses], _best_accuracy(table, chooses, group_size), prompts)
     metrics = _metrics(table, prompts, outcomes, chosen, rewards.main, response.dead, expected, group_size)
-    return Judgement(rewards.main, control, response.advantages * weights, response.dead, measured, metrics)
+    return Judgement(rewards.main, control, response.advantages * weights, response.dead, measured, attainable, metrics)
+
+
+def _sums(rows: Ints, values: Floats, prompts: Prompts) -> dict[str, tuple[float, float]]:
+    """Constraint group -> (sum of values, count)."""
+    sums: dict[str, tuple[float, float]] = {}
+    for row, value in zip(rows.tolist(), values.tolist(), strict=True):
+        total, count = sums.get(prompts.group[row], (0.0, 0.0))
+        sums[prompts.group[row]] = total + value, count + 1
+    return sums
+
+
+def _best_accuracy(table: Table, chooses: Bools, group_size: int) -> Floats:
+    """The share right at the best ratio, for each prompt in which the model chooses."""
+    ratios = table.policy.shape[1]
+    cell = np.arange(len(table.rung)) // group_size * ratios + table.rung
+    right = np.bincount(cell, table.correct, len(chooses) * ratios).reshape(-1, ratios)
+    return right[chooses].max(axis=1, initial=0.0) / (group_size // ratios)
 
 
 def _outcomes(table: Table, prompts: Prompts, chosen: Bools) -> Outcomes:

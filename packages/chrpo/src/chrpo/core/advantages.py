@@ -84,7 +84,7 @@ def control_advantages(
         prompt: [rollouts], 0 … prompts - 1.
         ratio: [rollouts], 0 … ratios - 1, the rung of the ladder.
         policy: [prompts, ratios], the model's probability of each ratio.
-        floor: where a probability is below it, a negative advantage becomes 0, so that no ratio is ever lost for good.
+        floor: a ratio whose probability is below it is not pushed down any further, so that none is lost for good.
 
     Raises:
         DataError: a prompt without rollouts at some ratio, or with more at one ratio than at another.
@@ -100,10 +100,19 @@ def control_advantages(
 
 
 def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
-    """Q minus its plain mean over the ladder, [prompts, ratios]; see `control_advantages`."""
-    advantages = q - q.mean(axis=-1, keepdims=True)
-    advantages = np.where(q.max(axis=-1, keepdims=True) == q.min(axis=-1, keepdims=True), 0.0, advantages)
-    return np.where((policy < floor) & (advantages < 0), 0.0, advantages)
+    """Q minus its plain mean over the ladder, [prompts, ratios], summing to 0; see `control_advantages`.
+
+    A ratio below the floor that is worse than the mean takes no part, and the mean is taken over the others. Our
+    choice: only zeroing it would leave a sum above 0, which the softmax takes out of the likeliest ratio.
+    """
+    part = np.ones(q.shape, bool)
+    while True:
+        mean = (q * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)
+        advantages = np.where(part & (q.max(axis=-1, keepdims=True) > q.min(axis=-1, keepdims=True)), q - mean, 0.0)
+        lost = part & (policy < floor) & (advantages < 0)
+        if not lost.any():
+            return advantages
+        part &= ~lost
 
 
 def response_weights(policy: Floats, mix: float) -> Floats:

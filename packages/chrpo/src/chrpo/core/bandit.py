@@ -134,7 +134,8 @@ def simulate(
         trajectory[step] = expected.sum(), expected @ (1 - bandit.ratios), price
         if step >= steps - tail:
             policies += policy / tail
-        constraint.update({_GROUP: (float((bandit.weights @ (policy * measured)).sum()), 1.0)})
+        best = float(bandit.weights @ measured.max(axis=1))
+        constraint.update({_GROUP: (float((bandit.weights @ (policy * measured)).sum()), 1.0)}, {_GROUP: (best, 1.0)})
         logits += step_size * logit_advantages(q, policy, floor)
         logits -= logits.max(axis=1, keepdims=True)
         policy = np.exp(logits)

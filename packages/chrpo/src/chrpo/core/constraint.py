@@ -20,29 +20,32 @@ from chrpo.errors import DataError
 class Gains:
     """How the price follows the violation E = floor - accuracy (an exponential mean over updates).
 
-    lambda = [I + proportional E + derivative (E - E_before)+]+ with I <- clip(I + integral E, 0, cap).
-    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers: they reach the optimum of the bandits in
-    the tests within .001 to .004, with exact and with sampled gradients.
+    lambda = [I + proportional E + derivative (E - E_before)+]+, where I takes in integral x clip(E, -reach, reach).
+    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers: with exact gradients they reach floor and
+    best savings of two of the bandits in the tests within .001; on the third accuracy swings by .003 and savings by .02.
 
     Args:
         proportional: price per unit of violation.
         integral: price per unit of violation and update.
+        reach: the largest violation that the integral takes in. Our choice: small, because what piles up while the
+            policy is still far away has to be paid back, update by update, after it has arrived.
         derivative: price per unit of growth of the violation.
         memory: weight that the past keeps at each update.
         cap: the largest price. The integral stops there too (anti-windup), so it comes back at once.
-        patience: updates in a row at the cap, still in violation, after which a floor is called infeasible.
+        patience: updates in a row that find a floor out of reach, after which it is called infeasible.
     """
 
     proportional: float = 50.0
-    integral: float = 0.2
+    integral: float = 0.5
+    reach: float = 0.02
     derivative: float = 0.0
     memory: float = 0.9
     cap: float = 100.0
     patience: int = 20
 
     def __post_init__(self) -> None:
-        if min(self.proportional, self.integral, self.derivative) < 0 or self.cap <= 0 or self.patience < 1:
-            raise DataError(f"gains must not be negative, cap and patience must be positive; got {self}")
+        if min(self.proportional, self.integral, self.derivative) < 0 or min(self.cap, self.reach, self.patience) <= 0:
+            raise DataError(f"gains must not be negative; cap, reach and patience must be positive; got {self}")
         if not 0 <= self.memory < 1:
             raise DataError(f"memory must be in [0, 1); got {self.memory:g}")
 
@@ -54,7 +57,9 @@ class _Dual:
     violation: float = 0.0
     integral: float = 0.0
     price: float = 0.0
-    at_cap: int = 0
+    best: float = 0.0
+    best_count: float = 0.0
+    out_of_reach: int = 0
     cumulative: float = 0.0
 
 
@@ -79,12 +84,16 @@ class AccuracyConstraint:
         self.gains = gains or Gains()
         self._duals = {group: _Dual() for group in floors}
 
-    def update(self, measured: Mapping[str, tuple[float, float]]) -> None:
+    def update(
+        self, measured: Mapping[str, tuple[float, float]], attainable: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
         """Move the prices, once per optimiser step.
 
         Args:
             measured: group -> (sum of accuracies, count), over ALL processes. A group that is absent, or counts
                 nothing, keeps its price.
+            attainable: the same for the best ratio of each problem. From few samples a best is too good, so a floor
+                above it is infeasible for certain. Without it, only a price at its cap tells.
 
         Raises:
             DataError: an unknown group, or a sum that is not within its count.
@@ -95,7 +104,9 @@ class AccuracyConstraint:
             if not (math.isfinite(count) and count >= 0 and -1e-9 <= right <= count * (1 + 1e-6) + 1e-9):
                 raise DataError(f"group {group!r}: got {right} right of {count}; expected 0 <= right <= count")
             if count:
+                best = (attainable or {}).get(group)
                 self._move(self._duals[group], self.floors[group], right, count)
+                self._judge_reach(self._duals[group], self.floors[group], best)
 
     def _move(self, dual: _Dual, floor: float, right: float, count: float) -> None:
         gains = self.gains
@@ -103,16 +114,25 @@ class AccuracyConstraint:
         dual.right = gains.memory * dual.right + right
         dual.count = gains.memory * dual.count + count
         dual.violation = floor - dual.right / dual.count
-        dual.integral = min(max(dual.integral + gains.integral * dual.violation, 0.0), gains.cap)
+        taken = min(max(dual.violation, -gains.reach), gains.reach)
+        dual.integral = min(max(dual.integral + gains.integral * taken, 0.0), gains.cap)
         growth = 0.0 if before is None else max(dual.violation - before, 0.0)
         wanted = dual.integral + gains.proportional * dual.violation + gains.derivative * growth
         dual.price = min(max(wanted, 0.0), gains.cap)
-        dual.at_cap = dual.at_cap + 1 if wanted >= gains.cap and dual.violation > 0 else 0
         dual.cumulative += max(dual.violation, 0.0)
 
+    def _judge_reach(self, dual: _Dual, floor: float, best: tuple[float, float] | None) -> None:
+        if best is None:
+            beyond = dual.price >= self.gains.cap and dual.violation > 0
+        else:
+            dual.best = self.gains.memory * dual.best + best[0]
+            dual.best_count = self.gains.memory * dual.best_count + best[1]
+            beyond = dual.best < floor * dual.best_count
+        dual.out_of_reach = dual.out_of_reach + 1 if beyond else 0
+
     def price(self, group: str) -> float:
-        """Lambda of a group."""
-        return self._duals[group].price
+        """Lambda of a group; the cap while its floor is infeasible, since then only accuracy counts."""
+        return self.gains.cap if group in self.infeasible else self._duals[group].price
 
     def accuracy(self, group: str) -> float | None:
         """The group's running accuracy, or None before its first update."""
@@ -129,8 +149,8 @@ class AccuracyConstraint:
 
     @property
     def infeasible(self) -> list[str]:
-        """Groups whose floor could not be reached even at the largest price."""
-        return [group for group, dual in self._duals.items() if dual.at_cap >= self.gains.patience]
+        """Groups whose floor no choice of ratio can reach, as the model is now."""
+        return [group for group, dual in self._duals.items() if dual.out_of_reach >= self.gains.patience]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, as plain JSON; floats survive JSON bit for bit."""
