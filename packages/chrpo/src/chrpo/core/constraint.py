@@ -21,8 +21,9 @@ class Gains:
     """How the price follows the violation E = floor - accuracy (an exponential mean over updates).
 
     lambda = [I + proportional E + derivative (E - E_before)+]+, where I takes in integral x clip(E, -reach, reach).
-    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers: with exact gradients they reach floor and
-    best savings of two of the bandits in the tests within .001; on the third accuracy swings by .003 and savings by .02.
+    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers: with exact gradients they reach floor
+    and best savings of two of the bandits in the tests within .001; on the third, accuracy swings by .003 and savings
+    by .02.
 
     Args:
         proportional: price per unit of violation.
