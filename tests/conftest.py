@@ -1,8 +1,9 @@
-"""A tiny model with a byte-pair tokenizer that knows eight sums by heart, and the whole pipeline run on it."""
+"""A tiny model with a byte-pair tokenizer that knows a few sums by heart, and the whole pipeline run on it."""
 
 import importlib
 import json
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo": "chrpo", "math-eval": "math_eval"}
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 RATIOS = (0.2, 0.6, 1.0)
-LADDER = [word for ratio in RATIOS for word in ("--ratio", ratio)]
+LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 # Like Qwen3's, it drops what an assistant message has before <think>, so the ratio token too.
 TEMPLATE = (
     "{% for message in messages %}{% set content = message.content %}"
@@ -23,14 +24,14 @@ TEMPLATE = (
     "{{ '<|im_start|>' + message.role + '\n' + content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-MEMORISING_STEPS = 220
+PROBLEMS, MEMORISING_STEPS = 6, 200
 
 
 def problem(number: int) -> dict:
     first, second = 3 + number, 12 + 5 * number
     return {
         "id": f"sum/{number}",
-        "question": f"Ana has {first} apples and buys {second} more. How many apples does she have?",
+        "question": f"Ana has {first} apples and buys {second} more. How many has she?",
         "answer": str(first + second),
         "level": number % 2,
         "numbers": [first, second],
@@ -41,9 +42,8 @@ def thinking(problem: dict) -> str:
     first, second = problem["numbers"]
     equation = f"{first} + {second} = {first + second}"
     return (
-        f"Okay, let me see what is going on here. Ana has {first} apples at the start. Then she buys {second} more, so I "
-        f"should add them. {equation}. So now Ana has {first + second} apples. Wait, let me check that again. {equation}, "
-        "yes, that is right. There is nothing more to do."
+        f"Okay, let me see. Ana has {first} apples at first. Then she buys {second} more, so I add them. {equation}. "
+        f"So now Ana has {first + second} apples. Wait, let me check that again. {equation}, yes. That is all."
     )
 
 
@@ -53,21 +53,11 @@ def rendered(question: str, token: str | None) -> str:
     return f"<|im_start|>user\n{INSTRUCTION}\n{question}{asked}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def command(line: str, *more: object):
-    """Run a command of the four packages in this process; `command("math-eval compare", a, b)`."""
+def run_command(line: str, *more: object):
+    """Run a command of the four packages in this process, and catch its output and exit code."""
     dist, *words = line.split()
     cli = importlib.import_module(f"{PACKAGES[dist]}.cli").cli
     return CliRunner().invoke(cli, [*words, *map(str, more)], prog_name=dist)
-
-
-def succeed(line: str, *more: object):
-    done = command(line, *more)
-    assert done.exit_code == 0, f"{line} {' '.join(map(str, more))}\n{done.output}"
-    return done
-
-
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
@@ -83,7 +73,7 @@ def build_tokenizer(texts: list[str]):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=420,
+        vocab_size=360,
         special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -102,9 +92,9 @@ def build_tokenizer(texts: list[str]):
 
 
 def build_base(folder: Path, problems: list[dict]) -> None:
-    """Save a Qwen3 that was trained on the given problems until it knows them by heart."""
+    """Save a Qwen3 that was trained until it knows the problems by heart, and beside it an untrained encoder."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import BertConfig, Qwen3Config, Qwen3ForCausalLM
 
     pairs = [
         (
@@ -118,12 +108,12 @@ def build_base(folder: Path, problems: list[dict]) -> None:
     model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
+            hidden_size=48,
+            intermediate_size=96,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            head_dim=16,
+            head_dim=12,
             max_position_embeddings=1024,
             tie_word_embeddings=True,
             eos_token_id=tokenizer.eos_token_id,
@@ -145,6 +135,17 @@ def build_base(folder: Path, problems: list[dict]) -> None:
         optimizer.zero_grad()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    encoder = folder.with_name("encoder")
+    BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        pad_token_id=pad,
+    ).save_pretrained(encoder)
+    tokenizer.save_pretrained(encoder)
 
 
 @dataclass(frozen=True)
@@ -152,27 +153,80 @@ class Pipeline:
     """What the commands wrote, each from what the one before it wrote."""
 
     folder: Path
-    prompts_in_training: list[list[int]]
+    rollout_prompts: list[list[int]]
+    """Token ids of every prompt that `chrpo train` generated from, the forced control token last."""
+    hosts: list[str]
+    """What the commands tried to reach."""
 
-    def __getattr__(self, name: str) -> Path:
-        """`pipeline.sft` is the path of the stage's output."""
-        path = self.folder / STAGE_OUTPUTS[name]
-        assert path.exists(), path
-        return path
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def rows(self, name: str) -> list[dict]:
+        return [json.loads(line) for line in (self.folder / name).read_text("utf-8").splitlines()]
 
 
-STAGE_OUTPUTS = {
-    "base": "base",
-    "problems": "problems.jsonl",
-    "run_base": "run_base",
-    "traces": "traces.jsonl",
-    "annotated": "annotated.jsonl",
-    "compressed": "compressed.jsonl",
-    "mix": "mix",
-    "sft": "sft",
-    "run_sft": "run_sft",
-    "prompts": "prompts.jsonl",
-    "chrpo": "chrpo",
-    "run_chrpo": "run_chrpo",
-    "report": "report.html",
-}
+@pytest.fixture(scope="session")
+def command():
+    """`command("math-eval compare", a, b)` runs it and returns its exit code, stdout and stderr."""
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory) -> Pipeline:
+    folder = tmp_path_factory.mktemp("pipeline")
+    problems = [problem(number) for number in range(PROBLEMS)]
+    write_rows(folder / "problems.jsonl", problems)
+    build_base(folder / "base", problems)
+    stages = [
+        "math-eval run --model base --tasks problems.jsonl --max-tokens 160 --output-dir run_base",
+        "math-eval export traces run_base traces.jsonl",
+        "cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules",
+        "cot-compressor train annotated.jsonl compressor --encoder encoder --epochs 1",
+        f"cot-compressor compress traces.jsonl learned.jsonl {LADDER} --scorer compressor --tokenizer base",
+        f"cot-compressor compress traces.jsonl compressed.jsonl {LADDER} --scorer rules --tokenizer base",
+        "ratio-sft build compressed.jsonl mix --tolerance 0.1",
+        "ratio-sft train mix sft --model base --max-steps 100 --batch-size 6 --learning-rate 3e-3",
+        f"math-eval run --model sft --tasks problems.jsonl {LADDER} --samples 3 --temperature 1 --max-tokens 130"
+        " --output-dir run_sft",
+        "chrpo prepare run_sft/samples_problems.jsonl prompts.jsonl --checkpoint sft",
+        "chrpo train prompts.jsonl chrpo --model sft --steps 2 --prompts-per-step 2 --rollouts 6 --learning-rate 1e-5",
+        "math-eval run --model chrpo --tasks problems.jsonl --ratio 0.2 --ratio policy --max-tokens 130"
+        " --output-dir run_chrpo",
+        "math-eval compare run_base run_chrpo:policy --output comparison.json",
+        "math-eval report base=run_base sft=run_sft chrpo=run_chrpo --baseline base --by level --output report.html",
+    ]
+    prompts: list[list[int]] = []
+    hosts: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        spy_on_rollouts(patch, prompts)
+        spy_on_the_network(patch, hosts)
+        for stage in stages:
+            done = run_command(stage)
+            assert done.exit_code == 0, f"{stage}\n{done.output}"
+    return Pipeline(folder, prompts, hosts)
+
+
+def spy_on_rollouts(patch: pytest.MonkeyPatch, seen: list[list[int]]) -> None:
+    from chrpo.trl import CHRPOTrainer
+
+    tokenize = CHRPOTrainer._tokenize_prompts
+
+    def watched(self, prompts):
+        result = tokenize(self, prompts)
+        seen.extend(map(list, result[0]))
+        return result
+
+    patch.setattr(CHRPOTrainer, "_tokenize_prompts", watched)
+
+
+def spy_on_the_network(patch: pytest.MonkeyPatch, hosts: list[str]) -> None:
+    from huggingface_hub import constants
+
+    def refuse(host, *_args, **_options):
+        hosts.append(host)
+        raise OSError(f"no network in tests; asked for {host}")
+
+    patch.setattr(socket, "getaddrinfo", refuse)
+    for switch in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        patch.setattr(constants, switch, False)
