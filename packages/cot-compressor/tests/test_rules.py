@@ -17,8 +17,16 @@ def ranked(question: str, cot: str) -> list[str]:
 
 
 def test_the_chain_comes_first_then_the_result_then_other_equations_and_the_set_up() -> None:
-    assert ranked(QUESTION, COT)[:5] == ["12 + 15 = 27", "4 * 5 = 20", "27 + 20 = 47", "47", "27 * 4 = 108"]
-    assert ranked(QUESTION, COT)[5:8] == ["12", "15", "4"]
+    question = QUESTION + " He owes 3."
+    order = ranked(question, COT + " He owes 3. So at last it is 50.")
+    assert order[:5] == ["12 + 15 = 27", "4 * 5 = 20", "27 + 20 = 47", "50", "27 * 4 = 108"]
+    assert order[5] == "3"
+
+
+def test_a_number_that_the_chain_holds_is_not_kept_again_by_itself() -> None:
+    order = ranked(QUESTION, COT)
+    assert order[:4] == ["12 + 15 = 27", "4 * 5 = 20", "27 + 20 = 47", "27 * 4 = 108"]
+    assert order[4:8] == ["Tom", "has", "12", "pens"]
 
 
 def test_restatements_rechecks_and_chatter_come_last() -> None:

@@ -116,7 +116,7 @@ class TokenClassifier:
             )
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
             raise DataError(f"scorer {folder}: the model cannot be loaded ({error})") from error
-        return cls(model, load_tokenizer(folder), max_length=int(settings["max_length"]), name=folder.resolve().name)
+        return cls(model, load_tokenizer(folder), max_length=int(settings["max_length"]), name=folder.absolute().name)
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
         """One mean keep-logit margin per unit of each item."""

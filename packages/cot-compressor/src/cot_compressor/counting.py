@@ -52,7 +52,7 @@ class TokenCounter:
         Raises:
             DataError: no such folder, or no tokenizer in it.
         """
-        return cls(load_tokenizer(folder), Path(folder).resolve().name)
+        return cls(load_tokenizer(folder), Path(folder).absolute().name)
 
     def count(self, text: str) -> int:
         """Tokens of `text`, without special tokens around it."""

@@ -126,7 +126,8 @@ class FormulaFinder:
         if not self._near(at) or not self._near(at + 1):
             return None
         if kind == "O":
-            if self._token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1):
+            starred = self._token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
+            if starred and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
                 return None
             return at + 1, False
         if kind == "V" and self._token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):

@@ -3,13 +3,15 @@
 Units fall into tiers, earlier text first within a tier:
 
 0. the grounded chain: each equation the final result rests on, once, where it is first stated;
-1. the final result itself;
+1. the final result itself, if the chain does not state it;
 2. other grounded equations;
-3. the set-up: other formulas and the numbers of the question, each where it first occurs;
+3. the set-up: other formulas, and the numbers of the question that the chain does not hold, where they first occur;
 4. the words around all these, and negations; 5. the rest;
 6. restated formulas and formulas of re-checks; 7. the words of re-checks and chatter.
 
-Our choice: position alone orders a tier, because a chain cut short is still grounded from its start.
+Our choice: position alone orders a tier, because a chain cut short is still grounded from its start. A number that
+the chain holds is not kept again by itself: lone numbers tell a reader little, and a model that learns from such text
+mistakes them for results.
 
     Rules().score([Item(question, cot, segment(cot))])
 """
@@ -93,16 +95,18 @@ class Rules:
         equations = [equation for equation in read_equations(text, units) if equation.unit in first]
         chain = grounded(equations, given)
         final_units, final = self._final_result(text, units)
-        needed = {equation.unit for equation in needed_equations(chain, given, final)}
+        path = needed_equations(chain, given, final)
+        needed = {equation.unit for equation in path}
+        held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
         reached = {equation.unit for equation in chain}
 
         tiers = [5] * len(units)
-        wanted = set(numbers_in(item.question))
+        wanted = set(numbers_in(item.question)) - held
         important: set[int] = set()
         for at, unit in enumerate(units):
             if at in needed:
                 tiers[at] = 0
-            elif at in final_units:
+            elif at in final_units and (final is None or final not in held):
                 tiers[at] = 1
             elif unit.kind == "math":
                 tiers[at] = 6 if at not in first or unit.step in chatter else 2 if at in reached else 3
