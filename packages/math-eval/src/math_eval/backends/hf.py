@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from math_eval.errors import DataError
@@ -38,7 +39,7 @@ def check_folder(folder: str | Path) -> Path:
     if not any(path.glob("*.safetensors")):
         pickled = next((file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern)), None)
         found = f"only pickle weights ({pickled}), which can run code" if pickled else "no weights"
-        raise DataError(f"{folder}: {found}; save the model with save_pretrained(..., safe_serialization=True)")
+        raise DataError(f"{folder}: {found}; save the model as safetensors, as save_pretrained does")
     return path
 
 
@@ -61,7 +62,7 @@ class HFModel:
             model: Any = AutoModelForCausalLM.from_pretrained(
                 path, dtype=self._dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DataError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
         self._model = model.to(self._device).eval()
         self._ends = self._end_ids()
