@@ -80,9 +80,9 @@ def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
         y = place(left, tick)[1]
         parts.append(f'<path d="M{_LEFT} {y}H{_WIDTH - _RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#666">{tick:.3g}</text>')
-    for x in (left, right):
+    for x, anchor in ((left, "start"), (right, "end")):
         parts.append(
-            f'<text x="{place(x, low)[0]}" y="{_HEIGHT - 14}" text-anchor="middle" fill="#666">step {x:g}</text>'
+            f'<text x="{place(x, low)[0]}" y="{_HEIGHT - 14}" text-anchor="{anchor}" fill="#666">step {x:g}</text>'
         )
     offset = 0
     for number, (label, line) in enumerate(series.items()):
