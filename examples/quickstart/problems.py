@@ -1,6 +1,6 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
-A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 1 … 49. Wordy problems have
+A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 10 … 49. Wordy problems have
 small operands and are thought about at length (equation, reason, result, often a second check); dense ones have
 operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
 each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
@@ -21,9 +21,8 @@ from typing import Any
 KINDS = ("wordy", "dense")
 STEPS = (2, 3, 4)
 WORDY_SHARE = 0.55
-LARGEST = 49
+SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
-STARTS = {"wordy": (10, 35), "dense": (11, 35)}
 
 NAMES = ("Ana", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
@@ -68,13 +67,13 @@ def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
     """One problem with its answer, its equations and the numbers they come from; the id hashes the arithmetic."""
     low, high = OPERANDS[kind]
     while True:
-        value = start = rng.randint(*STARTS[kind])
+        value = start = rng.randint(SMALLEST, LARGEST)
         changes: list[int] = []
         for _ in range(steps):
             change = rng.randint(low, high) * rng.choice((-1, 1))
             value += change
             changes.append(change)
-            if not 1 <= value <= LARGEST:
+            if not SMALLEST <= value <= LARGEST:
                 break
         else:
             break

@@ -24,9 +24,10 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
     """The stages in order, as (what happens, command)."""
     tasks = run / "problems"
     limits = f"--max-tokens 320 --batch-size 250 --seed {seed}"
+    train = f"--batch-size 16 --weight-decay 0.01 --seed {seed}"
     return [
         (
-            "Make problems, train a base model that thinks at length",
+            "Make problems, and a base model that thinks at length",
             f"{HERE}/base_model.py {run} --seed {seed}",
         ),
         (
@@ -34,66 +35,69 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"math-eval run --model {run}/base --tasks {tasks}/sft.jsonl {limits} --output-dir {run}/samples/base",
         ),
         (
-            "Keep what it solved right: its own traces are the teacher",
+            "Keep what it got right: its own traces are the teacher",
             f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
-        ),
-        (
-            "Mark what each trace needs",
-            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --annotator rules",
-        ),
-        (
-            "Train a compressor on the marks",
-            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder "
-            f"--epochs 4 --seed {seed}",
         ),
         (
             "Compress every trace to five budgets",
             f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
-            f"--scorer {run}/compressor --tokenizer {run}/base",
+            f"--scorer rules --tokenizer {run}/base",
         ),
         (
             "Mix the ratios",
-            f"ratio-sft build {run}/compressed.jsonl {run}/mix --seed {seed}",
+            f"ratio-sft build {run}/compressed.jsonl {run}/mix/ratios --policy-share 0 --seed {seed}",
         ),
         (
-            "Teach the model to think at the length it is told to (SFT)",
-            f"ratio-sft train {run}/mix {run}/sft --model {run}/base "
-            f"--epochs 2 --batch-size 32 --learning-rate 3e-3 --seed {seed}",
+            "SFT: think at the length that is asked for",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 2 --learning-rate 2e-3 {train}",
         ),
         (
-            "Sample new problems at every ratio",
-            f"math-eval run --model {run}/sft --tasks {tasks}/rl.jsonl {LADDER} {limits} "
-            f"--samples 4 --temperature 1 --output-dir {run}/samples/sft",
+            "Sample that model at every ratio",
+            f"math-eval run --model {run}/ratios --tasks {tasks}/sft.jsonl,{tasks}/rl.jsonl --limit 300 {LADDER} {limits} "
+            f"--samples 4 --temperature 0.5 --output-dir {run}/samples/ratios",
         ),
         (
-            "Find what each problem needs",
-            f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl "
-            f"--checkpoint {run}/sft --seed {seed}",
+            "Find the smallest ratio that is enough for each problem",
+            f"chrpo prepare {run}/samples/ratios/samples_sft.jsonl {run}/teacher.jsonl "
+            f"--checkpoint {run}/ratios --threshold 0.3 --seed {seed}",
         ),
         (
-            "Teach the model to choose the ratio itself (CHRPO)",
-            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 40 --prompts-per-step 32 "
-            f"--rollouts 10 --learning-rate 1e-4 --max-tokens 260 --seed {seed}",
+            "Mix in problems whose ratio is the model's to choose",
+            f"ratio-sft build {run}/compressed.jsonl {run}/mix/policy --teacher {run}/teacher.jsonl --policy-share 0.4 "
+            f"--seed {seed}",
         ),
         (
-            "Evaluate the base model",
+            "SFT: a first idea of how much each problem needs",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios --max-steps 250 --learning-rate 1e-3 {train}",
+        ),
+        (
+            "Take other problems for reinforcement learning",
+            f"chrpo prepare {run}/samples/ratios/samples_rl.jsonl {run}/rl_prompts.jsonl "
+            f"--checkpoint {run}/ratios --threshold 0.3 --seed {seed}",
+        ),
+        (
+            "CHRPO: choose the ratio, and stay right",
+            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 25 --prompts-per-step 16 "
+            f"--rollouts 10 --learning-rate 1e-4 --temperature 0.5 --max-tokens 260 --save-steps 5 --seed {seed}",
+        ),
+        (
+            "Evaluate the base model on problems it never saw",
             f"math-eval run --model {run}/base --tasks {tasks}/test.jsonl {limits} --output-dir {run}/eval/base",
         ),
         (
-            "Evaluate the SFT model at every ratio and at its own choice",
+            "Evaluate after SFT, at every ratio and at the model's choice",
             f"math-eval run --model {run}/sft --tasks {tasks}/test.jsonl {LADDER} --ratio policy {limits} "
             f"--output-dir {run}/eval/sft",
         ),
         (
-            "Evaluate the CHRPO model at its own choice",
+            "Evaluate after CHRPO, at the model's choice",
             f"math-eval run --model {run}/chrpo --tasks {tasks}/test.jsonl --ratio policy {limits} "
             f"--output-dir {run}/eval/chrpo",
         ),
         (
             "Compare and draw",
-            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo "
-            f"--baseline base --by level --title 'Quickstart: thinking in a quarter of the tokens' "
-            f"--output {run}/report.html",
+            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base --by level "
+            f"--title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
         ),
     ]
 
