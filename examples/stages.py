@@ -20,7 +20,7 @@ import click
 class Stages:
     """Runs commands once each; what is finished is remembered in `stages.json`, with how long it took.
 
-    A stage runs again, and every later one with it, when its command or the code of the example has changed.
+    A stage runs again, and every later one with it, when its command or the example's other scripts have changed.
 
     Args:
         run: where `stages.json` is kept.
@@ -35,7 +35,8 @@ class Stages:
         )
         self._chain = hashlib.sha256()
         for source in sorted(code.glob("*.py")):
-            self._chain.update(source.read_bytes())
+            if source.resolve() != Path(sys.argv[0]).resolve():
+                self._chain.update(source.read_bytes())
 
     def run(self, number: str, title: str, command: Sequence[str]) -> None:
         """Run one command, unless it is finished; its first word is a program of this environment, or a script.

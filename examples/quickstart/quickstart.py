@@ -53,8 +53,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Sample that model at every ratio",
-            f"math-eval run --model {run}/ratios --tasks {tasks}/sft.jsonl,{tasks}/rl.jsonl --limit 300 {LADDER} {limits} "
-            f"--samples 4 --temperature 0.5 --output-dir {run}/samples/ratios",
+            f"math-eval run --model {run}/ratios --tasks {tasks}/sft.jsonl,{tasks}/rl.jsonl --limit 300 {LADDER} "
+            f"--samples 4 --temperature 0.5 {limits} --output-dir {run}/samples/ratios",
         ),
         (
             "Find the smallest ratio that is enough for each problem",
@@ -68,7 +68,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: a first idea of how much each problem needs",
-            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios --max-steps 250 --learning-rate 1e-3 {train}",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios "
+            f"--max-steps 250 --learning-rate 1e-3 {train}",
         ),
         (
             "Take other problems for reinforcement learning",
@@ -96,8 +97,8 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Compare and draw",
-            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base --by level "
-            f"--title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
+            f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base "
+            f"--by level --title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
         ),
     ]
 
