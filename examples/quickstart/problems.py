@@ -1,6 +1,6 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
-A problem starts from a number and adds or subtracts 2 to 4 times, every value staying in 10 … 49. Wordy problems have
+A problem starts from a number and adds or subtracts 2 or 3 times, every value staying in 10 … 49. Wordy problems have
 small operands and are thought about at length (equation, reason, result, often a second check); dense ones have
 operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
 each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
@@ -10,7 +10,7 @@ comparison): the needed equations are 12 to 15 % of all thinking tokens, each st
 
     >>> problem = make_problem(random.Random(1), "dense", 2)
     >>> problem["level"], len(problem["equations"])
-    ('4 dense, 2 steps', 2)
+    ('3 dense, 2 steps', 2)
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 KINDS = ("wordy", "dense")
-STEPS = (2, 3, 4)
+STEPS = (2, 3)
 WORDY_SHARE = 0.55
 SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}

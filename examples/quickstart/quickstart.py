@@ -23,7 +23,7 @@ LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
     """The stages in order, as (what happens, command)."""
     tasks = run / "problems"
-    limits = f"--max-tokens 320 --batch-size 250 --seed {seed}"
+    limits = f"--max-tokens 240 --batch-size 250 --seed {seed}"
     train = f"--batch-size 16 --weight-decay 0.01 --seed {seed}"
     return [
         (
@@ -49,7 +49,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the length that is asked for",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 2 --learning-rate 2e-3 {train}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 3 --learning-rate 1.5e-3 {train}",
         ),
         (
             "Sample that model at every ratio",
@@ -79,7 +79,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         (
             "CHRPO: choose the ratio, and stay right",
             f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 25 --prompts-per-step 16 "
-            f"--rollouts 10 --learning-rate 1e-4 --temperature 0.5 --max-tokens 260 --save-steps 5 --seed {seed}",
+            f"--rollouts 10 --learning-rate 1e-4 --temperature 0.5 --max-tokens 200 --save-steps 5 --seed {seed}",
         ),
         (
             "Evaluate the base model on problems it never saw",
