@@ -23,6 +23,8 @@ STEPS = (2, 3)
 WORDY_SHARE = 0.55
 SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
+# The base model meets all operands in terse traces as well, which teach arithmetic in fewer tokens.
+BASE_OPERANDS = {"wordy": (2, 9), "dense": (2, 19)}
 
 NAMES = ("Ana", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
@@ -63,9 +65,11 @@ DENSE_REASONS = ("since {n} {move}.", "as {n} {move}.")
 DENSE_RESULTS = ("That makes {b} now.", "So {b} are left.")
 
 
-def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
+def make_problem(
+    rng: random.Random, kind: str, steps: int, operands: dict[str, tuple[int, int]] = OPERANDS
+) -> dict[str, Any]:
     """One problem with its answer, its equations and the numbers they come from; the id hashes the arithmetic."""
-    low, high = OPERANDS[kind]
+    low, high = operands[kind]
     while True:
         value = start = rng.randint(SMALLEST, LARGEST)
         changes: list[int] = []
@@ -78,7 +82,7 @@ def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
         else:
             break
     name, things = rng.choice(NAMES), rng.choice(THINGS)
-    arithmetic = f"{kind} {start} {changes}"
+    arithmetic = f"{start} {changes}"
     return {
         "id": hashlib.sha256(arithmetic.encode()).hexdigest()[:16],
         "question": _question(kind, name, things, start, changes),
@@ -145,7 +149,7 @@ def problems(
     seen: set[str] = set()
     while count is None or len(seen) < count:
         kind = KINDS[0] if rng.random() < wordy_share else KINDS[1]
-        problem = make_problem(rng, kind, rng.choice(STEPS))
+        problem = make_problem(rng, kind, rng.choice(STEPS), BASE_OPERANDS if split == "base" else OPERANDS)
         if int(problem["id"], 16) % 100 in SPLITS[split] and (count is None or problem["id"] not in seen):
             seen.add(problem["id"])
             yield problem
