@@ -78,7 +78,7 @@ def main(data: Path, out: Path) -> None:
     unnamed = sum(row["answer_from"] == "response" for row in found)
     click.echo(
         f"{len(found)} traces on {len({row['id'] for row in found})} questions by "
-        f"{len({row['model'] for row in found})} models; {unnamed} without a reference answer take that of their own box"
+        f"{len({row['model'] for row in found})} models; {unnamed} have no reference answer and take their own"
     )
 
 

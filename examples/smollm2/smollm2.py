@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
 NOTE = (
     "This run proves the plumbing on pretrained weights and real text. SmolLM2-135M-Instruct had 16 steps of SFT and 2 "
-    "of CHRPO, and 20 problems tell accuracies apart only if they differ by some 30 points: no claim of quality is made."
+    "of CHRPO, and 20 problems tell accuracies apart only if they differ by 30 points or so: no claim of quality."
 )
 
 
