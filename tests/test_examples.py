@@ -1,0 +1,74 @@
+"""The examples' commands exist as written, and the published files become rows of the contracts."""
+
+import importlib.util
+import json
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+DATA = next((folder for folder in (ROOT.parent / "shared/data", ROOT / "data") if folder.is_dir()), None)
+
+
+def load(name):
+    """An example's script as a module, importing what it imports when run."""
+    path = EXAMPLES / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        patch.delitem(sys.modules, "stages", raising=False)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
+STAGES = {
+    "quickstart": load("quickstart/quickstart.py").pipeline(Path("run"), 0),
+    "smollm2": load("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
+}
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, id=f"{name}: {title}") for name, stages in STAGES.items() for title, line in stages]
+)
+def test_every_stage_is_a_command_that_takes_its_arguments(line):
+    program, *words = shlex.split(line)
+    if program.endswith(".py"):
+        command = load(Path(program).relative_to(EXAMPLES)).main
+    else:
+        command = importlib.import_module(f"{program.replace('-', '_')}.cli").cli
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+    command.make_context(program, words)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_two_stages_share_a_title(name):
+    titles = Counter(title for title, _ in STAGES[name])
+    assert max(titles.values()) == 1, "a stage is remembered by its title"
+
+
+def test_real_traces_become_rows_of_the_traces_contract(tmp_path):
+    if DATA is None:
+        pytest.skip("the folder with the published data files is not here (../shared/data or data)")
+    from click.testing import CliRunner
+    from cot_compressor.records import read_records
+    from math_eval.grading import grade
+
+    done = CliRunner().invoke(load("smollm2/inputs.py").main, [str(DATA), str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "362 traces on 89 questions by 5 models; 5 have no reference answer" in done.output
+    rows = list(read_records(tmp_path / "traces.jsonl", "traces"))
+    assert len({(row["id"], row["model"], row["sample"]) for row in rows}) == 362
+    assert Counter(row["answer_from"] for row in rows) == {"reference": 357, "response": 5}
+    taken = [row for row in rows if row["answer_from"] == "response"]
+    assert all(grade(f"<think></think>{row['response']}", row["answer"]).verdict == "correct" for row in taken)
+    problems = [json.loads(line) for line in (tmp_path / "rl.jsonl").read_text().splitlines()]
+    test = {row["question"] for row in map(json.loads, (DATA / "gsm8k_test.jsonl").open())}
+    assert problems
+    assert not {row["question"] for row in problems} & test
+    assert all(row["answer"].lstrip("-").replace(",", "").isdigit() for row in problems)
