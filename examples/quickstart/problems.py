@@ -1,7 +1,7 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
 A problem starts from a number and adds or subtracts 2 or 3 times, every value staying in 10 … 49. Wordy problems have
-small operands and are thought about at length (equation, reason, result, often a second check); dense ones have
+small operands and are thought about at length (equation, reason, often the result and a second check); dense ones have
 operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
 each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
 
@@ -43,12 +43,18 @@ OPENINGS = (
     "Alright, let me work through this one slowly.",
     "Let me see what is going on here first.",
 )
-REASONS = (
-    "because {n} {things} {move}, and that means that I have to {do} {n} {to} {a}.",
-    "since I read that {n} {things} {move}, so I {do} {n} {to} the {a} {things}.",
-    "as {n} {things} {move} here, so I think I should {do} {n} {to} {a} for this.",
-)
-RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
+REASONS = {
+    "wordy": (
+        "because {n} {things} {move}, and that means that I have to {do} {n} {to} {a}.",
+        "since I read that {n} {things} {move}, so I {do} {n} {to} the {a} {things}.",
+        "as {n} {things} {move} here, so I think I should {do} {n} {to} {a} for this.",
+    ),
+    "dense": ("since {n} {move}.", "as {n} {move}."),
+}
+RESULTS = {
+    "wordy": ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}."),
+    "dense": ("That makes {b} now.", "So {b} are left."),
+}
 CHECKS = (
     "Wait, let me check that again. {equation}, yes, that is right.",
     "Let me go over this one more time. {equation}, so that is fine.",
@@ -61,8 +67,6 @@ ENDINGS = (
     "There is nothing more to do, so this is the answer.",
     "I have used every part of it, so I can answer now.",
 )
-DENSE_REASONS = ("since {n} {move}.", "as {n} {move}.")
-DENSE_RESULTS = ("That makes {b} now.", "So {b} are left.")
 
 
 def make_problem(
@@ -129,11 +133,11 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
             "to": "to" if change > 0 else "from",
             "equation": equation,
         }
-        if story["kind"] == "dense":
-            step = ["{equation},", rng.choice(DENSE_REASONS), rng.choice(DENSE_RESULTS)]
-        else:
-            after = rng.choice(CHECKS if rng.random() < 0.5 else MOVES)
-            step = ["{equation},", rng.choice(REASONS), rng.choice(RESULTS), after]
+        step = ["{equation},", rng.choice(REASONS[story["kind"]])]
+        if rng.random() < 0.5:
+            step.append(rng.choice(RESULTS[story["kind"]]))
+        if story["kind"] == "wordy":
+            step.append(rng.choice(CHECKS if rng.random() < 0.5 else MOVES))
         parts.append(" ".join(step).format(**words))
         value += change
     if story["kind"] == "wordy":
