@@ -122,7 +122,12 @@ def train(
         _open_work(work, wanted)
     process.wait_for_everyone()
 
-    trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes)
+    try:
+        trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes)
+    except DataError:
+        if process.is_main_process and not any(work.glob("checkpoint-*")):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     checkpoint = _newest_complete(work, clean=process.is_main_process)
     process.wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -209,6 +214,7 @@ def _trainer(
     processes: int,
 ) -> "CHRPOTrainer":
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
     from transformers.utils.logging import disable_progress_bar
 
@@ -252,9 +258,12 @@ def _trainer(
     )
     disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", local_files_only=True)
-    weights = AutoModelForCausalLM.from_pretrained(
-        model, dtype=torch.float32, use_safetensors=True, local_files_only=True
-    )
+    try:
+        weights = AutoModelForCausalLM.from_pretrained(
+            model, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+    except SafetensorError as error:
+        raise DataError(f"{model}: unreadable weights ({error}); are they torn? copy the model again") from error
     reward: Reward = REWARDS[settings.reward]()
     trainer = CHRPOTrainer(
         weights,

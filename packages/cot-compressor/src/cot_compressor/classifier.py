@@ -6,12 +6,12 @@ logit minus the drop logit. A token in two windows counts where it has more cont
     TokenClassifier.from_folder("models/compressor").score([Item(question, cot, units)])
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from .counting import load_tokenizer
 from .errors import DataError
@@ -114,7 +114,7 @@ class TokenClassifier:
             model = AutoModelForTokenClassification.from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DataError(f"scorer {folder}: the model cannot be loaded ({error})") from error
         return cls(model, load_tokenizer(folder), max_length=int(settings["max_length"]), name=folder.absolute().name)
 

@@ -159,6 +159,8 @@ def map_rows(
         DataError: a row breaks the schema; nothing appears under `out` then.
     """
     out = Path(out)
+    for _ in read_records(source, schema):
+        pass  # A row that breaks the schema is reported before any work is done.
     partial = _Partial(out, settings)
     partial.open()
     rows = read_records(source, schema)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
@@ -352,7 +353,7 @@ def _load_encoder(folder: Path) -> tuple[Any, bool]:
         model = AutoModelForTokenClassification.from_pretrained(
             str(folder), config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise DataError(f"encoder {folder}: cannot be loaded ({error}); is it an encoder's model folder?") from error
     return model, False
 

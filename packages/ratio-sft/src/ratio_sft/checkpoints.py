@@ -50,15 +50,19 @@ def load_model(folder: str | Path) -> "tuple[PreTrainedModel, PreTrainedTokenize
         DataError: see `check_model_folder`; or the tokenizer has no end-of-sequence token.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     check_model_folder(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.eos_token_id is None:
         raise DataError(f"{folder}: the tokenizer has no eos_token, so a completion could not end; set one")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+    except SafetensorError as error:
+        raise DataError(f"{folder}: unreadable weights ({error}); are they torn? copy the model again") from error
     return model, tokenizer
 
 

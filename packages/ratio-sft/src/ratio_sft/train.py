@@ -63,7 +63,12 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         open_partial(partial, "ratio-sft train", made_from, keep=not differing)
         checkpoints.remove_torn(partial / "checkpoints")
     state.wait_for_everyone()
-    return _run(data, rows, out, partial, settings)
+    try:
+        return _run(data, rows, out, partial, settings)
+    except DataError:
+        if state.is_main_process and checkpoints.newest_complete(partial / "checkpoints") is None:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _holds_anything(folder: Path) -> bool:
