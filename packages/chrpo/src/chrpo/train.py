@@ -17,6 +17,7 @@ from .control import ControlTokens
 from .core.rewards import ConstrainedReward, PaperReward, Reward
 from .errors import DataError
 from .grader import Grader, grade
+from .judge import Prompts
 from .plot import write_plot
 from .records import Row, parse_json, read_records
 
@@ -107,6 +108,7 @@ def train(
     tokens = ControlTokens.load(model)
     _check_weights(model)
     rows = list(read_records(prompts, "rl_prompts"))
+    _check_prompts(prompts, rows, tokens)
     settings = _resolved(settings, rows)
     wanted = manifest.describe(asdict(settings), {"prompts": prompts, "model": model})
     work = out.with_name(f".{out.name}.partial")
@@ -142,6 +144,14 @@ def train(
         shutil.rmtree(work)
     process.wait_for_everyone()
     return True
+
+
+def _check_prompts(prompts: str | Path, rows: Sequence[Row], tokens: ControlTokens) -> None:
+    for number, row in enumerate(rows, 1):
+        try:
+            Prompts.of([row], tokens)
+        except DataError as error:
+            raise DataError(f"{prompts}:{number}: {error}") from error
 
 
 def _check_weights(model: Path) -> None:
