@@ -20,7 +20,7 @@ from typing import Any
 
 KINDS = ("wordy", "dense")
 STEPS = (2, 3)
-WORDY_SHARE = 0.55
+WORDY_SHARE = 0.65
 SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
 # The base model meets all operands in terse traces as well, which teach arithmetic in fewer tokens.
@@ -49,12 +49,11 @@ REASONS = {
         "since I read that {n} {things} {move}, so I {do} {n} {to} the {a} {things}.",
         "as {n} {things} {move} here, so I think I should {do} {n} {to} {a} for this.",
     ),
-    "dense": ("since {n} {move}.", "as {n} {move}."),
+    "dense": ("since it says here that {n} {things} {move}.", "as I read here that {n} {things} {move}."),
 }
-RESULTS = {
-    "wordy": ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}."),
-    "dense": ("That makes {b} now.", "So {b} are left."),
-}
+RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
+# Mostly, not always: a model that has never left a part out does not find the last result without it.
+REASON_SHARE, RESULT_SHARE, AFTER_SHARE = 0.75, 0.3, 0.85
 CHECKS = (
     "Wait, let me check that again. {equation}, yes, that is right.",
     "Let me go over this one more time. {equation}, so that is fine.",
@@ -133,11 +132,13 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
             "to": "to" if change > 0 else "from",
             "equation": equation,
         }
-        step = ["{equation},", rng.choice(REASONS[story["kind"]])]
-        if rng.random() < 0.5:
-            step.append(rng.choice(RESULTS[story["kind"]]))
+        explained = rng.random() < REASON_SHARE
+        step = ["{equation}, " + rng.choice(REASONS[story["kind"]]) if explained else "{equation}."]
         if story["kind"] == "wordy":
-            step.append(rng.choice(CHECKS if rng.random() < 0.5 else MOVES))
+            if rng.random() < RESULT_SHARE:
+                step.append(rng.choice(RESULTS))
+            if rng.random() < AFTER_SHARE:
+                step.append(rng.choice(CHECKS if rng.random() < 0.5 else MOVES))
         parts.append(" ".join(step).format(**words))
         value += change
     if story["kind"] == "wordy":
