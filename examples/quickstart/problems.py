@@ -1,12 +1,13 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
 A problem starts from a number and adds or subtracts 2 or 3 times, every value staying in 10 … 49. Wordy problems have
-small operands and are thought about at length (equation, reason, often the result and a second check); dense ones have
-operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its equations once
-each, is small for the easy problems and large for the hard ones. Training a model is left to `base_model.py`.
+small operands and are thought about at length (equation, reason, sometimes the result, mostly a second look); dense
+ones have operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its
+equations once each, is small for the easy problems and large for the hard ones. Training a model is left to
+`base_model.py`.
 
-How wordy the traces are was fixed before any result was seen, after real thinking traces (`redundancy.py` prints the
-comparison): the needed equations are 12 to 15 % of all thinking tokens, each stated 1.2 to 1.5 times.
+How wordy the traces are follows real thinking traces (`redundancy.py` prints the comparison): the needed equations are
+12 to 15 % of all thinking tokens, each stated 1.2 to 1.5 times.
 
     >>> problem = make_problem(random.Random(1), "dense", 2)
     >>> problem["level"], len(problem["equations"])
