@@ -2,7 +2,7 @@ r"""Make the quickstart's stand-in for a pretrained reasoning model: a 0.6 M par
 
 It learns to think at length and answer in `\boxed{}` on the generated problems. Everything after it (sampling,
 compression, SFT, RL, evaluation) is done by the packages' commands, which do not know how this model came about.
-Also writes the problem files and the untrained encoder that `cot-compressor train` starts from.
+Also writes the problem files.
 
     python examples/quickstart/base_model.py runs/quickstart --seed 0
 """
@@ -19,7 +19,7 @@ from muon import Muon
 from problems import LARGEST, problems, write_trace
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
-from transformers import BertConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 CHAT_TEMPLATE = (
@@ -202,28 +202,13 @@ def write_problems(folder: Path, seed: int) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_encoder(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    """An untrained encoder, as configuration and tokenizer, for `cot-compressor train`."""
-    BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=128,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(folder: Path, seed: int) -> None:
-    """Write FOLDER/base, FOLDER/encoder and FOLDER/problems/*.jsonl."""
+    """Write FOLDER/base and FOLDER/problems/*.jsonl."""
     tokenizer = build_tokenizer()
     write_problems(folder / "problems", seed)
-    write_encoder(folder / "encoder", tokenizer)
     train(folder, tokenizer, seed)
 
 
