@@ -1,5 +1,6 @@
-"""The `chrpo` command: prepare prompts, train a checkpoint. Each command is a thin shell over one function."""
+"""The `chrpo` command: prepare prompts, train, plot a run, simulate a bandit; thin shells over functions."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,76 @@ def train(prompts: Path, out: Path, model: Path, overwrite: bool, **settings: An
 
     made = run(prompts, out, model=model, settings=TrainSettings(**settings), overwrite=overwrite)
     click.echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  chrpo plot checkpoints/chrpo
+"""
+)
+@click.argument("run", type=_FOLDER)
+@click.option("--out", type=_FOLDER, help="The HTML file.  [default: training.html in RUN]")
+def plot(run: Path, out: Path | None) -> None:
+    """Draw the metrics of RUN, a folder of `chrpo train` or of a CHRPOTrainer, as one HTML file.
+
+    Works while the run is going on, on its work folder `.OUT.partial`.
+    """
+    from .plot import read_metrics, write_plot
+
+    path = out or run / "training.html"
+    write_plot(path, read_metrics(run))
+    click.echo(f"{path}: written", err=True)
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  echo '{"weights": [1], "ratios": [0.2, 1], "accuracy": [[0.5, 0.9]], "floor": 0.8}' > bandit.json
+  chrpo simulate bandit.json --steps 5000 --gradient sampled --plot bandit.html
+"""
+)
+@click.argument("bandit", type=_FOLDER)
+@click.option("--steps", default=20_000, show_default=True, type=click.IntRange(min=1), help="Of policy and price.")
+@click.option("--seed", default=0, show_default=True, help="Of the samples.")
+@click.option("--gradient", type=click.Choice(["exact", "sampled"]), default="exact", show_default=True)
+@click.option("--rollouts", default=64, show_default=True, type=click.IntRange(min=1), help="Per arm, when sampled.")
+@click.option("--no-constraint", is_flag=True, help="Keep the price at 0.")
+@click.option("--step-size", default=0.1, show_default=True, help="Of the logits.")
+@click.option("--proportional", type=float, help="Gain on the violation.  [default: that of training]")
+@click.option("--integral", type=float, help="Gain on its sum.  [default: that of training]")
+@click.option("--derivative", type=float, help="Gain on its growth.  [default: that of training]")
+@click.option("--plot", "page", type=_FOLDER, help="Draw the trajectory as this HTML file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def simulate(bandit: Path, gradient: str, rollouts: int, page: Path | None, as_json: bool, **options: Any) -> None:
+    """Run policy and price against BANDIT, a JSON file with `weights`, `ratios`, `accuracy` and `floor`.
+
+    Each context (a kind of problem) has an accuracy at each ratio; cost is the ratio. Beside the result stands the
+    exact optimum. A way to pick gains in seconds. Results are means over the last tenth of the steps.
+    """
+    from .core.bandit import simulate as run
+    from .core.constraint import Gains
+    from .simulate import read_bandit, report, write_trajectory
+
+    problem = read_bandit(bandit)
+    named = {name: options.pop(name) for name in ("proportional", "integral", "derivative")}
+    gains = Gains(**{name: value for name, value in named.items() if value is not None})
+    constrained = not options.pop("no_constraint")
+    sampled = rollouts if gradient == "sampled" else None
+    result = run(problem, gains=gains, rollouts=sampled, constrained=constrained, **options)
+    found = report(problem, result)
+    if page:
+        write_trajectory(page, problem, result)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    best = found["optimum"]["savings"]
+    click.echo(f"accuracy {found['accuracy']:.4f}  floor {problem.floor:.4f}" + "  INFEASIBLE" * found["infeasible"])
+    click.echo(
+        f"savings  {found['savings']:.4f}  optimum "
+        + ("none: no policy holds the floor" if best is None else f"{best:.4f}")
+    )
+    click.echo(f"lambda   {found['lambda']:.4f}")
+    for weight, shares in zip(problem.weights, found["policy"], strict=True):
+        arms = "  ".join(f"{ratio:g}: {share:.3f}" for ratio, share in zip(problem.ratios, shares, strict=True))
+        click.echo(f"context of weight {weight:.3f}: {arms}")

@@ -6,15 +6,38 @@ What is measured is left to `judge`; here it is only drawn.
 """
 
 import html
+import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .errors import DataError
 from .records import open_atomic
 
+METRICS_FILE = "metrics.jsonl"
 _WIDTH, _HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 34
 _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444")
 Metrics = Mapping[str, float]
+
+
+def read_metrics(run: str | Path) -> list[Metrics]:
+    """The metrics of a run folder, one mapping per logged step; a last line that is still being written is left out.
+
+    Raises:
+        DataError: the folder has no metrics, or a line before the last is torn.
+    """
+    path = Path(run) / METRICS_FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a folder that chrpo train or CHRPOTrainer writes to")
+    lines = path.read_text("utf-8").split("\n")
+    try:
+        found: list[Metrics] = [json.loads(line) for line in lines[:-1]]
+    except ValueError as error:
+        raise DataError(f"{path}: a torn line ({error}); was the file edited?") from error
+    if not found:
+        raise DataError(f"{path}: no step is logged yet; wait for the first one")
+    return found
 
 
 def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
@@ -36,17 +59,36 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
         ("Probability of each ratio", {name.split("/")[-1]: name for name in shares}),
         ("Thinking tokens", _token_series(names)),
     ]
-    drawn = [_chart(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
-    last = metrics[-1] if metrics else {}
+    drawn = [(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
+    note = "Accuracy and tokens are what the model's own choice of ratio would give, from the rollouts of each step."
+    write_page(path, "CHRPO training", note, drawn, metrics[-1] if metrics else {})
+
+
+def write_page(
+    path: str | Path,
+    title: str,
+    note: str,
+    charts: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float]]]]],
+    last: Metrics,
+) -> None:
+    """Write one page of line charts and a table of final numbers.
+
+    Args:
+        path: of the HTML file.
+        title: of the page.
+        note: one sentence under it.
+        charts: (title, label -> points (step, value)); a label that begins with "floor" or "optimum" is dashed.
+        last: name -> number.
+    """
+    drawn = "".join(_chart(name, series) for name, series in charts)
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
     with open_atomic(path) as out:
         out.write(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>CHRPO training</title><style>'
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>'
             "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:980px;color:#222}"
             "svg{margin:.3rem}td{padding:.1rem 1rem .1rem 0;border-bottom:1px solid #eee}"
-            "td:last-child{text-align:right}</style></head><body><h1>CHRPO training</h1>"
-            "<p>Accuracy and tokens are what the model's own choice of ratio would give, from the rollouts of "
-            f"each step.</p>{''.join(drawn)}<h2>Last step</h2><table>{rows}</table></body></html>\n"
+            f"td:last-child{{text-align:right}}</style></head><body><h1>{html.escape(title)}</h1>"
+            f"<p>{html.escape(note)}</p>{drawn}<h2>Last step</h2><table>{rows}</table></body></html>\n"
         )
 
 
@@ -58,10 +100,10 @@ def _token_series(names: set[str]) -> dict[str, str]:
 
 
 def _series(metrics: Sequence[Metrics], key: str) -> list[tuple[float, float]]:
-    return [(line["step"], line[key]) for line in metrics if key in line]
+    return [(line["step"], line[key]) for line in metrics if math.isfinite(line.get(key, math.nan))]
 
 
-def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
+def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     points = [point for line in series.values() for point in line]
     if not points:
         return ""
@@ -87,7 +129,7 @@ def _chart(title: str, series: Mapping[str, list[tuple[float, float]]]) -> str:
     offset = 0
     for number, (label, line) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        dash = ' stroke-dasharray="5 4"' if label.startswith("floor") else ""
+        dash = ' stroke-dasharray="5 4"' if label.startswith(("floor", "optimum")) else ""
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"{dash}/>')
         parts.append(f'<text x="{_LEFT + offset}" y="30" fill="{colour}">{html.escape(label)}</text>')

@@ -5,7 +5,6 @@ Works in `.OUT.partial` beside OUT; OUT appears when everything in it is complet
     train("prompts.jsonl", "checkpoints/chrpo", model="checkpoints/sft", settings=TrainSettings(steps=40))
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from .core.rewards import ConstrainedReward, PaperReward, Reward
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
-from .plot import write_plot
+from .plot import METRICS_FILE, read_metrics, write_plot
 from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
@@ -294,13 +293,11 @@ def _largest_divisor(number: int, most: int) -> int:
 
 
 def _finish(trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTokens, wanted: dict[str, Any]) -> None:
-    from .trl import METRICS_FILE
-
     (final / "training_args.bin").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
     tokens.save(final)
     shutil.copy(work / METRICS_FILE, final / METRICS_FILE)
-    metrics = [json.loads(line) for line in (final / METRICS_FILE).read_text("utf-8").splitlines()]
+    metrics = read_metrics(final)
     write_plot(final / REPORT_FILE, metrics)
     infeasible = trainer.constraint.infeasible
     result = {"infeasible": infeasible, "last": metrics[-1]}

@@ -31,11 +31,11 @@ from .core.rewards import ConstrainedReward, Reward
 from .errors import ChrpoError, DataError
 from .grader import Grader, grade
 from .judge import Judgement, Prompts, Table, judge
+from .plot import METRICS_FILE
 from .records import Row, parse_json, write_json
 from .rollout import RolloutReader, control_ids
 
 STATE_FILE = "chrpo_state.json"
-METRICS_FILE = "metrics.jsonl"
 _SEAMS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],

@@ -40,6 +40,8 @@ class Bandit:
         if self.accuracy.shape != (len(self.weights), len(self.ratios)):
             wanted = f"[{len(self.weights)}, {len(self.ratios)}]"
             raise DataError(f"accuracy must have shape {wanted} (contexts, ratios); got {list(self.accuracy.shape)}")
+        if np.any(self.ratios <= 0) or np.any(self.ratios > 1) or np.any(np.diff(self.ratios) <= 0):
+            raise DataError(f"ratios must rise within (0, 1]; got {self.ratios.tolist()}")
         if np.any(self.weights < 0) or not np.isclose(self.weights.sum(), 1):
             raise DataError(f"weights must not be negative and sum to 1; got {self.weights.tolist()}")
         if np.any(self.accuracy < 0) or np.any(self.accuracy > 1) or not 0 <= self.floor <= 1:

@@ -1,0 +1,97 @@
+"""A bandit of ratios from a JSON file, simulated: what floor, gains and gradient do before a GPU is spent.
+
+The bandit and its simulation are in `core.bandit`; here they meet files. Nothing is sampled from a language model.
+
+    # bandit.json: {"weights": [1], "ratios": [0.2, 1], "accuracy": [[0.5, 0.9]], "floor": 0.8}
+    bandit = read_bandit("bandit.json")
+    report(bandit, simulate(bandit, 20_000))["savings"]
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .core.bandit import Bandit, Simulation
+from .errors import DataError
+from .plot import write_page
+from .records import parse_json
+
+_FIELDS = ("weights", "ratios", "accuracy", "floor")
+_POINTS = 400
+
+
+def read_bandit(path: str | Path) -> Bandit:
+    """Read a bandit.
+
+    Raises:
+        DataError: the file is missing or torn, or is no bandit; the message names field and remedy.
+    """
+    path = Path(path)
+    try:
+        data: Any = parse_json(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable file ({error})") from error
+    if not isinstance(data, dict) or set(data) != set(_FIELDS):
+        raise DataError(f"{path}: expected one object with exactly the fields {', '.join(_FIELDS)}")
+    numbers = {name: _numbers(path, name, data[name], depth) for name, depth in zip(_FIELDS, (1, 1, 2, 0), strict=True)}
+    try:
+        return Bandit(numbers["weights"], numbers["ratios"], numbers["accuracy"], float(numbers["floor"]))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _numbers(path: Path, name: str, value: object, depth: int) -> np.ndarray:
+    kind = ("a number", "a list of numbers", "a list of equally long lists of numbers")[depth]
+    try:
+        array = np.array(value, float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {name} must be {kind}") from error
+    if array.ndim != depth or not array.size or not np.all(np.isfinite(array)):
+        raise DataError(f"{path}: {name} must be {kind}, finite and not empty")
+    return array
+
+
+def report(bandit: Bandit, result: Simulation) -> dict[str, Any]:
+    """What `chrpo simulate --json` prints: where the policy ended, beside the exact optimum.
+
+    `optimum` holds null where the floor is infeasible. `policy` is [contexts][ratios].
+    """
+    optimum = bandit.optimum()
+    savings, price = optimum or (None, None)
+    return {
+        "accuracy": result.accuracy,
+        "savings": result.savings,
+        "lambda": result.price,
+        "policy": result.policy.tolist(),
+        "infeasible": result.infeasible,
+        "optimum": {"savings": savings, "lambda": price},
+    }
+
+
+def write_trajectory(path: str | Path, bandit: Bandit, result: Simulation) -> None:
+    """Draw accuracy, savings and price over the steps, each with its target, as one HTML file."""
+    every = max(1, len(result.trajectory) // _POINTS)
+    rows = [(step + 1, *result.trajectory[step]) for step in range(0, len(result.trajectory), every)]
+    savings, price = bandit.optimum() or (None, None)
+    charts = [
+        ("Accuracy", _lines(rows, 1, "floor", bandit.floor)),
+        ("Savings on right answers", _lines(rows, 2, "optimum", savings)),
+        ("Price of accuracy (lambda)", _lines(rows, 3, "optimum", price)),
+    ]
+    final = {
+        f"context {context + 1}, ratio {ratio:g}": float(share)
+        for context, shares in enumerate(result.policy)
+        for ratio, share in zip(bandit.ratios, shares, strict=True)
+    }
+    write_page(path, "Simulated bandit", "The policy's own accuracy and savings at every step.", charts, final)
+
+
+def _lines(
+    rows: Sequence[tuple[float, ...]], column: int, name: str, target: float | None
+) -> dict[str, list[tuple[float, float]]]:
+    series = {"policy": [(row[0], row[column]) for row in rows]}
+    if target is not None:
+        series[name] = [(row[0], target) for row in rows]
+    return series

@@ -1,0 +1,94 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from chrpo.cli import cli
+from chrpo.core import GOLDEN
+
+GOOD = {
+    "weights": GOLDEN.weights.tolist(),
+    "ratios": GOLDEN.ratios.tolist(),
+    "accuracy": GOLDEN.accuracy.tolist(),
+    "floor": GOLDEN.floor,
+}
+
+
+def simulate(path, data, *flags):
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return CliRunner().invoke(cli, ["simulate", str(path), *map(str, flags)])
+
+
+def test_json_is_one_object_with_the_optimum_beside_the_result(tmp_path):
+    result = simulate(tmp_path / "b.json", GOOD, "--steps", 4000, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found.keys() == {"accuracy", "savings", "lambda", "policy", "infeasible", "optimum"}
+    assert found["optimum"] == pytest.approx({"savings": 0.37733, "lambda": 0.6}, abs=5e-5)
+    assert found["accuracy"] == pytest.approx(0.8767, abs=0.002)
+    assert found["savings"] == pytest.approx(0.37733, abs=0.002)
+    assert found["infeasible"] is False
+    assert [sum(row) for row in found["policy"]] == pytest.approx([1, 1, 1])
+
+
+def test_samples_depend_on_the_seed_alone(tmp_path):
+    flags = ["--steps", 200, "--gradient", "sampled", "--json"]
+    first, again, other = (simulate(tmp_path / "b.json", GOOD, *flags, "--seed", seed).stdout for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_without_constraint_the_price_stays_at_zero(tmp_path):
+    found = json.loads(simulate(tmp_path / "b.json", GOOD, "--steps", 1500, "--no-constraint", "--json").stdout)
+    assert found["lambda"] == 0
+    assert found["accuracy"] <= 0.72
+
+
+def test_an_infeasible_floor_is_said(tmp_path):
+    path, high = tmp_path / "b.json", {**GOOD, "floor": 0.95}
+    found = json.loads(simulate(path, high, "--steps", 100, "--json").stdout)
+    assert (found["infeasible"], found["optimum"]) == (True, {"savings": None, "lambda": None})
+    assert "INFEASIBLE" in simulate(path, high, "--steps", 100).stdout
+
+
+def test_gains_change_the_run(tmp_path):
+    flags = ["--steps", 60, "--json"]
+    plain = simulate(tmp_path / "b.json", GOOD, *flags).stdout
+    assert plain != simulate(tmp_path / "b.json", GOOD, *flags, "--proportional", 5).stdout
+
+
+def test_the_plot_shows_the_targets_and_loads_nothing(tmp_path):
+    result = simulate(tmp_path / "b.json", GOOD, "--steps", 50, "--plot", tmp_path / "b.html")
+    assert result.exit_code == 0
+    assert "accuracy" in result.stdout
+    page = (tmp_path / "b.html").read_text()
+    assert page.count("<svg") == 3
+    assert page.count("stroke-dasharray") == 3
+    assert "context 3, ratio 0.8" in page
+    assert "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("{", "not JSON"),
+        ([], "exactly the fields"),
+        ({**GOOD, "more": 1}, "exactly the fields"),
+        ({**GOOD, "weights": "x"}, "weights must be a list of numbers"),
+        ({**GOOD, "accuracy": [[0.1], [0.1, 0.2]]}, "accuracy must be a list of equally long"),
+        ({**GOOD, "accuracy": [0.1, 0.2]}, "accuracy must be a list of equally long"),
+        ({**GOOD, "floor": None}, "floor must be a number"),
+        ({**GOOD, "floor": 87.67}, "must be in [0, 1]"),
+        ({**GOOD, "ratios": [20, 40, 60, 80, 100]}, "ratios must rise within (0, 1]"),
+    ],
+)
+def test_a_bad_bandit_ends_in_one_line_and_exit_2(tmp_path, data, words):
+    result = simulate(tmp_path / "b.json", data)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_bandit_and_bad_steps_are_named(tmp_path):
+    missing = CliRunner().invoke(cli, ["simulate", str(tmp_path / "none.json")])
+    assert (missing.exit_code, "none.json" in missing.stderr) == (2, True)
+    assert simulate(tmp_path / "b.json", GOOD, "--steps", 0).exit_code == 2
