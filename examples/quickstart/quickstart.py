@@ -49,7 +49,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the length that is asked for",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 2 --learning-rate 2e-3 {train}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 3 --learning-rate 2e-3 {train}",
         ),
         (
             "Sample that model at every ratio",
