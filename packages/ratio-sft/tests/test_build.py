@@ -33,6 +33,10 @@ def test_build_writes_rows_card_and_rejects(tmp_path, trace, write_lines):
     assert card["tokenizer"] == "tiny"
     assert card["rejected_by_reason"] == {"incorrect": 1}
     assert set(card["examples"]) >= {"fixed 0.2", "fixed 0.6", "fixed 1"}
+    page = (tmp_path / "mix" / "card.html").read_text()
+    assert "21 read, 70 written, 1 rejected (incorrect 1)" in page
+    assert "&lt;COMP_20&gt;\n&lt;think&gt;" in page
+    assert page.count("<rect") == len(card["histogram"])
     rejected = (tmp_path / "mix" / "mixture.rejected.jsonl").read_text()
     assert json.loads(rejected)["reject_reason"] == "incorrect"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "mix."))] == []

@@ -42,6 +42,17 @@ def test_the_loss_counts_the_control_token_first_and_the_end_last(tokenizer, row
         assert row["prompt"][0]["content"].endswith(f" {asked}")
 
 
+def test_a_full_length_row_without_a_token_has_none_in_its_prompt_either(tokenizer, trace):
+    rows = mix([trace(n) for n in range(4)], MixSettings(heldout_share=0, policy_share=0, plain_share=1.0)).train
+    encoded, _ = encode(tokenizer, rows)
+    plain = [found for found in encoded if found.mode == "plain"]
+    assert len(plain) == 4
+    ids = {tokenizer.convert_tokens_to_ids(token) for token in LADDER.all_tokens}
+    for found in plain:
+        assert ids.isdisjoint(found.input_ids)
+        assert tokenizer.decode([label for label in found.labels if label != -100]).startswith("<think>\nso ")
+
+
 def test_the_template_would_have_lost_the_control_token(tokenizer, rows):
     """Why completions are not rendered by the template."""
     rendered = tokenizer.apply_chat_template(rows[0]["prompt"] + rows[0]["completion"], tokenize=False)
@@ -69,7 +80,8 @@ def test_a_stray_special_token_is_rejected(tokenizer, rows, stray):
     ("change", "message"),
     [
         ({"completion": [{"role": "assistant", "content": "<COMP_40>\n<think>"}]}, "opens with '<COMP_40>"),
-        ({"completion": [{"role": "assistant", "content": "<think>"}]}, "not with a ratio token"),
+        ({"completion": [{"role": "assistant", "content": "think"}]}, "not with a ratio token"),
+        ({"completion": [{"role": "assistant", "content": "<think>"}]}, "prompt ends in <COMP_20>, ratio 0.2"),
         ({"ratio": 0.6}, "opens with the token of 0.2"),
         ({"mode": "policy"}, "ends in <COMP_POLICY>"),
         ({"prompt": [{"role": "user", "content": "1?"}]}, "ends in <COMP_20>"),

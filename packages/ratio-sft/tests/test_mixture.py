@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ratio_sft.control import user_turn
 from ratio_sft.errors import DataError
-from ratio_sft.mixture import MixSettings, mix, question_key, read_teacher, repeats
+from ratio_sft.mixture import MixSettings, kind, mix, question_key, read_teacher, repeats
 
 
 def without(row, ratio):
@@ -38,6 +38,9 @@ def test_a_trace_gives_every_ratio_or_none(trace):
         trace(6, response="</think> 3"),
         trace(7, question="<COMP_20> 1 + 1?"),
         trace(8, compressions=[{**entry, "text": "wait " * 12} for entry in trace(8)["compressions"]]),
+        trace(9, compressions=[{**entry, "text": " \n"} for entry in trace(9)["compressions"]]),
+        trace(10, compressions=[{**entry, "text": "1 " + "=" * 21} for entry in trace(10)["compressions"]]),
+        trace(11, compressions=[{**entry, "tokens": 80 - entry["tokens"]} for entry in trace(11)["compressions"]]),
     ]
     mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0))
     assert [(row["id"], row["ratio"]) for row in mixture.train] == [
@@ -45,13 +48,15 @@ def test_a_trace_gives_every_ratio_or_none(trace):
     ]
     assert mixture.tally.reasons == {
         "empty_response": 1,
+        "empty_thinking": 1,
         "incorrect": 1,
         "missing_ratio": 1,
+        "not_monotone": 1,
         "off_ratio": 1,
-        "repetition": 1,
+        "repetition": 2,
         "tag_in_text": 2,
     }
-    assert mixture.tally.summary().startswith("9 read, 6 written, 7 rejected")
+    assert mixture.tally.summary().startswith("12 read, 6 written, 10 rejected")
 
 
 def test_a_smaller_ladder_needs_only_its_own_ratios(trace):
@@ -153,6 +158,8 @@ def test_traces_counted_by_several_tokenizers_are_refused(trace):
         {"tolerance": -0.1},
         {"policy_share": 1.0},
         {"heldout_share": -0.5},
+        {"plain_share": 1.5},
+        {"traces": 0},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):
@@ -168,3 +175,46 @@ def test_a_phrase_said_twelve_times_is_a_collapse(phrase, times):
 @given(st.lists(st.integers(0, 10**9), max_size=200, unique=True))
 def test_text_without_repetition_is_none(numbers):
     assert not repeats(" ".join(map(str, numbers)))
+
+
+def test_a_bucket_takes_the_nearest_achieved_ratio_and_of_two_the_shorter(trace):
+    """Made by a compressor that misses: asked .5 it achieved .21, asked .2 it achieved .3."""
+    row = trace(0)
+    low, middle, high = row["compressions"]
+    missed = [
+        {**low, "achieved_ratio": 0.3, "tokens": 24, "text": "missed"},
+        {**low, "ratio": 0.5, "achieved_ratio": 0.19, "tokens": 15, "text": "shorter"},
+        {**low, "ratio": 0.4, "achieved_ratio": 0.21, "tokens": 17, "text": "longer"},
+    ]
+    rows = [{**row, "compressions": [*missed, middle, high]}, trace(1)]
+    mixture = mix(rows, MixSettings(ratios=(0.2, 0.6, 1.0), heldout_share=0, policy_share=0))
+    assert "\nshorter\n" in mixture.train[0]["completion"][0]["content"]
+    assert (mixture.train[0]["ratio"], mixture.train[0]["achieved_ratio"]) == (0.2, 0.19)
+
+
+def test_a_share_of_full_length_rows_stands_without_a_token(trace):
+    rows = [trace(number) for number in range(10)]
+    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0, plain_share=0.5))
+    plain = [row for row in mixture.train if kind(row) == "plain"]
+    assert len(plain) == 5
+    assert len(mixture.train) == 30
+    for row in plain:
+        assert (row["ratio"], row["mode"]) == (1.0, "fixed")
+        assert row["prompt"][0]["content"].endswith("?" + f" ({row['id'][1:]})")
+        assert row["completion"][0]["content"].startswith("<think>\nso ")
+    with pytest.raises(DataError, match="add ratio 1 to the ladder"):
+        mix(rows, MixSettings(ratios=(0.2,), plain_share=0.5))
+
+
+def test_kept_traces_are_spread_evenly_over_their_lengths(trace):
+    def lasting(number, tokens):
+        entries = [{**entry, "original_tokens": tokens} for entry in trace(number)["compressions"]]
+        return trace(number, compressions=entries)
+
+    rows = [lasting(n, 100) for n in range(50)] + [lasting(50 + n, 500 + n) for n in range(5)]
+    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0, traces=8))
+    kept = {row["id"] for row in mixture.train}
+    assert len(kept) == 8
+    assert len(kept & {f"p{n}" for n in range(50, 55)}) == 4
+    assert mixture.tally.reasons == {"surplus_of_its_length": 47}
+    assert mix(rows, MixSettings(heldout_share=0, policy_share=0, traces=99)).tally.reasons == {}

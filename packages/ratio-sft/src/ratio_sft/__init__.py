@@ -11,9 +11,20 @@ from importlib.metadata import version
 from .build import build
 from .control import ControlTokens
 from .errors import DataError, RatioSftError
+from .evaluate import evaluate
 from .mixture import MixSettings, mix
 from .settings import TrainSettings
 from .train import train
 
-__all__ = ["ControlTokens", "DataError", "MixSettings", "RatioSftError", "TrainSettings", "build", "mix", "train"]
+__all__ = [
+    "ControlTokens",
+    "DataError",
+    "MixSettings",
+    "RatioSftError",
+    "TrainSettings",
+    "build",
+    "evaluate",
+    "mix",
+    "train",
+]
 __version__ = version("ratio-sft")

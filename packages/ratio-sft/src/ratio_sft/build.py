@@ -6,14 +6,18 @@ What goes into the rows is said by `mixture`.
     card["counts"]                     # {'train': 840, 'heldout': 48, …}
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from . import pages
+from .decontaminate import TestQuestions
 from .manifest import digest, is_finished, open_partial, publish
-from .mixture import MixSettings, Mixture, mix, read_teacher
+from .mixture import MixSettings, Mixture, kind, mix, read_teacher
 from .records import Row, parse_json, read_records, write_json, write_records
 
 CARD = "card.json"
+CARD_PAGE = "card.html"
 _REJECTS = "mixture.jsonl"
 
 
@@ -23,6 +27,7 @@ def build(
     settings: MixSettings,
     *,
     teacher: str | Path | None = None,
+    exclude: Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> Row:
     """Mix `traces` into the folder `out`; returns its card. A finished folder of the same settings is left alone.
@@ -32,6 +37,8 @@ def build(
         out: the folder to write; it appears when complete.
         settings: what to mix.
         teacher: a file of the `rl_prompts` contract; its `teacher_ratio` becomes the target of policy rows.
+        exclude: files of the `problems` contract; traces of their questions, or that share 13 words with one, are
+            rejected and counted.
         overwrite: replace a folder made with other settings.
 
     Raises:
@@ -40,15 +47,17 @@ def build(
     out = Path(out)
     rows = read_records(traces, "compressed")
     ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
+    tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
         **asdict(settings),
         "traces": digest(traces) if Path(traces).is_file() else None,
         "teacher": digest(teacher) if teacher else None,
+        "exclude": [digest(path) for path in exclude],
     }
     if is_finished(out, made_from, overwrite=overwrite):
         return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
-    mixture = mix(rows, settings, ratios)
-    card = describe(mixture, settings)
+    mixture = mix(rows, settings, ratios, tests)
+    card = {**describe(mixture, settings), "decontamination": tests.report() if tests else None}
     partial = out.with_name(f"{out.name}.partial")
     open_partial(partial, "ratio-sft build", made_from, keep=False)
     write_records(partial / "train.jsonl", mixture.train)
@@ -56,6 +65,7 @@ def build(
         write_records(partial / "heldout.jsonl", mixture.heldout)
     mixture.tally.write_rejected(partial / _REJECTS)
     write_json(partial / CARD, card)
+    pages.write(partial / CARD_PAGE, "Data card", _page(card))
     publish(partial, out)
     return card
 
@@ -63,7 +73,7 @@ def build(
 def describe(mixture: Mixture, settings: MixSettings) -> Row:
     """The data card: counts, ratio histogram, rejects by reason, settings and one example of each kind."""
     tally = mixture.tally
-    examples = {f"{row['mode']} {row['ratio']:g}": row for row in reversed(mixture.train)}
+    examples = {f"{kind(row)} {row['ratio']:g}": row for row in reversed(mixture.train)}
     return {
         "format": 1,
         "settings": asdict(settings),
@@ -93,7 +103,7 @@ def histogram(rows: list[Row]) -> list[Row]:
     """Rows, mean achieved ratio and mean thinking tokens for each mode and ratio, in rising order."""
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["mode"], row["ratio"]), []).append(row)
+        groups.setdefault((kind(row), row["ratio"]), []).append(row)
     return [
         {
             "mode": mode,
@@ -104,3 +114,44 @@ def histogram(rows: list[Row]) -> list[Row]:
         }
         for (mode, ratio), group in sorted(groups.items())
     ]
+
+
+def _page(card: Row) -> str:
+    """The card as HTML: counts, ratio histogram, rejects by reason, decontamination, examples."""
+    counts, tests = card["counts"], card["decontamination"]
+    histogram_rows = [
+        [
+            line["mode"],
+            f"{line['ratio']:g}",
+            str(line["rows"]),
+            f"{line['mean_achieved_ratio']:.3f}",
+            f"{line['mean_thinking_tokens']:.1f}",
+        ]
+        for line in card["histogram"]
+    ]
+    names = [(f"{line['mode']} {line['ratio']:g}", float(line["rows"])) for line in card["histogram"]]
+    rejected = [[reason, str(count)] for reason, count in card["rejected_by_reason"].items()]
+    files = tests["files"].items() if tests else ()
+    tested = [[name, str(file["questions"]), str(file["matches"])] for name, file in files]
+    examples = [
+        f"<h3>{pages.escape(name)}</h3><pre>{pages.escape(row['prompt'][-1]['content'])}</pre>"
+        f"<pre>{pages.escape(row['completion'][0]['content'])}</pre>"
+        for name, row in card["examples"].items()
+    ]
+    return "\n".join(
+        [
+            f"<p>{pages.escape(card['summary'])}. {counts['train']} rows to train on, {counts['heldout']} held out; "
+            f"{counts['questions']['train']} and {counts['questions']['heldout']} questions. Counted by tokenizer "
+            f"{pages.escape(card['tokenizer'])}. Policy targets: {card['policy']['targets']}.</p>",
+            pages.bars("Rows to train on", names),
+            pages.table(["mode", "ratio", "rows", "achieved", "tokens"], histogram_rows),
+            "<h2>Rejects</h2>",
+            pages.table(["reason", "traces"], rejected) if rejected else "<p>None.</p>",
+            "<h2>Decontamination</h2>",
+            pages.table(["test file", "questions", "traces rejected"], tested)
+            if tested
+            else "<p>No test file was named.</p>",
+            "<h2>Examples</h2>",
+            *examples,
+        ]
+    )

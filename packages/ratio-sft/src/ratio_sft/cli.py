@@ -1,4 +1,4 @@
-"""The commands of ratio-sft; each is a thin shell over `build.build` or `train.train`.
+"""The commands of ratio-sft; each is a thin shell over `build.build`, `train.train` or `evaluate.evaluate`.
 
 ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 1.0
 """
@@ -12,6 +12,7 @@ from . import __version__
 from .build import build
 from .commands import Commands
 from .control import INSTRUCTION
+from .evaluate import evaluate, summary, table
 from .mixture import POLICY_SHARE, MixSettings
 from .records import Row
 from .settings import TrainSettings
@@ -26,6 +27,7 @@ def cli() -> None:
     Example:
       ratio-sft build compressed.jsonl mix
       ratio-sft train mix checkpoints/sft --model checkpoints/base
+      ratio-sft evaluate runs/sft/samples_test.jsonl --base runs/base/samples_test.jsonl
     """
 
 
@@ -43,16 +45,28 @@ def cli() -> None:
 @click.option("--policy-share", type=float, default=POLICY_SHARE, show_default="1/7", help="Share of policy rows.")
 @click.option("--teacher", metavar="FILE", help="RL prompts whose teacher_ratio is the target of policy rows.")
 @click.option("--heldout-share", type=float, default=0.05, show_default=True, help="Share of questions held out.")
+@click.option("--plain-share", type=float, default=0.0, show_default=True, help="Share of full-length rows, no token.")
+@click.option("--traces", "kept", type=int, help="Traces to keep, evenly over their lengths. [default: all]")
+@click.option("--exclude", multiple=True, metavar="FILE", help="Test problems to keep out of the mix; repeat it.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="What stands before each question.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a folder made with other settings.")
-def build_command(traces: str, out: str, teacher: str | None, overwrite: bool, **options: Any) -> None:
-    """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl and card.json.
+def build_command(
+    traces: str,
+    out: str,
+    teacher: str | None,
+    exclude: tuple[str, ...],
+    kept: int | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl, card.json and card.html.
 
     A correct trace gives one row for each ratio, or none if a ratio is missing or off; policy rows are added, and a
     share of the questions is held out.
     """
-    card = build(traces, out, MixSettings(**options), teacher=teacher, overwrite=overwrite)
+    settings = MixSettings(traces=kept, **options)
+    card = build(traces, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite)
     if _said_finished(card, out):
         return
     counts, policy = card["counts"], card["policy"]
@@ -66,6 +80,8 @@ def build_command(traces: str, out: str, teacher: str | None, overwrite: bool, *
         f"{out}: {counts['train']} rows to train on ({policy['train_rows']} policy rows, "
         f"{policy['distinct_train_rows']} distinct, {policy['targets']} targets), {counts['heldout']} held out"
     )
+    for name, file in (card["decontamination"] or {"files": {}})["files"].items():
+        click.echo(f"{name}: {file['questions']} test questions, {file['matches']} traces rejected for them")
     click.echo(card["summary"], err=True)
 
 
@@ -109,6 +125,26 @@ def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
         f"{time.monotonic() - start:.0f} s"
     )
     click.echo(report["summary"], err=True)
+
+
+@cli.command(
+    "evaluate",
+    epilog="\b\nExample:\n  math-eval run --model checkpoints/sft --tasks test.jsonl --ratio 0.2 --ratio 1.0 "
+    "--output-dir runs/sft\n  ratio-sft evaluate runs/sft/samples_test.jsonl --output following.html",
+)
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLES...")
+@click.option("--base", multiple=True, metavar="FILE", help="The base model's samples, the reference; repeat it.")
+@click.option("--output", metavar="FILE.html", help="Write a page with charts here, and FILE.json beside it.")
+def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: str | None) -> None:
+    """Compare asked with realised ratios, and show the accuracy, of math-eval's sample files.
+
+    A problem's realised ratio is its thinking tokens over those of the base model, or, without --base, over the
+    model's own at ratio 1.
+    """
+    report = evaluate(samples, base=base, output=output)
+    for row in table(report):
+        click.echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
+    click.echo(summary(report))
 
 
 def _said_finished(result: Row, out: str) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .control import ControlTokens
+from .control import POLICY, ControlTokens
 from .errors import DataError
+from .mixture import kind
 from .records import Row, Tally
 from .template import prompt_ids
 from .tokens import token_ids
@@ -29,7 +30,7 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Encoded:
-    """One training row: token ids, how many of them are the prompt, and what it teaches."""
+    """One training row: token ids, how many of them are the prompt, and what it teaches (see `mixture.kind`)."""
 
     input_ids: list[int]
     prompt_tokens: int
@@ -69,23 +70,26 @@ def encode(
         texts = [row["completion"][0]["content"] for row in chunk]
         completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
         for row, completion in zip(chunk, completions, strict=True):
-            prompt = prompt_ids(tokenizer, row["prompt"])
+            teaches = kind(row)
+            prompt = prompt_ids(tokenizer, row["prompt"], None if teaches == "plain" else POLICY)
             length = len(prompt) + len(completion) + 1
             if length > max_length:
                 tally.reject(row, "too_long", f"{length} tokens are more than {max_length}")
-            elif not reserved.isdisjoint(completion[1:]):
+            elif not reserved.isdisjoint(completion if teaches == "plain" else completion[1:]):
                 tally.reject(
                     row, "special_token_in_text", "the completion holds a second control token or an end token"
                 )
             else:
                 ids = [*prompt, *completion, end]
-                encoded.append(Encoded(ids, len(prompt), float(row["ratio"]), row["mode"]))
+                encoded.append(Encoded(ids, len(prompt), float(row["ratio"]), teaches))
     tally.written += len(encoded)
     return encoded
 
 
 def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
     """The user turn must end in the token of the row's mode, and the completion must open with that of its ratio.
+
+    A row whose completion opens with `<think>` is a full-length row without a token: its user turn has none either.
 
     Raises:
         DataError: it does not, or a token is not of this ladder.
@@ -94,6 +98,14 @@ def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
     known = ", ".join(tokens.all_tokens)
     if user["role"] != "user" or len(row["completion"]) != 1 or answer["role"] != "assistant":
         raise DataError(f"{where}: prompt must end in a user message and completion be one assistant message")
+    if kind(row) == "plain":
+        ending = next((token for token in tokens.all_tokens if user["content"].rstrip().endswith(token)), None)
+        if ending or row["ratio"] != 1.0 or row["mode"] != "fixed":
+            raise DataError(
+                f"{where}: completion: opens with <think>, so it is a full-length row without a token; but its prompt "
+                f"ends in {ending or 'none'}, ratio {row['ratio']:g}, mode {row['mode']}"
+            )
+        return
     opening = tokens.leading_ratio(answer["content"])
     if opening is None:
         shown = answer["content"][:20]

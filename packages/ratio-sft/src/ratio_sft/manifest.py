@@ -46,7 +46,7 @@ def digest(path: str | Path) -> str:
 
 
 def differing_keys(folder: Path, settings: Row) -> list[str]:
-    """The settings in which the folder's manifest differs from `settings`.
+    """The settings in which the folder's manifest differs from `settings`; one that is off may be absent from it.
 
     Raises:
         DataError: there is no manifest, so the folder is not one of ours.
@@ -57,7 +57,7 @@ def differing_keys(folder: Path, settings: Row) -> list[str]:
     manifest: Any = parse_json(path.read_text("utf-8"), str(path))
     theirs = manifest.get("settings", {}) if isinstance(manifest, dict) else {}
     ours = json.loads(json.dumps(settings))
-    return sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+    return sorted(key for key in theirs.keys() | ours.keys() if (theirs.get(key) or None) != (ours.get(key) or None))
 
 
 def is_finished(out: Path, settings: Row, *, overwrite: bool) -> bool:

@@ -9,17 +9,21 @@ ratios differ in length and nothing else. Policy rows (2.2) open with a target r
 
 import hashlib
 import random
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .control import INSTRUCTION, ControlTokens, user_turn
+from .decontaminate import TestQuestions
 from .errors import DataError
 from .records import Row, Tally
 
 POLICY_SHARE = 1 / 7
 _LONGEST_PERIOD = 8
 _MOST_REPEATS = 12
+_CHARACTER_RUN = re.compile(r"(\S)\1{20}")
+_LENGTH_BINS = 5
 _FLOAT_SLACK = 1e-9
 
 
@@ -35,6 +39,11 @@ class MixSettings:
     """Share of policy rows in the mix: the paper's 10k beside 60k rows of fixed ratio (section 2.1)."""
     heldout_share: float = 0.05
     """Share of questions held out. Our choice: half of the paper's 10 %, because one split of many rows suffices."""
+    plain_share: float = 0.0
+    """Share of full-length rows that stand without a control token, so that the untouched behaviour stays (the paper:
+    a half, section 2.1, step 6)."""
+    traces: int | None = None
+    """Traces to keep, taken evenly over five bins of thinking length (section 2.1, step 1); all by default."""
     instruction: str = INSTRUCTION
     """What stands before the question."""
     seed: int = 0
@@ -47,6 +56,10 @@ class MixSettings:
         for name in ("policy_share", "heldout_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} must be in [0, 1); got {getattr(self, name):g}")
+        if not 0 <= self.plain_share <= 1:
+            raise DataError(f"plain_share must be in [0, 1]; got {self.plain_share:g}")
+        if self.traces is not None and self.traces < 1:
+            raise DataError(f"traces must be at least 1; got {self.traces}")
 
 
 @dataclass
@@ -63,7 +76,12 @@ class Mixture:
     tally: Tally = field(default_factory=Tally)
 
 
-def mix(traces: Iterable[Row], settings: MixSettings, teacher: Mapping[str, float | None] | None = None) -> Mixture:
+def mix(
+    traces: Iterable[Row],
+    settings: MixSettings,
+    teacher: Mapping[str, float | None] | None = None,
+    tests: TestQuestions | None = None,
+) -> Mixture:
     """Build the mixture.
 
     Args:
@@ -71,6 +89,7 @@ def mix(traces: Iterable[Row], settings: MixSettings, teacher: Mapping[str, floa
         settings: what to mix.
         teacher: problem id -> measured ratio, or None for a problem without one (see `read_teacher`); policy rows are
             then made of these problems only. Without it their targets are drawn uniformly.
+        tests: questions to keep out; a trace of one of them is a reject.
 
     Raises:
         DataError: a trace appears twice, the traces were counted by several tokenizers, a ratio is nowhere in them,
@@ -79,14 +98,18 @@ def mix(traces: Iterable[Row], settings: MixSettings, teacher: Mapping[str, floa
     rows = list(traces)
     _refuse_duplicates(rows)
     tokenizer = _single_tokenizer(rows)
-    found = {entry["ratio"] for row in rows for entry in row["compressions"]}
+    found = {float(entry["ratio"]) for row in rows for entry in row["compressions"]}
     tokens = ControlTokens.ladder(settings.ratios or found)
     absent = sorted(set(tokens.ratios.values()) - found)
     if absent:
         wanted = ", ".join(f"{ratio:g}" for ratio in absent)
         raise DataError(f"no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
+    if settings.plain_share and 1.0 not in tokens.ratios.values():
+        raise DataError("rows without a token are full-length rows; add ratio 1 to the ladder or leave plain_share 0")
     tally = Tally()
-    accepted = [row for row in rows if _accept(row, tokens, settings, tally)]
+    accepted = [row for row in rows if _accept(row, tokens, settings, tests, tally)]
+    if settings.traces is not None:
+        accepted = _balance(accepted, settings.traces, settings.seed, tally)
     if not accepted:
         raise DataError(f"no trace is usable: {tally.summary()}")
     keys = _split(accepted, settings)
@@ -133,11 +156,13 @@ def question_key(question: str) -> str:
 
 
 def repeats(text: str) -> bool:
-    """Whether some phrase of up to 8 words is said at least 12 times in a row: a collapsed trace (section 2.1, step 5).
+    """Whether a trace collapsed: a phrase of up to 8 words 12 times in a row, or a character 21 times (2.1, step 5).
 
     >>> repeats("wait, no. " * 12), repeats("1 + 1 = 2 " * 3)
     (True, False)
     """
+    if _CHARACTER_RUN.search(text):
+        return True
     words = text.split()
     for period in range(1, _LONGEST_PERIOD + 1):
         run = 0
@@ -166,9 +191,12 @@ def _single_tokenizer(rows: list[Row]) -> str:
     return names[0]
 
 
-def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tally: Tally) -> bool:
+def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tests: TestQuestions | None, tally: Tally) -> bool:
     tally.read += 1
     reason, detail = _fault(row, tokens, settings)
+    if not reason and tests is not None:
+        detail = tests.match(row["question"]) or ""
+        reason = "in_test" if detail else ""
     if reason:
         tally.reject(row, reason, detail)
     return not reason
@@ -184,16 +212,48 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
     for tag in ("<think>", "</think>", *tokens.all_tokens):
         if any(tag in text for text in texts):
             return "tag_in_text", tag
-    by_ratio = {entry["ratio"]: entry for entry in row["compressions"]}
+    shorter = 0
     for ratio in tokens.ratios.values():
-        entry = by_ratio.get(ratio)
-        if entry is None:
-            return "missing_ratio", f"{ratio:g}"
-        if abs(entry["achieved_ratio"] - ratio) > settings.tolerance + _FLOAT_SLACK:
-            return "off_ratio", f"{ratio:g}: achieved {entry['achieved_ratio']:.3f}"
+        entry = _entry(row, ratio)
+        if entry is None or abs(entry["achieved_ratio"] - ratio) > settings.tolerance + _FLOAT_SLACK:
+            asked = any(entry["ratio"] == ratio for entry in row["compressions"])
+            achieved = f": nearest {entry['achieved_ratio']:.3f}" if entry else ""
+            return "off_ratio" if asked else "missing_ratio", f"{ratio:g}{achieved}"
+        if not entry["text"].strip():
+            return "empty_thinking", f"{ratio:g}"
         if repeats(entry["text"]):
             return "repetition", f"{ratio:g}"
+        if entry["tokens"] < shorter:
+            return "not_monotone", f"{ratio:g}: {entry['tokens']} tokens, fewer than a smaller ratio's {shorter}"
+        shorter = entry["tokens"]
     return "", ""
+
+
+def _entry(row: Row, ratio: float) -> Row | None:
+    """The compression for a ratio's bucket by ACTUAL tokens: the nearest achieved one, the shorter of two."""
+    return min(
+        row["compressions"],
+        key=lambda entry: (round(abs(entry["achieved_ratio"] - ratio), 9), entry["tokens"]),
+        default=None,
+    )
+
+
+def _balance(rows: list[Row], wanted: int, seed: int, tally: Tally) -> list[Row]:
+    """`wanted` rows, taken in turns from five equally wide bins of thinking length; the others are counted rejects."""
+    lengths = [max((entry["original_tokens"] for entry in row["compressions"]), default=0) for row in rows]
+    shortest, longest = min(lengths, default=0), max(lengths, default=0)
+    width = (longest - shortest + 1) / _LENGTH_BINS
+    bins: list[list[int]] = [[] for _ in range(_LENGTH_BINS)]
+    order = list(range(len(rows)))
+    random.Random(f"{seed}:balance").shuffle(order)
+    for index in order:
+        bins[int((lengths[index] - shortest) / width)].append(index)
+    turns = sorted((place, number, index) for number, found in enumerate(bins) for place, index in enumerate(found))
+    kept = {index for *_, index in turns[:wanted]}
+    for index, row in enumerate(rows):
+        if index not in kept:
+            tally.reject(row, "surplus_of_its_length", f"{lengths[index]} tokens")
+    return [rows[index] for index in sorted(kept)]
 
 
 def _split(rows: list[Row], settings: MixSettings) -> set[str]:
@@ -207,11 +267,19 @@ def _split(rows: list[Row], settings: MixSettings) -> set[str]:
     return set(keys[: min(len(keys) - 1, max(1, round(len(keys) * settings.heldout_share)))])
 
 
+def kind(row: Row) -> str:
+    """What an sft row teaches: "fixed", "policy", or "plain" for a full-length row without a control token."""
+    return "plain" if row["completion"][0]["content"].startswith("<think>") else row["mode"]
+
+
 def _row(row: Row, ratio: float, mode: str, tokens: ControlTokens, settings: MixSettings) -> Row:
-    entry = next(entry for entry in row["compressions"] if entry["ratio"] == ratio)
+    entry = _entry(row, ratio)
+    assert entry is not None
     token = tokens.token(ratio)
-    asked = tokens.policy if mode == "policy" else token
-    completion = f"{token}\n<think>\n{entry['text'].strip()}\n</think>\n\n{row['response'].strip()}"
+    asked = {"policy": tokens.policy, "fixed": token, "plain": None}[mode]
+    completion = f"<think>\n{entry['text'].strip()}\n</think>\n\n{row['response'].strip()}"
+    if asked is not None:
+        completion = f"{token}\n{completion}"
     return {
         "id": row["id"],
         "sample": row["sample"],
@@ -219,14 +287,21 @@ def _row(row: Row, ratio: float, mode: str, tokens: ControlTokens, settings: Mix
         "prompt": [{"role": "user", "content": user_turn(row["question"], asked, settings.instruction)}],
         "completion": [{"role": "assistant", "content": completion}],
         "ratio": ratio,
-        "mode": mode,
+        "mode": "policy" if mode == "policy" else "fixed",
         "achieved_ratio": entry["achieved_ratio"],
         "thinking_tokens": entry["tokens"],
     }
 
 
 def _fixed_rows(side: list[Row], tokens: ControlTokens, settings: MixSettings) -> list[Row]:
-    return [_row(row, ratio, "fixed", tokens, settings) for row in side for ratio in tokens.ratios.values()]
+    """A row for each ratio; of the full-length ones, a drawn share without a token."""
+    draw = random.Random(f"{settings.seed}:plain")
+    plain = set(draw.sample(range(len(side)), round(len(side) * settings.plain_share)))
+    return [
+        _row(row, ratio, "plain" if ratio == 1.0 and index in plain else "fixed", tokens, settings)
+        for index, row in enumerate(side)
+        for ratio in tokens.ratios.values()
+    ]
 
 
 def _policy_rows(

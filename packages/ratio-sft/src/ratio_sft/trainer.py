@@ -201,4 +201,4 @@ def heldout_loss(trainer: RatioTrainer, rows: Sequence[Encoded]) -> dict[str, fl
 
 
 def _groups(row: Encoded) -> list[str]:
-    return ["all", f"fixed {row.ratio:g}" if row.mode == "fixed" else "policy"]
+    return ["all", f"fixed {row.ratio:g}" if row.mode == "fixed" else row.mode]
