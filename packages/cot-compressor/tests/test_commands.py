@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cot_compressor import Compressor
 from cot_compressor.cli import cli
-from cot_compressor.compress import compress_file
+from cot_compressor.compress import compress_file, show_kept
 from cot_compressor.records import read_records
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
@@ -51,6 +52,49 @@ def test_compress_writes_the_contract_in_input_order(traces_file: Path, tokenize
     manifest = json.loads((tmp_path / "out.jsonl.gz.manifest.json").read_text("utf-8"))
     assert manifest["rows"] == {"read": 60, "written": 60, "rejected": {}}
     assert str(tmp_path) not in json.dumps(manifest)
+
+
+THOUGHTS = "Okay, let me think. So 12 + 15 = 27.\r\nCheck: 12 + 15 = 27, yes.\n"
+ASKED = ["--question", "What is 12 + 15?"]
+
+
+def test_plain_text_is_shortened_on_standard_output(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["compress", "-", "--ratio", "0.3", *ASKED], input=THOUGHTS)
+    assert (result.exit_code, result.stdout) == (0, "So 12 + 15 = 27\n")
+    path = tmp_path / "thoughts.txt"
+    path.write_bytes(THOUGHTS.encode())
+    assert run("compress", path, "--ratio", 0.3, *ASKED).stdout == result.stdout
+    diff = run("compress", path, "--ratio", 0.3, "--diff", *ASKED)
+    assert diff.stdout.splitlines() == ["[-Okay, let me think.-] So 12 + 15 = 27[-.", "Check: 12 + 15 = 27, yes.-]", ""]
+
+
+def test_a_diff_in_colour_marks_what_is_kept() -> None:
+    kept = Compressor.from_pretrained("rules").compress(THOUGHTS, question=ASKED[1], ratio=0.3)
+    assert "\x1b[32m\x1b[1mSo 12 + 15 = 27\x1b[0m" in show_kept(THOUGHTS, kept, colour=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["traces.jsonl"], "give OUT, the file to write"),
+        (["-", "--ratio", "0.2"], "one --ratio"),
+        (["a.jsonl", "b.jsonl"], "needs --tokenizer FOLDER"),
+        (["a.jsonl", "b.jsonl", "--tokenizer", "t", "--diff"], "drop OUT"),
+    ],
+)
+def test_wrong_use_of_plain_text_is_one_line(arguments: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(cli, ["compress", *arguments, "--ratio", "0.5"], input="a b")
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_text_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"caf\xe9")
+    result = run("compress", path, "--ratio", 0.5)
+    assert result.exit_code == 2
+    assert "not UTF-8 at byte 3" in result.stderr
 
 
 def test_rows_without_the_whole_contract_are_taken_and_carried_through(tokenizer_folder: Path, tmp_path: Path) -> None:

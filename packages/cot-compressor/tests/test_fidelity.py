@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cot_compressor.arithmetic import equation_truths
 from cot_compressor.baselines import BASELINES, select_baseline
 from cot_compressor.counting import TokenCounter
 from cot_compressor.evaluate import evaluate_file
@@ -27,6 +28,7 @@ def test_the_whole_text_scores_full_marks() -> None:
         "answer_retention": 1.0,
         "question_numbers": 1.0,
         "negations": 1.0,
+        "equation_validity": 1.0,
     }
 
 
@@ -75,6 +77,40 @@ def test_bootstrap_by_hand() -> None:
     assert (one_group.low, one_group.high) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("text", "truths"),
+    [
+        ("12 + 15 = 27, then 48/2 = 25", [True, False]),
+        ("12 x $5 = $60 and 2 - -3 = 5 and 2^3 * (4 + 1) = 40", [True, True, True]),
+        ("\\(\\frac{1}{4} + \\frac{10}{40} = 0.5\\)", [True]),
+        ("2/3 = 0.67, 2/3 = 0.68, 1/8 = 12.5%", [True, False, True]),
+        ("1,200 + 300 = 1,500 = 1500", [True]),
+        ("x = 3, 27 = 27, 1/0 = 5, 2^999999999 = 1, P(A) = 1 - 2, sin(3) = 1", []),
+        ("(" * 150 + "1" + ")" * 150 + " + 1 = 2", []),
+    ],
+)
+def test_equations_between_numbers_are_judged_by_value(text: str, truths: list[bool]) -> None:
+    assert equation_truths(text) == truths
+
+
+def test_a_baseline_that_tears_can_make_a_false_equation() -> None:
+    text = "2 + 3 + 4 = 9"
+    sample = Sample("", text, segment(text), None)
+    assert measure(sample, [(0, 5), (10, 13)], "2 + 3 = 9")["equation_validity"] == 0.0
+
+
+def test_steps_are_dropped_whole_and_rare_words_lose_signs_first(word_tokenizer) -> None:
+    counter = TokenCounter(word_tokenizer, "toy")
+    steps = {unit.step: [] for unit in segment(COT)}
+    for unit in segment(COT):
+        steps[unit.step].append((unit.start, unit.end))
+    borders = {spans[0][0] for spans in steps.values()}
+    choice = select_baseline("drop-steps", COT, 20, counter)
+    assert choice.spans
+    assert {start for start, _ in choice.spans} <= borders
+    assert select_baseline("rare-words", COT, 12, counter).text == "Tom 12 pens not 13 12 15 27 27 4 31 31"
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_meet_the_length_and_depend_on_the_seed_alone(name: str, word_tokenizer) -> None:
     counter = TokenCounter(word_tokenizer, "toy")
@@ -85,7 +121,7 @@ def test_baselines_meet_the_length_and_depend_on_the_seed_alone(name: str, word_
         assert COT.startswith(choice.text[:20])
     elif name == "tail":
         assert choice.text.endswith("31.")
-    else:
+    elif name == "random":
         assert choice != select_baseline(name, COT, 9, counter, seed=2)
 
 

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from cot_compressor.segment import segment, separators
 
 MATHEMATICS = st.text(
-    alphabet=st.sampled_from(list("0123456789xyab +-*/=<>()[]{}$\\.,!?%|^_\n\r\t²√≤×é👍\ud800\x00'’:;\"")), max_size=120
+    alphabet=st.sampled_from(list("0123456789xyab +-*/=<>()[]{}$\\.,!?%|^_\n\r\t²√≤×é👍\ud800\x00'’:;\"`")),
+    max_size=120,
 )
+LINES = st.lists(
+    st.sampled_from(["```", "```python", "$x", "y$", "\\begin{align}", "\\end{align}", "a = 1", "", "\\[", "\\]"]),
+    max_size=12,
+).map("\n".join)
 
 
 def pieces(text: str, kind: str | None = None) -> list[str]:
@@ -71,6 +76,12 @@ def test_an_unclosed_command_takes_no_text_with_it(text: str) -> None:
     assert pieces(text)[-3:] == ["x", "never", "ends"]
 
 
+def test_a_line_of_code_is_one_unit_and_its_dollars_open_nothing() -> None:
+    text = "Run $x$:\n```python\nprice = '$5' # a b\n\n  print(price)\n```\nso $y$ ```unclosed"
+    assert pieces(text, "math") == ["$x$", "price = '$5' # a b", "print(price)", "$y$"]
+    assert pieces("```\na b $x$", "math") == ["$x$"]
+
+
 def test_currency_and_signed_numbers_are_numbers() -> None:
     assert pieces("It costs $5 or $1,200.50, i.e. 50% of -3.", "number") == ["$5", "$1,200.50", "50%", "-3"]
 
@@ -95,7 +106,7 @@ def test_blank_text_has_no_units(text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(st.text(max_size=80), MATHEMATICS))
+@given(st.one_of(st.text(max_size=80), MATHEMATICS, LINES))
 def test_units_are_sorted_disjoint_and_rebuild_the_text(text: str) -> None:
     units = segment(text)
     gaps = separators(text, units)
@@ -133,6 +144,8 @@ def test_an_equation_before_any_sentence_end_is_whole(left: int, right: int, sig
         "a_{",
         "-",
         "{",
+        "```\n",
+        "```\na\n",
     ],
 )
 def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:

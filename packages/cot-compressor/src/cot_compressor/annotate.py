@@ -6,12 +6,12 @@ a language model behind an OpenAI-compatible server is in `annotate_openai.py`.
     annotate_file("traces.jsonl", "annotated.jsonl", RulesAnnotator(keep_share=0.3))
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__
+from .counting import count_pieces
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .records import Row, Tally
 from .render import Span
@@ -20,8 +20,6 @@ from .rules import Rules
 from .scoring import Item
 from .segment import segment
 from .select import select
-
-_PIECE = re.compile(r"\w+|[^\w\s]")
 
 
 class Annotator(Protocol):
@@ -39,11 +37,6 @@ class Annotator(Protocol):
             RejectedRow: this trace cannot be annotated.
         """
         ...
-
-
-def count_pieces(text: str) -> int:
-    """Words, numbers and signs of a text: a stand-in for tokens where no tokenizer is at hand."""
-    return sum(1 for _ in _PIECE.finditer(text))
 
 
 class RulesAnnotator:

@@ -1,5 +1,6 @@
 """The `cot-compressor` command: thin shells over the functions of the same names."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _scorer = click.option(
     "--scorer", default="rules", show_default=True, help="`rules`, or a folder written by `cot-compressor train`."
 )
 _tokenizer = click.option(
-    "--tokenizer", required=True, type=_DATA, help="Folder of the target model's tokenizer; budgets count its tokens."
+    "--tokenizer", type=_DATA, help="Folder of the target model's tokenizer; budgets count its tokens."
 )
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
 
@@ -103,20 +104,44 @@ def train(source: Path, out: Path, encoder: Path, overwrite: bool, **settings: A
 
 @cli.command(
     epilog="""\b
-Example:
-  cot-compressor compress traces.jsonl compressed.jsonl --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
+Examples:
+  cot-compressor compress traces.jsonl compressed.jsonl --ratio 0.2 --ratio 0.4 --tokenizer models/base
+  cot-compressor compress - --ratio 0.3 --diff < thoughts.txt"""
 )
 @click.argument("source", metavar="IN", type=_DATA)
-@click.argument("out", metavar="OUT", type=_DATA)
+@click.argument("out", metavar="[OUT]", type=_DATA, required=False)
 @_ratio
 @_scorer
 @_tokenizer
+@click.option("--question", default="", help="What a plain text answers.")
+@click.option("--diff", is_flag=True, help="Show a whole plain text, with what was kept in colour.")
 @_overwrite
-def compress(source: Path, out: Path, **options: Any) -> None:
-    """Shorten each trace of IN at every ratio."""
-    from .compress import compress_file
+def compress(
+    source: Path, out: Path | None, tokenizer: Path | None, question: str, diff: bool, overwrite: bool, **options: Any
+) -> None:
+    """Shorten each trace of IN at every ratio; without OUT, shorten the plain text IN (- is standard input).
 
-    _report(out, compress_file(source, out, **options))
+    A plain text needs no tokenizer: without one, `rules` counts words, numbers and signs.
+    """
+    from .compress import compress_file, read_text, show_kept
+
+    if out is not None:
+        if tokenizer is None:
+            raise DataError("a file of traces needs --tokenizer FOLDER, so that budgets are the target model's tokens")
+        if question or diff:
+            raise DataError("--question and --diff are for a plain text; drop them, or drop OUT")
+        _report(out, compress_file(source, out, tokenizer=tokenizer, overwrite=overwrite, **options))
+        return
+    from .compressor import Compressor
+
+    if source.suffix in {".jsonl", ".gz"}:
+        raise DataError(f"{source}: give OUT, the file to write; without it IN is a plain text")
+    if len(options["ratios"]) != 1:
+        raise DataError("a plain text takes one --ratio")
+    compressor = Compressor.from_pretrained(options["scorer"], tokenizer=tokenizer)
+    cot = read_text(source)
+    result = compressor.compress(cot, question=question, ratio=options["ratios"][0])
+    click.echo(show_kept(cot, result, colour=sys.stdout.isatty()) if diff else result.text)
 
 
 @cli.command(
@@ -134,9 +159,11 @@ Example:
 )
 @_overwrite
 def evaluate(source: Path, out: Path, **options: Any) -> None:
-    """Measure what survives, beside random, head and tail at the same length."""
+    """Measure what survives, beside simpler methods at the same length."""
     from .evaluate import evaluate_file
 
+    if options["tokenizer"] is None:
+        raise DataError("evaluate needs --tokenizer FOLDER, so that budgets are the target model's tokens")
     table = evaluate_file(source, out, **options)
     if table is None:
         click.echo(f"{out}: already made with these settings; nothing to do", err=True)

@@ -1,7 +1,8 @@
 """Count tokens with the target model's tokenizer.
 
 Budgets are meant for the model that will read or write the shortened text, so its tokenizer counts, whatever encoder
-scores the units. Only the tokenizer files of a model folder are read; nothing is downloaded.
+scores the units. Only the tokenizer files of a model folder are read; nothing is downloaded. Where no tokenizer is at
+hand, words, numbers and signs are counted instead.
 
     counter = TokenCounter.from_folder("models/base")
     counter.count("12 + 15 = 27")
@@ -11,13 +12,14 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import DataError
 from .segment import Unit
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _WORD = re.compile(r"\s*\S+")
+_PIECE = re.compile(r"\w+|[^\w\s]")
 _MEMO_CHARS = 48
 _MEMO_SIZE = 200_000
 
@@ -25,6 +27,48 @@ _MEMO_SIZE = 200_000
 def clean(text: str) -> str:
     """Lone surrogates as U+FFFD, one for one: no tokenizer takes them, and offsets stay right."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+class Counter(Protocol):
+    """Anything that measures text against a budget."""
+
+    name: str
+    """Written into results."""
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`."""
+        ...
+
+    def rough(self, text: str) -> int:
+        """About the same, cheaper."""
+        ...
+
+    def measure(self, text: str, units: Sequence[Unit]) -> tuple[int, list[float]]:
+        """Tokens of `text` without white space around it, and about how many of them each unit takes."""
+        ...
+
+
+def count_pieces(text: str) -> int:
+    """Words, numbers and signs of a text."""
+    return sum(1 for _ in _PIECE.finditer(text))
+
+
+class PieceCounter:
+    """Counts words, numbers and signs: a stand-in for tokens where no tokenizer is at hand."""
+
+    name = "pieces"
+
+    def count(self, text: str) -> int:
+        """See `Counter.count`."""
+        return count_pieces(text)
+
+    def rough(self, text: str) -> int:
+        """See `Counter.rough`."""
+        return count_pieces(text)
+
+    def measure(self, text: str, units: Sequence[Unit]) -> tuple[int, list[float]]:
+        """See `Counter.measure`."""
+        return count_pieces(text), [float(count_pieces(text[unit.start : unit.end])) for unit in units]
 
 
 class TokenCounter:
@@ -86,6 +130,17 @@ class TokenCounter:
                 at += 1
             costs[at] += 1.0
         return len(offsets), costs
+
+
+def load_counter(tokenizer: Any) -> TokenCounter:
+    """What counts with a model folder, or with a loaded fast tokenizer.
+
+    Raises:
+        DataError: no usable tokenizer.
+    """
+    if isinstance(tokenizer, (str, Path)):
+        return TokenCounter.from_folder(tokenizer)
+    return TokenCounter(tokenizer, Path(getattr(tokenizer, "name_or_path", "") or "tokenizer").name)
 
 
 def load_tokenizer(folder: str | Path) -> Any:

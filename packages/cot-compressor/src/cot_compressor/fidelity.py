@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arithmetic import equation_truths
 from .relations import formula_key, grounded, numbers_in, question_numbers, read_equations, states_relation
 from .render import Span
 from .rules import NEGATIONS
@@ -25,6 +26,7 @@ METRICS: dict[str, str] = {
     "answer_retention": "texts in which the answer still occurs, of those that had it",
     "question_numbers": "numbers of the question still there, of those the text used",
     "negations": "negations kept, of all",
+    "equation_validity": "equations between plain numbers in the shortened text that hold, of all of them there",
 }
 
 
@@ -87,6 +89,7 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
 
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
     negations = [at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS]
+    truths = equation_truths(text)
     answered = sample.answer is not None and _says(sample.answer, sample.cot)
     return {
         "unit_integrity": _share(len(math) - len(torn), len(math)),
@@ -95,6 +98,7 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
         "answer_retention": float(_says(sample.answer or "", text)) if answered else None,
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
         "negations": _share(sum(whole[at] for at in negations), len(negations)),
+        "equation_validity": _share(truths.count(True), len(truths)),
     }
 
 

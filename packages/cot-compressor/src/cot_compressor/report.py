@@ -102,8 +102,10 @@ def html_page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Compression fidelity</title>'
         f"<style>{_STYLE}</style></head><body><h1>Compression fidelity</h1>"
-        f"<p>{rows} traces. Means over traces with 95 % bootstrap intervals over questions. The baselines "
-        "<i>random</i>, <i>head</i> and <i>tail</i> keep whole words at the token count the scorer reached.</p>"
+        f"<p>{rows} traces. Means over traces with 95 % bootstrap intervals over questions. The other "
+        "methods are held to the token count the scorer reached: <i>random</i>, <i>head</i> and <i>tail</i> keep whole "
+        "words, <i>drop-steps</i> whole sentences and lines drawn at random; <i>rare-words</i> stands in for "
+        "LLMLingua-2: numbers first, then rare words, signs last.</p>"
         f"<table><thead><tr><th>ratio</th><th>method</th><th>tokens</th>{heads}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table><ul>{meanings}</ul><h2>Side by side</h2>"
         f"<p>Left the source with what is kept marked, right the result.</p>{texts}</body></html>\n"

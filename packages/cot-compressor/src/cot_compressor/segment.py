@@ -1,6 +1,7 @@
 """Cut a chain of thought into units: formulas, numbers, words, punctuation.
 
-A unit is the smallest thing that may be kept or dropped, so a formula is one unit however long it is.
+A unit is the smallest thing that may be kept or dropped, so a formula is one unit however long it is, and so is a
+line of a fenced code block.
 Units are sorted, disjoint and cover all text but white space. One pass finds what LaTeX delimits, one pass
 cuts the rest into tokens, and `plain.py` joins tokens into plain-text formulas; each takes linear time.
 What a unit is worth is left to the scorers.
@@ -81,6 +82,8 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _END = re.compile(r"\\end\{([A-Za-z]{1,24}\*?)\}")
 _BRACE = re.compile(r"\\.|[{}]|\n[^\S\n]*\n", re.DOTALL)
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_FENCE = re.compile(r"^[^\S\n]*```[^\n]*$", re.MULTILINE)
+_LINE = re.compile(r"\S(?:[^\n]*\S)?")
 _KINDS: dict[str, Kind] = {"M": "math", "N": "number", "W": "word", "V": "word", "L": "math"}
 
 
@@ -183,13 +186,26 @@ class _Delimited:
                 position = match.end()
 
 
+def _whole_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of delimited math and of lines in fenced code blocks, in order; an unclosed fence opens nothing."""
+    fences = [match.span() for match in _FENCE.finditer(text)] if "```" in text else []
+    blocks = [(opener[1], closer[0]) for opener, closer in zip(fences[::2], fences[1::2], strict=False)]
+    position = 0
+    for code, code_end in [*blocks, (len(text), len(text))]:
+        prose = text[position:code] if blocks else text
+        if "\\" in prose or "$" in prose:
+            yield from ((start + position, end + position) for start, end in _Delimited(prose).spans())
+        yield from (match.span() for match in _LINE.finditer(text, code, code_end))
+        position = code_end
+
+
 def _tokenise(text: str) -> Tokens:
-    """All tokens, delimited math as single tokens of type M."""
+    """All tokens; delimited math and lines of code as single tokens of type M."""
     types: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     position = 0
-    spans = [*(_Delimited(text).spans() if "\\" in text or "$" in text else ()), (len(text), len(text))]
+    spans = [*_whole_spans(text), (len(text), len(text))]
     for low, high in spans:
         for match in _TOKEN.finditer(text, position, low):
             types.append(match.lastgroup or "P")

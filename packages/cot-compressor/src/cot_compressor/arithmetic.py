@@ -1,0 +1,114 @@
+r"""Do the equations between plain numbers in a text hold? A small exact evaluator; nothing is ever run as code.
+
+Reads whole numbers and decimals, `+ - * / ^`, brackets, `\\frac` and percent; anything else is left out of the account.
+
+>>> equation_truths("12 + 15 = 27, then 48/2 = 25, and x = 3")
+[True, False]
+"""
+
+import re
+from fractions import Fraction
+
+from .relations import formula_key
+from .segment import segment
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|[-+*/^()]")
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
+_SIGNS = str.maketrans({"÷": "/", "−": "-", "–": "-"})
+_PLAIN = re.compile(r"[\d.+*/^()=%-]+")
+_MAX_CHARS = 200
+_MAX_POWER = 64
+
+
+class _Unreadable(Exception):
+    """Not an expression of plain numbers."""
+
+
+class _Reader:
+    """Recursive descent over the tokens of one side."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _TOKEN.findall(text)
+        self.at = 0
+        if sum(map(len, self.tokens)) != len(text):
+            raise _Unreadable
+
+    def _take(self, signs: str) -> str:
+        if self.at < len(self.tokens) and self.tokens[self.at] in signs:
+            self.at += 1
+            return self.tokens[self.at - 1]
+        return ""
+
+    def value(self) -> Fraction:
+        found = self.sum()
+        if self.at != len(self.tokens):
+            raise _Unreadable
+        return found
+
+    def sum(self) -> Fraction:
+        total = self.product()
+        while sign := self._take("+-"):
+            term = self.product()
+            total += term if sign == "+" else -term
+        return total
+
+    def product(self) -> Fraction:
+        total = self.power()
+        while sign := self._take("*/"):
+            factor = self.power()
+            if sign == "/" and not factor:
+                raise _Unreadable
+            total = total * factor if sign == "*" else total / factor
+        return total
+
+    def power(self) -> Fraction:
+        if sign := self._take("+-"):
+            found = self.power()
+            return -found if sign == "-" else found
+        base = self.atom()
+        if not self._take("^"):
+            return base
+        exponent = self.power()
+        if exponent.denominator != 1 or abs(exponent) > _MAX_POWER or (not base and exponent <= 0):
+            raise _Unreadable
+        return base ** int(exponent)
+
+    def atom(self) -> Fraction:
+        if self._take("("):
+            found = self.sum()
+            if not self._take(")"):
+                raise _Unreadable
+            return found
+        token = self.tokens[self.at] if self.at < len(self.tokens) else ""
+        if not token[:1].isdigit() and token[:1] != ".":
+            raise _Unreadable
+        self.at += 1
+        return Fraction(token)
+
+
+def _is_true(equation: str) -> bool | None:
+    """Whether all sides are equal, to the digits the last side shows; None if a side is no plain arithmetic."""
+    if len(equation) > _MAX_CHARS or "=" not in equation or not _PLAIN.fullmatch(equation):
+        return None
+    try:
+        sides = [_Reader(side.replace("%", "/100")).value() for side in equation.split("=")]
+    except (_Unreadable, RecursionError):
+        return None
+    # A result may be rounded: half of its last digit is let pass.
+    decimals = re.search(r"\.(\d+)%?$", equation)
+    digits = len(decimals[1]) + 2 * equation.endswith("%") if decimals else 0
+    slack = Fraction(1, 2 * 10**digits) if digits else Fraction(0)
+    return all(abs(side - sides[-1]) <= slack for side in sides)
+
+
+def equation_truths(text: str) -> list[bool]:
+    """For each equation of plain numbers in `text` with something to compute, whether it holds."""
+    found: list[bool] = []
+    for unit in segment(text):
+        if unit.kind == "math":
+            formula = _FRACTION.sub(r"((\1)/(\2))", text[unit.start : unit.end])
+            equation = formula_key(formula).translate(_SIGNS)
+            truth = _is_true(equation)
+            if truth is not None and any(sign in equation.partition("=")[0].lstrip("-") for sign in "+-*/^"):
+                found.append(truth)
+    return found

@@ -1,0 +1,117 @@
+"""The interface of LLMLingua's `PromptCompressor`, for code that was written against it.
+
+Same call, same keys in the answer; the compression is this package's: formulas whole, the rate exact in the tokenizer's
+tokens, the question used. An argument that would do nothing here is an error, never ignored in silence.
+
+    from cot_compressor.llmlingua import PromptCompressor
+    PromptCompressor("rules").compress_prompt(cot, question=question, rate=0.3)["compressed_prompt"]
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .compressor import Compression, Compressor, Keep, check_ratios
+from .errors import DataError, InfeasibleBudget
+from .segment import segment
+
+_DOLLARS_PER_TOKEN = 0.06 / 1000
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "use_context_level_filter": False,
+    "use_token_level_filter": True,
+    "drop_consecutive": False,
+    "chunk_end_tokens": None,
+    "token_to_word": "mean",
+}
+"""Arguments of LLMLingua-2 whose purpose is met anyway, and the value that asks for nothing else."""
+
+
+class PromptCompressor:
+    """Stands in for `llmlingua.PromptCompressor(..., use_llmlingua2=True)`."""
+
+    def __init__(self, model_name: str | Path = "rules", *, tokenizer: Any = None, use_llmlingua2: bool = True) -> None:
+        """Load a scorer and the target tokenizer, as `Compressor.from_pretrained` does."""
+        if not use_llmlingua2:
+            raise DataError("use_llmlingua2=False asks for perplexity of a language model; this package has none")
+        self._compressor = Compressor.from_pretrained(model_name, tokenizer=tokenizer)
+
+    def compress_prompt(
+        self,
+        context: str | Sequence[str],
+        instruction: str = "",
+        question: str = "",
+        rate: float = 0.5,
+        target_token: float = -1,
+        *,
+        force_tokens: Sequence[str] = (),
+        force_reserve_digit: bool = False,
+        return_word_label: bool = False,
+        word_sep: str = "\t\t|\t\t",
+        label_sep: str = " ",
+        **others: Any,
+    ) -> dict[str, Any]:
+        """Shorten one context, or each of several at the same rate.
+
+        Args:
+            context: The text, or several.
+            instruction: Must be empty: LLMLingua-2 has no use for it, nor has this.
+            question: Steers the scorer (LLMLingua-2 ignores it).
+            rate: Share of the tokens to keep.
+            target_token: Tokens to keep of all contexts together, instead of `rate`.
+            force_tokens: Strings to keep wherever they occur, with the unit they are in.
+            force_reserve_digit: Keep every unit with a digit.
+            return_word_label: Add `fn_labeled_original_prompt`: each unit with 1 for kept or 0.
+            word_sep: Between units there.
+            label_sep: Between a unit and its label there.
+            others: Further arguments of LLMLingua, at values that change nothing.
+
+        Returns:
+            `compressed_prompt` (contexts joined by a blank line), `compressed_prompt_list`, `origin_tokens`,
+            `compressed_tokens`, `ratio` (such as `"3.3x"`), `rate` (such as `"30.6%"`), `saving`. A blank context stays
+            blank; where the rate cannot hold one unit, or what is forced, as much is kept as that needs.
+
+        Raises:
+            DataError: an argument would have no effect, or the rate is out of range.
+        """
+        if instruction:
+            raise DataError("instruction has no effect on what is kept; put it in front of the result yourself")
+        for name, value in others.items():
+            if name not in _WITHOUT_EFFECT or (_WITHOUT_EFFECT[name] is not None and value != _WITHOUT_EFFECT[name]):
+                raise DataError(f"{name}={value!r} has no effect here; drop it (the README has a migration table)")
+        contexts = [context] if isinstance(context, str) else list(context)
+        counter = self._compressor.counter
+        original = sum(counter.count(text.strip()) for text in contexts)
+        if target_token != -1:
+            rate = min(target_token / original, 1.0) if original else 1.0
+        check_ratios([rate])
+        keep: list[Keep] = [*force_tokens, *([re.compile(r"\d")] if force_reserve_digit else [])]
+        results = [self._shorten(text, question, rate, keep) if text.strip() else None for text in contexts]
+        texts = [result.text if result else "" for result in results]
+        compressed = sum(result.tokens if result else 0 for result in results)
+        answer: dict[str, Any] = {
+            "compressed_prompt": "\n\n".join(texts),
+            "compressed_prompt_list": texts,
+            "origin_tokens": original,
+            "compressed_tokens": compressed,
+            "ratio": f"{original / compressed if compressed else 1:.1f}x",
+            "rate": f"{compressed / original if original else 1:.1%}",
+            "saving": f", Saving ${(original - compressed) * _DOLLARS_PER_TOKEN:.1f} in GPT-4.",
+        }
+        if return_word_label:
+            labels = [_labels(text, result) for text, result in zip(contexts, results, strict=True)]
+            answer["fn_labeled_original_prompt"] = word_sep.join(
+                f"{word}{label_sep}{label}" for entries in labels for word, label in entries
+            )
+        return answer
+
+    def _shorten(self, text: str, question: str, rate: float, keep: Sequence[Keep]) -> Compression:
+        try:
+            return self._compressor.compress(text, question=question, ratio=rate, keep=keep)
+        except InfeasibleBudget as error:
+            return self._compressor.compress(text, question=question, max_tokens=error.needed_tokens, keep=keep)
+
+
+def _labels(text: str, result: Compression | None) -> list[tuple[str, int]]:
+    kept = {at for start, end in result.spans for at in range(start, end)} if result else set()
+    return [(text[unit.start : unit.end], int(unit.start in kept)) for unit in segment(text)]
