@@ -5,7 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 RATIOS = (0.2, 0.6, 1.0)

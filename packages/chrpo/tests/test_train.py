@@ -177,3 +177,38 @@ def test_prompts_for_another_ladder_are_named(checkpoint, make_prompt, tmp_path)
     result = run("train", tmp_path / "p.jsonl", tmp_path / "out", "--model", checkpoint)
     assert result.exit_code == 2
     assert "must end in a ratio token" in result.stderr
+
+
+def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompts, tmp_path):
+    """The second run is killed after step 3, with all its processes, and goes on from the checkpoint of step 2."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    flags = ["--steps", "4", *FLAGS[2:]]
+
+    def command(out):
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "chrpo"]
+        return [*launch, "train", str(prompts), str(tmp_path / out), "--model", str(checkpoint), *flags]
+
+    def finish(out):
+        done = subprocess.run(command(out), env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    finish("whole")
+    process = subprocess.Popen(command("killed"), env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    work = tmp_path / ".killed.partial"
+    while len(metrics(work) if (work / "metrics.jsonl").exists() else []) < 3:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finish("killed")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert metrics(killed) == metrics(whole)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_plot_draws_a_finished_run_and_names_a_folder_that_is_none(undisturbed, tmp_path):
+    assert run("plot", undisturbed, "--out", tmp_path / "page.html").exit_code == 0
+    assert (tmp_path / "page.html").read_text() == (undisturbed / "training.html").read_text()
+    result = run("plot", tmp_path)
+    assert result.exit_code == 2
+    assert "metrics.jsonl: no such file" in result.stderr

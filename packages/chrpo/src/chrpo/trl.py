@@ -98,7 +98,7 @@ class CHRPOConfig(GRPOConfig):
     constraint_by_difficulty: bool = field(
         default=False, metadata={"help": "One constraint per mode and difficulty, instead of one per mode."}
     )
-    price_proportional: float = field(default=Gains.proportional, metadata={"help": "Gain on the violation."})
+    price_proportional: float = field(default=50.0, metadata={"help": "Gain on the violation."})
     price_integral: float = field(default=Gains.integral, metadata={"help": "Gain on its sum."})
     price_reach: float = field(default=Gains.reach, metadata={"help": "Largest violation that the sum takes in."})
     price_derivative: float = field(default=Gains.derivative, metadata={"help": "Gain on its growth."})

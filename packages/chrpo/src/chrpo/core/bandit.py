@@ -7,7 +7,9 @@ ratio. It shows what gains do before a GPU is spent. The controller and the grad
     result.accuracy, result.savings, result.price           # near .8767, .3773, .6
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +18,6 @@ from chrpo.errors import DataError
 from .advantages import FLOOR, logit_advantages
 from .constraint import AccuracyConstraint, Gains
 from .outcome import Floats
-
-_GROUP = "policy"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,13 @@ class Simulation:
     """[steps, 3]: accuracy, savings and price at each step."""
 
 
-def simulate(
-    bandit: Bandit,
+def simulate(bandit: Bandit, steps: int, **options: Any) -> Simulation:
+    """Run the policy and its constraint against one bandit; options as in `simulate_all`."""
+    return simulate_all([bandit], steps, **options)[0]
+
+
+def simulate_all(
+    bandits: Sequence[Bandit],
     steps: int,
     *,
     gains: Gains | None = None,
@@ -106,11 +111,11 @@ def simulate(
     rollouts: int | None = None,
     seed: int = 0,
     constrained: bool = True,
-) -> Simulation:
-    """Run the policy and its constraint against a bandit.
+) -> list[Simulation]:
+    """Run a policy and a constraint against each of some bandits of one shape, all at once.
 
     Args:
-        bandit: the problem.
+        bandits: the problems; one ladder and one number of contexts.
         steps: updates of policy and price.
         gains: of the dual.
         step_size: of the logits.
@@ -118,29 +123,46 @@ def simulate(
         rollouts: samples per context and ratio at each step, or None for exact expectations.
         seed: of the samples.
         constrained: False keeps the price at 0.
+
+    Raises:
+        DataError: bandits of several shapes, or no step.
     """
+    if steps < 1 or len({bandit.accuracy.shape for bandit in bandits}) != 1:
+        raise DataError(f"expected at least one step and bandits of one shape; got {steps} and {len(bandits)} bandits")
     generator = np.random.default_rng(seed)
-    constraint = AccuracyConstraint({_GROUP: bandit.floor}, gains)
-    logits = np.zeros_like(bandit.accuracy)
-    trajectory = np.zeros((steps, 3))
-    policies = np.zeros_like(logits)
+    names = [f"{number}" for number in range(len(bandits))]
+    constraint = AccuracyConstraint({name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}, gains)
+    weights = np.stack([bandit.weights for bandit in bandits])[:, :, None]
+    cost = np.stack([bandit.ratios for bandit in bandits])[:, None, :]
+    accuracy = np.stack([bandit.accuracy for bandit in bandits])
+    trajectory = np.zeros((steps, 3, len(bandits)))
+    policies, logits = np.zeros_like(accuracy), np.zeros_like(accuracy)
     tail = max(1, steps // 10)
-    policy = np.full_like(logits, 1 / len(bandit.ratios))
+    policy = np.full_like(accuracy, 1 / accuracy.shape[2])
+    prices = np.zeros(len(bandits))
     for step in range(steps):
-        measured = bandit.accuracy
-        if rollouts is not None:
-            measured = generator.binomial(rollouts, bandit.accuracy) / rollouts
-        price = constraint.price(_GROUP) if constrained else 0.0
-        q = measured * (price + 1 - bandit.ratios) / (1 + price)
-        expected = bandit.weights @ (policy * bandit.accuracy)
-        trajectory[step] = expected.sum(), expected @ (1 - bandit.ratios), price
+        measured = accuracy if rollouts is None else generator.binomial(rollouts, accuracy) / rollouts
+        price = prices[:, None, None]
+        q = measured * (price + 1 - cost) / (1 + price)
+        chosen = weights * policy
+        right = chosen * accuracy
+        trajectory[step] = right.sum((1, 2)), (right * (1 - cost)).sum((1, 2)), prices
         if step >= steps - tail:
             policies += policy / tail
-        best = float(bandit.weights @ measured.max(axis=1))
-        constraint.update({_GROUP: (float((bandit.weights @ (policy * measured)).sum()), 1.0)}, {_GROUP: (best, 1.0)})
+        seen = (chosen * measured).sum((1, 2)).tolist()
+        best = (weights[:, :, 0] * measured.max(axis=2)).sum(axis=1).tolist()
+        constraint.update(
+            {name: (value, 1.0) for name, value in zip(names, seen, strict=True)},
+            {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
+        )
+        if constrained:
+            prices = np.array([constraint.price(name) for name in names])
         logits += step_size * logit_advantages(q, policy, floor)
-        logits -= logits.max(axis=1, keepdims=True)
+        logits -= logits.max(axis=2, keepdims=True)
         policy = np.exp(logits)
-        policy /= policy.sum(axis=1, keepdims=True)
-    accuracy, savings, price = trajectory[-tail:].mean(axis=0).tolist()
-    return Simulation(accuracy, savings, price, policies, bool(constraint.infeasible), trajectory)
+        policy /= policy.sum(axis=2, keepdims=True)
+    means, lost = trajectory[-tail:].mean(axis=0), constraint.infeasible
+    return [
+        Simulation(*means[:, number].tolist(), policies[number], name in lost, trajectory[:, :, number])
+        for number, name in enumerate(names)
+    ]

@@ -21,9 +21,9 @@ class Gains:
     """How the price follows the violation E = floor - accuracy (an exponential mean over updates).
 
     lambda = [I + proportional E + derivative (E - E_before)+]+, where I takes in integral x clip(E, -reach, reach).
-    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers: with exact gradients they reach floor
-    and best savings of two of the bandits in the tests within .001; on the third, accuracy swings by .003 and savings
-    by .02.
+    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers, by `benchmarks/chrpo_bandits.py`: a
+    proportional gain of 50 swings for thousands of steps where two ratios of a context are nearly tied, one of 1000
+    turns the noise of samples into prices. With few prompts a step the noise is larger: the trainer takes 50.
 
     Args:
         proportional: price per unit of violation.
@@ -36,7 +36,7 @@ class Gains:
         patience: updates in a row that find a floor out of reach, after which it is called infeasible.
     """
 
-    proportional: float = 50.0
+    proportional: float = 200.0
     integral: float = 0.5
     reach: float = 0.02
     derivative: float = 0.0
@@ -133,7 +133,8 @@ class AccuracyConstraint:
 
     def price(self, group: str) -> float:
         """Lambda of a group; the cap while its floor is infeasible, since then only accuracy counts."""
-        return self.gains.cap if group in self.infeasible else self._duals[group].price
+        dual = self._duals[group]
+        return self.gains.cap if dual.out_of_reach >= self.gains.patience else dual.price
 
     def accuracy(self, group: str) -> float | None:
         """The group's running accuracy, or None before its first update."""

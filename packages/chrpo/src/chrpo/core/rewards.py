@@ -66,16 +66,20 @@ class ConstrainedReward:
         format_failure: reward of a format failure; below 0, which is what any wrong answer earns.
         margin: added to lambda. Our choice: above 0, because otherwise a right answer of full length would earn no more
             than a wrong one while the dual rests at 0.
+        budget: cost below which saving more is not paid, in [0, 1]; `BudgetSchedule` lowers it.
     """
 
     format_failure: float = -0.5
     margin: float = 0.01
+    budget: float = 0.0
 
     def __post_init__(self) -> None:
         if self.format_failure >= 0:
             raise DataError(f"format_failure must be below 0, as a wrong answer earns 0; got {self.format_failure:g}")
         if self.margin <= 0:
             raise DataError(f"margin must be above 0, or long right answers tie with wrong ones; got {self.margin:g}")
+        if not 0 <= self.budget <= 1:
+            raise DataError(f"budget must be in [0, 1], a share of the reference; got {self.budget:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
         """Judge a batch; a DataError says that a price is negative or infinite."""
@@ -83,7 +87,7 @@ class ConstrainedReward:
         if not np.all(np.isfinite(prices)) or np.any(prices < 0):
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
         excess = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
-        savings = 1 - np.clip(np.where(outcomes.policy, outcomes.cost, excess), 0, 1)
+        savings = 1 - np.clip(np.where(outcomes.policy, np.maximum(outcomes.cost, self.budget), excess), 0, 1)
         weight = prices + self.margin
         right = (weight + savings) / (weight + 1)
         main = np.where(outcomes.format_ok, np.where(outcomes.correct, right, 0.0), self.format_failure)

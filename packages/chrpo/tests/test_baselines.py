@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from chrpo.core import CorrectnessReward, DeGRPO, LengthPenalty, Outcomes, degrpo_loss, group_advantages
+from chrpo.errors import DataError
+
+FACTS = Outcomes.of(
+    format_ok=[True, True, False, True],
+    correct=[True, False, True, True],
+    asked_ratio=[0.2, 0.6, 0.2, 1.0],
+    realised_ratio=[0.3, 0.6, 0.2, 0.7],
+    cost=[0.25, 0.5, 0.1, 0.8],
+    policy=[True, True, True, False],
+)
+
+
+def test_rewards_by_hand():
+    assert CorrectnessReward()(FACTS).main.tolist() == [1, 0, 0, 1]
+    assert LengthPenalty(weight=0.4)(FACTS).main == pytest.approx([0.9, -0.2, -0.04, 1 - 0.4 * 0.3])
+    assert LengthPenalty(weight=0.4, at_most=True)(FACTS).main == pytest.approx([0.4, 0, 0, 0.5 + 0.4 * 0.3])
+    assert DeGRPO()(FACTS).main == pytest.approx([1, -1, -1, 0.5])
+
+
+def test_the_exact_length_penalty_lets_a_short_wrong_answer_win_and_ours_does_not():
+    rows = Outcomes.of(
+        format_ok=[True, True], correct=[True, False], asked_ratio=[1, 0.2], realised_ratio=[1, 0.1], cost=[1.2, 0.1]
+    )
+    right, wrong = LengthPenalty(weight=1.0)(rows).main
+    assert wrong > right
+    right, wrong = LengthPenalty(weight=1.0, at_most=True)(rows).main
+    assert wrong == right == 0, "a right answer over its budget earns no more than a wrong one"
+
+
+def loop(rewards, group, scale):
+    out = []
+    for reward, name in zip(rewards, group, strict=True):
+        members = torch.tensor([r for r, n in zip(rewards, group, strict=True) if n == name], dtype=torch.float64)
+        spread = members.std().item() + 1e-4 if scale and len(members) > 1 else 1e-4 if scale else 1.0
+        out.append((reward - members.mean().item()) / spread)
+    return out
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_group_advantages_equal_their_loop(scale):
+    generator = np.random.default_rng(0)
+    rewards, group = generator.random(30), generator.integers(0, 7, 30)
+    got = group_advantages(rewards, group, scale=scale)
+    assert got == pytest.approx(loop(rewards.tolist(), group.tolist(), scale), abs=1e-6)
+
+
+def test_decoupled_loss_by_hand():
+    log_probs = torch.tensor([[-1.0, -2.0, -3.0], [-0.5, -1.5, -9.0]], requires_grad=True)
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    loss = degrpo_loss(log_probs, torch.tensor([1.0, -2.0]), mask, control_weight=0.1)
+    assert loss.item() == pytest.approx(0.1 * (1.0 - 1.0) / 2 + (2 + 3 - 3) / 3)
+    loss.backward()
+    assert log_probs.grad[1, 2] == 0
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: LengthPenalty(weight=-1), "weight >= 0"),
+        (lambda: DeGRPO(long=-1), "long in"),
+        (lambda: group_advantages([1.0], [0, 1]), "one shape"),
+        (lambda: degrpo_loss(torch.zeros(2, 3), torch.zeros(3), torch.ones(2, 3)), "expected shapes"),
+    ],
+)
+def test_nonsense_is_refused(build, words):
+    with pytest.raises(DataError, match=words):
+        build()
