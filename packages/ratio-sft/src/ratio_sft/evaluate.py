@@ -75,7 +75,7 @@ def evaluate(
 
 def table(report: Row) -> list[list[str]]:
     """The report as rows of text, the header first."""
-    rows = [["asked", "realised", "error", "mean |error|", "accuracy", "95 % interval", "thinking", "cut"]]
+    rows = [["asked", "realised", "error", "off by", "accuracy", "95 % interval", "thinking", "cut"]]
     lines = [{"asked": "base", "realised": 1.0, **report["base"]}] if report["base"] else []
     for line in [*lines, *report["conditions"]]:
         asked = line["asked"]
