@@ -95,3 +95,22 @@ def test_results_hold_avg_pass_and_majority_for_several_samples(write_run):
     summary = condition.summary()
     assert (summary["avg@4"], summary["pass@4"], summary["maj@4"]) == (0.25, 0.5, 0.5)
     assert (summary["n"], summary["samples"]) == (2, 4)
+
+
+def test_several_tasks_are_compared_each_and_together_and_flips_are_named(write_run, tmp_path):
+    def rows(verdicts):
+        return [{"id": f"p{n}", "task": task, "verdict": verdicts[task][n]} for task in verdicts for n in range(2)]
+
+    a = write_run("a", rows({"one": ["correct"] * 2, "two": ["incorrect"] * 2}), tasks=("one", "two"))
+    b = write_run("b", rows({"one": ["correct", "incorrect"], "two": ["correct"] * 2}), tasks=("one", "two"))
+    out = tmp_path / "c.json"
+    done = CliRunner().invoke(cli, ["compare", str(a), str(b), "--output", str(out)])
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.endswith(":")] == ["one:", "two:", "all tasks together:"]
+    assert lines[-3:] == [
+        "right only in A: one p1 sample 0", "right only in B: two p0 sample 0", "right only in B: two p1 sample 0"
+    ]  # fmt: skip
+    written = json.loads(out.read_text("utf-8"))
+    assert written["accuracy_difference"] == pytest.approx(0.25)
+    assert {task: one["accuracy_difference"] for task, one in written["tasks"].items()} == {"one": -0.5, "two": 1.0}

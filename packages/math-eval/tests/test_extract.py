@@ -30,6 +30,25 @@ def test_a_box_that_is_cut_off_or_empty_is_no_answer():
     assert extract_answer(r"The sum is 12: \boxed{ }") is None
 
 
+def test_boxes_joined_by_nothing_but_commas_and_words_are_one_list():
+    assert extract_answer(r"The roots are \boxed{-2} \quad \text{and} \quad \boxed{1}.") == "-2, 1"
+    assert extract_answer(r"\(\boxed{1}\) or \(\boxed{2}\)") == "1, 2"
+    assert extract_answer(r"\boxed{4}, \boxed{4}") == "4"
+    assert extract_answer(r"First \boxed{1}, then \boxed{2}") == "2"
+    assert extract_answer("\\boxed{1}\n\\boxed{2}") == "2"
+
+
+def test_without_a_box_a_bare_line_or_the_last_formula_or_number_counts():
+    assert extract_answer(r"$\{1,2,3\}$") == r"$\{1,2,3\}$"
+    assert extract_answer("x = 2") == "x = 2"
+    assert extract_answer("Evelyn") == "Evelyn"
+    assert extract_answer(r"So the pair is $(7, 6)$ as asked.") == "(7, 6)"
+    assert extract_answer("Hence\n\\[\n\\frac{1}{2}\n\\]\nholds") == r"\frac{1}{2}"
+    assert extract_answer("The area of $ABC$ is then 120.") == "120"
+    assert extract_answer("She has $200 + $255 and ends with $455") == "$455"
+    assert extract_answer("Final Answer: The volume of $ABC$ is 120. I hope so.") == "120"
+
+
 def test_a_complete_box_before_a_cut_one_counts():
     assert extract_answer(r"\boxed{12} and \boxed{1") == "12"
 

@@ -138,6 +138,14 @@ def test_it_works_from_threads_and_from_asyncio(grader):
     assert verdicts + asyncio.run(several()) == ["correct"] * 8
 
 
+def test_a_gold_may_be_a_solution_with_a_box_and_a_completion_the_gold_itself():
+    with Grader(1) as fresh:
+        assert fresh.grade(_boxed("0.5"), r"So $x$ is $\boxed{\frac{1}{2}}$.").verdict == "correct"
+        assert fresh.grade("odd $n$", "odd $n$").verdict == "correct"
+        assert fresh.grade("odd $n$", "odd $n$", prompt="q <think>").verdict == "no_answer"
+        assert not fresh._pool._idle
+
+
 def test_grade_many_keeps_the_order(grader):
     items = [(_boxed(str(n % 3)), "1") for n in range(9)]
     assert [verdict.correct for verdict in grader.grade_many(items)] == [n % 3 == 1 for n in range(9)]

@@ -36,9 +36,13 @@ def cli() -> None:
 Example:
   math-eval run --model checkpoints/sft --tasks gsm8k,problems.jsonl --data-dir data \\
       --ratio 0.2 --ratio 0.4 --ratio policy --max-tokens 2048 --output-dir runs/sft
+  math-eval run --model openai:Qwen/Qwen3-1.7B --base-url http://127.0.0.1:8000/v1 --tasks gsm8k --data-dir data \\
+      --output-dir runs/qwen
 """,
 )
-@click.option("--model", required=True, metavar="FOLDER", help="A Hugging Face model folder (safetensors).")
+@click.option("--model", required=True, metavar="MODEL", help="A model folder (safetensors), or openai:NAME.")
+@click.option("--base-url", metavar="URL", help="Of the server for openai:NAME; the key is read from OPENAI_API_KEY.")
+@click.option("--tokenizer", metavar="FOLDER", help="For a server: folder with the model's tokenizer.json.")
 @click.option("--tasks", required=True, metavar="A,B", help="gsm8k, math500, amc23, aime24, or problems files.")
 @click.option("--ratio", "ratios", multiple=True, default=("none",), show_default=True, metavar="R", help=_RATIO_HELP)
 @click.option("--samples", default=1, show_default=True, help="Completions a problem.")
@@ -46,7 +50,7 @@ Example:
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--top-p", default=1.0, show_default=True, help="Nucleus sampling mass.")
 @click.option("--max-tokens", default=4096, show_default=True, help="New tokens a completion may have.")
-@click.option("--batch-size", default=32, show_default=True, help="Requests generated together.")
+@click.option("--batch-size", default=32, show_default=True, help="Requests generated together, or in flight.")
 @click.option("--limit", type=int, help="Only the first problems of each task.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="Put before each question.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the published benchmark files.")
@@ -133,16 +137,20 @@ Example:
 @click.argument("b", metavar="B")
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the numbers as JSON.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
-    """Compare B with A, each RUN or RUN:RATIO, paired by problem."""
-    from .compare import compare, sentences
+    """Compare B with A, each RUN or RUN:RATIO, paired by problem; per task and pooled, with the flips."""
+    from .compare import by_task, compare, flips, sentences
     from .conditions import select, split_name
     from .records import write_json
 
-    comparison = compare(select(*split_name(a)), select(*split_name(b)))
+    pair = select(*split_name(a)), select(*split_name(b))
+    comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
-        flips = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
-        write_json(output, {**comparison.values, "flips": flips})
-    for line in sentences(comparison.values):
+        changed = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
+        own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
+        write_json(output, {**comparison.values, **own, "flips": changed})
+    for task, one in tasks.items():
+        click.echo("\n".join([f"{task}:", *(f"  {line}" for line in sentences(one.values)[1:])]))
+    for line in (["all tasks together:"] if tasks else []) + sentences(comparison.values) + flips(comparison):
         click.echo(line)
 
 

@@ -14,6 +14,8 @@ from .conditions import Condition, ItemKey, ratio_name
 from .errors import DataError
 from .records import Row
 
+_FLIPS_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -176,6 +178,31 @@ def sentences(values: dict[str, Any]) -> list[str]:
     lines.append(f"flips: {values['only_a_correct']} right only in A, {values['only_b_correct']} right only in B")
     if values["unpaired_a"] or values["unpaired_b"]:
         lines.append(f"left out, without a partner: {values['unpaired_a']} of A, {values['unpaired_b']} of B")
+    return lines
+
+
+def by_task(a: Condition, b: Condition) -> dict[str, Comparison]:
+    """The comparison task by task, over the tasks both have; empty if that is only one, since it is the pooled one."""
+    shared = [task for task in _by_task(a) if task in _by_task(b)]
+    if len(shared) < 2:
+        return {}
+    return {task: compare(_by_task(a)[task], _by_task(b)[task]) for task in shared}
+
+
+def _by_task(condition: Condition) -> dict[str, Condition]:
+    tasks: dict[str, list[Row]] = {}
+    for row in condition.rows:
+        tasks.setdefault(row["task"], []).append(row)
+    return {task: Condition(condition.run, condition.ratio, rows) for task, rows in tasks.items()}
+
+
+def flips(comparison: Comparison) -> list[str]:
+    """The samples whose verdict changed, one a line; after twenty of a kind the number of the others."""
+    lines: list[str] = []
+    for words, keys in (("A", comparison.only_a_correct), ("B", comparison.only_b_correct)):
+        lines += [f"right only in {words}: {task} {name} sample {sample}" for task, name, sample in keys[:_FLIPS_SHOWN]]
+        if len(keys) > _FLIPS_SHOWN:
+            lines.append(f"right only in {words}: {len(keys) - _FLIPS_SHOWN} more, listed by --output")
     return lines
 
 

@@ -87,7 +87,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
         [[row["thinking_tokens"] for row in group] for group in problems]
     )
     verdicts = Counter(row["verdict"] for row in rows)
-    batches = {row["batch"]: row["latency_s"] for row in rows}
+    batches = {row["batch"]: row.get("wall_s", row["latency_s"]) for row in rows}
     seconds = sum(batches.values())
     summary: dict[str, Any] = {
         "n": len(problems),

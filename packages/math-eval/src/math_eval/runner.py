@@ -1,7 +1,8 @@
 """A run: complete every problem of every task at every ratio, grade, count, and write the run folder.
 
 Requests are sorted by length and cut into fixed batches, each seeded by its own content; so a run that was killed and
-resumed holds the same samples as an undisturbed one (latencies apart). Loading models is left to `backends`.
+resumed holds the same samples as an undisturbed one (latencies apart). A server gets its requests one by one, and each
+sample is stored when it arrives. Loading models is left to `backends`.
 
     run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
 """
@@ -11,6 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from . import manifest
-from .backends import Backend, Completion, Sampling
+from .backends import Backend, BatchBackend, Completion, Sampling, StreamBackend
 from .conditions import Ratio, dump_results, ratio_name
 from .control import FILE_NAME, INSTRUCTION, ControlTokens, user_turn
 from .errors import DataError
@@ -28,6 +30,7 @@ from .store import Store
 from .tasks import Task, load_task
 from .thinking import split_thinking
 
+_SERVER = "openai:"
 _HASHED_SUFFIXES = {".json", ".jinja", ".safetensors", ".txt", ".model"}
 
 
@@ -36,7 +39,7 @@ class RunSettings:
     """What a run does.
 
     Args:
-        model: a checkpoint folder.
+        model: a checkpoint folder, or `openai:NAME` for a model behind a server.
         tasks: built-in names or paths of problems files.
         ratios: numbers of the checkpoint's ladder, "policy", or None for no control token.
         samples: completions a problem.
@@ -44,9 +47,12 @@ class RunSettings:
         temperature: 0 is greedy.
         top_p: nucleus mass.
         max_tokens: new tokens a completion may have.
-        batch_size: requests generated together; it changes samples, as batches are seeded as a whole.
+        batch_size: requests generated together; it changes samples, as batches are seeded as a whole. For a server:
+            requests in flight at once, which changes no sample.
         limit: first problems of each task, or None for all.
         instruction: put before each question.
+        base_url: of the server.
+        tokenizer: for a server: a folder with the model's tokenizer.json, and control_tokens.json if it follows ratios.
     """
 
     model: str
@@ -60,6 +66,8 @@ class RunSettings:
     batch_size: int = 32
     limit: int | None = None
     instruction: str = INSTRUCTION
+    base_url: str | None = None
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         for name, number in (("samples", self.samples), ("batch-size", self.batch_size), ("limit", self.limit)):
@@ -67,6 +75,10 @@ class RunSettings:
                 raise DataError(f"{name} must be at least 1; got {number}")
         if self.seed < 0:
             raise DataError(f"seed must not be negative; got {self.seed}")
+        if (self.server is None) != (self.base_url is None):
+            raise DataError("a server needs both: --model openai:NAME and --base-url http://HOST:PORT/v1")
+        if self.tokenizer is not None and self.server is None:
+            raise DataError("--tokenizer is for servers; a checkpoint folder has its own")
         if self.samples > 1 and self.temperature == 0:
             raise DataError(f"{self.samples} samples at temperature 0 are all the same; set --temperature above 0")
         for name, values in (("task", self.tasks), ("ratio", self.ratios)):
@@ -75,6 +87,11 @@ class RunSettings:
             twice = [value for value, count in Counter(values).items() if count > 1]
             if twice:
                 raise DataError(f"{name} {twice[0]} is given twice; name it once")
+
+    @property
+    def server(self) -> str | None:
+        """The name of the model at the server, or None for a checkpoint folder."""
+        return self.model.removeprefix(_SERVER) if self.model.startswith(_SERVER) else None
 
     @property
     def sampling(self) -> Sampling:
@@ -119,7 +136,7 @@ def run(
         output_dir: the run folder.
         data_dir: the folder of the published benchmark files.
         overwrite: discard a run made with other settings.
-        backend: a loaded model; by default the checkpoint is loaded with transformers when it is needed.
+        backend: a loaded model; by default the checkpoint or the client is loaded when it is needed.
 
     Returns:
         the content of results.json, and whether it was there already.
@@ -140,7 +157,7 @@ def run(
         state = manifest.settle(path, known, done=done, overwrite=overwrite)
         if state == "done":
             return parse_json(done.read_text("utf-8"), str(done)), True
-        backend = backend or _load(settings.model)
+        backend = backend or _load(settings, tokens)
         requests = {task.name: list(_requests(task, settings, tokens, backend, known)) for task in tasks}
         longest = max(request.length for some in requests.values() for request in some)
         backend.check_lengths(longest, sampling.max_tokens)
@@ -148,11 +165,16 @@ def run(
             _check_environment(path, backend.environment)
         else:
             _clear(folder)
-            more = {"seed": settings.seed, "model": settings.model, "environment": backend.environment}
+            more = {
+                "seed": settings.seed,
+                "model": settings.model,
+                "base_url": settings.base_url,
+                "environment": backend.environment,
+            }
             manifest.write(path, "math-eval run", known, **more)
         with Store(folder, names) as store:
             for name in names:
-                _complete(name, requests[name], settings, store, backend, tokens, grader)
+                _complete(name, requests[name], settings, _Sink(store, backend, tokens, grader))
             store.finish({name: [request.key for request in requests[name]] for name in names})
             rows = [store.rows[request.key] for name in names for request in requests[name]]
             results = dump_results(rows, names, list(settings.ratios))
@@ -163,8 +185,12 @@ def run(
 
 def _control_tokens(settings: RunSettings) -> ControlTokens | None:
     """The checkpoint's ladder, or None; every ratio asked for must be on it."""
-    folder = Path(settings.model)
     asked = [ratio for ratio in settings.ratios if ratio is not None]
+    if settings.server is not None and settings.tokenizer is None:
+        if asked:
+            raise DataError(f"ratio {asked[0]} of a server: name the checkpoint's folder with --tokenizer")
+        return None
+    folder = Path(settings.tokenizer or settings.model)
     if not asked and not (folder / FILE_NAME).is_file():
         return None
     if not folder.is_dir():
@@ -175,21 +201,37 @@ def _control_tokens(settings: RunSettings) -> ControlTokens | None:
     return tokens
 
 
-def _load(model: str) -> Backend:
+def _load(settings: RunSettings, tokens: ControlTokens | None) -> Backend:
+    extra = "transformers" if settings.server is None else "openai"
     try:
-        from .backends.hf import HFModel
+        if settings.server is None:
+            from .backends.hf import HFModel
+
+            return HFModel(settings.model)
+        from .backends.openai import Server
     except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'math-eval[transformers]'") from error
-    return HFModel(model)
+        raise DataError(f"{error.name} is not installed; run: pip install 'math-eval[{extra}]'") from error
+    controls = {"chat_template_kwargs": {"ratio": None}, "skip_special_tokens": False} if tokens else {}
+    return Server(
+        settings.server,
+        settings.base_url or "",
+        concurrency=settings.batch_size,
+        tokenizer=settings.tokenizer,
+        extra=controls,
+    )
 
 
 def _known(settings: RunSettings, tasks: list[Task], grader: Grader) -> dict[str, Any]:
     """Everything that decides the samples, as JSON values."""
-    folder = Path(settings.model)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such model folder; check --model")
+    if settings.server is None:
+        folder = Path(settings.model)
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such model folder; check --model")
+        model = {"model_sha256": model_sha256(folder), "batch_size": settings.batch_size}
+    else:
+        model = {"model": settings.model}
     return {
-        "model_sha256": model_sha256(folder),
+        **model,
         "tasks": {task.name: task.sha256 for task in tasks},
         "ratios": list(settings.ratios),
         "samples": settings.samples,
@@ -197,7 +239,6 @@ def _known(settings: RunSettings, tasks: list[Task], grader: Grader) -> dict[str
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "max_tokens": settings.max_tokens,
-        "batch_size": settings.batch_size,
         "limit": settings.limit,
         "instruction": settings.instruction,
         "grader": grader.description,
@@ -241,57 +282,80 @@ def _batches(requests: list[_Request], size: int) -> Iterator[list[_Request]]:
         yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
 
 
-def _complete(
-    task: str,
-    requests: list[_Request],
-    settings: RunSettings,
-    store: Store,
-    backend: Backend,
-    tokens: ControlTokens | None,
-    grader: Grader,
-) -> None:
-    """Generate, grade and store every batch that is not there in full."""
-    name = Path(settings.model).resolve().name
+@dataclass(frozen=True)
+class _Sink:
+    """Where completions go: counted, graded, stored."""
+
+    store: Store
+    backend: Backend
+    tokens: ControlTokens | None
+    grader: Grader
+
+
+def _complete(task: str, requests: list[_Request], settings: RunSettings, sink: _Sink) -> None:
+    """Generate, grade and store every request of a task that is not there in full."""
+    name = settings.server or Path(settings.model).resolve().name
+    shared = {"task": task, "model": name, "seed": settings.seed}
     with tqdm(total=len(requests), desc=task, unit=" samples") as progress:
-        for batch in _batches(requests, settings.batch_size):
-            progress.set_postfix_str(f"ratio {ratio_name(batch[0].ratio)}")
-            if not all(request.key in store.rows for request in batch):
-                digest = hashlib.sha256("".join(request.key for request in batch).encode()).hexdigest()
-                start = time.perf_counter()
-                completions = backend.complete([one.prompt for one in batch], settings.sampling, int(digest[:15], 16))
-                shared = {
-                    "task": task,
-                    "model": name,
-                    "seed": settings.seed,
-                    "latency_s": round(time.perf_counter() - start, 4),
-                    "batch": digest[:16],
-                }
-                store.append(task, _rows(batch, completions, shared, backend, tokens, grader))
-            progress.update(len(batch))
+        if isinstance(sink.backend, StreamBackend):
+            _from_server(sink.backend, requests, settings, sink, shared, progress)
+        elif isinstance(sink.backend, BatchBackend):
+            _in_batches(sink.backend, requests, settings, sink, shared, progress)
 
 
-def _rows(
-    batch: list[_Request],
-    completions: list[Completion],
-    shared: Row,
-    backend: Backend,
-    tokens: ControlTokens | None,
-    grader: Grader,
-) -> list[Row]:
-    """The rows of the samples contract for one batch."""
-    pairs = zip(batch, completions, strict=True)
-    verdicts = grader.grade_many(
+def _in_batches(
+    backend: BatchBackend, requests: list[_Request], settings: RunSettings, sink: _Sink, shared: Row, progress: Any
+) -> None:
+    for batch in _batches(requests, settings.batch_size):
+        progress.set_postfix_str(f"ratio {ratio_name(batch[0].ratio)}")
+        if not all(request.key in sink.store.rows for request in batch):
+            digest = hashlib.sha256("".join(request.key for request in batch).encode()).hexdigest()
+            start = time.perf_counter()
+            completions = backend.complete([one.prompt for one in batch], settings.sampling, int(digest[:15], 16))
+            seconds = {"latency_s": round(time.perf_counter() - start, 4), "batch": digest[:16]}
+            sink.store.append(shared["task"], _rows(batch, completions, shared | seconds, sink))
+        progress.update(len(batch))
+
+
+def _from_server(
+    backend: StreamBackend, requests: list[_Request], settings: RunSettings, sink: _Sink, shared: Row, progress: Any
+) -> None:
+    """Longest prompts first; `wall_s` is the time since the previous arrival, so its sum is the time of the run."""
+    missing = sorted(
+        (one for one in requests if one.key not in sink.store.rows), key=lambda one: (-one.length, one.key)
+    )
+    progress.update(len(requests) - len(missing))
+    if not missing:
+        return
+    previous = time.perf_counter()
+    seeds = [int(request.key[:15], 16) for request in missing]
+    with closing(backend.stream([one.prompt for one in missing], settings.sampling, seeds)) as arrivals:
+        for index, completion, seconds in arrivals:
+            request, arrived = missing[index], time.perf_counter()
+            times = {"latency_s": round(seconds, 4), "wall_s": round(arrived - previous, 4), "batch": request.key[:16]}
+            sink.store.append(shared["task"], _rows([request], [completion], shared | times, sink))
+            progress.update(1)
+            previous = arrived
+
+
+def _rows(batch: list[_Request], completions: list[Completion], shared: Row, sink: _Sink) -> list[Row]:
+    """The rows of the samples contract for some requests."""
+    tokens, pairs = sink.tokens, zip(batch, completions, strict=True)
+    verdicts = sink.grader.grade_many(
         [(completion.text, request.problem["answer"], request.prompt) for request, completion in pairs]
     )
     rows: list[Row] = []
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
-        thinking = split_thinking(_after_choice(completion.text, tokens), request.prompt)
+        thinking_tokens = completion.thinking_tokens
+        if thinking_tokens is None:
+            thinking = split_thinking(_after_choice(completion.text, tokens), request.prompt)
+            thinking_tokens = sink.backend.count(thinking.text)
         row: Row = {
             **request.problem,
             "prompt": request.prompt,
             "completion": completion.text,
             "finish_reason": completion.finish_reason,
-            "thinking_tokens": backend.count(thinking.text),
+            "thinking_tokens": thinking_tokens,
             "completion_tokens": completion.tokens,
             "extracted": verdict.extracted,
             "verdict": verdict.verdict,

@@ -17,10 +17,11 @@ from pathlib import Path
 from .errors import DataError
 from .records import Row, read_records, validate
 
-_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "latency_s", "truncated"}
+_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated"}
+_TIMED = {"latency_s", "wall_s"}
 _GRADED = {"extracted", "verdict"}
 _ASKED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
-_RESERVED = _GENERATED | _GRADED | _ASKED
+_RESERVED = _GENERATED | _TIMED | _GRADED | _ASKED
 
 
 @dataclass(frozen=True)

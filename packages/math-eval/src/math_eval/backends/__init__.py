@@ -1,12 +1,14 @@
 r"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete a batch.
 
-`hf` runs a Hugging Face checkpoint with transformers. Nothing here imports torch.
+`hf` runs a Hugging Face checkpoint with transformers, in batches; `openai` asks a server, request by request. Nothing
+here imports torch.
 
     backend.complete(["What is 1 + 1?\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from math_eval.errors import DataError
 
@@ -36,11 +38,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion: `text` with special tokens kept and the end token left out, `tokens` with it counted."""
+    """One completion: `text` with special tokens kept and the end token left out, `tokens` with it counted.
+
+    `thinking_tokens` is None if the runner is to count them with the backend's tokenizer.
+    """
 
     text: str
     tokens: int
     finish_reason: str
+    thinking_tokens: int | None = None
 
 
 class Backend(Protocol):
@@ -67,6 +73,22 @@ class Backend(Protocol):
         """Raise a DataError if such a request does not fit the model."""
         ...
 
+
+@runtime_checkable
+class BatchBackend(Backend, Protocol):
+    """A model in this process."""
+
     def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
         """Complete a batch; equal arguments give equal results."""
+        ...
+
+
+@runtime_checkable
+class StreamBackend(Backend, Protocol):
+    """A model behind a server."""
+
+    def stream(
+        self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
+    ) -> Generator[tuple[int, Completion, float], None, None]:
+        """Complete prompts concurrently; yields index, completion and seconds of the request as they arrive."""
         ...

@@ -39,6 +39,7 @@ _REWRITES = tuple(
         (r"\*\*", "^"),
     )
 )
+_SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
@@ -84,6 +85,8 @@ def normalise(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = text.strip().removesuffix(".").strip()
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", ",")
     return text[1:].strip() if text.startswith("$") else re.sub(r"^-\s*\$\s*", "-", text)
 
 

@@ -3,8 +3,10 @@ r"""The final answer in a completion, as text.
 Only what follows the thinking block counts (further blocks after it are skipped); nothing is parsed or compared here.
 In this order:
 
-1. the last balanced `\boxed{…}` (the inner one of nested boxes; an empty box is no answer),
-2. the last "final answer is X" or "answer is X", 3. the last "answer: X", 4. the last `#### X`, 5. the last number.
+1. the last balanced `\boxed{…}` (the inner one of nested boxes; an empty box is no answer; boxes with nothing but a
+   comma, "and" or "or" between them are one list),
+2. the last "final answer is X" or "answer is X", 3. the last "answer: X", 4. the last `#### X`,
+5. all of it, if it is one line of mathematics without words, 6. the last formula or number.
 
 A completion whose only box is never closed has no answer: a number in it may be cut short.
 
@@ -24,7 +26,16 @@ _PHRASES = (
 )
 _FURTHER_THINKING = re.compile(f"{OPEN}.*?(?:{CLOSE}|\\Z)", re.DOTALL)
 _NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-−])?\\?\$?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?\\?%?")
-_MATH_SPAN = re.compile(r"\$\$?([^$\n]+)\$\$?|\\\(([^\n]+?)\\\)|\\\[([^\n]+?)\\\]")
+_MATH_SPAN = re.compile(
+    r"\$\$([^$]+)\$\$|(?<!\\)\$(?=\S)([^$\n]*[^$\s])\$(?!\d)|(?<!\\)\$[ \t]([^$\n]+)[ \t]\$(?!\d)"
+    r"|\\\(((?:(?!\\[()]).)+)\\\)|\\\[((?:(?!\\[\[\]]).)+)\\\]",
+    re.DOTALL,
+)
+_COMMAND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+|sqrt|sin|cos|tan|log|ln|exp|pi")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_BARE_CHARS = 400
+_VARIABLE = re.compile(r"[A-Za-z]\w*")
+_JOINER = re.compile(r"[\s$,]|\\[()]|\\q?quad|\\,|\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b")
 _SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n]")
 
 
@@ -46,30 +57,60 @@ def extract_answer(completion: str, prompt: str = "") -> str | None:
         ends = [match.end() for match in phrase.finditer(answer)]
         if ends and (found := _trim(answer[ends[-1] :].lstrip().partition("\n")[0])):
             return found
-    numbers = _NUMBER.findall(answer)
-    return numbers[-1] if numbers else None
+    return answer if _is_bare(answer) else _last_formula(answer)
+
+
+def _is_bare(text: str) -> bool:
+    """Whether `text` is nothing but an answer: one short line that is one word or has no word at all."""
+    if not text or len(text) > _BARE_CHARS or "\n" in text:
+        return False
+    return not text.split()[1:] or not _WORD.search(_COMMAND.sub(" ", text))
+
+
+def _last_formula(text: str) -> str | None:
+    """The last formula between delimiters (a lone name is none) or, if it comes later, the last number outside of any.
+
+    A dollar sign is a delimiter as in Pandoc: no space inside it, no digit after the closing one; so prices are none.
+    """
+    spans = [
+        span for span in _MATH_SPAN.finditer(text) if not _VARIABLE.fullmatch(next(filter(None, span.groups())).strip())
+    ]
+    start = spans[-1].end() if spans else 0
+    numbers = _NUMBER.findall(text, start)
+    if numbers:
+        return numbers[-1]
+    return next(filter(None, spans[-1].groups())).strip() if spans else None
 
 
 def last_boxed(text: str) -> tuple[str | None, bool]:
-    r"""The content of the last balanced `\boxed{…}`, and whether some box is left open.
+    r"""The content of the last balanced `\boxed{…}` or list of boxes, and, if there is none, whether one is left open.
 
     One pass over the text, so 20 000 unclosed braces cost no more than 20 000 letters.
     """
-    stack: list[int] = []
-    best: tuple[int, int] | None = None
+    stack: list[tuple[int, int]] = []
+    boxes: list[tuple[int, int, int]] = []
     for match in _BRACES.finditer(text):
         token = match.group()
         if token.startswith((r"\boxed", r"\fbox")):
-            stack.append(match.end())
+            stack.append((match.start(), match.end()))
         elif token == "{":
-            stack.append(-1)
+            stack.append((-1, -1))
         elif token == "}" and stack:
-            start = stack.pop()
-            if start >= 0 and (best is None or start > best[0]):
-                best = (start, match.start())
-    if best is None:
-        return None, any(start >= 0 for start in stack)
-    return text[slice(*best)], False
+            opening, start = stack.pop()
+            if start >= 0 and not (boxes and boxes[-1][0] > opening):
+                boxes.append((opening, start, match.start()))
+    if not boxes:
+        return None, any(start >= 0 for _, start in stack)
+    last = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        between = text[box[2] + 1 : last[-1][0]]
+        if not re.search(",|and|or", between) or _JOINER.sub("", between):
+            break
+        last.append(box)
+    if len(last) == 1:
+        return text[slice(*last[0][1:])], False
+    contents = dict.fromkeys(text[start:end].strip() for _, start, end in reversed(last))
+    return ", ".join(filter(None, contents)), False
 
 
 def _trim(text: str) -> str:
@@ -77,5 +118,6 @@ def _trim(text: str) -> str:
     text = text.strip().strip("*_ \t")
     formula = _MATH_SPAN.match(text)
     if formula:
-        return next(group for group in formula.groups() if group is not None).strip()
-    return _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
+        return next(filter(None, formula.groups())).strip()
+    sentence = _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
+    return sentence.rpartition(" is ")[2].strip() if _WORD.match(sentence) else sentence

@@ -14,9 +14,11 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
+from math_eval.thinking import OPEN
+
 from . import limits
 from .exact import decide, normalise
-from .extract import extract_answer
+from .extract import extract_answer, last_boxed
 from .pool import Pool
 from .verdict import Verdict
 
@@ -50,10 +52,11 @@ class Grader:
 
         Args:
             completion: all generated text, thinking included.
-            gold: the reference answer, as LaTeX or plain text.
+            gold: the reference answer, as LaTeX or plain text; of a solution with a box, the box counts.
             prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
         """
         start = time.perf_counter()
+        gold = last_boxed(gold)[0] or gold
         verdict, answer = self._quick(completion, gold, prompt)
         if verdict is None:
             verdict = Verdict(*self._ask(answer, gold))
@@ -81,6 +84,8 @@ class Grader:
             return Verdict("gold_unparsable", None, f"the reference answer has {reason}"), ""
         if not normalise(gold):
             return Verdict("gold_unparsable", None, "the reference answer is empty"), ""
+        if completion.strip() == gold.strip() and not prompt.rstrip().endswith(OPEN):
+            return Verdict("correct", gold.strip()), ""
         answer = extract_answer(completion, prompt)
         if answer is None:
             return Verdict("no_answer", None), ""

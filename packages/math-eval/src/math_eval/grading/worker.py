@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 _PLAIN = (
+    (re.compile(r"\\(?:mathrm|text)\s*\{\s*([eid])\s*\}"), r"\1"),
     (re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta)(?![A-Za-z])"), r"\\\1"),
     (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\*\*"), "^"),

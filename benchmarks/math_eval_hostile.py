@@ -1,0 +1,97 @@
+"""What fifty hostile completions cost the grader: verdict, processor time and memory of each.
+
+The inputs are those of packages/math-eval/tests/test_hostile.py. Processor time is that of the calling thread plus
+that of the worker on this job (starting a worker is not part of a job), so a busy machine changes nothing.
+
+    python benchmarks/math_eval_hostile.py
+"""
+
+import importlib.util
+import os
+import resource
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from math_eval import Grader
+from math_eval.grading.pool import _Worker
+
+_TESTS = Path(__file__).parents[1] / "packages/math-eval/tests/test_hostile.py"
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def _inputs() -> Any:
+    spec = importlib.util.spec_from_file_location("test_hostile", _TESTS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _reaped() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class _Clock:
+    """Adds up the processor time of jobs in workers."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._ask = _Worker.ask
+        clock = self
+
+        def ask(worker: _Worker, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+            before, reaped = clock.of(worker), _reaped()
+            try:
+                return clock._ask(worker, job, deadline_s)
+            finally:
+                used = clock.of(worker)
+                clock.seconds += (used if used is not None else _reaped() - reaped) - (before or 0.0)
+
+        _Worker.ask = ask  # type: ignore[method-assign]
+
+    @staticmethod
+    def of(worker: _Worker) -> float | None:
+        try:
+            fields = Path(f"/proc/{worker._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def main() -> None:
+    """Grade each input alone in a worker thread, and print what it cost."""
+    tests, clock = _inputs(), _Clock()
+    rows: list[tuple[str, str, float]] = []
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def grade_all() -> None:
+        for name, (completion, gold) in tests.INPUTS.items():
+            clock.seconds, start = 0.0, time.thread_time()
+            verdict = grader.grade(completion, gold).verdict
+            rows.append((name, verdict, time.thread_time() - start + clock.seconds))
+
+    with Grader(1, deadline_s=tests.DEADLINE_S) as grader:
+        thread = threading.Thread(target=grade_all)
+        thread.start()
+        thread.join()
+        ordinary = [verdict.verdict for verdict in grader.grade_many(tests.ORDINARY)]
+    print("| input | verdict | processor seconds |\n|---|---|---:|")
+    for name, verdict, seconds in sorted(rows, key=lambda row: -row[2]):
+        print(f"| {name} | {verdict} | {seconds:.2f} |")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(row[1] for row in rows).most_common())
+    print(
+        f"\n{len(rows)} inputs: {counts}; deadline {tests.DEADLINE_S:g} s, slowest {max(row[2] for row in rows):.2f} s"
+    )
+    print(f"memory: this process grew by {grown:.0f} MB, the largest worker held {worker:.0f} MB")
+    print(f"ordinary items afterwards: {', '.join(ordinary)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The backend for OpenAI-compatible servers (vLLM, SGLang, llama.cpp, hosted ones): chat completions over HTTP.
+
+Requests run concurrently and arrive as they finish. Passing failures (no connection, time-out, 429, 5xx) are
+tried again with growing, jittered pauses, or after as long as the server asks; a server that is restarted in the
+meantime is found again. The key is read from OPENAI_API_KEY and never written. Retrying whole runs is left to `runner`.
+
+    server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
+    for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
+"""
+
+import asyncio
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from tokenizers import Tokenizer
+
+from math_eval.errors import DataError, MathEvalError
+from math_eval.thinking import CLOSE, OPEN, split_thinking
+
+from . import Completion, Sampling
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_TRANSIENT = {408, 409, 425, 429}
+_SEED_MODULUS = 2**31
+
+Arrival = tuple[int, Completion, float]
+
+
+class Server:
+    """A model behind a server.
+
+    Args:
+        model: the name the server knows it by.
+        base_url: such as `http://127.0.0.1:8000/v1`.
+        concurrency: requests in flight at once.
+        tokenizer: a folder with the model's `tokenizer.json`, to count thinking tokens exactly. Without it they are the
+            server's `reasoning_tokens`, or else the share of the completion's tokens that its characters suggest.
+        extra: fields added to every request body.
+        patience_s: how long one request is tried again before the run stops.
+        timeout_s: how long the server may take for one completion.
+
+    Raises:
+        DataError: a bad address or no tokenizer in the folder.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        *,
+        concurrency: int = 32,
+        tokenizer: str | Path | None = None,
+        extra: dict[str, Any] | None = None,
+        patience_s: float = 600.0,
+        timeout_s: float = 3600.0,
+    ) -> None:
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise DataError(f"base-url must look like http://127.0.0.1:8000/v1; got {base_url!r}")
+        if address.username or address.password:
+            raise DataError("base-url must not hold a user or password; set OPENAI_API_KEY instead")
+        self._model, self._base_url, self._concurrency = model, base_url, concurrency
+        self._extra, self._patience_s, self._timeout_s = extra or {}, patience_s, timeout_s
+        self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The client, and how thinking tokens are counted."""
+        counted = "the server's usage" if self._tokenizer is None else "tokenizer.json"
+        return {"backend": "openai", "openai": version("openai"), "tokens": counted}
+
+    def render(self, user_turn: str) -> str:
+        """The user turn itself: the server applies the chat template."""
+        return user_turn
+
+    def length(self, prompt: str) -> int:
+        """Characters of a prompt: only its order matters here."""
+        return len(prompt)
+
+    def check_lengths(self, longest_prompt: int, max_tokens: int) -> None:
+        """Left to the server, which refuses what is too long."""
+
+    def stream(
+        self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
+    ) -> Generator[Arrival, None, None]:
+        """Complete prompts concurrently.
+
+        Yields:
+            (index of the prompt, its completion, seconds its successful request took), as they arrive.
+
+        Raises:
+            DataError: the server refuses a request.
+            MathEvalError: a request found no answer for `patience_s` seconds.
+        """
+        arrivals: queue.SimpleQueue[Arrival | BaseException | None] = queue.SimpleQueue()
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(self._all(prompts, sampling, seeds, arrivals.put))
+
+        def work() -> None:
+            try:
+                loop.run_until_complete(task)
+                arrivals.put(None)
+            except BaseExceptionGroup as group:
+                arrivals.put(group.exceptions[0])
+            except BaseException as error:
+                arrivals.put(error)
+            finally:
+                loop.close()
+
+        thread = threading.Thread(target=work, name="math-eval requests")
+        thread.start()
+        try:
+            while (arrival := arrivals.get()) is not None:
+                if isinstance(arrival, BaseException):
+                    raise arrival
+                yield arrival
+        finally:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
+            thread.join()
+
+    async def _all(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int], put: Any) -> None:
+        waiting = iter(list(zip(range(len(prompts)), prompts, seeds, strict=True)))
+        key = os.environ.get("OPENAI_API_KEY") or "none"
+        async with AsyncOpenAI(
+            api_key=key, base_url=self._base_url, timeout=self._timeout_s, max_retries=0
+        ) as client, asyncio.TaskGroup() as workers:  # fmt: skip
+
+            async def work() -> None:
+                for index, prompt, seed in waiting:
+                    put((index, *await self._one(client, prompt, sampling, seed)))
+
+            for _ in range(min(self._concurrency, len(prompts))):
+                workers.create_task(work())
+
+    async def _one(self, client: AsyncOpenAI, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
+        give_up, pause = time.monotonic() + self._patience_s, _FIRST_PAUSE_S
+        while True:
+            start = time.monotonic()
+            try:
+                answer = await client.chat.completions.create(
+                    model=self._model,
+                    messages=[{"role": "user", "content": prompt}],
+                    max_tokens=sampling.max_tokens,
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    seed=seed % _SEED_MODULUS,
+                    extra_body=self._extra,
+                )
+                return self._completion(answer), time.monotonic() - start
+            except (APIConnectionError, APIStatusError) as error:
+                asked = _pause_asked(error)
+                wait = random.uniform(0.5, 1.0) * pause if asked is None else asked
+                if time.monotonic() + wait > give_up:
+                    raise MathEvalError(
+                        f"{self._base_url}: no answer for {self._patience_s:g} s ({_words(error)}); repeat the command "
+                        "to go on from here once the server is back"
+                    ) from error
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _completion(self, answer: Any) -> Completion:
+        choice, usage = answer.choices[0], answer.usage
+        if usage is None:
+            raise DataError(f"{self._base_url}: the server reports no token usage; use one that does")
+        text = choice.message.content or ""
+        extras = choice.message.model_extra or {}
+        reasoning = extras.get("reasoning_content") or extras.get("reasoning")
+        if reasoning:
+            text = f"{OPEN}{reasoning}{CLOSE if text else ''}{text}"
+        finish = "length" if choice.finish_reason == "length" else "stop"
+        return Completion(text, usage.completion_tokens, finish, self._thinking_tokens(text, usage))
+
+    def _thinking_tokens(self, text: str, usage: Any) -> int | None:
+        if self._tokenizer is not None:
+            return None
+        thinking = split_thinking(text).text
+        told = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
+        return told or round(usage.completion_tokens * len(thinking) / max(len(text), 1))
+
+    def count(self, text: str) -> int:
+        """Tokens of a text; needs the tokenizer."""
+        assert self._tokenizer is not None
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else 0
+
+
+def _read_tokenizer(folder: str | Path) -> Tokenizer:
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; --tokenizer names the model's folder")
+    return Tokenizer.from_file(str(path))
+
+
+def _pause_asked(error: APIConnectionError | APIStatusError) -> float | None:
+    """How long the server asks to wait, or None; raises if trying again is of no use."""
+    if isinstance(error, APIConnectionError):
+        return None
+    if error.status_code not in _TRANSIENT and error.status_code < 500:
+        raise DataError(f"the server refuses the request: {_words(error)}") from error
+    with suppress(ValueError):
+        return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
+    return None
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

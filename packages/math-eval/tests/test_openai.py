@@ -1,0 +1,206 @@
+"""The backend for servers, against a real HTTP server that fails in the ways real ones do."""
+
+import json
+import os
+import re
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from click.testing import CliRunner
+
+from math_eval.backends import Sampling
+from math_eval.backends import openai as backend
+from math_eval.cli import cli
+from math_eval.errors import DataError, MathEvalError
+
+pytestmark = pytest.mark.enable_socket
+SECRET = "sk-never-written"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = body["messages"][0]["content"]
+        with server.lock:
+            server.bodies.append((body, self.headers["Authorization"]))
+            server.flying += 1
+            server.most = max(server.most, server.flying)
+            server.seen[question] += 1
+            failure = server.failures.pop(0) if server.failures else None
+        time.sleep(0.01)
+        status, headers, answer = failure or (200, {}, self._answer(question))
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+        with server.lock:
+            server.flying -= 1
+
+    def _answer(self, question):
+        one, two = map(int, re.findall(r"\d+", question)[:2])
+        text = f"<think>{one} + {two}</think> \\boxed{{{one + two}}}"
+        message = {"role": "assistant", "content": text}
+        if self.server.reasoning:
+            message = {"role": "assistant", "content": f"\\boxed{{{one + two}}}", "reasoning_content": f"{one}+{two}"}
+        return {
+            "id": "x", "object": "chat.completion", "created": 0, "model": "m",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 20, "total_tokens": 25},
+        }  # fmt: skip
+
+    def log_message(self, *_):
+        pass
+
+
+class _Sums:
+    """A server that can be killed and started again on the same port."""
+
+    def __init__(self):
+        self.port = 0
+        self.start()
+
+    def start(self):
+        self.http = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
+        self.port = self.http.server_port
+        self.http.lock, self.http.bodies, self.http.failures = threading.Lock(), [], []
+        self.http.flying = self.http.most = 0
+        self.http.seen, self.http.reasoning = Counter(), False
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.http.shutdown()
+        self.http.server_close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/v1"
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setattr(backend, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(backend, "_LONGEST_PAUSE_S", 0.05)
+    server = _Sums()
+    yield server
+    server.stop()
+
+
+def _ask(sums, count=12, **options):
+    client = backend.Server("m", sums.url, **options)
+    found = client.stream([f"add {n} and 1" for n in range(count)], Sampling(64, 0.7, 0.9), seeds=range(count))
+    return {index: completion for index, completion, _ in found}
+
+
+def test_requests_carry_the_sampling_and_stay_within_the_concurrency(sums):
+    answers = _ask(sums, concurrency=3)
+    assert {index: one.text for index, one in answers.items()} == {
+        n: f"<think>{n} + 1</think> \\boxed{{{n + 1}}}" for n in range(12)
+    }
+    assert 1 < sums.http.most <= 3
+    body, key = sums.http.bodies[0]
+    assert (body["max_tokens"], body["temperature"], body["top_p"], body["model"]) == (64, 0.7, 0.9, "m")
+    assert {body["seed"] for body, _ in sums.http.bodies} == set(range(12))
+    assert key == f"Bearer {SECRET}"
+
+
+def test_passing_failures_are_tried_again_and_the_servers_pause_is_kept(sums):
+    error = {"error": {"message": "busy"}}
+    sums.http.failures = [(503, {}, error), (429, {"Retry-After": "0.05"}, error), (500, {}, error), (408, {}, error)]
+    answers = _ask(sums, concurrency=2)
+    assert len(answers) == 12
+    assert sum(sums.http.seen.values()) == 16
+
+
+def test_a_refused_request_ends_the_run_at_once_with_the_servers_words(sums):
+    sums.http.failures = [(400, {}, {"error": {"message": "too long for this model"}})]
+    with pytest.raises(DataError, match="too long for this model"):
+        _ask(sums, concurrency=1)
+    assert sum(sums.http.seen.values()) == 1
+
+
+def test_a_server_that_stays_away_ends_the_run_with_what_to_do(sums):
+    sums.stop()
+    with pytest.raises(MathEvalError, match="repeat the command"):
+        _ask(sums, patience_s=0.1)
+    sums.start()
+
+
+def test_reasoning_in_its_own_field_is_the_thinking_block(sums):
+    sums.http.reasoning = True
+    answer = _ask(sums, count=1)[0]
+    assert answer.text == r"<think>0+1</think>\boxed{1}"
+    assert answer.thinking_tokens == round(20 * 3 / len(answer.text))
+
+
+def test_bad_addresses_are_refused():
+    for url in ("127.0.0.1:8000", "ftp://x/v1", "http://user:word@x/v1"):
+        with pytest.raises(DataError, match="base-url"):
+            backend.Server("m", url)
+
+
+def _command(sums, problems, folder):
+    return [
+        "run", "--model", "openai:m", "--base-url", sums.url, "--tasks", str(problems), "--instruction", "",
+        "--batch-size", "4", "--output-dir", str(folder),
+    ]  # fmt: skip
+
+
+def _rows(folder):
+    rows = [json.loads(line) for line in (folder / "samples_sums.jsonl").read_text("utf-8").splitlines()]
+    return [{name: value for name, value in row.items() if name not in ("latency_s", "wall_s")} for row in rows]
+
+
+def test_a_run_outlives_its_server_and_asks_nothing_twice(sums, problems, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    done = CliRunner().invoke(cli, _command(sums, problems, whole))
+    assert (done.exit_code, "accuracy 100.0%" in done.stdout) == (0, True), done.output
+    results = []
+    partial = broken / "samples_sums.partial.jsonl"
+    run = threading.Thread(target=lambda: results.append(CliRunner().invoke(cli, _command(sums, problems, broken))))
+    run.start()
+    while run.is_alive() and (not partial.exists() or partial.stat().st_size < 1500):
+        time.sleep(0.001)
+    sums.stop()
+    stored = len(partial.read_bytes().splitlines()) if partial.exists() else 16
+    time.sleep(0.05)
+    sums.start()
+    run.join()
+    assert results[0].exit_code == 0, results[0].output
+    assert _rows(broken) == _rows(whole)
+    assert sum(sums.http.seen.values()) <= 16 - stored + 4
+
+
+def test_a_run_that_gave_up_is_resumed_and_the_key_is_nowhere(sums, problems, tmp_path):
+    folder = tmp_path / "r"
+    fine = [None] * 7
+    sums.http.failures = [*fine, *[(403, {}, {"error": {"message": "no credit"}})] * 9]
+    failed = CliRunner().invoke(cli, _command(sums, problems, folder))
+    assert (failed.exit_code, "no credit" in failed.stderr) == (2, True), failed.output
+    stored = len((folder / "samples_sums.partial.jsonl").read_bytes().splitlines())
+    assert 0 < stored <= 7
+    sums.http.failures.clear()
+    sums.http.seen.clear()
+    assert CliRunner().invoke(cli, _command(sums, problems, folder)).exit_code == 0
+    assert sum(sums.http.seen.values()) == 16 - stored
+    assert len({row["id"] for row in _rows(folder)}) == 16
+    assert not any(SECRET in path.read_text("utf-8") for path in folder.iterdir() if os.path.isfile(path))
+
+
+def test_a_ratio_of_a_server_needs_its_tokenizer_folder(sums, problems, tiny_model, tmp_path):
+    command = [*_command(sums, problems, tmp_path / "r"), "--ratio", "0.2"]
+    refused = CliRunner().invoke(cli, command)
+    assert (refused.exit_code, "--tokenizer" in refused.stderr) == (2, True)
+    assert CliRunner().invoke(cli, [*command, "--tokenizer", str(tiny_model)]).exit_code == 0
+    body, _ = sums.http.bodies[0]
+    assert body["messages"][0]["content"].endswith(" <COMP_20>")
+    assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"ratio": None}, False)
+    assert _rows(tmp_path / "r")[0]["thinking_tokens"] == 3
