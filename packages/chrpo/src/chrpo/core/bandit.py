@@ -161,8 +161,8 @@ def simulate_all(
         logits -= logits.max(axis=2, keepdims=True)
         policy = np.exp(logits)
         policy /= policy.sum(axis=2, keepdims=True)
-    means, lost = trajectory[-tail:].mean(axis=0), constraint.infeasible
+    means, lost = trajectory[-tail:].mean(axis=0).T.tolist(), constraint.infeasible
     return [
-        Simulation(*means[:, number].tolist(), policies[number], name in lost, trajectory[:, :, number])
-        for number, name in enumerate(names)
+        Simulation(right, savings, price, policies[number], names[number] in lost, trajectory[:, :, number])
+        for number, (right, savings, price) in enumerate(means)
     ]

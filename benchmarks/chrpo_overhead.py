@@ -1,0 +1,176 @@
+"""What the objective costs: microseconds of the core, and its share of a training step against plain GRPOTrainer.
+
+Both trainers train the same random Qwen3 on the same recorded completions, so that a step is the same work; processor
+time of one thread is counted, in the order A B B A, and the first step of every run is left out.
+
+    python benchmarks/chrpo_overhead.py --layers 4 --hidden 256 --steps 4
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from chrpo.control import ControlTokens
+from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out
+from chrpo.trl import CHRPOConfig, CHRPOTrainer
+
+LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
+PROMPTS, GROUP, PROMPT_WORDS, LENGTH = 4, 10, 40, 128
+
+
+def core_microseconds(rollouts: int) -> list[float]:
+    """Facts to advantages for one step: reward, leave-one-out, control advantages."""
+    generator = np.random.default_rng(0)
+    prompts = rollouts // 32
+    prompt, rung = np.repeat(np.arange(prompts), 32), np.tile(np.repeat(np.arange(4), 8), prompts)
+    right, cost = generator.random(rollouts) < 0.7, generator.random(rollouts)
+    facts = Outcomes.of(format_ok=cost > 0.01, correct=right, asked_ratio=cost, realised_ratio=cost, cost=cost)
+    policy, reward = generator.dirichlet(np.ones(4), prompts), ConstrainedReward()
+    taken = []
+    for _ in range(500):
+        start = time.perf_counter()
+        earned = reward(facts, 0.6).main
+        leave_one_out(earned, prompt * 4 + rung)
+        control_advantages(earned, prompt=prompt, ratio=rung, policy=policy)
+        taken.append(1e6 * (time.perf_counter() - start))
+    return taken
+
+
+def make_tokenizer() -> Any:
+    """Whole words as tokens."""
+    words = ["[pad]", "[end]", "[unk]", "\\boxed{", "}", "<think>", "</think>", *(f"w{n}" for n in range(900))]
+    vocabulary = {word: index for index, word in enumerate([*words, *LADDER.all_tokens])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="[unk]", pad_token="[pad]", eos_token="[end]", padding_side="left"
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": LADDER.all_tokens})
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    return tokenizer
+
+
+def recorded(tokenizer: Any) -> list[list[int]]:
+    """Completions of one length, half of them right."""
+    generator = np.random.default_rng(0)
+    texts = []
+    for number in range(PROMPTS * GROUP):
+        words = " ".join(f"w{generator.integers(900)}" for _ in range(LENGTH - 6))
+        texts.append(f"<think> {words} </think> \\boxed{{ w{number % 2} }} [end]")
+    return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+
+
+class Clock(TrainerCallback):
+    """Processor seconds of every optimiser step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Start."""
+        self._start = time.process_time()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Stop."""
+        self.seconds.append(time.process_time() - self._start)
+
+
+def replaying(kind: type[GRPOTrainer], completions: list[list[int]]) -> type[Any]:
+    """The trainer, generating what was recorded."""
+
+    class Replay(kind):
+        def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> Any:
+            return [list(ids) for ids in completions[: len(prompt_ids)]], None
+
+    return Replay
+
+
+def step_seconds(plain: bool, options: argparse.Namespace) -> list[float]:
+    """One run of either trainer."""
+    tokenizer = make_tokenizer()
+    completions = recorded(tokenizer)
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer), hidden_size=options.hidden, intermediate_size=3 * options.hidden,
+            num_hidden_layers=options.layers, num_attention_heads=4, num_key_value_heads=4,
+            head_dim=options.hidden // 4, pad_token_id=0, eos_token_id=1,
+        )
+    )  # fmt: skip
+    question = " ".join(f"w{number}" for number in range(PROMPT_WORDS))
+    prompts = [[{"role": "user", "content": f"w{number} {question} {LADDER.policy}"}] for number in range(PROMPTS)]
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        settings: dict[str, Any] = {
+            "output_dir": folder, "max_steps": options.steps, "num_generations": GROUP, "logging_steps": 1,
+            "per_device_train_batch_size": PROMPTS * GROUP, "gradient_accumulation_steps": 1, "use_cpu": True,
+            "max_completion_length": LENGTH, "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
+            "bf16": False, "beta": 0.0,
+        }  # fmt: skip
+        if plain:
+            make = replaying(GRPOTrainer, completions)
+            args = GRPOConfig(**settings, scale_rewards="none", gradient_checkpointing=False)
+
+            def right(completion_ids: list[list[int]], **_: Any) -> list[float]:
+                return [float(tokenizer.decode(ids).endswith("w1 } [end]")) for ids in completion_ids]
+
+            rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
+            trainer = make(
+                model, reward_funcs=[right], args=args, train_dataset=rows, processing_class=tokenizer,
+                callbacks=[clock],
+            )  # fmt: skip
+        else:
+            make = replaying(CHRPOTrainer, completions)
+            rows = [
+                {
+                    "id": str(number), "prompt": prompt, "answer": "w1", "teacher_ratio": None, "mode": "policy",
+                    "reference_tokens": LENGTH, "reference_accuracy": 0.5,
+                }
+                for number, prompt in enumerate(prompts)
+            ]  # fmt: skip
+            trainer = make(
+                model, CHRPOConfig(**settings, activation_checkpointing=False), prompts=rows, control_tokens=LADDER,
+                processing_class=tokenizer, callbacks=[clock],
+            )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return clock.seconds[1:]
+
+
+def main() -> None:
+    """Print both measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=4)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"load average {os.getloadavg()[0]:.1f}, one thread")
+    for rollouts in (128, 1024):
+        taken = core_microseconds(rollouts)
+        quartiles = statistics.quantiles(taken, n=20)
+        print(f"core, {rollouts:5} rollouts: median {statistics.median(taken):.0f} us, 5 % {quartiles[0]:.0f} us, "
+              f"95 % {quartiles[-1]:.0f} us")  # fmt: skip
+    order: list[bool] = [True, False, False, True]
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for plain in order:
+        found[plain] += step_seconds(plain, options)
+    plain, ours = (statistics.median(found[kind]) for kind in (True, False))
+    size = f"{PROMPTS} prompts x {GROUP} rollouts of {LENGTH} tokens, {options.layers} layers of {options.hidden}"
+    print(f"{size}: GRPOTrainer {plain:.3f} s ({min(found[True]):.3f} to {max(found[True]):.3f}), "
+          f"CHRPOTrainer {ours:.3f} s ({min(found[False]):.3f} to {max(found[False]):.3f}): "
+          f"{100 * (ours / plain - 1):+.1f} %")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
