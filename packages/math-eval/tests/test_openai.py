@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from math_eval.backends import Sampling
-from math_eval.backends import openai as backend
 from math_eval.cli import cli
 from math_eval.errors import DataError, MathEvalError
 
+backend = pytest.importorskip("math_eval.backends.openai", reason="needs math-eval[openai]")
 pytestmark = pytest.mark.enable_socket
 SECRET = "sk-never-written"
 
