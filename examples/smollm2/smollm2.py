@@ -52,11 +52,11 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
         (
             "A few steps of SFT on the rows of up to 512 tokens",
             f"ratio-sft train {run}/mix {run}/sft --model {run}/base --max-steps 16 --batch-size 4 --max-length 512 "
-            f"--save-steps 16 --seed {seed}",
+            f"--learning-rate 3e-4 --save-steps 16 --seed {seed}",
         ),
         (
             "Sample GSM8K training problems at every ratio",
-            f"math-eval run --model {run}/sft --tasks {rl} {LADDER} --samples 3 --temperature 1 --max-tokens 160 "
+            f"math-eval run --model {run}/sft --tasks {rl} {LADDER} --samples 3 --temperature 1 --max-tokens 256 "
             f"--seed {seed} --output-dir {run}/samples/sft",
         ),
         (
@@ -67,7 +67,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
         (
             "Two steps of CHRPO",
             f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 2 --prompts-per-step 2 "
-            f"--rollouts 10 --max-tokens 160 --seed {seed}",
+            f"--rollouts 10 --max-tokens 256 --seed {seed}",
         ),
         (
             "Evaluate SmolLM2 on 20 problems of GSM8K",
