@@ -22,7 +22,7 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
 		--editable "packages/cot-compressor[llm,train]" --editable "packages/ratio-sft" \
-		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers]"
+		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers,openai]"
 	touch $(READY)
 
 quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
