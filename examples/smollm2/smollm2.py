@@ -1,4 +1,4 @@
-"""The quickstart's commands on real input: a pretrained model, real thinking traces, GSM8K; two CPU cores, 20 minutes.
+"""The quickstart's commands on real input: a pretrained model, real thinking traces, GSM8K; two CPU cores, 10 minutes.
 
 It proves the plumbing: that tokenizers, chat templates, long messy traces and real answers go through every step. A few
 steps on 135 M parameters teach nothing worth measuring, and the report says so.
