@@ -145,6 +145,8 @@ def test_pickled_weights_are_refused(encoder_folder: Path, annotated: Path, trai
 def test_folders_that_hold_no_model_are_one_clear_line(tmp_path: Path, annotated: Path, encoder_folder: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         TokenClassifier.from_folder(tmp_path / "none")
+    with pytest.raises(DataError, match="owner/name: no such folder"):
+        Compressor.from_pretrained("owner/name")
     with pytest.raises(DataError, match=r"has no compressor\.json"):
         TokenClassifier.from_folder(encoder_folder)
     with pytest.raises(DataError, match="no such folder"):

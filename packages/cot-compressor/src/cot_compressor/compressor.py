@@ -88,7 +88,7 @@ class Compressor:
         """Load a scorer and the target tokenizer.
 
         Args:
-            scorer: `"rules"`, a folder written by `cot-compressor train`, or the hub id (`user/name`) of one.
+            scorer: `"rules"`, or a folder written by `cot-compressor train`; nothing is downloaded.
             tokenizer: The target model's folder, or its loaded fast tokenizer. By default the scorer's own; `rules`
                 then counts words, numbers and signs.
 
