@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cot_compressor.annotate import RulesAnnotator, annotate_file, count_pieces
-from cot_compressor.annotate_openai import BadAnswer, OpenAIAnnotator, parse_ranges
+from cot_compressor.annotate_openai import BadAnswer, OpenAIAnnotator, check_kept, parse_ranges
 from cot_compressor.cli import cli
 from cot_compressor.errors import CompressorError, DataError
 from cot_compressor.records import read_records
@@ -80,12 +80,47 @@ def test_a_usable_answer_gives_unit_indices() -> None:
     assert parse_ranges('{"ranges": [[103, 103], [107, 107]]}', segment(COT), 101, (0.02, 0.8)) == [2, 6]
 
 
+STEPS = "Tom has 12 + 15 = 27 pens.\n\nHe gives 27 - 7 = 20 away.\n\nSo 20 = x, the answer is 20."
+
+
+@pytest.mark.parametrize(
+    ("pieces", "problem"),
+    [
+        (["12 + 15 = 27", "Tom"], r"the answer \(20\) is not kept"),
+        (["27 - 7 = 20", "Tom"], "equations kept: 1; keep at least 2"),
+        (["12 + 15 = 27", "27 - 7 = 20"], None),
+    ],
+)
+def test_what_is_kept_must_lead_to_the_answer(pieces: list[str], problem: str | None) -> None:
+    units = segment(STEPS)
+    kept = [at for at, unit in enumerate(units) if STEPS[unit.start : unit.end] in pieces]
+    assert len(kept) == 2
+    if problem is None:
+        check_kept(STEPS, units, kept, "20")
+    else:
+        with pytest.raises(BadAnswer, match=problem):
+            check_kept(STEPS, units, kept, "20")
+
+
+def test_a_conclusion_alone_is_refused_however_many_equations_it_has() -> None:
+    cot = "Tom has 12 + 15 = 27 pens.\n\nSo 27 - 7 = 20 and x = 20."
+    units = segment(cot)
+    last = [at for at, unit in enumerate(units) if unit.step == units[-1].step]
+    with pytest.raises(BadAnswer, match="only the conclusion"):
+        check_kept(cot, units, last, "20")
+
+
 class _Server:
     """A real HTTP server that answers chat completions from a list, over and over its last entry."""
 
-    def __init__(self, answers: list[str | int]) -> None:
+    def __init__(self, answers: list[str | int], together: int = 1) -> None:
+        """Each answer waits until `together` requests are there."""
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
+        self.most_at_once = 0
+        inside = 0
+        lock = threading.Lock()
+        gate = threading.Barrier(together)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -94,6 +129,13 @@ class _Server:
                 answer = answers[min(len(outer.requests), len(answers) - 1)]
                 outer.requests.append(body)
                 outer.keys.append(self.headers.get("Authorization"))
+                nonlocal inside
+                with lock:
+                    inside += 1
+                    outer.most_at_once = max(outer.most_at_once, inside)
+                gate.wait(30)
+                with lock:
+                    inside -= 1
                 reply = json.dumps(
                     {
                         "id": "c",
@@ -176,7 +218,7 @@ def test_a_refusing_server_ends_the_run_and_what_was_done_is_kept(
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     good = '{"ranges": [[7, 7]]}'
     with _Server([good, 401]) as server:
-        annotator = OpenAIAnnotator("m", base_url=server.url)
+        annotator = OpenAIAnnotator("m", base_url=server.url, concurrency=1)
         with pytest.raises(CompressorError, match="start the command again"):
             annotate_file(source, out, annotator)
         assert not out.exists()
@@ -185,6 +227,32 @@ def test_a_refusing_server_ends_the_run_and_what_was_done_is_kept(
         assert annotate_file(source, out, annotator) is not None
     assert len(again.requests) == 2
     assert [row["id"] for row in read_records(out, "annotated")] == ["p0", "p1", "p2"]
+
+
+@pytest.mark.enable_socket
+def test_traces_are_asked_at_the_same_time_and_written_in_order(tmp_path: Path, toy_traces: list[dict]) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{**row, "answer": "27", "cot": COT} for row in toy_traces[:9]]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with _Server(['{"ranges": [[7, 7]]}'], together=3) as server:
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=3))
+    assert tally is not None
+    assert tally.written == len(server.requests) == 9
+    assert server.most_at_once == 3
+    assert [row["id"] for row in read_records(out, "annotated")] == [f"p{at}" for at in range(9)]
+
+
+@pytest.mark.enable_socket
+def test_a_lost_answer_is_told_to_the_model_and_then_rejected(one_trace: Path, tmp_path: Path) -> None:
+    row = {**json.loads(one_trace.read_text("utf-8")), "answer": "20", "cot": STEPS}
+    one_trace.write_text(json.dumps(row) + "\n", "utf-8")
+    out = tmp_path / "out.jsonl"
+    with _Server(['{"ranges": [[1, 3]]}']) as server:
+        tally = annotate_file(one_trace, out, OpenAIAnnotator("m", base_url=server.url))
+    assert tally is not None
+    assert tally.summary() == "1 read, 0 written, 1 rejected (bad_annotation 1)"
+    assert "the answer (20) is not kept" in server.requests[1]["messages"][-1]["content"]
+    assert len(server.requests) == 3
 
 
 def test_long_traces_are_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

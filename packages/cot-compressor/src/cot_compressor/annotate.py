@@ -7,6 +7,7 @@ a language model behind an OpenAI-compatible server is in `annotate_openai.py`.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +30,11 @@ class Annotator(Protocol):
     version: str
     settings: dict[str, Any]
     """Whatever changes the spans; written into every row."""
+    concurrency: int
+    """Traces to work on at a time; `keep` is called from as many threads."""
 
-    def keep(self, question: str, cot: str) -> list[Span]:
-        """Spans of `cot` to keep: sorted, disjoint, made of whole units.
+    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+        """Spans of `cot` to keep: sorted, disjoint, made of whole units. `answer` is the reference answer.
 
         Raises:
             RejectedRow: this trace cannot be annotated.
@@ -44,6 +47,7 @@ class RulesAnnotator:
 
     name = "rules"
     version = __version__
+    concurrency = 1
 
     def __init__(self, keep_share: float = 0.3) -> None:
         """`keep_share` in (0, 1) is the share of words, numbers and signs to keep."""
@@ -52,7 +56,7 @@ class RulesAnnotator:
         self.settings: dict[str, Any] = {"keep_share": keep_share}
         self._scorer = Rules()
 
-    def keep(self, question: str, cot: str) -> list[Span]:
+    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
         """See `Annotator.keep`."""
         units = segment(cot)
         if not units:
@@ -79,14 +83,15 @@ def annotate_file(
     if is_finished(out, settings, overwrite=overwrite):
         return None
 
-    def convert(rows: list[Row]) -> Iterator[Outcome]:
-        for row in rows:
-            try:
-                spans = annotator.keep(row["question"], row["cot"])
-            except RejectedRow as error:
-                yield error
-            else:
-                yield {**row, "keep": [list(span) for span in spans], "annotator": stamp}
+    def mark(row: Row) -> Outcome:
+        try:
+            spans = annotator.keep(row["question"], row["cot"], row["answer"])
+        except RejectedRow as error:
+            return error
+        return {**row, "keep": [list(span) for span in spans], "annotator": stamp}
 
-    batch_rows = 1 if annotator.name == "openai" else 64
-    return map_rows(source, out, "traces", "annotate", settings, convert, batch_rows=batch_rows)
+    def convert(rows: list[Row]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(annotator.concurrency) as pool:
+            yield from pool.map(mark, rows)
+
+    return map_rows(source, out, "traces", "annotate", settings, convert, batch_rows=64)

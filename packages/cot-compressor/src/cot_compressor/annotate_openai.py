@@ -10,11 +10,14 @@ an instruction. The key comes from the environment (OPENAI_API_KEY) alone.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 from . import __version__
 from .errors import CompressorError, DataError, RejectedRow
+from .fidelity import says
+from .relations import states_relation
 from .render import Span, merge_spans
 from .segment import Unit, segment
 
@@ -77,6 +80,26 @@ def parse_ranges(answer: str, units: Sequence[Unit], first: int, share_limits: t
     return kept
 
 
+def check_kept(cot: str, units: Sequence[Unit], kept: Sequence[int], answer: str) -> None:
+    """Refuse units from which the result cannot be followed; only what the whole text has is asked for.
+
+    Raises:
+        BadAnswer: the answer is lost, fewer than two equations are kept, or nothing but the last step.
+    """
+    equations = [
+        at for at, unit in enumerate(units) if unit.kind == "math" and states_relation(cot[unit.start : unit.end])
+    ]
+    text = " ".join(cot[start:end] for start, end in merge_spans(units, kept))
+    if says(answer, cot) and not says(answer, text):
+        raise BadAnswer(f"the answer ({answer}) is not kept; keep a line that states it")
+    count, wanted = len(set(equations) & set(kept)), min(2, len(equations))
+    if count < wanted:
+        raise BadAnswer(f"equations kept: {count}; keep at least {wanted}")
+    last = units[-1].step
+    if any(units[at].step < last for at in equations) and all(units[at].step == last for at in kept):
+        raise BadAnswer("only the conclusion is kept; keep the equations it rests on")
+
+
 def _chunks(units: Sequence[Unit]) -> list[list[Unit]]:
     """Runs of at most `_MAX_UNITS` units, cut between steps where possible."""
     chunks: list[list[Unit]] = []
@@ -99,11 +122,14 @@ class OpenAIAnnotator:
     name = "openai"
     version = __version__
 
-    def __init__(self, model: str, *, base_url: str | None = None, keep_share: float = 0.3) -> None:
-        """Connect to `base_url`, or to OpenAI's own server.
+    def __init__(
+        self, model: str, *, base_url: str | None = None, keep_share: float = 0.3, concurrency: int = 8
+    ) -> None:
+        """Connect to `base_url`, or to OpenAI's own server, with at most `concurrency` requests at a time.
 
         Raises:
-            DataError: the `openai` package or the key is missing, or the share is not in (0, 1).
+            DataError: the `openai` package or the key is missing, the share is not in (0, 1), or the concurrency is
+                below 1.
         """
         try:
             import openai
@@ -111,6 +137,8 @@ class OpenAIAnnotator:
             raise DataError("--annotator openai needs the openai client: pip install 'cot-compressor[llm]'") from error
         if not 0 < keep_share < 1:
             raise DataError(f"keep share must be in (0, 1); got {keep_share:g}")
+        if concurrency < 1:
+            raise DataError(f"concurrency must be at least 1; got {concurrency}")
         key = os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
@@ -118,11 +146,13 @@ class OpenAIAnnotator:
         # A server of one's own often wants no key, but the client does.
         self._client = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=3)
         self.settings: dict[str, Any] = {"model": model, "base_url": base_url, "keep_share": keep_share}
+        self.concurrency = concurrency
         self._limits = (_SHARE_LIMITS[0], min(_SHARE_LIMITS[1], max(_SHARE_SLACK * keep_share, 0.1)))
         self._counts = {"requests": 0, "bad answers": 0, "prompt tokens": 0, "completion tokens": 0}
+        self._lock = Lock()
 
-    def keep(self, question: str, cot: str) -> list[Span]:
-        """See `Annotator.keep`; one request per 400 units.
+    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+        """See `Annotator.keep`; one request per 400 units, the last of which answers for the whole.
 
         Raises:
             RejectedRow: blank text, or no usable answer in three attempts.
@@ -133,8 +163,15 @@ class OpenAIAnnotator:
             raise RejectedRow("empty_cot", "the chain of thought is blank")
         kept: list[int] = []
         first = 1
+
+        def parse(text: str, chunk: Sequence[Unit]) -> list[int]:
+            found = [first - 1 + at for at in parse_ranges(text, chunk, first, self._limits)]
+            if first - 1 + len(chunk) == len(units):
+                check_kept(cot, units, kept + found, answer)
+            return found
+
         for chunk in _chunks(units):
-            kept += [first - 1 + at for at in self._ask(question, cot, chunk, first)]
+            kept += self._ask(question, cot, chunk, first, parse)
             first += len(chunk)
         return merge_spans(units, kept)
 
@@ -142,7 +179,14 @@ class OpenAIAnnotator:
         """What this run cost, for the terminal."""
         return ", ".join(f"{count} {name}" for name, count in self._counts.items())
 
-    def _ask(self, question: str, cot: str, units: Sequence[Unit], first: int) -> list[int]:
+    def _ask(
+        self,
+        question: str,
+        cot: str,
+        units: Sequence[Unit],
+        first: int,
+        parse: Callable[[str, Sequence[Unit]], list[int]],
+    ) -> list[int]:
         lines = "\n".join(
             f"{number}\t{' '.join(cot[unit.start : unit.end].split())}" for number, unit in enumerate(units, first)
         )
@@ -157,9 +201,9 @@ class OpenAIAnnotator:
         for _ in range(_MAX_ATTEMPTS):
             answer = self._complete(messages)
             try:
-                return parse_ranges(answer, units, first, self._limits)
+                return parse(answer, units)
             except BadAnswer as error:
-                self._counts["bad answers"] += 1
+                self._count("bad answers", 1)
                 problem = str(error)
                 messages = [
                     *messages[:2],
@@ -175,10 +219,14 @@ class OpenAIAnnotator:
             )
         except self._errors as error:
             raise CompressorError(f"the server did not answer ({error}); start the command again to go on") from error
-        self._counts["requests"] += 1
+        self._count("requests", 1)
         if reply.usage is not None:
-            self._counts["prompt tokens"] += reply.usage.prompt_tokens
-            self._counts["completion tokens"] += reply.usage.completion_tokens
+            self._count("prompt tokens", reply.usage.prompt_tokens)
+            self._count("completion tokens", reply.usage.completion_tokens)
         if not reply.choices:
             return ""
         return reply.choices[0].message.content or ""
+
+    def _count(self, name: str, amount: int) -> None:
+        with self._lock:
+            self._counts[name] += amount

@@ -52,9 +52,19 @@ Example:
 @click.option("--keep-share", type=float, default=0.3, show_default=True, help="Share of each trace to keep.")
 @click.option("--model", help="Model name (openai).")
 @click.option("--base-url", help="Server, such as http://127.0.0.1:8000/v1 (openai); key from OPENAI_API_KEY.")
+@click.option(
+    "--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Requests at a time (openai)."
+)
 @_overwrite
 def annotate(
-    source: Path, out: Path, annotator: str, keep_share: float, model: str | None, base_url: str | None, overwrite: bool
+    source: Path,
+    out: Path,
+    annotator: str,
+    keep_share: float,
+    model: str | None,
+    base_url: str | None,
+    concurrency: int,
+    overwrite: bool,
 ) -> None:
     """Mark what to keep in each trace of IN."""
     from .annotate import Annotator, RulesAnnotator, annotate_file
@@ -65,7 +75,7 @@ def annotate(
 
         if not model:
             raise DataError("--annotator openai needs --model NAME")
-        chosen = OpenAIAnnotator(model, base_url=base_url, keep_share=keep_share)
+        chosen = OpenAIAnnotator(model, base_url=base_url, keep_share=keep_share, concurrency=concurrency)
     else:
         if model or base_url:
             raise DataError("--model and --base-url are for --annotator openai; drop them")

@@ -60,7 +60,7 @@ def kept_characters(spans: Sequence[Span], unit: Unit) -> int:
     return kept
 
 
-def _says(answer: str, text: str) -> bool:
+def says(answer: str, text: str) -> bool:
     """True if the answer occurs: as a number by value, else as a spelling without spaces and delimiters."""
     numbers = numbers_in(answer)
     if len(numbers) == 1 and formula_key(answer).lstrip("-").replace(".", "").isdigit():
@@ -90,12 +90,12 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
     negations = [at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS]
     truths = equation_truths(text)
-    answered = sample.answer is not None and _says(sample.answer, sample.cot)
+    answered = sample.answer is not None and says(sample.answer, sample.cot)
     return {
         "unit_integrity": _share(len(math) - len(torn), len(math)),
         "torn_equations": _share(len(set(torn) & set(related)), len(related)),
         "grounded_recall": _share(len(still & all_grounded), len(all_grounded)),
-        "answer_retention": float(_says(sample.answer or "", text)) if answered else None,
+        "answer_retention": float(says(sample.answer or "", text)) if answered else None,
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
         "negations": _share(sum(whole[at] for at in negations), len(negations)),
         "equation_validity": _share(truths.count(True), len(truths)),

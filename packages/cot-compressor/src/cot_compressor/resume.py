@@ -122,13 +122,15 @@ class _Partial:
         else:
             os.truncate(self.path, end)
 
-    def append(self, outcomes: Iterable[Outcome]) -> None:
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+    def append(self, outcomes: Iterable[Outcome], progress: tqdm) -> None:
+        """Add outcomes, each on disk before the next is asked for."""
+        with self.path.open("a", buffering=1, encoding="utf-8", newline="\n") as file:
             for outcome in outcomes:
                 if isinstance(outcome, RejectedRow):
                     file.write(dump_line({"reject": outcome.reason, "detail": outcome.detail}))
                 else:
                     file.write(dump_line({"row": outcome}))
+                progress.update()
 
     def entries(self) -> Iterator[dict[str, Any]]:
         return (entry for _, entry in itertools.islice(self._lines(), 1, None))
@@ -169,8 +171,7 @@ def map_rows(
     progress = tqdm(desc=command, unit="row", initial=partial.done, leave=False)
     with progress:
         while batch := list(itertools.islice(rows, batch_rows)):
-            partial.append(convert(batch))
-            progress.update(len(batch))
+            partial.append(convert(batch), progress)
     tally = _finish(source, out, schema, partial)
     counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
     write_manifest(manifest_of(out), command, settings, rows=counts)
