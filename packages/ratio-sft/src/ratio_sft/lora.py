@@ -3,7 +3,7 @@
 New tokens need their embedding and output rows trained, so both modules are trained whole; tied ones stay tied
 (without `ensure_weight_tying` the merged model differs from the trained one). Training is left to `trainer`.
 
-    wrapped = wrap(model, rank=16)
+    wrapped = wrap(model, rank=16, seed=0)
     merge(wrapped).save_pretrained("checkpoints/sft")
 """
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 _WEIGHTS = "adapter_model.safetensors"
 
 
-def wrap(model: "PreTrainedModel", rank: int) -> Any:
+def wrap(model: "PreTrainedModel", rank: int, *, seed: int) -> Any:
     """The model with adapters of the given rank (scale 2); only they and the embeddings are trained.
+
+    The adapters are drawn from `seed` alone; torch's own generator is left as it was.
 
     Raises:
         DataError: peft is not installed.
     """
+    import torch
+
     try:
         peft: Any = import_module("peft")
     except ImportError as error:
@@ -40,7 +44,9 @@ def wrap(model: "PreTrainedModel", rank: int) -> Any:
         ensure_weight_tying=head.weight is inputs.weight,
         task_type="CAUSAL_LM",
     )
-    return peft.get_peft_model(model, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return peft.get_peft_model(model, config)
 
 
 def load(wrapped: Any, checkpoint: Path) -> None:

@@ -124,7 +124,7 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         encoded[name] = encode(tokenizer, found, ladder, max_length=settings.max_length, tally=tally, where=where)
     if not encoded["train"]:
         raise DataError(f"{data}: no row is usable: {tally.summary()}")
-    model = _trainable(model, settings.lora_rank, resume if history is not None else None)
+    model = _trainable(model, settings, resume if history is not None else None)
     asked = sampling.questions(rows.get("heldout", []), ladder, settings.follow)
     if settings.follow and not asked:
         raise DataError(f"{data}: no held-out question has a row of every ratio, so --follow has nothing to ask")
@@ -176,11 +176,11 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
     return report
 
 
-def _trainable(model: Any, lora_rank: int | None, finished: Path | None) -> Any:
+def _trainable(model: Any, settings: TrainSettings, finished: Path | None) -> Any:
     """The model as it is trained; with the weights of the checkpoint `finished`, if there is nothing left to train."""
-    if lora_rank is None:
+    if settings.lora_rank is None:
         return checkpoints.load_weights(finished) if finished else model
-    wrapped = lora.wrap(model, lora_rank)
+    wrapped = lora.wrap(model, settings.lora_rank, seed=settings.seed)
     if finished:
         lora.load(wrapped, finished)
     return wrapped
