@@ -80,14 +80,35 @@ def finished_history(checkpoint: Path) -> list[Any] | None:
     return state["log_history"] if state["global_step"] >= state["max_steps"] else None
 
 
-def save_model(model: "PreTrainedModel", folder: Path, *, like: str | Path) -> None:
-    """Write safetensors weights in the dtype that the weights in folder `like` have."""
+def gather_weights(trainer: Any) -> dict[str, Any] | None:
+    """The whole weights of a model that is sharded over processes, all of which must call this; None for a replica."""
+    accelerator = trainer.accelerator
+    if accelerator.distributed_type.value not in ("FSDP", "DEEPSPEED"):
+        return None
+    return accelerator.get_state_dict(trainer.model_wrapped)
+
+
+def save_model(
+    model: "PreTrainedModel", folder: Path, *, like: str | Path, weights: dict[str, Any] | None = None
+) -> None:
+    """Write safetensors weights in the dtype that the weights in folder `like` have.
+
+    Args:
+        model: the model.
+        folder: where to write.
+        like: the folder of the model that training began with.
+        weights: what `gather_weights` returned.
+    """
     import torch
 
     config = parse_json((Path(like) / "config.json").read_text("utf-8"), str(like))
     dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
-    torch.nn.Module.to(model, dtype)
-    model.save_pretrained(folder)
+    if weights is None:
+        torch.nn.Module.to(model, dtype)
+        model.save_pretrained(folder)
+    else:
+        model.config.dtype = dtype
+        model.save_pretrained(folder, state_dict={name: weight.to(dtype) for name, weight in weights.items()})
 
 
 def mark_complete(checkpoint: Path) -> None:

@@ -4,6 +4,7 @@ ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 1.0
 """
 
 import time
+from importlib.resources import files
 from typing import Any
 
 import click
@@ -102,9 +103,14 @@ def build_command(
 @click.option("--weight-decay", type=float, default=0.05, show_default=True)
 @click.option("--max-length", type=int, default=6144, show_default=True, help="Longer rows, in tokens, are rejected.")
 @click.option("--save-steps", type=int, help="Steps between checkpoints. [default: a tenth of the run]")
+@click.option("--packing", is_flag=True, help="Lay the rows of a batch end to end instead of padding them.")
+@click.option("--ratio-weight", "weights", multiple=True, metavar="R=W", help="Loss weight of a ratio; repeat it.")
+@click.option("--lora-rank", type=int, help="Train adapters of this rank and merge them. [default: train all weights]")
+@click.option("--follow", type=int, default=0, help="Held-out questions to answer at each checkpoint. [default: none]")
+@click.option("--report-to", metavar="NAME", help="Log to tensorboard, trackio or wandb too.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a folder, or drop an unfinished run, of other settings.")
-def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
+def train_command(data: str, out: str, weights: tuple[str, ...], overwrite: bool, **options: Any) -> None:
     """Train a model on DATA_DIR and write the checkpoint folder OUT.
 
     The folder has safetensors weights, control_tokens.json and a chat template that takes `ratio`. A killed run
@@ -115,16 +121,30 @@ def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
     from .train import train
 
     start = time.monotonic()
-    report = train(data, out, TrainSettings(**options), overwrite=overwrite)
+    settings = TrainSettings(ratio_weights=tuple(_ratio_weight(text) for text in weights), **options)
+    report = train(data, out, settings, overwrite=overwrite)
     if not PartialState().is_main_process or _said_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():
         click.echo(f"held-out loss {name:10} {loss:.4f}")
+    for name, figure in (report["following"] or {}).items():
+        click.echo(f"following {name:19} {figure:.3f}")
     click.echo(
         f"{out}: {report['steps']} steps, loss {report['first_loss']:.4f} to {report['last_loss']:.4f}, "
         f"{time.monotonic() - start:.0f} s"
     )
     click.echo(report["summary"], err=True)
+
+
+@cli.command(
+    "accelerate-config",
+    epilog="\b\nExample:\n  accelerate launch --config_file $(ratio-sft accelerate-config fsdp2) "
+    "-m ratio_sft train mix checkpoints/sft --model checkpoints/base",
+)
+@click.argument("name", type=click.Choice(["ddp", "fsdp2", "zero3"]))
+def accelerate_config_command(name: str) -> None:
+    """Print the path of a configuration file for `accelerate launch`."""
+    click.echo(str(files("ratio_sft").joinpath("accelerate", f"{name}.yaml")))
 
 
 @cli.command(
@@ -145,6 +165,14 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     for row in table(report):
         click.echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
     click.echo(summary(report))
+
+
+def _ratio_weight(text: str) -> tuple[float, float]:
+    ratio, _, weight = text.partition("=")
+    try:
+        return float(ratio), float(weight)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not RATIO=WEIGHT, such as 0.2=2", param_hint="--ratio-weight") from error
 
 
 def _said_finished(result: Row, out: str) -> bool:

@@ -1,5 +1,6 @@
-"""`ratio-sft train`: full fine-tuning on a built mixture with TRL's SFTTrainer, resumable, one or many processes.
+"""`ratio-sft train`: fine-tuning on a built mixture with TRL's SFTTrainer, resumable, one or many processes.
 
+All weights are trained, or LoRA adapters that are merged at the end.
 Rows are encoded once, before training; checkpoints and the final folder live in `OUT.partial` until all is done.
 
     report = train("mix", "checkpoints/sft", TrainSettings(model="checkpoints/base"))
@@ -9,9 +10,9 @@ Rows are encoded once, before training; checkpoints and the final folder live in
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import checkpoints, template, tokens
+from . import checkpoints, lora, template, tokens
 from .control import ControlTokens
 from .encoding import Encoded, check_tokenizer, encode
 from .errors import DataError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 REPORT = "train_report.json"
 LOG = "train_log.jsonl"
+FOLLOW_LOG = "follow_log.jsonl"
 _LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy")
 
 
@@ -101,7 +103,8 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
     """Encode, train or continue, measure, save; the processes do the same but for what only the main one writes."""
     from transformers.utils.logging import disable_progress_bar
 
-    from .trainer import build_trainer, heldout_loss, total_steps
+    from . import sampling
+    from .trainer import FOLLOWING, RatioTrainer, build_trainer, heldout_loss, total_steps
 
     disable_progress_bar()
     tally = Tally()
@@ -121,13 +124,22 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         encoded[name] = encode(tokenizer, found, ladder, max_length=settings.max_length, tally=tally, where=where)
     if not encoded["train"]:
         raise DataError(f"{data}: no row is usable: {tally.summary()}")
-    if resume and history is not None:
-        model = checkpoints.load_weights(resume)
-    trainer = build_trainer(model, tokenizer, encoded["train"], settings, work)
+    model = _trainable(model, settings, resume if history is not None else None)
+    asked = sampling.questions(rows.get("heldout", []), ladder, settings.follow)
+    if settings.follow and not asked:
+        raise DataError(f"{data}: no held-out question has a row of every ratio, so --follow has nothing to ask")
+
+    def sample(trainer: RatioTrainer) -> dict[str, float]:
+        whole: Any = trainer.accelerator.unwrap_model(trainer.model)  # type: ignore[arg-type]
+        size = settings.batch_size
+        return sampling.follow(whole, tokenizer, asked, ladder, trainer.accelerator, batch_size=size)
+
+    trainer = build_trainer(model, tokenizer, encoded["train"], settings, work, sample if asked else None)
     if history is None:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         history = trainer.state.log_history
     log = [{key: entry[key] for key in _LOGGED if key in entry} for entry in history if "loss" in entry]
+    followed = [_followed(entry, FOLLOWING) for entry in history if f"{FOLLOWING}mean_absolute_error" in entry]
     report = {
         "format": 1,
         "steps": total_steps(len(encoded["train"]), settings, trainer.accelerator.num_processes),
@@ -137,20 +149,44 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         "first_loss": log[0]["loss"],
         "last_loss": log[-1]["loss"],
         "heldout_loss": heldout_loss(trainer, encoded["heldout"]) if encoded.get("heldout") else {},
+        "following": followed[-1] if followed else None,
         "summary": tally.summary(),
     }
     trainer.accelerator.wait_for_everyone()
+    weights = checkpoints.gather_weights(trainer)
     if trainer.accelerator.is_main_process:
         final = partial / "final"
         shutil.rmtree(final, ignore_errors=True)
-        checkpoints.save_model(model, final, like=settings.model)
+        if settings.lora_rank is not None:
+            model = lora.merge(model)
+        checkpoints.save_model(model, final, like=settings.model, weights=weights)
         tokenizer.save_pretrained(final)
         ladder.save(final)
         tally.write_rejected(final / "train.jsonl")
         write_records(final / LOG, log)
+        if followed:
+            write_records(final / FOLLOW_LOG, followed)
+        if (work / "runs").is_dir():
+            shutil.copytree(work / "runs", final / "runs")
         write_json(final / REPORT, report)
         shutil.copyfile(partial / FILE_NAME, final / FILE_NAME)
         publish(final, out)
         shutil.rmtree(partial)
     trainer.accelerator.wait_for_everyone()
     return report
+
+
+def _trainable(model: Any, settings: TrainSettings, finished: Path | None) -> Any:
+    """The model as it is trained; with the weights of the checkpoint `finished`, if there is nothing left to train."""
+    if settings.lora_rank is None:
+        return checkpoints.load_weights(finished) if finished else model
+    wrapped = lora.wrap(model, settings.lora_rank, seed=settings.seed)
+    if finished:
+        lora.load(wrapped, finished)
+    return wrapped
+
+
+def _followed(entry: Row, prefix: str) -> Row:
+    """The figures of one log entry under their own names, after its step."""
+    figures = {name.removeprefix(prefix): figure for name, figure in entry.items() if name.startswith(prefix)}
+    return {"step": entry["step"], **figures}

@@ -10,7 +10,7 @@ Imports the trainer libraries, so it is imported inside commands only.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,45 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from .batches import SimilarLengths
 from .checkpoints import mark_complete
-from .encoding import Encoded
-from .errors import RatioSftError
+from .encoding import IGNORED, Encoded
+from .errors import DataError, RatioSftError
+from .packing import Collator
 from .settings import TrainSettings
 
 _SAVES = 10
 _MOST_LOGGED_STEPS = 10
+FOLLOWING = "following "
+_WHOLE_REPLICAS = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MULTI_NPU")
 
 
 class RatioTrainer(SFTTrainer):
     """SFTTrainer whose rows come in the order of `SimilarLengths`; writes no model card and contacts nobody."""
+
+    padded: Any
+    """The collator that pads, one row to a line, whatever training uses."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SimilarLengths:
         group = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         lengths = [len(ids) for ids in self.train_dataset["input_ids"]]  # type: ignore[index]
         self.order = SimilarLengths(lengths, group=group, seed=self.args.seed)
         return self.order
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["input_ids", "labels", "weight"]
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss, each token's term times its weight."""
+        weights = inputs.pop("weights", None)
+        if weights is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        def weigh(**inner: Any) -> Any:
+            found = model(**inner)
+            found.log_probs = found.log_probs * weights[:, 1:]
+            return found
+
+        weighted: Any = weigh
+        return super().compute_loss(weighted, inputs, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: checkpoints are working files, and the final folder has a manifest."""
@@ -68,6 +91,24 @@ class _Complete(TrainerCallback):
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+class _Follow(TrainerCallback):
+    """Samples the held-out questions at each checkpoint, before it is written, so that a resumed log has them too."""
+
+    def __init__(self, sample: Callable[[], dict[str, float]], interval: int) -> None:
+        self.sample = sample
+        self.interval = interval
+        self.trainer: RatioTrainer | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if self.trainer is None or (state.global_step % self.interval and state.global_step < state.max_steps):
+            return
+        due = control.should_log
+        model.eval()
+        self.trainer.log({f"{FOLLOWING}{name}": figure for name, figure in self.sample().items()})
+        model.train()
+        control.should_log = due  # a log entry of the loss that this one would have been taken for
 
 
 class _Progress(TrainerCallback):
@@ -122,8 +163,9 @@ def build_trainer(
     rows: Sequence[Encoded],
     settings: TrainSettings,
     folder: Path,
+    sample: Callable[[RatioTrainer], dict[str, float]] | None = None,
 ) -> RatioTrainer:
-    """The trainer over encoded rows; checkpoints go to `folder`.
+    """The trainer over encoded rows; checkpoints go to `folder`, and `sample` is asked for figures at each of them.
 
     float32 on CPU; on a GPU float32 weights with bfloat16 arithmetic, since the paper's step size is below what
     bfloat16 weights can add up. Activations are recomputed on a GPU only, where memory is what runs out.
@@ -135,13 +177,40 @@ def build_trainer(
         # TRL's default for gradient_checkpointing is deprecated in transformers; users can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
         config = _config(settings, folder, save=save, log=log, on_gpu=on_gpu)
-    data = Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
+    columns: dict[str, Any] = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
+    if settings.ratio_weights:
+        columns["weight"] = _weights(rows, dict(settings.ratio_weights))
+    data = Dataset.from_dict(columns)
     order = _Order()
     callbacks = [order, _Complete(), _Progress()]
     trainer = RatioTrainer(model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     order.trainer = trainer
+    trainer.padded = trainer.data_collator
+    if settings.packing or settings.ratio_weights:
+        flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
+        pad: Any = tokenizer.pad_token_id
+        trainer.data_collator = Collator(pad, pack=settings.packing, one_line=flash)
+    if sample is not None:
+        if trainer.accelerator.distributed_type.value not in _WHOLE_REPLICAS:
+            raise DataError("--follow needs the whole model on every process (one process, or DDP); leave it out")
+        following = _Follow(lambda: sample(trainer), save)
+        following.trainer = trainer
+        trainer.add_callback(following)
     return trainer
+
+
+def _weights(rows: Sequence[Encoded], weights: dict[float, float]) -> list[float]:
+    """Each row's loss weight, with a mean of 1 over all completion tokens."""
+    unknown = sorted(set(weights) - {row.ratio for row in rows})
+    if unknown:
+        raise DataError(f"--ratio-weight names ratio {unknown[0]:g}, of which there is no row to train on")
+    raw = [weights.get(row.ratio, 1.0) for row in rows]
+    counts = [sum(label != IGNORED for label in row.labels) for row in rows]
+    total = sum(weight * count for weight, count in zip(raw, counts, strict=True))
+    if not total > 0:
+        raise DataError("--ratio-weight: all rows weigh 0; give some ratio a weight")
+    return [weight * sum(counts) / total for weight in raw]
 
 
 def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gpu: bool) -> SFTConfig:
@@ -165,7 +234,7 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gp
         save_strategy="steps",
         save_steps=save,
         save_total_limit=2,
-        report_to="none",
+        report_to=settings.report_to or "none",
         disable_tqdm=True,
         dataloader_num_workers=0,
         ddp_find_unused_parameters=False,
@@ -184,7 +253,7 @@ def heldout_loss(trainer: RatioTrainer, rows: Sequence[Encoded]) -> dict[str, fl
     features = [{"input_ids": row.input_ids, "labels": row.labels, "groups": _groups(row)} for row in mine]
 
     def collate(batch: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
-        return trainer.data_collator(batch), [row["groups"] for row in batch]
+        return trainer.padded(batch), [row["groups"] for row in batch]
 
     loader: Any = DataLoader(features, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
     model.eval()

@@ -1,0 +1,74 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratio_sft import TrainSettings, train
+from ratio_sft.cli import cli
+from ratio_sft.errors import DataError
+from ratio_sft.sampling import boxed
+
+
+def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(tmp_path, base, mix_dir, monkeypatch):
+    settings = TrainSettings(model=str(base), max_steps=5, save_steps=2, learning_rate=1e-2, follow=2)
+    report = train(mix_dir, tmp_path / "sft", settings)
+    lines = [json.loads(line) for line in (tmp_path / "sft" / "follow_log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    names = {f"{what} {ratio}" for what in ("realised", "accuracy") for ratio in ("0.2", "0.6", "1")}
+    assert set(lines[0]) == names | {"step", "mean_absolute_error"}
+    assert report["following"] == lines[-1]
+    without = train(mix_dir, tmp_path / "plain", TrainSettings(**{**settings.__dict__, "follow": 0}))
+    assert without["last_loss"] == report["last_loss"]
+
+    def power_cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(mix_dir, tmp_path / "cut", settings)
+    assert train(mix_dir, tmp_path / "cut", settings) == report
+
+
+def test_a_mixture_without_held_out_rows_cannot_be_followed(tmp_path, base, mix_dir):
+    (tmp_path / "mix").mkdir()
+    (tmp_path / "mix" / "train.jsonl").write_bytes((mix_dir / "train.jsonl").read_bytes())
+    with pytest.raises(DataError, match="no held-out question has a row of every ratio"):
+        train(tmp_path / "mix", tmp_path / "sft", TrainSettings(model=str(base), max_steps=1, follow=2))
+
+
+def test_the_last_box_after_the_thinking_counts():
+    assert boxed("<think>\\boxed{1}</think>\n\\boxed{ 2 }") == "2"
+    assert boxed("<think>\\boxed{1}</think>\nnone") is None
+    assert boxed("<think>\\boxed{1}") is None
+    assert boxed("\\boxed{\\frac{1}{2") is None
+
+
+@given(st.text(alphabet="ab{}\\ ", max_size=20))
+def test_any_text_has_a_box_or_none(text):
+    found = boxed("\\boxed{" + text + "}")
+    assert found is None or found.count("{") == found.count("}")
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero3"])
+def test_accelerate_reads_the_configurations(name):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = CliRunner().invoke(cli, ["accelerate-config", name]).stdout.strip()
+    found = load_config_from_file(path)
+    assert found.num_machines == 1
+    assert yaml.safe_load(Path(path).read_text("utf-8"))["mixed_precision"] == "bf16"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--ratio-weight", "0.2"], ["--ratio-weight", "0.2=-1"], ["--report-to", "paper"], ["--follow", "-1"]],
+)
+def test_options_out_of_range_end_with_exit_code_2(mix_dir, base, tmp_path, arguments):
+    result = CliRunner().invoke(cli, ["train", str(mix_dir), str(tmp_path / "o"), "--model", str(base), *arguments])
+    assert result.exit_code == 2, result.output
