@@ -20,7 +20,7 @@ from cot_compressor.errors import CompressorError
 from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
 from cot_compressor.scoring import Item
 from cot_compressor.segment import segment
-from cot_compressor.train import TrainSettings, class_weights, macro_f1, split_questions, train_file
+from cot_compressor.train import TrainSettings, class_weights, hits_at, macro_f1, split_questions, train_file
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +41,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, annotated: Path, encoder_f
     assert report is not None
     assert report.from_scratch
     assert max(report.macro_f1) > 0.8
+    assert list(report.ranking) == ["0.1", "0.2", "0.4", "0.6", "0.8"]
+    assert min(report.ranking.values()) > 0.8
+    assert "at 0.1, " in report.summary()
     assert report.train_rows + report.held_out_rows == 60
     return out
 
@@ -175,6 +178,14 @@ def test_questions_are_held_out_whole_and_by_seed() -> None:
 def test_macro_f1_by_hand() -> None:
     assert macro_f1([[6, 2], [1, 3]]) == pytest.approx((12 / 15 + 6 / 9) / 2)
     assert macro_f1([[8, 0], [4, 0]]) == pytest.approx((16 / 20) / 2)
+
+
+def test_hits_at_a_ratio_by_hand() -> None:
+    margins, labels = [0.1, 3.0, -1.0, 2.0, 2.0], [1, 1, 0, 0, 1]
+    assert hits_at(0.2, margins, labels) == 1.0
+    assert hits_at(0.4, margins, labels) == 0.5
+    assert hits_at(0.6, margins, labels) == pytest.approx(2 / 3)
+    assert hits_at(1, margins, labels) == 1.0
 
 
 def test_class_weights_by_hand_ignore_unlabelled_tokens() -> None:

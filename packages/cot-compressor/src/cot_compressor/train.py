@@ -45,6 +45,7 @@ _MAX_WEIGHT = 10.0
 _DEFAULT_MAX_LENGTH = 4096
 _PRETRAINED_RATE, _SCRATCH_RATE = 3e-5, 1e-3
 _PROGRESS_FILE = "progress.json"
+_RATIOS = (0.1, 0.2, 0.4, 0.6, 0.8)
 
 Example = tuple[Window, list[int]]
 
@@ -94,16 +95,19 @@ class TrainReport:
     """The one whose weights were kept, from 1."""
     macro_f1: tuple[float, ...]
     """On held-out tokens after each epoch."""
+    ranking: dict[str, float]
+    """`hits_at` each ratio with the kept weights, mean over held-out windows that keep something."""
 
     def summary(self) -> str:
         """A few words for the terminal."""
         start = "random weights (the encoder folder has none)" if self.from_scratch else "pretrained weights"
+        ranking = ", ".join(f"{value:.3f} at {ratio}" for ratio, value in self.ranking.items()) or "nothing to rank"
         return (
             f"{self.train_rows} rows trained on, {self.held_out_rows} held out ({self.held_out_questions} questions); "
             f"from {start} at learning rate {self.learning_rate:g}, windows of {self.max_length} tokens; "
             f"{self.keep_share:.0%} of tokens to keep, loss weights drop {self.class_weights[0]:.2f} "
             f"keep {self.class_weights[1]:.2f}; held-out macro-F1 {max(self.macro_f1):.3f} "
-            f"after epoch {self.best_epoch} of {self.epochs}"
+            f"after epoch {self.best_epoch} of {self.epochs}; hits among the first tokens {ranking}"
         )
 
 
@@ -128,6 +132,19 @@ def macro_f1(counts: Sequence[Sequence[int]]) -> float:
         wrong = counts[label][1 - label] + counts[1 - label][label]
         scores.append(2 * right / (2 * right + wrong) if right else 0.0)
     return sum(scores) / 2
+
+
+def hits_at(ratio: float, margins: Sequence[float], labels: Sequence[int]) -> float:
+    """Tokens to keep among the `ratio` with the highest margins, of as many as could be there.
+
+    Args:
+        ratio: Share of the tokens that is taken, in (0, 1].
+        margins: One per token, higher is kept sooner.
+        labels: 1 keep, 0 drop; at least one 1.
+    """
+    taken = math.ceil(ratio * len(labels))
+    order = sorted(range(len(labels)), key=lambda at: -margins[at])
+    return sum(labels[at] for at in order[:taken]) / min(taken, sum(labels))
 
 
 def class_weights(examples: Sequence[Example]) -> tuple[float, tuple[float, float]]:
@@ -228,6 +245,7 @@ class _Run:
             epochs=len(history),
             best_epoch=_best(history),
             macro_f1=tuple(history),
+            ranking=self._ranking(),
         )
 
     def _batches(self, examples: Sequence[Example], seed: str | None) -> list[list[Example]]:
@@ -283,6 +301,20 @@ class _Run:
             real = labels != IGNORED
             counts += torch.bincount(2 * labels[real] + logits[real].argmax(-1), minlength=4).cpu()
         return macro_f1(counts.view(2, 2).tolist())
+
+    @torch.inference_mode()
+    def _ranking(self) -> dict[str, float]:
+        self.model.eval()
+        hits: dict[str, list[float]] = {f"{ratio:g}": [] for ratio in _RATIOS}
+        for batch in self._batches(self.held_out, None):
+            logits, labels = self._logits(batch)
+            margins = (logits[:, 1] - logits[:, 0]).view(len(batch), -1).cpu()
+            for values, targets in zip(margins, labels.view(len(batch), -1).cpu(), strict=True):
+                real = targets != IGNORED
+                wanted = targets[real].tolist()
+                for ratio in _RATIOS if 1 in wanted else ():
+                    hits[f"{ratio:g}"].append(hits_at(ratio, values[real].tolist(), wanted))
+        return {ratio: sum(values) / len(values) for ratio, values in hits.items() if values}
 
     def _save(self, optimiser: torch.optim.Optimizer, history: list[float]) -> None:
         """Write the state after an epoch; `progress.json` comes last and names the file it goes with."""
