@@ -10,21 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from chrpo.core import GOLDEN, Bandit, Simulation, simulate_all
+from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
 
 RATIOS = GOLDEN.ratios
-NEARLY_FREE = Bandit(
-    np.array([0.31, 0.22, 0.47]),
-    RATIOS,
-    np.array([[0.06, 0.07, 0.37, 0.43, 0.50], [0.72, 0.72, 0.73, 0.81, 0.92], [0.23, 0.40, 0.57, 0.62, 0.92]]),
-    0.7698,
-)
-NEARLY_TIED = Bandit(
-    np.array([0.27, 0.30, 0.43]),
-    RATIOS,
-    np.array([[0.43, 0.62, 0.71, 0.84, 0.87], [0.40, 0.42, 0.60, 0.66, 0.90], [0.81, 0.82, 0.86, 0.87, 0.90]]),
-    0.8719,
-)
 KNOWN = {"golden": GOLDEN, "harder 1": NEARLY_FREE, "harder 2": NEARLY_TIED}
 SEEDS = range(5)
 

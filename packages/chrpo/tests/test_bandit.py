@@ -3,26 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chrpo.core import GOLDEN, Bandit, logit_advantages, simulate, simulate_all
+from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, logit_advantages, simulate, simulate_all
 from chrpo.errors import DataError
 
 RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
-FIRST = Bandit(
-    np.array([0.31, 0.22, 0.47]),
-    RATIOS,
-    np.array([[0.06, 0.07, 0.37, 0.43, 0.50], [0.72, 0.72, 0.73, 0.81, 0.92], [0.23, 0.40, 0.57, 0.62, 0.92]]),
-    0.7698,
-)
-SECOND = Bandit(
-    np.array([0.27, 0.30, 0.43]),
-    RATIOS,
-    np.array([[0.43, 0.62, 0.71, 0.84, 0.87], [0.40, 0.42, 0.60, 0.66, 0.90], [0.81, 0.82, 0.86, 0.87, 0.90]]),
-    0.8719,
-)
 
 
 @pytest.mark.parametrize(
-    ("bandit", "savings", "price"), [(GOLDEN, 0.37733, 0.6), (FIRST, 0.05760, 2.88), (SECOND, 0.16494, 6.08)]
+    ("bandit", "savings", "price"), [(GOLDEN, 0.37733, 0.6), (NEARLY_FREE, 0.05760, 2.88), (NEARLY_TIED, 0.16494, 6.08)]
 )
 def test_optimum_is_that_of_the_linear_program(bandit, savings, price):
     assert bandit.optimum() == pytest.approx((savings, price), abs=5e-5)
@@ -60,7 +48,7 @@ def random_bandits(count):
 
 @pytest.mark.parametrize(("rollouts", "short", "off"), [(None, 0.003, 0.004), (64, 0.006, 0.01)])
 def test_harder_bandits_are_solved_with_the_same_gains(rollouts, short, off):
-    bandits = [FIRST, SECOND]
+    bandits = [NEARLY_FREE, NEARLY_TIED]
     for bandit, result in zip(bandits, simulate_all(bandits, 8000, rollouts=rollouts), strict=True):
         assert result.accuracy >= bandit.floor - short
         assert result.savings == pytest.approx(bandit.optimum()[0], abs=off)
@@ -75,8 +63,8 @@ def test_random_bandits_are_solved_with_the_same_gains():
 
 
 def test_many_bandits_at_once_give_what_each_gives_alone():
-    together = simulate_all([FIRST, SECOND], 50)
-    for bandit, result in zip([FIRST, SECOND], together, strict=True):
+    together = simulate_all([NEARLY_FREE, NEARLY_TIED], 50)
+    for bandit, result in zip([NEARLY_FREE, NEARLY_TIED], together, strict=True):
         alone = simulate(bandit, 50)
         assert result.trajectory == pytest.approx(alone.trajectory, abs=1e-12)
         assert result.policy == pytest.approx(alone.policy, abs=1e-12)

@@ -1,6 +1,7 @@
 """Tiny real models and tokenizers, and compressed traces of word problems whose answers can be checked by hand."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,19 @@ def mix_dir(tmp_path_factory, compressed) -> Path:
     out = tmp_path_factory.mktemp("mix") / "mix"
     build(compressed, out, MixSettings(heldout_share=0.1))
     return out
+
+
+@pytest.fixture
+def cut_before_publishing(monkeypatch):
+    """Trains, with the power gone just before the finished checkpoint would get its name."""
+
+    def power_cut(*_):
+        raise KeyboardInterrupt
+
+    def cut(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
+            with pytest.raises(KeyboardInterrupt):
+                sys.modules["ratio_sft.train"].train(*arguments)
+
+    return cut

@@ -1,5 +1,4 @@
 import json
-import sys
 
 import pytest
 import torch
@@ -40,7 +39,7 @@ def test_the_merged_and_reloaded_model_has_the_logits_of_the_trained_one(tmp_pat
 
 
 def test_training_with_adapters_ends_in_a_plain_checkpoint_also_when_only_the_merge_was_left(
-    tmp_path, base, mix_dir, monkeypatch
+    tmp_path, base, mix_dir, cut_before_publishing
 ):
     settings = TrainSettings(model=str(base), lora_rank=4, max_steps=4, save_steps=2, learning_rate=1e-2)
     report = train(mix_dir, tmp_path / "whole", settings)
@@ -48,13 +47,7 @@ def test_training_with_adapters_ends_in_a_plain_checkpoint_also_when_only_the_me
     assert ControlTokens.load(tmp_path / "whole").policy == "<COMP_POLICY>"
     assert not list((tmp_path / "whole").glob("adapter*"))
 
-    def power_cut(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            train(mix_dir, tmp_path / "cut", settings)
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
     train(mix_dir, tmp_path / "cut", settings)
     models = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("whole", "cut")]
     with torch.no_grad():

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,9 @@ from ratio_sft.errors import DataError
 from ratio_sft.sampling import boxed
 
 
-def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(tmp_path, base, mix_dir, monkeypatch):
+def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(
+    tmp_path, base, mix_dir, cut_before_publishing
+):
     settings = TrainSettings(model=str(base), max_steps=5, save_steps=2, learning_rate=1e-2, follow=2)
     report = train(mix_dir, tmp_path / "sft", settings)
     lines = [json.loads(line) for line in (tmp_path / "sft" / "follow_log.jsonl").read_text().splitlines()]
@@ -25,13 +26,7 @@ def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(tmp_pa
     without = train(mix_dir, tmp_path / "plain", TrainSettings(**{**settings.__dict__, "follow": 0}))
     assert without["last_loss"] == report["last_loss"]
 
-    def power_cut(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            train(mix_dir, tmp_path / "cut", settings)
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
     assert train(mix_dir, tmp_path / "cut", settings) == report
 
 

@@ -121,17 +121,11 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tm
     assert len((tmp_path / "whole" / "train_log.jsonl").read_text().splitlines()) == 24
 
 
-def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_dir, monkeypatch):
+def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_dir, cut_before_publishing):
     settings = TrainSettings(model=str(base), **QUICK)
     whole = train(mix_dir, tmp_path / "whole", settings)
 
-    def power_cut(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            train(mix_dir, tmp_path / "cut", settings)
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
     assert not (tmp_path / "cut").exists()
     assert train(mix_dir, tmp_path / "cut", settings) == whole
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut")]

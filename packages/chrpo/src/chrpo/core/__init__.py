@@ -6,7 +6,7 @@ No trainer is imported here, so any training loop can use it.
 """
 
 from .advantages import Control, Response, control_advantages, leave_one_out, logit_advantages, response_weights
-from .bandit import GOLDEN, Bandit, Simulation, simulate, simulate_all
+from .bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate, simulate_all
 from .baselines import CorrectnessReward, DeGRPO, LengthPenalty, degrpo_loss, group_advantages
 from .constraint import AccuracyConstraint, Gains
 from .loss import token_loss
@@ -17,6 +17,8 @@ from .schedule import BudgetSchedule
 
 __all__ = [
     "GOLDEN",
+    "NEARLY_FREE",
+    "NEARLY_TIED",
     "AccuracyConstraint",
     "Bandit",
     "BudgetSchedule",

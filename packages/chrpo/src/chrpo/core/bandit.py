@@ -81,6 +81,20 @@ GOLDEN = Bandit(
     np.array([[0.95, 0.96, 0.96, 0.97, 0.97], [0.40, 0.70, 0.90, 0.92, 0.92], [0.05, 0.10, 0.30, 0.60, 0.80]]),
     floor=0.8767,
 )
+NEARLY_FREE = Bandit(
+    np.array([0.31, 0.22, 0.47]),
+    GOLDEN.ratios,
+    np.array([[0.06, 0.07, 0.37, 0.43, 0.50], [0.72, 0.72, 0.73, 0.81, 0.92], [0.23, 0.40, 0.57, 0.62, 0.92]]),
+    0.7698,
+)
+"""In one context the first three ratios are nearly the same; the optimum saves little (.0576)."""
+NEARLY_TIED = Bandit(
+    np.array([0.27, 0.30, 0.43]),
+    GOLDEN.ratios,
+    np.array([[0.43, 0.62, 0.71, 0.84, 0.87], [0.40, 0.42, 0.60, 0.66, 0.90], [0.81, 0.82, 0.86, 0.87, 0.90]]),
+    0.8719,
+)
+"""Ratios of a context are nearly tied; the price swings where the gains damp too little."""
 
 
 @dataclass(frozen=True)
