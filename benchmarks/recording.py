@@ -1,0 +1,65 @@
+"""Writes what a benchmark measured, with the machine it ran on, as JSON; `render` makes docs/results.md of it.
+
+Every script here ends with it and has a function `tables(result)` that turns the JSON into Markdown.
+
+    record(__file__, {"items_per_second": spread([10.0, 12.0, 11.0])}, tables)
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+_LIBRARIES = ("torch", "transformers", "trl", "math-verify", "numpy")
+
+
+def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]], str]) -> None:
+    """Print the tables and write results/NAME.json.
+
+    Args:
+        script: the benchmark's `__file__`.
+        result: what was measured, JSON types only.
+        tables: Markdown of a result.
+    """
+    content = {"result": result, "machine": machine()}
+    path = RESULTS / f"{Path(script).stem}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(tables(json.loads(path.read_text("utf-8"))["result"]))
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, load average and versions: what a reader needs to judge a figure of speed."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and most of repeated measurements."""
+    return {"median": median(values), "low": min(values), "high": max(values)}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
