@@ -28,7 +28,7 @@ def test_a_comparison_by_hand(write_run):
     assert values["token_reduction"] == pytest.approx(1 - 250 / 500)
     assert values["act_ratio_paired"] == pytest.approx((0.5 + 0.25 + 0.25 + 1) / 4)
     assert (values["only_a_correct"], values["only_b_correct"], values["mcnemar_p"]) == (1, 2, 1.0)
-    assert comparison.only_a_correct == [("sums", "p2", 0)]
+    assert comparison.only_a_correct == [("sums", "p2", 0, 0)]
     assert values["accuracy_difference_low"] < 0.2 < values["accuracy_difference_high"]
     assert values["token_reduction_low"] < 0.5 < values["token_reduction_high"]
 

@@ -56,7 +56,7 @@ def _pairs(a: Condition, b: Condition) -> list[tuple[ItemKey, Row, Row]]:
 
 def _totals(pairs: list[tuple[ItemKey, Row, Row]]) -> _Totals:
     grouped: dict[tuple[str, str], list[float]] = {}
-    for (task, name, _), one, two in pairs:
+    for (task, name, *_), one, two in pairs:
         sums = grouped.setdefault((task, name), [0.0] * 5)
         values = (1.0, _right(one), _right(two), one["thinking_tokens"], two["thinking_tokens"])
         for index, value in enumerate(values):
@@ -84,7 +84,7 @@ def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:
     low, high = _interval(lambda before, after: metrics.ratio(after, before), totals.tokens_a, totals.tokens_b)
     own = [(one["thinking_tokens"], two["thinking_tokens"]) for _, one, two in pairs if one["thinking_tokens"]]
     grouped: dict[tuple[str, str], list[float]] = {}
-    for (task, name, _), one, two in pairs:
+    for (task, name, *_), one, two in pairs:
         if one["thinking_tokens"]:
             grouped.setdefault((task, name), []).append(two["thinking_tokens"] / one["thinking_tokens"])
     sums, counts = [sum(group) for group in grouped.values()], [float(len(group)) for group in grouped.values()]
@@ -200,7 +200,9 @@ def flips(comparison: Comparison) -> list[str]:
     """The samples whose verdict changed, one a line; after twenty of a kind the number of the others."""
     lines: list[str] = []
     for words, keys in (("A", comparison.only_a_correct), ("B", comparison.only_b_correct)):
-        lines += [f"right only in {words}: {task} {name} sample {sample}" for task, name, sample in keys[:_FLIPS_SHOWN]]
+        lines += [
+            f"right only in {words}: {task} {name} sample {sample}" for task, name, _, sample in keys[:_FLIPS_SHOWN]
+        ]
         if len(keys) > _FLIPS_SHOWN:
             lines.append(f"right only in {words}: {len(keys) - _FLIPS_SHOWN} more, listed by --output")
     return lines

@@ -9,19 +9,16 @@ Reads finished run folders; producing them is left to `runner`.
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import metrics
 from .errors import DataError
-from .grading import VERDICTS
 from .records import Row, parse_json, read_records
+from .summary import summarise
 
 Ratio = float | str | None
-ItemKey = tuple[str, str, int]
+ItemKey = tuple[str, str, int, int]
 
 
 def ratio_name(ratio: Ratio) -> str:
@@ -54,75 +51,13 @@ class Condition:
     ratio: Ratio
     rows: list[Row]
 
-    def by_problem(self, field: str) -> list[list[float]]:
-        """A number of each sample, grouped by problem."""
-        groups: dict[tuple[str, str], list[float]] = {}
-        for row in self.rows:
-            groups.setdefault((row["task"], row["id"]), []).append(float(row[field]))
-        return list(groups.values())
-
     def items(self) -> dict[ItemKey, Row]:
-        """The rows by (task, id, sample)."""
-        return {(row["task"], row["id"], row["sample"]): row for row in self.rows}
+        """The rows by (task, id, seed, sample)."""
+        return {(row["task"], row["id"], row["seed"], row["sample"]): row for row in self.rows}
 
     def summary(self) -> dict[str, Any]:
         """What a results file says of these samples."""
         return summarise(self.rows)
-
-
-def _scores(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["task"], row["id"]), []).append(row)
-    return groups
-
-
-def summarise(rows: list[Row]) -> dict[str, Any]:
-    """Accuracy, tokens, rates and speed of some samples; fractions in [0, 1], 95 % intervals."""
-    problems = list(_scores(rows).values())
-    correct = [[float(row["verdict"] == "correct") for row in group] for group in problems]
-    count, samples = len(rows), max(len(group) for group in problems)
-    low, high = metrics.accuracy_interval(correct)
-    thinking, thinking_low, thinking_high = metrics.mean_interval(
-        [[row["thinking_tokens"] for row in group] for group in problems]
-    )
-    verdicts = Counter(row["verdict"] for row in rows)
-    batches = {row["batch"]: row.get("wall_s", row["latency_s"]) for row in rows}
-    seconds = sum(batches.values())
-    summary: dict[str, Any] = {
-        "n": len(problems),
-        "samples": samples,
-        "accuracy": sum(map(sum, correct)) / count,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "thinking_tokens": thinking,
-        "thinking_tokens_low": thinking_low,
-        "thinking_tokens_high": thinking_high,
-        "completion_tokens": sum(row["completion_tokens"] for row in rows) / count,
-        "truncated_rate": sum(row["truncated"] for row in rows) / count,
-        "no_answer_rate": verdicts["no_answer"] / count,
-        "verdicts": {name: verdicts[name] for name in VERDICTS},
-    }
-    if samples > 1 and all(len(group) == samples for group in problems):
-        summary |= _many_samples(problems, correct, samples)
-    return summary | {
-        "latency_s": sum(row["latency_s"] for row in rows) / count,
-        "samples_per_s": count / seconds if seconds else None,
-    }
-
-
-def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples: int) -> dict[str, float]:
-    """avg@k, pass@k and maj@k."""
-    return {
-        f"avg@{samples}": sum(map(sum, correct)) / (len(problems) * samples),
-        f"pass@{samples}": sum(metrics.pass_at_k(samples, int(sum(group)), samples) for group in correct)
-        / len(problems),
-        f"maj@{samples}": sum(
-            metrics.majority([row["extracted"] for row in group], scores)
-            for group, scores in zip(problems, correct, strict=True)
-        )
-        / len(problems),
-    }
 
 
 def load_run(folder: str | Path) -> list[Condition]:

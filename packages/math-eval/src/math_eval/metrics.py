@@ -81,6 +81,11 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
+def mean_pass_at_k(groups: Sequence[Sequence[float]], k: int) -> float:
+    """`pass_at_k` averaged over problems."""
+    return fmean(pass_at_k(len(group), int(sum(group)), k) for group in groups)
+
+
 def majority(answers: Sequence[str | None], scores: Sequence[float]) -> float:
     """The score of the most frequent answer; ties go to the answer given first, and no answer has no vote."""
     votes = Counter(answer for answer in answers if answer is not None)

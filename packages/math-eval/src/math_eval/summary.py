@@ -1,0 +1,90 @@
+"""What some samples come to: accuracy with its uncertainty, tokens, rates, speed.
+
+The formulas are those of `metrics`; which samples belong together is for `conditions` to say.
+
+    summarise(rows)["accuracy"]          # 0.61
+    summarise(rows)["accuracy_low"]      # 0.46, of the 95 % interval over problems
+"""
+
+from collections import Counter
+from statistics import stdev
+from typing import Any
+
+from . import metrics
+from .grading import VERDICTS
+from .records import Row
+
+
+def by_problem(rows: list[Row]) -> list[list[Row]]:
+    """The samples of each problem, in the order of the rows."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["id"]), []).append(row)
+    return list(groups.values())
+
+
+def summarise(rows: list[Row]) -> dict[str, Any]:
+    """Accuracy, tokens, rates and speed of some samples; fractions in [0, 1], 95 % intervals over problems.
+
+    `avg@k`, `pass@k` and `maj@k` are there when each problem has the same k > 1 samples, those of all seeds together;
+    `accuracy_by_seed` and the standard deviations over seeds when there are several seeds.
+    """
+    problems = by_problem(rows)
+    correct = [[float(row["verdict"] == "correct") for row in group] for group in problems]
+    count, samples = len(rows), max(len(group) for group in problems)
+    low, high = metrics.accuracy_interval(correct)
+    thinking, thinking_low, thinking_high = metrics.mean_interval(
+        [[row["thinking_tokens"] for row in group] for group in problems]
+    )
+    verdicts = Counter(row["verdict"] for row in rows)
+    seconds = sum({row["batch"]: row.get("wall_s", row["latency_s"]) for row in rows}.values())
+    summary: dict[str, Any] = {
+        "n": len(problems),
+        "samples": samples,
+        "accuracy": sum(map(sum, correct)) / count,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "thinking_tokens": thinking,
+        "thinking_tokens_low": thinking_low,
+        "thinking_tokens_high": thinking_high,
+        "completion_tokens": sum(row["completion_tokens"] for row in rows) / count,
+        "truncated_rate": sum(row["truncated"] for row in rows) / count,
+        "no_answer_rate": verdicts["no_answer"] / count,
+        "verdicts": {name: verdicts[name] for name in VERDICTS},
+    }
+    if samples > 1 and all(len(group) == samples for group in problems):
+        summary |= _many_samples(problems, correct, samples)
+    return summary | _over_seeds(rows) | {
+        "latency_s": sum(row["latency_s"] for row in rows) / count,
+        "samples_per_s": count / seconds if seconds else None,
+    }  # fmt: skip
+
+
+def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples: int) -> dict[str, float]:
+    """avg@k and maj@k of all k samples; pass@ for the powers of two below k, and k."""
+    ks = [*(2**power for power in range(1, samples.bit_length()) if 2**power < samples), samples]
+    votes = [
+        metrics.majority([row["extracted"] for row in group], scores)
+        for group, scores in zip(problems, correct, strict=True)
+    ]
+    return {
+        f"avg@{samples}": sum(map(sum, correct)) / (len(problems) * samples),
+        **{f"pass@{k}": metrics.mean_pass_at_k(correct, k) for k in ks},
+        f"maj@{samples}": sum(votes) / len(votes),
+    }
+
+
+def _over_seeds(rows: list[Row]) -> dict[str, Any]:
+    """How the seeds differ, on the same problems."""
+    seeds: dict[int, list[Row]] = {}
+    for row in rows:
+        seeds.setdefault(row["seed"], []).append(row)
+    if len(seeds) < 2:
+        return {}
+    accuracy = {str(seed): sum(row["verdict"] == "correct" for row in some) / len(some) for seed, some in seeds.items()}
+    thinking = [sum(row["thinking_tokens"] for row in some) / len(some) for some in seeds.values()]
+    return {
+        "accuracy_by_seed": accuracy,
+        "accuracy_seed_sd": stdev(accuracy.values()),
+        "thinking_tokens_seed_sd": stdev(thinking),
+    }
