@@ -16,11 +16,11 @@ from transformers import BertConfig, BertForTokenClassification, LongformerConfi
 from cot_compressor import Compressor, DataError
 from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.classifier import TokenClassifier, model_inputs
-from cot_compressor.errors import CompressorError
+from cot_compressor.examples import class_weights, split_questions
 from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
 from cot_compressor.scoring import Item
 from cot_compressor.segment import segment
-from cot_compressor.train import TrainSettings, class_weights, hits_at, macro_f1, split_questions, train_file
+from cot_compressor.train import TrainSettings, hits_at, macro_f1, train_file
 
 
 @pytest.fixture(scope="session")
@@ -157,14 +157,6 @@ def test_folders_that_hold_no_model_are_one_clear_line(tmp_path: Path, annotated
     with pytest.raises(DataError, match=r"more than the encoder takes \(160\)"):
         train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder_folder, max_length=512))
     assert not (tmp_path / "out").exists()
-
-
-def test_several_processes_are_refused(
-    annotated: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(CompressorError, match="one process"):
-        train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder_folder))
 
 
 def test_questions_are_held_out_whole_and_by_seed() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from . import processes
 from .counting import load_tokenizer
 from .errors import DataError
 from .labels import Encoded, Window, WindowMaker
@@ -24,11 +25,6 @@ FORMAT = 1
 LABELS = {0: "drop", 1: "keep"}
 _BATCH_TOKENS = 8192
 _DECIMALS = 4
-
-
-def choose_device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
@@ -83,7 +79,7 @@ class TokenClassifier:
     """Scores units with a token-classification model."""
 
     def __init__(self, model: Any, tokenizer: Any, *, max_length: int, name: str) -> None:
-        self.device = choose_device()
+        self.device = processes.device()
         self.model = model.to(self.device, choose_dtype(self.device)).eval()
         self.tokenizer = tokenizer
         self.name = name

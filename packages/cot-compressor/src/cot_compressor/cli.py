@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from . import __version__
+from . import __version__, processes
 from .commands import Commands
 from .errors import DataError
 
@@ -28,11 +28,13 @@ _tokenizer = click.option(
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
 
 
-def _report(out: Path, tally: Any) -> None:
-    if tally is None:
+def _report(out: Path, result: Any) -> None:
+    if processes.rank() > 0:
+        return
+    if result is None:
         click.echo(f"{out}: already made with these settings; nothing to do", err=True)
     else:
-        click.echo(tally.summary(), err=True)
+        click.echo(result.summary(), err=True)
 
 
 @click.group(cls=Commands)
@@ -87,8 +89,9 @@ def annotate(
 
 @cli.command(
     epilog="""\b
-Example:
-  cot-compressor train annotated.jsonl models/compressor --encoder models/encoder --epochs 5"""
+Examples:
+  cot-compressor train annotated.jsonl models/compressor --encoder models/encoder --epochs 5
+  accelerate launch --num_processes 4 -m cot_compressor train annotated.jsonl models/compressor --encoder FOLDER"""
 )
 @click.argument("source", metavar="ANNOTATED", type=_DATA)
 @click.argument("out", metavar="OUT_DIR", type=_DATA)
@@ -105,11 +108,7 @@ def train(source: Path, out: Path, encoder: Path, overwrite: bool, **settings: A
     """Fit a token classifier to an annotated file."""
     from .train import TrainSettings, train_file
 
-    report = train_file(source, out, TrainSettings(encoder=encoder, **settings), overwrite=overwrite)
-    if report is None:
-        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
-    else:
-        click.echo(report.summary(), err=True)
+    _report(out, train_file(source, out, TrainSettings(encoder=encoder, **settings), overwrite=overwrite))
 
 
 @cli.command(

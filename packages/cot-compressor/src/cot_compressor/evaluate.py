@@ -38,7 +38,7 @@ def evaluate_file(
     seed: int = 0,
     overwrite: bool = False,
 ) -> str | None:
-    """Write the report; returns its table, or None if it was there already.
+    """Write the report; returns its table, or None if it was there already or another process writes it.
 
     Raises:
         DataError: bad input, no row that can be measured, or `out` was made with other settings.
@@ -65,6 +65,8 @@ def evaluate_file(
         tally = map_rows(
             source, metrics, "compress_input", "evaluate", settings, measurer.convert, batch_rows=_BATCH_ROWS
         )
+        if tally is None:
+            return None
         if not tally.written:
             raise DataError(f"{source}: no row can be measured ({tally.summary()}); use larger ratios")
     rows = list(read_records(metrics, "fidelity"))

@@ -1,8 +1,9 @@
 """Commands that map rows to rows, survive SIGKILL, and know when they have nothing to do.
 
 Finished rows go, in input order, to `.OUT.partial` beside OUT; a restarted command reads them back and goes on behind
-them. OUT appears when the last row is done, then `OUT.manifest.json` with the settings. What a row becomes is the
-caller's business.
+them. OUT appears when the last row is done, then `OUT.manifest.json` with the settings. Several processes
+(`accelerate launch -m cot_compressor …`) take turns at batches of rows, each with a partial file of its own, and the
+first one joins them. What a row becomes is the caller's business.
 
     map_rows(path_in, path_out, "traces", "annotate", settings, annotate_rows, batch_rows=64)
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from . import processes
 from .errors import DataError, RejectedRow
 from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 
@@ -56,7 +58,7 @@ def is_finished(out: str | Path, settings: dict[str, Any], *, overwrite: bool) -
         DataError: `out` is there with other or unknown settings, and may not be overwritten.
     """
     out = Path(out)
-    if not out.exists() or overwrite or _Partial(out, settings).is_ours():
+    if not out.exists() or overwrite or _Partial(out, settings, processes.rank()).is_ours():
         return False
     manifest = manifest_of(out)
     if not manifest.is_file():
@@ -89,10 +91,11 @@ def write_manifest(path: str | Path, command: str, settings: dict[str, Any], **r
 
 
 class _Partial:
-    """The file of finished rows: a header with the settings, then one line per input row."""
+    """The finished rows of one process: a header with the settings, then one line per input row."""
 
-    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
-        self.path = out.with_name(f".{out.name}.partial")
+    def __init__(self, out: Path, settings: dict[str, Any], rank: int) -> None:
+        share = f"-{rank}of{processes.count()}" if processes.count() > 1 else ""
+        self.path = out.with_name(f".{out.name}.partial{share}")
         self.settings = json.loads(json.dumps(settings))
         self.done = 0
 
@@ -145,7 +148,7 @@ def map_rows(
     convert: Callable[[list[Row]], Iterable[Outcome]],
     *,
     batch_rows: int,
-) -> Tally:
+) -> Tally | None:
     """Write `convert` of every row of `source` to `out`, in order, resuming what an earlier run left.
 
     Args:
@@ -157,33 +160,39 @@ def map_rows(
         convert: Rows to outcomes, one for one and independent of how rows are grouped.
         batch_rows: Rows given to `convert` at a time; memory is bounded by this.
 
+    Returns:
+        The counts in the first process, None in the others.
+
     Raises:
         DataError: a row breaks the schema; nothing appears under `out` then.
     """
     out = Path(out)
     for _ in read_records(source, schema):
         pass  # A row that breaks the schema is reported before any work is done.
-    partial = _Partial(out, settings)
+    rank, count = processes.rank(), processes.count()
+    partial = _Partial(out, settings, rank)
     partial.open()
-    rows = read_records(source, schema)
-    for _ in range(partial.done):
-        next(rows)
-    progress = tqdm(desc=command, unit="row", initial=partial.done, leave=False)
-    with progress:
+    share = (row for at, row in enumerate(read_records(source, schema)) if at // batch_rows % count == rank)
+    rows = itertools.islice(share, partial.done, None)
+    with tqdm(desc=command, unit="row", initial=partial.done, leave=False, disable=rank > 0) as progress:
         while batch := list(itertools.islice(rows, batch_rows)):
             partial.append(convert(batch), progress)
-    tally = _finish(source, out, schema, partial)
-    counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
-    write_manifest(manifest_of(out), command, settings, rows=counts)
-    partial.path.unlink()
+    processes.wait()
+    tally = _finish(source, out, schema, command, settings, batch_rows) if rank == 0 else None
+    processes.wait()
     return tally
 
 
-def _finish(source: str | Path, out: Path, schema: str, partial: _Partial) -> Tally:
+def _finish(
+    source: str | Path, out: Path, schema: str, command: str, settings: dict[str, Any], batch_rows: int
+) -> Tally:
     tally = Tally()
+    partials = [_Partial(out, settings, rank) for rank in range(processes.count())]
+    finished = [partial.entries() for partial in partials]
 
     def written() -> Iterator[Row]:
-        for row, entry in zip(read_records(source, schema), partial.entries(), strict=True):
+        for at, row in enumerate(read_records(source, schema)):
+            entry = next(finished[at // batch_rows % len(finished)])
             tally.read += 1
             if "row" in entry:
                 tally.written += 1
@@ -194,4 +203,8 @@ def _finish(source: str | Path, out: Path, schema: str, partial: _Partial) -> Ta
     manifest_of(out).unlink(missing_ok=True)
     write_records(out, written())
     tally.write_rejected(out)
+    counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
+    write_manifest(manifest_of(out), command, settings, rows=counts)
+    for partial in partials:
+        partial.path.unlink()
     return tally

@@ -1,8 +1,9 @@
 """Fit a token classifier to an annotated file.
 
-Labels come from the kept spans, by unit; question, special tokens and padding carry none. Questions, not rows, are
-held out, and training stops when the macro-F1 on their tokens no longer rises. The result is a model folder that
-`--scorer` takes. A killed run goes on from its last epoch and ends with the same weights.
+Questions, not rows, are held out, and training stops when the macro-F1 on their tokens no longer rises. The result is a
+model folder that `--scorer` takes, with a model card. A killed run goes on from its last epoch and ends with the same
+weights. Several processes (`accelerate launch -m cot_compressor train …`) share each batch and end with the weights of
+one, up to rounding; so nothing is drawn while training: there is no dropout.
 
     train_file("annotated.jsonl", "models/compressor", TrainSettings(encoder="models/encoder"))
 """
@@ -10,9 +11,8 @@ held out, and training stops when the macro-F1 on their tokens no longer rises. 
 import json
 import math
 import os
-import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,32 +22,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from .classifier import (
-    FORMAT,
-    LABELS,
-    SETTINGS_FILE,
-    choose_device,
-    encoder_length,
-    model_inputs,
-    require_safetensors,
-)
+from . import processes
+from .card import model_card
+from .classifier import FORMAT, LABELS, SETTINGS_FILE, encoder_length, model_inputs, require_safetensors
 from .counting import load_tokenizer
-from .errors import CompressorError, DataError
-from .labels import IGNORED, Window, WindowMaker, kept_units, token_labels
-from .records import parse_json, read_records, write_json
+from .errors import DataError
+from .examples import Example, batches, class_weights, read_examples
+from .labels import IGNORED, WindowMaker
+from .records import parse_json, write_json
 from .resume import differing_keys, file_digest, folder_digest, is_finished, write_manifest
-from .segment import segment
 
-_HELD_OUT_SHARE = 0.1
 _WARM_UP_SHARE = 0.1
 _PATIENCE = 2
-_MAX_WEIGHT = 10.0
 _DEFAULT_MAX_LENGTH = 4096
 _PRETRAINED_RATE, _SCRATCH_RATE = 3e-5, 1e-3
 _PROGRESS_FILE = "progress.json"
 _RATIOS = (0.1, 0.2, 0.4, 0.6, 0.8)
-
-Example = tuple[Window, list[int]]
 
 
 @dataclass(frozen=True)
@@ -59,13 +49,13 @@ class TrainSettings:
     epochs: int = 5
     """At most; early stopping may end sooner."""
     batch_size: int = 16
-    """Windows per step."""
+    """Windows per step, of all processes together."""
     learning_rate: float | None = None
     """Peak rate; by default 3e-5 for pretrained weights, 1e-3 for an encoder without weights."""
     max_length: int | None = None
     """Tokens per window; by default what encoder and tokenizer take, at most 4096."""
     seed: int = 0
-    """Of the split, the order, the dropout and random weights."""
+    """Of the split, the order and random weights."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -111,19 +101,6 @@ class TrainReport:
         )
 
 
-def split_questions(questions: Sequence[str], seed: int) -> set[str]:
-    """The questions to hold out: a tenth, at least one, drawn with the seed.
-
-    Raises:
-        DataError: there are fewer than two different questions.
-    """
-    different = sorted(set(questions))
-    if len(different) < 2:
-        raise DataError(f"{len(different)} different question(s); training needs at least 2, one of them held out")
-    random.Random(seed).shuffle(different)
-    return set(different[: max(1, round(_HELD_OUT_SHARE * len(different)))])
-
-
 def macro_f1(counts: Sequence[Sequence[int]]) -> float:
     """Mean F1 of the two classes from `counts[true][predicted]`; a class that never occurs counts 0."""
     scores: list[float] = []
@@ -147,19 +124,6 @@ def hits_at(ratio: float, margins: Sequence[float], labels: Sequence[int]) -> fl
     return sum(labels[at] for at in order[:taken]) / min(taken, sum(labels))
 
 
-def class_weights(examples: Sequence[Example]) -> tuple[float, tuple[float, float]]:
-    """Share of keep labels, and the loss weights that make both classes count alike."""
-    total = [0, 0]
-    for _, labels in examples:
-        for label in labels:
-            if label != IGNORED:
-                total[label] += 1
-    if not all(total):
-        raise DataError(f"labels are all {'keep' if total[1] else 'drop'}; nothing to learn, annotate again")
-    both = sum(total)
-    return total[1] / both, (min(both / (2 * total[0]), _MAX_WEIGHT), min(both / (2 * total[1]), _MAX_WEIGHT))
-
-
 def train_file(
     source: str | Path, out: str | Path, settings: TrainSettings, *, overwrite: bool = False
 ) -> TrainReport | None:
@@ -167,10 +131,7 @@ def train_file(
 
     Raises:
         DataError: bad input, or `out` was made with other settings.
-        CompressorError: started as several processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise CompressorError("train runs in one process; start it without torchrun or accelerate launch")
     out, encoder = Path(out), Path(settings.encoder)
     if not encoder.is_dir():
         raise DataError(f"encoder {encoder}: no such folder; give one with config.json and tokenizer.json")
@@ -183,7 +144,9 @@ def train_file(
         return None
     run = _Run(source, out, settings, recorded)
     report = run.train()
-    run.publish(report)
+    if processes.rank() == 0:
+        run.publish(report)
+    processes.wait()
     return report
 
 
@@ -194,35 +157,19 @@ class _Run:
         self.out, self.settings, self.recorded = out, settings, recorded
         self.partial = out.with_name(f".{out.name}.partial")
         self.tokenizer = load_tokenizer(settings.encoder)
-        self.device = choose_device()
+        self.device = processes.device()
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            self.model, self.from_scratch = _load_encoder(Path(settings.encoder))
-        self.model.to(self.device)
+            model, self.from_scratch = _load_encoder(Path(settings.encoder))
+        self.model = model.to(self.device).eval()
         longest = encoder_length(self.model.config, self.tokenizer)
         if settings.max_length is not None and settings.max_length > longest:
             raise DataError(f"max length {settings.max_length} is more than the encoder takes ({longest})")
         self.max_length = settings.max_length or min(longest, _DEFAULT_MAX_LENGTH)
-        self._read(source)
-        self.keep_share, self.weights = class_weights(self.training)
+        self.examples = read_examples(source, WindowMaker(self.tokenizer, self.max_length), seed=settings.seed)
+        self.keep_share, self.weights = class_weights(self.examples.training)
         self.rate = settings.learning_rate or (_SCRATCH_RATE if self.from_scratch else _PRETRAINED_RATE)
-        self.steps_per_epoch = math.ceil(len(self.training) / settings.batch_size)
-
-    def _read(self, source: str | Path) -> None:
-        maker = WindowMaker(self.tokenizer, self.max_length)
-        rows = [(row["question"], row["cot"], row["keep"]) for row in read_records(source, "annotated")]
-        self.held_out_questions = split_questions([question for question, _, _ in rows], self.settings.seed)
-        self.training: list[Example] = []
-        self.held_out: list[Example] = []
-        self.rows = [0, 0]
-        for question, cot, keep in tqdm(rows, desc="reading", unit="row", leave=False):
-            units = segment(cot)
-            encoded = maker.windows(question, cot, units)
-            kept = kept_units(units, keep)
-            held = question in self.held_out_questions
-            self.rows[held] += 1
-            examples = self.held_out if held else self.training
-            examples += [(window, token_labels(encoded, window, kept)) for window in encoded.windows]
+        self.steps_per_epoch = math.ceil(len(self.examples.training) / settings.batch_size)
 
     def train(self) -> TrainReport:
         """Run the epochs that are missing; the best weights end in the model."""
@@ -231,12 +178,14 @@ class _Run:
         while len(history) < self.settings.epochs and len(history) - _best(history) <= _PATIENCE:
             self._epoch(optimiser, len(history))
             history.append(self._evaluate())
-            self._save(optimiser, history)
+            if processes.rank() == 0:
+                self._save(optimiser, history)
+            processes.wait()
         self.model.load_state_dict(load_file(self.partial / "best.safetensors"))
         return TrainReport(
-            train_rows=self.rows[0],
-            held_out_rows=self.rows[1],
-            held_out_questions=len(self.held_out_questions),
+            train_rows=self.examples.training_rows,
+            held_out_rows=self.examples.held_out_rows,
+            held_out_questions=self.examples.held_out_questions,
             keep_share=self.keep_share,
             class_weights=self.weights,
             from_scratch=self.from_scratch,
@@ -248,73 +197,76 @@ class _Run:
             ranking=self._ranking(),
         )
 
-    def _batches(self, examples: Sequence[Example], seed: str | None) -> list[list[Example]]:
-        """Batches of like length; with a seed, rows are mixed among neighbours in length and batches are shuffled."""
-        order = list(range(len(examples)))
-        chance = random.Random(seed)
-        if seed is not None:
-            chance.shuffle(order)
-        order.sort(key=lambda at: len(examples[at][0].ids))
-        size = self.settings.batch_size
-        batches = [[examples[at] for at in order[start : start + size]] for start in range(0, len(order), size)]
-        if seed is not None:
-            chance.shuffle(batches)
-        return batches
-
     def _logits(self, batch: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits `[tokens, 2]` and labels `[tokens]` of the batch, padding labelled `IGNORED`."""
+        """Logits `[batch, seq, 2]` and labels `[batch, seq]`, padding labelled `IGNORED`."""
         inputs = model_inputs([window for window, _ in batch], self.tokenizer, self.model.config)
         labels = torch.full_like(inputs["input_ids"], IGNORED)
         for row, (_, values) in enumerate(batch):
             labels[row, : len(values)] = torch.tensor(values)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits
-        return logits.float().view(-1, 2), labels.view(-1).to(self.device)
+        return logits.float(), labels.to(self.device)
 
     def _epoch(self, optimiser: torch.optim.Optimizer, epoch: int) -> None:
-        self.model.train()
         weights = torch.tensor(self.weights, device=self.device)
         total = self.steps_per_epoch * self.settings.epochs
-        batches = self._batches(self.training, f"{self.settings.seed} {epoch}")
-        with torch.random.fork_rng(), tqdm(batches, desc=f"epoch {epoch + 1}", unit="step", leave=False) as progress:
-            # Each epoch has a seed of its own, so that a resumed run draws the same dropout.
-            torch.manual_seed(self.settings.seed * 100_003 + epoch)
+        order = batches(self.examples.training, self.settings.batch_size, f"{self.settings.seed} {epoch}")
+        quiet = processes.rank() > 0
+        with tqdm(order, desc=f"epoch {epoch + 1}", unit="step", leave=False, disable=quiet) as progress:
             for step, batch in enumerate(progress, epoch * self.steps_per_epoch):
+                whole = sum(self.weights[label] for _, labels in batch for label in labels if label != IGNORED)
+                if not whole:
+                    continue
                 for group in optimiser.param_groups:
                     group["lr"] = self.rate * _schedule(step, total)
-                logits, labels = self._logits(batch)
-                if not bool((labels != IGNORED).any()):
-                    continue
-                loss = torch.nn.functional.cross_entropy(logits, labels, weight=weights, ignore_index=IGNORED)
                 optimiser.zero_grad()
-                loss.backward()
+                share = batch[processes.rank() :: processes.count()]
+                if share:
+                    logits, labels = self._logits(share)
+                    summed = torch.nn.functional.cross_entropy(
+                        logits.flatten(0, 1), labels.flatten(), weight=weights, ignore_index=IGNORED, reduction="sum"
+                    )
+                    (summed / whole).backward()
+                self._add_gradients()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 optimiser.step()
-                progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
 
-    @torch.inference_mode()
+    def _add_gradients(self) -> None:
+        """Give every process the gradients of the whole batch."""
+        if processes.count() == 1:
+            return
+        parameters = list(self.model.parameters())
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+        flat = processes.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for parameter, part in zip(parameters, flat.split([one.numel() for one in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _held_out_logits(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`_logits` of this process's share of the held-out batches."""
+        share = batches(self.examples.held_out, self.settings.batch_size)[processes.rank() :: processes.count()]
+        for batch in share:
+            with torch.inference_mode():
+                found = self._logits(batch)
+            yield found
+
     def _evaluate(self) -> float:
-        self.model.eval()
-        counts = torch.zeros(4, dtype=torch.long)
-        for batch in self._batches(self.held_out, None):
-            logits, labels = self._logits(batch)
+        counts = torch.zeros(4, dtype=torch.long, device=self.device)
+        for logits, labels in self._held_out_logits():
             real = labels != IGNORED
-            counts += torch.bincount(2 * labels[real] + logits[real].argmax(-1), minlength=4).cpu()
-        return macro_f1(counts.view(2, 2).tolist())
+            counts += torch.bincount(2 * labels[real] + logits[real].argmax(-1), minlength=4)
+        return macro_f1(processes.total(counts).view(2, 2).tolist())
 
-    @torch.inference_mode()
     def _ranking(self) -> dict[str, float]:
-        self.model.eval()
-        hits: dict[str, list[float]] = {f"{ratio:g}": [] for ratio in _RATIOS}
-        for batch in self._batches(self.held_out, None):
-            logits, labels = self._logits(batch)
-            margins = (logits[:, 1] - logits[:, 0]).view(len(batch), -1).cpu()
-            for values, targets in zip(margins, labels.view(len(batch), -1).cpu(), strict=True):
-                real = targets != IGNORED
-                wanted = targets[real].tolist()
-                for ratio in _RATIOS if 1 in wanted else ():
-                    hits[f"{ratio:g}"].append(hits_at(ratio, values[real].tolist(), wanted))
-        return {ratio: sum(values) / len(values) for ratio, values in hits.items() if values}
+        # The last entry counts the windows.
+        hits = torch.zeros(len(_RATIOS) + 1, dtype=torch.float64)
+        for logits, labels in self._held_out_logits():
+            for margins, targets in zip((logits[..., 1] - logits[..., 0]).cpu(), labels.cpu(), strict=True):
+                wanted = targets[targets != IGNORED].tolist()
+                if 1 in wanted:
+                    values = margins[targets != IGNORED].tolist()
+                    hits += torch.tensor([*(hits_at(ratio, values, wanted) for ratio in _RATIOS), 1.0])
+        *sums, windows = processes.total(hits.to(self.device)).tolist()
+        return {f"{ratio:g}": value / windows for ratio, value in zip(_RATIOS, sums, strict=True) if windows}
 
     def _save(self, optimiser: torch.optim.Optimizer, history: list[float]) -> None:
         """Write the state after an epoch; `progress.json` comes last and names the file it goes with."""
@@ -341,7 +293,6 @@ class _Run:
             return []
         progress = parse_json(file.read_text("utf-8"), str(file))
         if differing_keys(progress["settings"], self.recorded):
-            shutil.rmtree(self.partial)
             return []
         tensors = load_file(self.partial / progress["state"])
         self.model.load_state_dict(
@@ -364,6 +315,8 @@ class _Run:
         self.tokenizer.save_pretrained(folder)
         settings = {"format": FORMAT, "max_length": self.max_length, "labels": {str(k): v for k, v in LABELS.items()}}
         write_json(folder / SETTINGS_FILE, {**settings, "training": json.loads(json.dumps(asdict(report)))})
+        card = model_card(report, self.examples.annotators, Path(self.settings.encoder))
+        (folder / "README.md").write_text(card, encoding="utf-8")
         write_manifest(folder / "manifest.json", "train", self.recorded)
         if self.out.exists():
             shutil.rmtree(self.out)

@@ -1,0 +1,5 @@
+"""`python -m cot_compressor`, which `accelerate launch -m` and `torchrun -m` need."""
+
+from .cli import cli
+
+cli(prog_name="cot-compressor")

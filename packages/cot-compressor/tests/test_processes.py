@@ -1,0 +1,110 @@
+"""Commands under `accelerate launch` with two processes on the CPU (gloo), against one process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from cot_compressor import Compressor
+from cot_compressor.annotate import RulesAnnotator, annotate_file
+from cot_compressor.compress import compress_file
+from cot_compressor.train import TrainSettings, train_file
+
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "cot_compressor"]
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [*LAUNCH, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def launch(*arguments: object) -> str:
+    process = start(*arguments)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return errors
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory, toy_traces: list[dict]) -> Path:
+    source = tmp_path_factory.mktemp("two") / "traces.jsonl"
+    # An odd number of rows, so that a batch is shared unevenly.
+    source.write_text("".join(json.dumps(row) + "\n" for row in toy_traces[:41]), "utf-8")
+    annotate_file(source, source.with_name("annotated.jsonl"), RulesAnnotator(0.25))
+    return source.with_name("annotated.jsonl")
+
+
+SETTINGS = {"epochs": 3, "batch_size": 5, "learning_rate": 5e-3, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def alone(annotated: Path, encoder_folder: Path) -> Path:
+    out = annotated.with_name("alone")
+    train_file(annotated, out, TrainSettings(encoder=encoder_folder, **SETTINGS))  # type: ignore[arg-type]
+    return out
+
+
+@pytest.fixture(scope="module")
+def together(annotated: Path, encoder_folder: Path) -> Path:
+    """Trained by two processes that were killed once, after the first epoch."""
+    out = annotated.with_name("together")
+    options = ["--epochs", 3, "--batch-size", 5, "--learning-rate", 5e-3, "--seed", 1]
+    arguments = ["train", annotated, out, "--encoder", encoder_folder, *options]
+    process = start(*arguments)
+    while not out.with_name(".together.partial").joinpath("progress.json").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not out.exists()
+    assert launch(*arguments).count("rows trained on") == 1
+    return out
+
+
+def test_two_processes_end_with_the_weights_of_one(alone: Path, together: Path) -> None:
+    first, second = load_file(alone / "model.safetensors"), load_file(together / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert tensor.numpy() == pytest.approx(second[name].numpy(), abs=2e-4), name
+    reports = [json.loads((folder / "compressor.json").read_text("utf-8"))["training"] for folder in (alone, together)]
+    assert _rounded(reports[0]) == _rounded(reports[1])
+
+
+def _rounded(report: dict) -> str:
+    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.3f}", json.dumps(report))
+
+
+def test_two_processes_select_what_one_selects(
+    alone: Path, together: Path, tokenizer_folder: Path, toy_traces: list[dict]
+) -> None:
+    compressors = [Compressor.from_pretrained(folder, tokenizer=tokenizer_folder) for folder in (alone, together)]
+    for row in toy_traces[41:]:
+        texts = [
+            [one.text for one in compressor.compress(row["cot"], question=row["question"], ratios=[0.2, 0.4, 0.8])]
+            for compressor in compressors
+        ]
+        assert texts[0] == texts[1]
+
+
+def test_two_processes_write_the_file_of_one(
+    alone: Path, tokenizer_folder: Path, toy_traces: list[dict], tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [{**row, "id": f"{row['id']}-{copy}"} for copy in range(3) for row in toy_traces]
+    rows[70]["cot"] = " "
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    compress_file(source, tmp_path / "one.jsonl", ratios=[0.2, 0.5], scorer=alone, tokenizer=tokenizer_folder)
+    options = ["--ratio", 0.2, "--ratio", 0.5, "--scorer", alone, "--tokenizer", tokenizer_folder]
+    errors = launch("compress", source, tmp_path / "two.jsonl", *options)
+    assert errors.count("180 read, 179 written, 1 rejected (empty_cot 1)") == 1
+    for name in ("{}.jsonl", "{}.rejected.jsonl", "{}.jsonl.manifest.json"):
+        assert (tmp_path / name.format("one")).read_bytes() == (tmp_path / name.format("two")).read_bytes()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
