@@ -3,10 +3,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from math_eval import metrics
 from math_eval.cli import cli
 from math_eval.compare import compare
 from math_eval.conditions import load_run, select
 from math_eval.errors import DataError
+from math_eval.wording import flips, judgement, sentences
 
 
 def _run(write_run, name, scores, tokens, **more):
@@ -51,6 +53,65 @@ def test_samples_of_one_problem_count_as_one_cluster(write_run):
     values = compare(select(a, None), select(b, None)).values
     assert (values["n"], values["problems"], values["mcnemar_p"]) == (80, 10, 0.25)
     assert values["accuracy_difference_low"] <= 0.1
+
+
+def test_nothing_right_on_either_side_claims_nothing(write_run):
+    a = select(_run(write_run, "a", [0] * 20, [100] * 20), None)
+    b = select(_run(write_run, "b", [0] * 20, [50] * 20), None)
+    values = compare(a, b).values
+    assert values["accuracy_difference_high"] == pytest.approx(0.1611, abs=1e-4)
+    said = "\n".join(sentences(values))
+    assert "difference 0.0 points (95 % -16.1 to +16.1)" in said
+    assert "nothing is right in either, so accuracy cannot be compared on 20 problems" in said
+
+
+def test_what_could_not_be_seen_is_said(write_run):
+    a = select(_run(write_run, "a", [1] * 30 + [0] * 10, [100] * 40), None)
+    b = select(_run(write_run, "b", [1] * 28 + [0] * 10 + [1] * 2, [50] * 40), None)
+    values = compare(a, b).values
+    assert values["smallest_detectable"] == pytest.approx(metrics.smallest_difference(0.1, 40))
+    assert "a true one below 18.5 points would be missed more than one time in five" in judgement(values)
+    few = compare(*(select(_run(write_run, name, [1], [10]), None) for name in "cd")).values
+    assert judgement(few).endswith("1 problem cannot show any")
+    assert few["token_reduction_low"] is None
+
+
+def _seeded(write_run, name, seeds):
+    verdicts = {1: "correct", 0: "incorrect"}
+    rows = [
+        {"id": f"p{n}", "seed": seed, "sample": k, "verdict": verdicts[score]}
+        for seed, scores in seeds.items()
+        for n, score in enumerate(scores)
+        for k in range(2)
+    ]
+    return select(write_run(name, rows), None)
+
+
+def test_several_seeds_are_paired_seed_by_seed_and_their_spread_is_told(write_run):
+    a = _seeded(write_run, "a", {0: [1, 0, 0, 0], 1: [1, 1, 0, 0]})
+    b = _seeded(write_run, "b", {0: [1, 1, 0, 0], 1: [1, 1, 1, 1]})
+    values = compare(a, b).values
+    assert (values["n"], values["problems"]) == (16, 4)
+    assert values["accuracy_difference_by_seed"] == {"0": 0.25, "1": 0.5}
+    assert values["accuracy_difference_seed_sd"] == pytest.approx(0.25 / 2**0.5)
+    assert "over seeds: +25.0 (seed 0), +50.0 (seed 1); standard deviation 17.7 points" in sentences(values)
+    assert flips(compare(a, b))[0] == "right only in B: sums p1 seed 0 sample 0"
+    summary = b.summary()
+    assert (summary["samples"], summary["avg@4"], summary["pass@2"]) == (
+        4,
+        0.75,
+        pytest.approx((1 + 1 + 5 / 6 * 2) / 4),
+    )
+    assert summary["accuracy_by_seed"] == {"0": 0.5, "1": 1.0}
+    assert summary["accuracy_seed_sd"] == pytest.approx(0.5 / 2**0.5)
+
+
+def test_runs_with_other_seeds_are_paired_in_order_and_it_is_said(write_run):
+    a = _seeded(write_run, "a", {0: [1, 0]})
+    b = _seeded(write_run, "b", {7: [1, 1], 8: [1, 1]})
+    values = compare(a, b).values
+    assert (values["n"], values["unpaired_b"]) == (4, 4)
+    assert "seeds differ and are paired in order: seed 0 of A, seed 7, 8 of B" in sentences(values)
 
 
 def test_a_baseline_that_never_thinks_has_no_reduction(write_run):

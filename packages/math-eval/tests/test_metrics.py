@@ -61,9 +61,69 @@ def test_bootstrap_finds_the_normal_interval_of_a_mean():
     assert low < mean < high
 
 
-def test_mean_of_ratios_leaves_out_what_has_no_ratio():
-    assert metrics.mean_of_ratios([(10, 5), (20, 20), (0, 7)]) == 0.75
-    assert math.isnan(metrics.mean_of_ratios([(0, 1)]))
+def test_a_bootstrap_of_one_problem_has_no_interval():
+    assert all(map(math.isnan, metrics.bootstrap([[3.0], [4.0]], metrics.ratio)))
+
+
+def _differences(gains, losses, same):
+    return [[1.0]] * gains + [[-1.0]] * losses + [[0.0]] * same
+
+
+def test_difference_interval_of_published_example():
+    """Airway hyper-responsiveness, 21 children: Fagerland, Lydersen and Laake 2014, table VI, Tango's interval."""
+    low, high = metrics.difference_interval(_differences(1, 7, 13))
+    assert (low, high) == (pytest.approx(-0.517, abs=5e-4), pytest.approx(-0.026, abs=5e-4))
+
+
+@pytest.mark.parametrize("pairs", [1, 20, 500])
+def test_difference_interval_without_a_flip_is_z2_over_n_plus_z2(pairs):
+    half = 1.959964**2 / (pairs + 1.959964**2)
+    assert metrics.difference_interval(_differences(0, 0, pairs)) == pytest.approx((-half, half), abs=1e-6)
+
+
+def test_copied_samples_do_not_narrow_a_difference_and_independent_ones_do():
+    single = _differences(6, 3, 11)
+    copied = [group * 8 for group in single]
+    assert metrics.difference_interval(copied) == pytest.approx(metrics.difference_interval(single), abs=0.01)
+    independent = [[1.0, 0.0, 0.0, 0.0]] * 20
+    assert metrics.difference_interval(independent) == metrics.difference_interval(_differences(20, 0, 60))
+    assert metrics.difference_interval([]) == (-1.0, 1.0)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))
+def test_difference_interval_mirrors_and_holds_the_estimate(gains, losses, same):
+    if gains + losses + same:
+        low, high = metrics.difference_interval(_differences(gains, losses, same))
+        assert -1 <= low <= (gains - losses) / (gains + losses + same) <= high <= 1
+        assert low < high
+        mirrored = metrics.difference_interval(_differences(losses, gains, same))
+        assert mirrored == pytest.approx((-high, -low))
+
+
+def _mcnemar_power(pairs, gain, loss):
+    """By summing over every outcome: flips are binomial, and gains among them."""
+    power = 0.0
+    for flips in range(pairs + 1):
+        chance = math.comb(pairs, flips) * (gain + loss) ** flips * (1 - gain - loss) ** (pairs - flips)
+        share = gain / (gain + loss)
+        for gains in range(flips + 1):
+            if metrics.mcnemar([(1, 0)] * gains + [(0, 1)] * (flips - gains)) < 0.05:
+                power += chance * math.comb(flips, gains) * share**gains * (1 - share) ** (flips - gains)
+    return power
+
+
+@pytest.mark.parametrize(("pairs", "discordant"), [(40, 0.0), (60, 0.3)])
+def test_the_smallest_difference_is_found_about_four_times_in_five(pairs, discordant):
+    smallest = metrics.smallest_difference(discordant, pairs)
+    share = max(discordant, smallest)
+    power = _mcnemar_power(pairs, (share + smallest) / 2, (share - smallest) / 2)
+    assert 0.68 < power < 0.82  # the exact test is a little conservative
+
+
+def test_the_smallest_difference_by_hand():
+    """Connor's formula for psi = 0.2, d = 0.1: (1.96 sqrt(.2) + .8416 sqrt(.19))^2 / .01 = 154.5 pairs."""
+    assert metrics.smallest_difference(0.2, 154.5) == pytest.approx(0.1, abs=1e-4)
+    assert metrics.smallest_difference(0.0, 3) is None
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))

@@ -138,9 +138,10 @@ Example:
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the numbers as JSON.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
     """Compare B with A, each RUN or RUN:RATIO, paired by problem; per task and pooled, with the flips."""
-    from .compare import by_task, compare, flips, sentences
+    from .compare import by_task, compare
     from .conditions import select, split_name
     from .records import write_json
+    from .wording import flips, sentences
 
     pair = select(*split_name(a)), select(*split_name(b))
     comparison, tasks = compare(*pair), by_task(*pair)

@@ -1,12 +1,14 @@
 """Two conditions on the same problems: what changed in accuracy and tokens, and how sure that is.
 
-Samples are paired on (task, id, sample); differences are B − A. Drawing and tables are left to `report`.
+Samples are paired on (task, id, seed, sample); differences are B − A. The formulas are those of `metrics`; drawing and
+tables are left to `report`, words to `wording`.
 
     compare(select("runs/base", None), select("runs/chrpo", "policy")).values["token_reduction"]   # 0.74
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import stdev
 from typing import Any
 
 from . import metrics
@@ -14,36 +16,35 @@ from .conditions import Condition, ItemKey, ratio_name
 from .errors import DataError
 from .records import Row
 
-_FLIPS_SHOWN = 20
+_Pair = tuple[ItemKey, Row, Row]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The numbers of a comparison and the samples whose verdict flipped, as (task, id, sample)."""
+    """The numbers of a comparison and the samples whose verdict flipped, as (task, id, seed of A, sample)."""
 
     values: dict[str, Any]
     only_a_correct: list[ItemKey]
     only_b_correct: list[ItemKey]
 
 
-@dataclass(frozen=True)
-class _Totals:
-    """Per problem: sums over its paired samples, one entry a problem."""
-
-    samples: list[float]
-    right_a: list[float]
-    right_b: list[float]
-    tokens_a: list[float]
-    tokens_b: list[float]
-
-
 def _right(row: Row) -> float:
     return float(row["verdict"] == "correct")
 
 
-def _pairs(a: Condition, b: Condition) -> list[tuple[ItemKey, Row, Row]]:
-    ours, theirs = a.items(), b.items()
-    shared = [(key, row, theirs[key]) for key, row in ours.items() if key in theirs]
+def _seeds(condition: Condition) -> list[int]:
+    return sorted({row["seed"] for row in condition.rows})
+
+
+def _pairs(a: Condition, b: Condition) -> list[_Pair]:
+    """The samples both have; seeds are paired in rising order, since equal seeds of two runs share no randomness."""
+    partner = dict(zip(_seeds(a), _seeds(b), strict=False))
+    theirs = b.items()
+    shared = [
+        ((task, name, seed, sample), row, other)
+        for (task, name, seed, sample), row in a.items().items()
+        if seed in partner and (other := theirs.get((task, name, partner[seed], sample)))
+    ]
     if not shared:
         raise DataError(f"{a.run} and {b.run} share no (task, id, sample); compare runs on the same problems")
     changed = next((key for key, one, two in shared if one["answer"] != two["answer"]), None)
@@ -54,18 +55,20 @@ def _pairs(a: Condition, b: Condition) -> list[tuple[ItemKey, Row, Row]]:
     return shared
 
 
-def _totals(pairs: list[tuple[ItemKey, Row, Row]]) -> _Totals:
-    grouped: dict[tuple[str, str], list[float]] = {}
+def _by_problem(pairs: list[_Pair], value: Callable[[Row, Row], float | None]) -> list[list[float]]:
+    """A number of each pair, grouped by problem; pairs and problems without one are left out."""
+    groups: dict[tuple[str, str], list[float]] = {}
     for (task, name, *_), one, two in pairs:
-        sums = grouped.setdefault((task, name), [0.0] * 5)
-        values = (1.0, _right(one), _right(two), one["thinking_tokens"], two["thinking_tokens"])
-        for index, value in enumerate(values):
-            sums[index] += value
-    return _Totals(*(list(column) for column in zip(*grouped.values(), strict=True)))
+        if (number := value(one, two)) is not None:
+            groups.setdefault((task, name), []).append(number)
+    return list(groups.values())
 
 
-def _interval(statistic: Callable[..., metrics.Sums], *columns: list[float]) -> tuple[float | None, float | None]:
-    low, high = metrics.bootstrap(columns, statistic)
+def _interval(above: list[list[float]], below: list[list[float]] | None = None) -> tuple[float | None, float | None]:
+    """The bootstrap interval over problems of sum over sum, or of the mean if nothing is given below."""
+    sums = [sum(group) for group in above]
+    bases = [sum(group) for group in below] if below is not None else [float(len(group)) for group in above]
+    low, high = metrics.bootstrap([sums, bases], metrics.ratio)
     return (low, high) if low == low else (None, None)
 
 
@@ -78,26 +81,29 @@ def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:
     if a is b and any(row["thinking_tokens"] for row in a.rows):
         return dict.fromkeys(_ACT_RATIO_FIELDS, 1.0)
     pairs = _pairs(a, b)
-    totals = _totals(pairs)
-    if not sum(totals.tokens_a):
+    before = _by_problem(pairs, lambda one, _: one["thinking_tokens"])
+    after = _by_problem(pairs, lambda _, two: two["thinking_tokens"])
+    own = _by_problem(pairs, own_ratio)
+    if not own:
         return dict.fromkeys(_ACT_RATIO_FIELDS)
-    low, high = _interval(lambda before, after: metrics.ratio(after, before), totals.tokens_a, totals.tokens_b)
-    own = [(one["thinking_tokens"], two["thinking_tokens"]) for _, one, two in pairs if one["thinking_tokens"]]
-    grouped: dict[tuple[str, str], list[float]] = {}
-    for (task, name, *_), one, two in pairs:
-        if one["thinking_tokens"]:
-            grouped.setdefault((task, name), []).append(two["thinking_tokens"] / one["thinking_tokens"])
-    sums, counts = [sum(group) for group in grouped.values()], [float(len(group)) for group in grouped.values()]
-    paired_low, paired_high = _interval(metrics.ratio, sums, counts)
+    ratios = [ratio for group in own for ratio in group]
     values = (
-        sum(totals.tokens_b) / sum(totals.tokens_a),
-        low,
-        high,
-        metrics.mean_of_ratios(own),
-        paired_low,
-        paired_high,
+        sum(map(sum, after)) / sum(map(sum, before)),
+        *_interval(after, before),
+        sum(ratios) / len(ratios),
+        *_interval(own),
     )
     return dict(zip(_ACT_RATIO_FIELDS, values, strict=True))
+
+
+def own_ratio(before: Row, after: Row) -> float | None:
+    """A sample's thinking tokens over its partner's; None if the partner did not think."""
+    return after["thinking_tokens"] / before["thinking_tokens"] if before["thinking_tokens"] else None
+
+
+def own_ratios(a: Condition, b: Condition) -> list[float]:
+    """`own_ratio` of every pair that has one."""
+    return [ratio for _, one, two in _pairs(a, b) if (ratio := own_ratio(one, two)) is not None]
 
 
 _ACT_RATIO_FIELDS = (
@@ -116,77 +122,76 @@ def compare(a: Condition, b: Condition) -> Comparison:
     Returns:
         fractions in [0, 1]; `token_reduction` is 1 − mean thinking tokens of B / of A (None if A never thinks). The
         p-value is the exact McNemar test; with several samples a problem, the exact sign test on problem means.
+        The interval of the accuracy difference is `metrics.difference_interval`; the bootstrap's is beside it.
+        `smallest_detectable` is at the measured share of flips. With several seeds there is a difference by seed.
 
     Raises:
         DataError: no shared samples, or the same problem with another reference answer.
     """
     pairs = _pairs(a, b)
-    totals = _totals(pairs)
     count = len(pairs)
-    low, high = _interval(
-        lambda samples, before, after: (after - before) / samples, totals.samples, totals.right_a, totals.right_b
-    )
-    ratios = act_ratio(a, b)
-    reduction = {
-        "token_reduction": None if ratios["act_ratio"] is None else 1 - ratios["act_ratio"],
-        "token_reduction_low": None if ratios["act_ratio_high"] is None else 1 - ratios["act_ratio_high"],
-        "token_reduction_high": None if ratios["act_ratio_low"] is None else 1 - ratios["act_ratio_low"],
-    }
-    means = list(zip(totals.right_a, totals.right_b, strict=True))
+    right_a = _by_problem(pairs, lambda one, _: _right(one))
+    right_b = _by_problem(pairs, lambda _, two: _right(two))
+    differences = _by_problem(pairs, lambda one, two: _right(two) - _right(one))
+    low, high = metrics.difference_interval(differences)
+    drawn_low, drawn_high = _interval(differences)
     only_a = [key for key, one, two in pairs if _right(one) > _right(two)]
     only_b = [key for key, one, two in pairs if _right(one) < _right(two)]
+    flipped = (len(only_a) + len(only_b)) / count
+    ratios = act_ratio(a, b)
     values: dict[str, Any] = {
         "a": f"{a.run.name}:{ratio_name(a.ratio)}",
         "b": f"{b.run.name}:{ratio_name(b.ratio)}",
         "n": count,
-        "problems": len(totals.samples),
+        "problems": len(differences),
         "unpaired_a": len(a.rows) - count,
         "unpaired_b": len(b.rows) - count,
-        "accuracy_a": sum(totals.right_a) / count,
-        "accuracy_b": sum(totals.right_b) / count,
-        "accuracy_difference": (sum(totals.right_b) - sum(totals.right_a)) / count,
+        "accuracy_a": sum(map(sum, right_a)) / count,
+        "accuracy_b": sum(map(sum, right_b)) / count,
+        "accuracy_difference": (len(only_b) - len(only_a)) / count,
         "accuracy_difference_low": low,
         "accuracy_difference_high": high,
-        "mcnemar_p": metrics.mcnemar(means),
+        "accuracy_difference_bootstrap_low": drawn_low,
+        "accuracy_difference_bootstrap_high": drawn_high,
+        "mcnemar_p": metrics.mcnemar(
+            [(sum(one) / len(one), sum(two) / len(two)) for one, two in zip(right_a, right_b, strict=True)]
+        ),
+        "smallest_detectable": metrics.smallest_difference(flipped, metrics.effective_trials(differences)),
         "only_a_correct": len(only_a),
         "only_b_correct": len(only_b),
-        "thinking_tokens_a": sum(totals.tokens_a) / count,
-        "thinking_tokens_b": sum(totals.tokens_b) / count,
-        **reduction,
+        "thinking_tokens_a": sum(one["thinking_tokens"] for _, one, _ in pairs) / count,
+        "thinking_tokens_b": sum(two["thinking_tokens"] for _, _, two in pairs) / count,
+        "token_reduction": _one_minus(ratios["act_ratio"]),
+        "token_reduction_low": _one_minus(ratios["act_ratio_high"]),
+        "token_reduction_high": _one_minus(ratios["act_ratio_low"]),
         **ratios,
+        "seeds_a": _seeds(a),
+        "seeds_b": _seeds(b),
+        **_over_seeds(pairs),
     }
     return Comparison(values, only_a, only_b)
 
 
-def sentences(values: dict[str, Any]) -> list[str]:
-    """A comparison in words, for the terminal."""
-    pairs = f"{values['n']} paired samples" + (
-        f" of {values['problems']} problems" if values["problems"] != values["n"] else ""
-    )
-    lines = [
-        f"A = {values['a']}, B = {values['b']}, {pairs}",
-        f"accuracy: {values['accuracy_a']:.1%} -> {values['accuracy_b']:.1%}, difference "
-        f"{_points(values['accuracy_difference'])} points (95 % {_points(values['accuracy_difference_low'])} to "
-        f"{_points(values['accuracy_difference_high'])}), McNemar p = {values['mcnemar_p']:.3g}",
-    ]
-    if values["token_reduction"] is not None:
-        lines.append(
-            f"thinking tokens: {values['thinking_tokens_a']:.1f} -> {values['thinking_tokens_b']:.1f}, reduction "
-            f"{values['token_reduction']:.1%} (95 % {values['token_reduction_low']:.1%} to "
-            f"{values['token_reduction_high']:.1%})"
-        )
-    lines.append(f"flips: {values['only_a_correct']} right only in A, {values['only_b_correct']} right only in B")
-    if values["unpaired_a"] or values["unpaired_b"]:
-        lines.append(f"left out, without a partner: {values['unpaired_a']} of A, {values['unpaired_b']} of B")
-    return lines
+def _one_minus(ratio: float | None) -> float | None:
+    return None if ratio is None else 1 - ratio
+
+
+def _over_seeds(pairs: list[_Pair]) -> dict[str, Any]:
+    """The accuracy difference of each seed of A and its partner, and how these spread; nothing for a single seed."""
+    seeds: dict[int, list[float]] = {}
+    for (_, _, seed, _), one, two in pairs:
+        seeds.setdefault(seed, []).append(_right(two) - _right(one))
+    if len(seeds) < 2:
+        return {}
+    means = {str(seed): sum(some) / len(some) for seed, some in sorted(seeds.items())}
+    return {"accuracy_difference_by_seed": means, "accuracy_difference_seed_sd": stdev(means.values())}
 
 
 def by_task(a: Condition, b: Condition) -> dict[str, Comparison]:
     """The comparison task by task, over the tasks both have; empty if that is only one, since it is the pooled one."""
-    shared = [task for task in _by_task(a) if task in _by_task(b)]
-    if len(shared) < 2:
-        return {}
-    return {task: compare(_by_task(a)[task], _by_task(b)[task]) for task in shared}
+    ours, theirs = _by_task(a), _by_task(b)
+    shared = [task for task in ours if task in theirs]
+    return {task: compare(ours[task], theirs[task]) for task in shared} if len(shared) > 1 else {}
 
 
 def _by_task(condition: Condition) -> dict[str, Condition]:
@@ -194,19 +199,3 @@ def _by_task(condition: Condition) -> dict[str, Condition]:
     for row in condition.rows:
         tasks.setdefault(row["task"], []).append(row)
     return {task: Condition(condition.run, condition.ratio, rows) for task, rows in tasks.items()}
-
-
-def flips(comparison: Comparison) -> list[str]:
-    """The samples whose verdict changed, one a line; after twenty of a kind the number of the others."""
-    lines: list[str] = []
-    for words, keys in (("A", comparison.only_a_correct), ("B", comparison.only_b_correct)):
-        lines += [
-            f"right only in {words}: {task} {name} sample {sample}" for task, name, _, sample in keys[:_FLIPS_SHOWN]
-        ]
-        if len(keys) > _FLIPS_SHOWN:
-            lines.append(f"right only in {words}: {len(keys) - _FLIPS_SHOWN} more, listed by --output")
-    return lines
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Z95 = 1.959963984540054
+_Z80 = 0.8416212335729143
 _RESAMPLES = 5000
 _DRAWS_AT_ONCE = 2_000_000
 
@@ -37,17 +38,18 @@ def wilson(successes: float, trials: float) -> Interval:
 def effective_trials(groups: Sequence[Sequence[float]]) -> float:
     """How many independent trials the samples are worth, between the number of problems and the number of samples.
 
-    Our choice: the binomial variance over the between-problem variance of the mean (the design effect), because
-    it gives the plain Wilson interval for one sample a problem.
+    Our choice: the variance of a single score over the between-problem variance of the mean (the design effect),
+    because it gives the plain intervals for one sample a problem. Scores may also be differences of two runs.
     """
     samples = sum(len(group) for group in groups)
     if samples == len(groups) or len(groups) < 2:
         return len(groups)
-    rate = sum(map(sum, groups)) / samples
+    mean = sum(map(sum, groups)) / samples
+    variance = sum(score**2 for group in groups for score in group) / samples - mean**2
+    if variance < 1e-12:
+        return len(groups)
     error = clustered_error(groups)
-    if error == 0 or rate in (0, 1):
-        return len(groups) if rate in (0, 1) else samples
-    return min(float(samples), max(float(len(groups)), rate * (1 - rate) / error**2))
+    return min(float(samples), max(float(len(groups)), variance / error**2)) if error else float(samples)
 
 
 def accuracy_interval(groups: Sequence[Sequence[float]]) -> Interval:
@@ -109,6 +111,65 @@ def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
     return min(1.0, 2 * tail / 2**total)
 
 
+def difference_interval(groups: Sequence[Sequence[float]]) -> Interval:
+    """The 95 % score interval of a paired difference of accuracies (Tango 1998, Statistics in Medicine 17:891).
+
+    It keeps its width where a bootstrap has none: with twenty pairs and no flip, ± 16 points. Several samples a
+    problem enter as their effective number.
+
+    Args:
+        groups: for each problem, the differences (-1, 0 or 1) of its pairs of samples.
+    """
+    samples = sum(len(group) for group in groups)
+    if not samples:
+        return -1.0, 1.0
+    trials = effective_trials(groups)
+    gains = trials * sum(score > 0 for group in groups for score in group) / samples
+    losses = trials * sum(score < 0 for group in groups for score in group) / samples
+    return -_tango_upper(losses, gains, trials), _tango_upper(gains, losses, trials)
+
+
+def _tango_upper(gains: float, losses: float, trials: float) -> float:
+    """The difference whose score statistic is -z: the upper end for gains - losses."""
+
+    def above(difference: float) -> bool:
+        linear = (2 * trials + losses - gains) * difference - gains - losses
+        root = math.sqrt(linear**2 + 8 * trials * losses * difference * (1 - difference))
+        loss_rate = (root - linear) / (4 * trials)
+        variance = trials * max(0.0, 2 * loss_rate + difference * (1 - difference))
+        return gains - losses - trials * difference < -_Z95 * math.sqrt(variance)
+
+    return _first(above, (gains - losses) / trials)
+
+
+def _first(holds: Callable[[float], bool], low: float) -> float:
+    """The smallest value from `low` to 1 for which a condition holds that goes on holding above it; 1 if none is."""
+    high = 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def smallest_difference(discordant: float, trials: float) -> float | None:
+    """The smallest true difference that McNemar's test (5 % level) finds four times in five; None if there is none.
+
+    Connor 1987 (Biometrics 43:207), eq. for the number of pairs, solved for the difference. A difference needs at
+    least as many discordant pairs, so 0 gives the bound for two runs of which nothing is known.
+
+    Args:
+        discordant: share of the pairs right in one run only.
+        trials: independent pairs.
+    """
+
+    def found(difference: float) -> bool:
+        share = max(discordant, difference)
+        needed = _Z95 * math.sqrt(share) + _Z80 * math.sqrt(share - difference**2)
+        return math.sqrt(trials) * difference >= needed
+
+    return _first(found, 0.0) if found(1.0) else None
+
+
 def bootstrap(
     columns: Sequence[Sequence[float]],
     statistic: Callable[..., Sums],
@@ -125,10 +186,12 @@ def bootstrap(
         resamples: how many draws.
 
     Returns:
-        the interval, or (NaN, NaN) if the statistic is never finite.
+        the interval, or (NaN, NaN) if the statistic is never finite or there is only one problem to draw.
     """
     totals = np.asarray(columns, dtype=np.float64)
     count = totals.shape[1]
+    if count < 2:
+        return math.nan, math.nan
     generator = np.random.default_rng(seed)
     values: list[Sums] = []
     for start in range(0, resamples, step := max(1, _DRAWS_AT_ONCE // count)):
@@ -145,9 +208,3 @@ def bootstrap(
 def ratio(above: Sums, below: Sums) -> Sums:
     """`above / below`, NaN where nothing is below."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
-
-
-def mean_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
-    """The mean of other-by-base ratios over pairs (base, other) with a positive base; NaN if there is none."""
-    ratios = [other / base for base, other in pairs if base > 0]
-    return fmean(ratios) if ratios else math.nan
