@@ -131,7 +131,7 @@ def write_run(tmp_path):
             "tasks": dict.fromkeys(tasks, "0"),
             "ratios": ratios,
             "samples": 1 + max(row["sample"] for row in full),
-            "seed": 0,
+            "seeds": sorted({row["seed"] for row in full}),
             "temperature": 0.0,
             "top_p": 1.0,
             "max_tokens": 64,

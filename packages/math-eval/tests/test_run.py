@@ -13,7 +13,7 @@ from math_eval.cli import cli
 from math_eval.conditions import load_run
 from math_eval.errors import DataError, MathEvalError
 from math_eval.runner import RunSettings, run
-from math_eval.store import Store
+from math_eval.store import locked
 
 _SPEED_FIELDS = ("latency_s", "samples_per_s")
 
@@ -105,15 +105,15 @@ def test_repeating_a_finished_run_does_nothing_and_other_settings_are_refused(se
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert run(settings(), folder)[1]
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    with pytest.raises(DataError, match=r"max_tokens was 40, is 30; seed was 0, is 3"):
-        run(settings(max_tokens=30, seed=3), folder, backend=model)
-    results, was_done = run(settings(max_tokens=30, seed=3), folder, backend=model, overwrite=True)
+    with pytest.raises(DataError, match=r"max_tokens was 40, is 30; seeds was \[0\], is \[3\]"):
+        run(settings(max_tokens=30, seeds=(3,)), folder, backend=model)
+    results, was_done = run(settings(max_tokens=30, seeds=(3,)), folder, backend=model, overwrite=True)
     assert not was_done
     assert results["conditions"][0]["n"] == 16
 
 
 def test_a_killed_run_ends_like_an_undisturbed_one(settings, model, tiny_model, problems, tmp_path):
-    options = {"ratios": (None, "policy"), "samples": 6, "temperature": 1.5, "batch_size": 5, "seed": 7}
+    options = {"ratios": (None, "policy"), "samples": 6, "temperature": 1.5, "batch_size": 5, "seeds": (7,)}
     run(settings(**options), tmp_path / "whole", backend=model)
     command = [
         sys.executable, "-m", "math_eval.cli", "run", "--model", str(tiny_model), "--tasks", str(problems),
@@ -144,8 +144,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(settings, model, tiny_model, 
 
 def test_two_processes_cannot_write_one_run(settings, model, tmp_path):
     folder = tmp_path / "r"
-    folder.mkdir()
-    with Store(folder, ["sums"]), pytest.raises(MathEvalError, match="another process"):
+    with locked(folder), pytest.raises(MathEvalError, match="another process"):
         run(settings(), folder, backend=model)
 
 
@@ -156,7 +155,7 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     manifest["environment"]["torch"] = "1.0"
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-    with pytest.raises(DataError, match=r"begun with .*1\.0"):
+    with pytest.raises(DataError, match=r"another environment \(torch was '1\.0', is "):
         run(settings(), folder, backend=model)
 
 

@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so `--help` answers at once
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,17 +37,24 @@ def cli() -> None:
 Example:
   math-eval run --model checkpoints/sft --tasks gsm8k,problems.jsonl --data-dir data \\
       --ratio 0.2 --ratio 0.4 --ratio policy --max-tokens 2048 --output-dir runs/sft
+  math-eval run --model checkpoints/sft --backend vllm --batch-size 256 --tasks gsm8k --data-dir data \\
+      --temperature 0.6 --top-p 0.95 --seed 0 --seed 1 --seed 2 --output-dir runs/sft-sampled
   math-eval run --model openai:Qwen/Qwen3-1.7B --base-url http://127.0.0.1:8000/v1 --tasks gsm8k --data-dir data \\
       --output-dir runs/qwen
 """,
 )
 @click.option("--model", required=True, metavar="MODEL", help="A model folder (safetensors), or openai:NAME.")
+@click.option("--backend", default="transformers", show_default=True, help="Runs a folder: transformers or vllm.")
+@click.option("--tensor-parallel", default=1, show_default=True, help="For vllm: devices to split the model over.")
+@click.option("--data-parallel", default=1, show_default=True, help="For vllm: copies of the model.")
 @click.option("--base-url", metavar="URL", help="Of the server for openai:NAME; the key is read from OPENAI_API_KEY.")
 @click.option("--tokenizer", metavar="FOLDER", help="For a server: folder with the model's tokenizer.json.")
+@click.option("--requests-per-minute", type=int, help="For a server: not more than so many.")
+@click.option("--timeout", "timeout_s", default=3600.0, show_default=True, help="For a server: seconds a completion.")
 @click.option("--tasks", required=True, metavar="A,B", help="gsm8k, math500, amc23, aime24, or problems files.")
 @click.option("--ratio", "ratios", multiple=True, default=("none",), show_default=True, metavar="R", help=_RATIO_HELP)
-@click.option("--samples", default=1, show_default=True, help="Completions a problem.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the sampling.")
+@click.option("--samples", default=1, show_default=True, help="Completions a problem and seed.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeatable.")
 @click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--top-p", default=1.0, show_default=True, help="Nucleus sampling mass.")
 @click.option("--max-tokens", default=4096, show_default=True, help="New tokens a completion may have.")
@@ -63,14 +71,15 @@ def run_command(
     data_dir: Path | None,
     output_dir: Path,
     overwrite: bool,
-    **options: int | float | str | None,
+    **options: Any,
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
     from .conditions import parse_ratio, ratio_name
-    from .runner import RunSettings, run
+    from .runner import run
+    from .settings import RunSettings
 
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    settings = RunSettings(model, names, tuple(map(parse_ratio, ratios)), **options)  # type: ignore[arg-type]
+    settings = RunSettings(model, names, tuple(map(parse_ratio, ratios)), **options)
     results, was_done = run(settings, output_dir, data_dir=data_dir, overwrite=overwrite)
     for row in results["conditions"]:
         click.echo(

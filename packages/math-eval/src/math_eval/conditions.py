@@ -45,7 +45,7 @@ def parse_ratio(text: str) -> Ratio:
 
 @dataclass(frozen=True)
 class Condition:
-    """Rows of the samples contract that share a run and a ratio."""
+    """Rows of the samples contract that share a run and a ratio, all seeds together."""
 
     run: Path
     ratio: Ratio

@@ -31,11 +31,15 @@ def settle(path: Path, settings: dict[str, Any], *, done: Path, overwrite: bool)
             raise DataError(f"{done}: already there, and no {path.name} says how it was made; --overwrite replaces it")
         return "new"
     old = parse_json(path.read_text("utf-8"), str(path)).get("settings", {})
-    differing = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
-    if differing:
-        changes = "; ".join(f"{key} was {_short(old.get(key))}, is {_short(settings.get(key))}" for key in differing)
+    if changes := differences(old, settings):
         raise DataError(f"{path}: made with other settings ({changes}); use another output or --overwrite")
     return "done" if done.exists() else "resume"
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Every key whose value differs, with both values; empty if none does."""
+    differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    return "; ".join(f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in differing)
 
 
 def write(path: Path, command: str, settings: dict[str, Any], **more: Any) -> None:

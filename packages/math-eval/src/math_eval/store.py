@@ -3,13 +3,15 @@
 A batch whose rows are not all there counts as missing and is made again, so a killed run ends like an undisturbed one.
 What a row holds is left to `runner`.
 
-    with Store(Path("runs/base"), ["gsm8k"]) as store:
+    with locked(folder), Store(folder, ["gsm8k"]) as store:
         store.append("gsm8k", rows)
         store.finish({"gsm8k": ordered_keys})
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,29 +24,40 @@ except ImportError:
     fcntl = None
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a run folder and keep every other process from writing to it.
+
+    Raises:
+        MathEvalError: another process is writing to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("w", encoding="utf-8") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise MathEvalError(
+                    f"{folder}: another process is writing to this run; wait for it or end it"
+                ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 class Store:
     """The rows of a run folder by key, and the files they are appended to.
 
     Args:
-        folder: the run folder; it is locked while the store is open.
+        folder: the run folder, which the caller has `locked`.
         tasks: names of the tasks, one file each.
-
-    Raises:
-        MathEvalError: another process is writing to this folder.
     """
 
     def __init__(self, folder: Path, tasks: list[str]) -> None:
         self.rows: dict[str, Row] = {}
         self._folder = folder
-        self._lock = (folder / ".lock").open("w", encoding="utf-8")
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                self._lock.close()
-                raise MathEvalError(
-                    f"{folder}: another process is writing to this run; wait for it or end it"
-                ) from error
         self._files: dict[str, IO[bytes]] = {task: self._open(task) for task in tasks}
 
     def _partial(self, task: str) -> Path:
@@ -83,11 +96,10 @@ class Store:
             write_records(self._folder / f"samples_{task}.jsonl", (self.rows[key] for key in keys))
 
     def clear(self) -> None:
-        """Remove the partial files and the lock."""
+        """Remove the partial files."""
         for task, file in self._files.items():
             file.close()
             self._partial(task).unlink(missing_ok=True)
-        (self._folder / ".lock").unlink(missing_ok=True)
 
     def __enter__(self) -> "Store":
         return self
@@ -95,4 +107,3 @@ class Store:
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
             file.close()
-        self._lock.close()

@@ -1,7 +1,7 @@
-r"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete a batch.
+r"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete prompts.
 
-`hf` runs a Hugging Face checkpoint with transformers, in batches; `openai` asks a server, request by request. Nothing
-here imports torch.
+`hf` runs a Hugging Face checkpoint with transformers, in batches; `vllm` runs it with vLLM's engine and `openai` asks a
+server, both request by request. Nothing here imports torch.
 
     backend.complete(["What is 1 + 1?\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
@@ -49,6 +49,10 @@ class Completion:
     thinking_tokens: int | None = None
 
 
+Arrival = tuple[int, Completion, float]
+"""Index of the prompt, its completion, seconds the request took."""
+
+
 class Backend(Protocol):
     """A loaded model."""
 
@@ -69,8 +73,12 @@ class Backend(Protocol):
         """Tokens of a text, special tokens not added."""
         ...
 
-    def check_lengths(self, longest_prompt: int, max_tokens: int) -> None:
-        """Raise a DataError if such a request does not fit the model."""
+    def prepare(self, longest_prompt: int, max_tokens: int) -> None:
+        """Make ready for requests up to this size; raise a DataError if such a request does not fit the model."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
         ...
 
 
@@ -85,10 +93,10 @@ class BatchBackend(Backend, Protocol):
 
 @runtime_checkable
 class StreamBackend(Backend, Protocol):
-    """A model behind a server."""
+    """A model that takes requests one by one."""
 
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
-    ) -> Generator[tuple[int, Completion, float], None, None]:
-        """Complete prompts concurrently; yields index, completion and seconds of the request as they arrive."""
+    ) -> Generator[Arrival, None, None]:
+        """Complete prompts concurrently; each has its own seed and is yielded when it arrives."""
         ...

@@ -9,41 +9,21 @@ Weights are safetensors only, and code shipped with a checkpoint is never run. f
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-
-from math_eval.errors import DataError
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from . import Completion, Sampling
+from .checkpoint import Checkpoint, cannot_load
 
 _SHRINK_BELOW = 0.75
 
 
-def check_folder(folder: str | Path) -> Path:
-    """`folder` as a path, if it is a checkpoint that is safe to load.
-
-    Raises:
-        DataError: no such folder, no config.json, or no safetensors weights.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise DataError(f"{folder}: no such model folder; check --model")
-    if not (path / "config.json").is_file():
-        raise DataError(f"{folder}: no config.json, so this is not a model folder; check --model")
-    if not any(path.glob("*.safetensors")):
-        pickled = next((file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern)), None)
-        found = f"only pickle weights ({pickled}), which can run code" if pickled else "no weights"
-        raise DataError(f"{folder}: {found}; save the model as safetensors, as save_pretrained does")
-    return path
-
-
-class HFModel:
+class HFModel(Checkpoint):
     """A checkpoint folder, loaded.
 
     Args:
@@ -54,29 +34,23 @@ class HFModel:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        path = check_folder(folder)
+        super().__init__(folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                path, dtype=self._dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+                self.path,
+                dtype=self._dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
             )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise DataError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise cannot_load(folder, error) from error
         self._model = model.to(self._device).eval()
-        self._ends = self._end_ids()
+        self._end_ids = torch.tensor(self.ends, device=self._device)
         keeps = "logits_to_keep" in inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if keeps else {}
-        self._encode = lru_cache(maxsize=65536)(self._encode_uncached)
-
-    def _end_ids(self) -> torch.Tensor:
-        config = self._model.generation_config.eos_token_id
-        ids = set(config if isinstance(config, list) else [config]) | {self._tokenizer.eos_token_id}
-        known = sorted(number for number in ids if number is not None)
-        if not known:
-            raise DataError("the model names no end token; set eos_token in its tokenizer or generation_config.json")
-        return torch.tensor(known, device=self._device)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -88,45 +62,10 @@ class HFModel:
             "dtype": str(self._dtype).removeprefix("torch."),
         }
 
-    def render(self, user_turn: str) -> str:
-        """The chat template around one user message; without a template, the message and a new line.
-
-        The template is told `ratio=None`: a control token that is wanted is in the message already.
-        """
-        if not self._tokenizer.chat_template:
-            return user_turn + "\n"
-        messages = [{"role": "user", "content": user_turn}]
-        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, ratio=None)
-
-    def _encode_uncached(self, prompt: str) -> tuple[int, ...]:
-        plain = not self._tokenizer.chat_template
-        return tuple(self._tokenizer(prompt, add_special_tokens=plain)["input_ids"])
-
-    def length(self, prompt: str) -> int:
-        """Tokens of a rendered prompt."""
-        return len(self._encode(prompt))
-
-    def count(self, text: str) -> int:
-        """Tokens of a text, special tokens not added."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
-
-    def check_lengths(self, longest_prompt: int, max_tokens: int) -> None:
-        """Refuse what would run past the model's context.
-
-        Raises:
-            DataError: prompt and new tokens together do not fit.
-        """
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        if context and longest_prompt + max_tokens > context:
-            raise DataError(
-                f"the longest prompt has {longest_prompt} tokens, and with --max-tokens {max_tokens} it passes the "
-                f"model's context of {context}; lower --max-tokens to {max(context - longest_prompt, 0)} or less"
-            )
-
     @torch.inference_mode()
     def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
         """Complete a batch of rendered prompts."""
-        encoded = [self._encode(prompt) for prompt in prompts]
+        encoded = [self.encode(prompt) for prompt in prompts]
         width = max(len(ids) for ids in encoded)
         tokens = torch.zeros(len(encoded), width, dtype=torch.long)
         mask = torch.zeros_like(tokens)
@@ -136,12 +75,10 @@ class HFModel:
         new, lengths, ended = self._decode(
             tokens.to(self._device), mask.to(self._device), sampling, _chooser(sampling, seed, self._device)
         )
-        completions: list[Completion] = []
-        for ids, length, stopped in zip(new.tolist(), lengths.tolist(), ended.tolist(), strict=True):
-            kept = ids[: length - 1] if stopped else ids[:length]
-            text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            completions.append(Completion(text, length, "stop" if stopped else "length"))
-        return completions
+        return [
+            self.completion(ids[:length], stopped)
+            for ids, length, stopped in zip(new.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+        ]
 
     def _decode(
         self,
@@ -183,7 +120,7 @@ class HFModel:
             step[rows] = chosen
             steps.append(step)
             lengths[rows[live]] += 1
-            stops = live & torch.isin(chosen, self._ends)
+            stops = live & torch.isin(chosen, self._end_ids)
             ended[rows[stops]] = True
             live = live & ~stops
             left = int(live.sum())

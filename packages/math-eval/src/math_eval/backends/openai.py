@@ -10,9 +10,7 @@ meantime is found again. The key is read from OPENAI_API_KEY and never written. 
 
 import asyncio
 import os
-import queue
 import random
-import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -21,19 +19,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Tokenizer
 
 from math_eval.errors import DataError, MathEvalError
 from math_eval.thinking import CLOSE, OPEN, split_thinking
 
-from . import Completion, Sampling
+from . import Arrival, Completion, Sampling
+from .background import Background
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CONNECT_S = 0.5, 30.0, 30.0
 _TRANSIENT = {408, 409, 425, 429}
 _SEED_MODULUS = 2**31
-
-Arrival = tuple[int, Completion, float]
 
 
 class Server:
@@ -46,8 +43,9 @@ class Server:
         tokenizer: a folder with the model's `tokenizer.json`, to count thinking tokens exactly. Without it they are the
             server's `reasoning_tokens`, or else the share of the completion's tokens that its characters suggest.
         extra: fields added to every request body.
-        patience_s: how long one request is tried again before the run stops.
+        requests_per_minute: begun at most, evenly spaced, those tried again included; None for no limit.
         timeout_s: how long the server may take for one completion.
+        patience_s: how long after its first failure a request is tried again before the run stops.
 
     Raises:
         DataError: a bad address or no tokenizer in the folder.
@@ -61,8 +59,9 @@ class Server:
         concurrency: int = 32,
         tokenizer: str | Path | None = None,
         extra: dict[str, Any] | None = None,
-        patience_s: float = 600.0,
+        requests_per_minute: int | None = None,
         timeout_s: float = 3600.0,
+        patience_s: float = 600.0,
     ) -> None:
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
@@ -70,8 +69,13 @@ class Server:
         if address.username or address.password:
             raise DataError("base-url must not hold a user or password; set OPENAI_API_KEY instead")
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
-        self._extra, self._patience_s, self._timeout_s = extra or {}, patience_s, timeout_s
+        self._extra, self._patience_s = extra or {}, patience_s
         self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
+        self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
+        key = os.environ.get("OPENAI_API_KEY") or "none"
+        timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        self._client = AsyncOpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
+        self._background = Background()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,68 +91,37 @@ class Server:
         """Characters of a prompt: only its order matters here."""
         return len(prompt)
 
-    def check_lengths(self, longest_prompt: int, max_tokens: int) -> None:
+    def prepare(self, longest_prompt: int, max_tokens: int) -> None:
         """Left to the server, which refuses what is too long."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._background.run(self._client.close())
+        self._background.close()
 
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Generator[Arrival, None, None]:
-        """Complete prompts concurrently.
-
-        Yields:
-            (index of the prompt, its completion, seconds its successful request took), as they arrive.
+        """Complete prompts concurrently; the seconds are those of the request that succeeded.
 
         Raises:
             DataError: the server refuses a request.
             MathEvalError: a request found no answer for `patience_s` seconds.
         """
-        arrivals: queue.SimpleQueue[Arrival | BaseException | None] = queue.SimpleQueue()
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(self._all(prompts, sampling, seeds, arrivals.put))
 
-        def work() -> None:
-            try:
-                loop.run_until_complete(task)
-                arrivals.put(None)
-            except BaseExceptionGroup as group:
-                arrivals.put(group.exceptions[0])
-            except BaseException as error:
-                arrivals.put(error)
-            finally:
-                loop.close()
+        async def ask(index: int) -> Arrival:
+            return index, *await self._one(prompts[index], sampling, seeds[index])
 
-        thread = threading.Thread(target=work, name="math-eval requests")
-        thread.start()
-        try:
-            while (arrival := arrivals.get()) is not None:
-                if isinstance(arrival, BaseException):
-                    raise arrival
-                yield arrival
-        finally:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(task.cancel)
-            thread.join()
+        return self._background.stream(ask, len(prompts), self._concurrency)
 
-    async def _all(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int], put: Any) -> None:
-        waiting = iter(list(zip(range(len(prompts)), prompts, seeds, strict=True)))
-        key = os.environ.get("OPENAI_API_KEY") or "none"
-        async with AsyncOpenAI(
-            api_key=key, base_url=self._base_url, timeout=self._timeout_s, max_retries=0
-        ) as client, asyncio.TaskGroup() as workers:  # fmt: skip
-
-            async def work() -> None:
-                for index, prompt, seed in waiting:
-                    put((index, *await self._one(client, prompt, sampling, seed)))
-
-            for _ in range(min(self._concurrency, len(prompts))):
-                workers.create_task(work())
-
-    async def _one(self, client: AsyncOpenAI, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
-        give_up, pause = time.monotonic() + self._patience_s, _FIRST_PAUSE_S
+    async def _one(self, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
+        """One completion and the seconds it took, tried again as long as that may help."""
+        give_up, pause = None, _FIRST_PAUSE_S
         while True:
+            await self._turn()
             start = time.monotonic()
             try:
-                answer = await client.chat.completions.create(
+                answer = await self._client.chat.completions.create(
                     model=self._model,
                     messages=[{"role": "user", "content": prompt}],
                     max_tokens=sampling.max_tokens,
@@ -159,9 +132,10 @@ class Server:
                 )
                 return self._completion(answer), time.monotonic() - start
             except (APIConnectionError, APIStatusError) as error:
-                asked = _pause_asked(error)
+                asked, now = _pause_asked(error), time.monotonic()
                 wait = random.uniform(0.5, 1.0) * pause if asked is None else asked
-                if time.monotonic() + wait > give_up:
+                give_up = give_up or now + self._patience_s
+                if now + wait > give_up:
                     raise MathEvalError(
                         f"{self._base_url}: no answer for {self._patience_s:g} s ({_words(error)}); repeat the command "
                         "to go on from here once the server is back"
@@ -169,7 +143,16 @@ class Server:
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
+    async def _turn(self) -> None:
+        """Wait until the rate limit lets the next request begin."""
+        now = time.monotonic()
+        begin = max(now, self._next)
+        self._next = begin + self._spacing_s
+        await asyncio.sleep(begin - now)
+
     def _completion(self, answer: Any) -> Completion:
+        if not getattr(answer, "choices", None):
+            raise DataError(f"{self._base_url}: the answer is no chat completion; does the address end in /v1?")
         choice, usage = answer.choices[0], answer.usage
         if usage is None:
             raise DataError(f"{self._base_url}: the server reports no token usage; use one that does")

@@ -228,10 +228,11 @@ def _runs(data: ReportData) -> Iterator[str]:
         samples = "1 sample" if settings["samples"] == 1 else f"{settings['samples']} samples"
         decoding = "greedy" if temperature == 0 else f"temperature {temperature:g}, top-p {settings['top_p']:g}"
         model = entry.condition.rows[0].get("model", "")
+        seeds = f"seed{'s'[: len(settings['seeds']) > 1]} {', '.join(map(str, settings['seeds']))}"
         checksum = f" (sha256 {settings['model_sha256'][:12]})" if "model_sha256" in settings else ""
         versions = ", ".join(f"{name} {value}" for name, value in environment.items())
         yield (
             f"<li><b>{safe(entry.label)}</b>: model {safe(str(model))}{checksum}, tasks "
             f"{safe(', '.join(settings['tasks']))}, {samples} a problem, {decoding}, at most "
-            f"{settings['max_tokens']:,} new tokens, seed {settings['seed']}; {safe(versions)}.</li>"
+            f"{settings['max_tokens']:,} new tokens, {seeds}; {safe(versions)}.</li>"
         )

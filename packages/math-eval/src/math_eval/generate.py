@@ -1,0 +1,178 @@
+"""Requests and their rows: what to ask a model for, and each answer counted, graded and stored.
+
+Requests are sorted by length. A backend that works in batches gets fixed ones, each seeded by its own content; one that
+takes requests one by one gets each with a seed of its own, and each sample is stored when it arrives. Opening and
+closing the run folder is left to `runner`.
+
+    requests = list(list_requests(task, settings, tokens, backend, model))
+    complete(task.name, requests, settings, Sink(store, backend, tokens, grader))
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .backends import Backend, BatchBackend, Completion, StreamBackend
+from .conditions import Ratio, ratio_name
+from .control import ControlTokens, user_turn
+from .grading import Grader
+from .records import Row, validate
+from .settings import RunSettings
+from .store import Store
+from .tasks import Task
+from .thinking import split_thinking
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to make; `key` is a hash of everything that decides its text."""
+
+    key: str
+    problem: Row
+    ratio: Ratio
+    seed: int
+    sample: int
+    prompt: str
+    length: int
+
+    @property
+    def number(self) -> int:
+        """A seed of its own, 60 bits of the key."""
+        return int(self.key[:15], 16)
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where completions go: counted, graded, stored."""
+
+    store: Store
+    backend: Backend
+    tokens: ControlTokens | None
+    grader: Grader
+
+
+def list_requests(
+    task: Task, settings: RunSettings, tokens: ControlTokens | None, backend: Backend, model: dict[str, Any]
+) -> Iterator[Request]:
+    """Every completion of a task, in the order of the final file.
+
+    Args:
+        task: the problems.
+        settings: ratios, seeds, samples and decoding.
+        tokens: the checkpoint's control tokens, or None.
+        backend: renders the prompts.
+        model: what identifies the model and how it is run, as JSON values.
+    """
+    shared = [model, task.name, task.sha256, settings.temperature, settings.top_p, settings.max_tokens]
+    for ratio in settings.ratios:
+        token = tokens.token(ratio) if tokens is not None and ratio is not None else None
+        for seed in settings.seeds:
+            for problem in task.problems:
+                prompt = backend.render(user_turn(problem["question"], token, settings.instruction))
+                length = backend.length(prompt)
+                for sample in range(settings.samples):
+                    identity = json.dumps([*shared, problem["id"], prompt, ratio, seed, sample], sort_keys=True)
+                    key = hashlib.sha256(identity.encode()).hexdigest()
+                    yield Request(key, problem, ratio, seed, sample, prompt, length)
+
+
+def complete(task: str, requests: list[Request], settings: RunSettings, sink: Sink) -> None:
+    """Generate, grade and store every request of a task that is not there in full."""
+    there = sum(request.key in sink.store.rows for request in requests)
+    name = f"{task} (resumed)" if there else task
+    with tqdm(total=len(requests), initial=there, desc=name, unit=" samples") as progress:
+        shared = {"task": task, "model": settings.server or Path(settings.model).resolve().name}
+        if isinstance(sink.backend, StreamBackend):
+            _one_by_one(sink.backend, requests, settings, sink, shared, progress)
+        elif isinstance(sink.backend, BatchBackend):
+            _in_batches(sink.backend, requests, settings, sink, shared, progress)
+
+
+def _batches(requests: list[Request], size: int) -> Iterator[list[Request]]:
+    """Requests of one ratio and seed, longest first so that memory runs out at the start if at all."""
+    for group in dict.fromkeys((request.ratio, request.seed) for request in requests):
+        ordered = _longest_first(request for request in requests if (request.ratio, request.seed) == group)
+        yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
+
+
+def _longest_first(requests: Iterable[Request]) -> list[Request]:
+    return sorted(requests, key=lambda one: -one.length)
+
+
+def _in_batches(
+    backend: BatchBackend, requests: list[Request], settings: RunSettings, sink: Sink, shared: Row, progress: Any
+) -> None:
+    for batch in _batches(requests, settings.batch_size):
+        there = sum(request.key in sink.store.rows for request in batch)
+        if there == len(batch):
+            continue
+        progress.set_postfix_str(f"ratio {ratio_name(batch[0].ratio)}, seed {batch[0].seed}")
+        digest = hashlib.sha256("".join(request.key for request in batch).encode()).hexdigest()
+        start = time.perf_counter()
+        completions = backend.complete([one.prompt for one in batch], settings.sampling, int(digest[:15], 16))
+        seconds = {"latency_s": round(time.perf_counter() - start, 4), "batch": digest[:16]}
+        sink.store.append(shared["task"], _rows(batch, completions, shared | seconds, sink))
+        progress.update(len(batch) - there)
+
+
+def _one_by_one(
+    backend: StreamBackend, requests: list[Request], settings: RunSettings, sink: Sink, shared: Row, progress: Any
+) -> None:
+    """Longest prompts first; `wall_s` is the time since the previous arrival, so its sum is the time of the run."""
+    missing = _longest_first(one for one in requests if one.key not in sink.store.rows)
+    previous = time.perf_counter()
+    prompts, seeds = [one.prompt for one in missing], [one.number for one in missing]
+    with closing(backend.stream(prompts, settings.sampling, seeds)) as arrivals:
+        for index, completion, seconds in arrivals:
+            request, arrived = missing[index], time.perf_counter()
+            times = {"latency_s": round(seconds, 4), "wall_s": round(arrived - previous, 4), "batch": request.key[:16]}
+            sink.store.append(shared["task"], _rows([request], [completion], shared | times, sink))
+            progress.update(1)
+            previous = arrived
+
+
+def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink: Sink) -> list[Row]:
+    """The rows of the samples contract for some requests."""
+    tokens, pairs = sink.tokens, zip(batch, completions, strict=True)
+    verdicts = sink.grader.grade_many(
+        [(completion.text, request.problem["answer"], request.prompt) for request, completion in pairs]
+    )
+    rows: list[Row] = []
+    for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
+        thinking_tokens = completion.thinking_tokens
+        if thinking_tokens is None:
+            thinking = split_thinking(_after_choice(completion.text, tokens), request.prompt)
+            thinking_tokens = sink.backend.count(thinking.text)
+        row: Row = {
+            **request.problem,
+            "prompt": request.prompt,
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
+            "thinking_tokens": thinking_tokens,
+            "completion_tokens": completion.tokens,
+            "extracted": verdict.extracted,
+            "verdict": verdict.verdict,
+            "ratio": request.ratio,
+            "chosen_ratio": tokens.leading_ratio(completion.text) if tokens is not None else None,
+            "truncated": completion.finish_reason == "length",
+            "seed": request.seed,
+            "sample": request.sample,
+            **shared,
+            "key": request.key,
+        }
+        rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
+    return rows
+
+
+def _after_choice(completion: str, tokens: ControlTokens | None) -> str:
+    """A completion without the ratio token that opens it, which is no thinking."""
+    text = completion.lstrip()
+    opening = next((name for name in tokens.ratios if text.startswith(name)), None) if tokens is not None else None
+    return completion if opening is None else text.removeprefix(opening)
