@@ -1,7 +1,7 @@
 """Makes docs/results.md: each benchmark's own words around the tables of its last recorded result.
 
-    python benchmarks/render.py            # write
-    python benchmarks/render.py --check    # exit 1 if docs/results.md is not what the recorded results give
+python benchmarks/render.py            # write
+python benchmarks/render.py --check    # exit 1 if docs/results.md is not what the recorded results give
 """
 
 import importlib.util
@@ -19,7 +19,8 @@ def section(words: Path) -> str:
     """The words of results/NAME.md with the tables of results/NAME.json, made by benchmarks/NAME.py."""
     script = RESULTS.parent / f"{words.stem}.py"
     spec = importlib.util.spec_from_file_location(words.stem, script)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     recorded = json.loads(words.with_suffix(".json").read_text("utf-8"))
@@ -33,8 +34,11 @@ def page() -> str:
     parts = ["# Results\n\nMade by `benchmarks/render.py` from `benchmarks/results/`; do not edit."]
     package = ""
     for words in sorted(RESULTS.glob("*.md")):
-        owner = next(name for name in ("chrpo", "cot_compressor", "examples", "math_eval", "ratio_sft")
-                     if words.stem.startswith(name))
+        owner = next(
+            name
+            for name in ("chrpo", "cot_compressor", "examples", "math_eval", "ratio_sft")
+            if words.stem.startswith(name)
+        )
         if owner != package:
             package = owner
             parts.append(f"## {owner.replace('_', '-')}")

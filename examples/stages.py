@@ -2,7 +2,8 @@
 
 What the stages are is said by the examples; how a command that was killed goes on is the commands' own business.
 
-    Stages(Path("runs/mine"), Path("examples/quickstart")).run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
+    stages = Stages(Path("runs/mine"), [Path("examples/quickstart/problems.py")])
+    stages.run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -20,23 +21,22 @@ import click
 class Stages:
     """Runs commands once each; what is finished is remembered in `stages.json`, with how long it took.
 
-    A stage runs again, and every later one with it, when its command or the example's other scripts have changed.
+    A stage runs again, and every later one with it, when its command or one of the sources has changed.
 
     Args:
         run: where `stages.json` is kept.
-        code: the example's folder.
+        sources: the example's scripts that stages run or import.
     """
 
-    def __init__(self, run: Path, code: Path) -> None:
+    def __init__(self, run: Path, sources: Iterable[Path]) -> None:
         run.mkdir(parents=True, exist_ok=True)
         self._path = run / "stages.json"
         self._done: dict[str, dict[str, float | str | None]] = (
             json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
         )
         self._chain = hashlib.sha256()
-        for source in sorted(code.glob("*.py")):
-            if source.resolve() != Path(sys.argv[0]).resolve():
-                self._chain.update(source.read_bytes())
+        for source in sources:
+            self._chain.update(source.read_bytes())
 
     def run(self, number: str, title: str, command: Sequence[str]) -> None:
         """Run one command, unless it is finished; its first word is a program of this environment, or a script.

@@ -73,7 +73,7 @@ def test_a_stage_is_skipped_when_finished_and_repeated_with_all_later_ones_when_
     (tmp_path / "driver.py").write_text(
         f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})\n"
         "from pathlib import Path\nfrom stages import Stages\n"
-        "stages = Stages(Path(sys.argv[1]), Path(__file__).parent / 'scripts')\n"
+        "stages = Stages(Path(sys.argv[1]), [Path(__file__).parent / 'scripts/note.py'])\n"
         "stages.run('1/2', 'first', [str(Path(__file__).parent / 'scripts/note.py'), sys.argv[1], sys.argv[2]])\n"
         "stages.run('2/2', 'second', [str(Path(__file__).parent / 'scripts/note.py'), sys.argv[1], 'b'])\n"
     )

@@ -91,7 +91,7 @@ def make_problem(
         "id": hashlib.sha256(arithmetic.encode()).hexdigest()[:16],
         "question": _question(kind, name, things, start, changes),
         "answer": str(value),
-        "level": f"{1 + KINDS.index(kind) * len(STEPS) + STEPS.index(steps)} {kind}, {steps} steps",
+        "level": f"{1 + KINDS.index(kind) * len(STEPS) + steps - STEPS[0]} {kind}, {steps} steps",
         "equations": _equations(start, changes),
         "story": {"kind": kind, "name": name, "things": things, "start": start, "changes": changes},
     }

@@ -108,7 +108,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of problems, weights, sampling and training.")
 def main(run: Path, seed: int) -> None:
     """Run all stages in the folder RUN, or go on where a killed run stopped."""
-    stages = Stages(run, HERE)
+    stages = Stages(run, [HERE / name for name in ("base_model.py", "muon.py", "problems.py")])
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))

@@ -95,7 +95,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and training.")
 def main(run: Path, data_dir: Path, seed: int) -> None:
     """Run all stages in the folder RUN, or go on where a killed run stopped."""
-    stages = Stages(run, HERE)
+    stages = Stages(run, [HERE / name for name in ("inputs.py", "model_folder.py")])
     commands = pipeline(run, data_dir, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))

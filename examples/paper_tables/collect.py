@@ -1,0 +1,149 @@
+"""What the rows of one seed measured, and what several seeds together say.
+
+Reads samples and training metrics, pairs every row with the base model and with the row it competes with. Running is
+left to `pipeline`, Markdown to `tables`, pictures to `charts`.
+
+    combine([measure(Path("runs/seed0"), 0), measure(Path("runs/seed1"), 1)])["rows"][0]["accuracy"]
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from math import nan, sqrt
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from pipeline import COMPRESSIONS, RATIOS, RL
+from transformers import AutoTokenizer
+
+Row = dict[str, Any]
+# Student's t at 97.5 %, by the number of seeds less one.
+_T = (nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+_TRAJECTORY = ("policy/accuracy", "policy/thinking_tokens", "lambda/policy", "floor/policy")
+_MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
+
+
+def measure(run: Path, seed: int) -> Row:
+    """The rows of one seed: means over the test problems, over those of each level, and over the longer problems.
+
+    A row's `minimal_length_ratio` is its thinking tokens over those of the equations that the answers need, once each.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(run / "base", local_files_only=True)
+
+    def needed(samples: Iterable[Row]) -> float:
+        return fmean(sum(len(tokenizer(text).input_ids) for text in sample["equations"]) for sample in samples)
+
+    rows: dict[str, Row] = {}
+    for folder in sorted((run / "eval").iterdir()):
+        for name, samples in _by_row(folder, "test").items():
+            row = _means(samples)
+            row["minimal_length_ratio"] = row["thinking_tokens"] / needed(samples)
+            row["levels"] = {level: _means(group) for level, group in _group(samples, "level")}
+            row["ratios"] = {
+                f"{ratio:g}": len(group) / len(samples) for ratio, group in _group(samples, "chosen_ratio")
+            }
+            longer = _by_row(folder, "longer")[name]
+            row["longer"] = {level: _means(group) for level, group in _group(longer, "steps")}
+            rows[name] = row
+    paths = {name: run / name / "metrics.jsonl" for name in [*RL, "chrpo-no-sft"]}
+    trajectories = {name: _trajectory(path) for name, path in paths.items()}
+    return {"seed": seed, "rows": rows, "trajectories": trajectories}
+
+
+def _by_row(folder: Path, task: str) -> dict[str, list[Row]]:
+    """The samples of one evaluation by the name of the table's row: `sft@0.4`, `l1`."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for line in (folder / f"samples_{task}.jsonl").read_text("utf-8").splitlines():
+        sample = json.loads(line)
+        sample["steps"] = f"{len(sample['equations'])} steps"
+        ratio = sample["ratio"]
+        fixed = f"{folder.name}@{ratio:g}" if isinstance(ratio, float) else folder.name
+        found["sft@policy" if fixed == "sft-policy" else fixed].append(sample)
+    return found
+
+
+def _group(samples: Sequence[Row], field: str) -> list[tuple[Any, list[Row]]]:
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for sample in samples:
+        if sample[field] is not None:
+            groups[sample[field]].append(sample)
+    return sorted(groups.items())
+
+
+def _means(samples: Sequence[Row]) -> Row:
+    return {
+        "accuracy": fmean(sample["verdict"] == "correct" for sample in samples),
+        **{name: fmean(sample[name] for sample in samples) for name in _MEANS[1:]},
+    }
+
+
+def _trajectory(path: Path) -> dict[str, list[float | None]]:
+    steps = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {name: [step.get(name) for step in steps] for name in _TRAJECTORY if name in steps[-1]}
+
+
+def combine(seeds: Sequence[Row]) -> Row:
+    """The table over seeds: means, 95 % t intervals over seeds (null for one seed), paired differences.
+
+    `token_reduction` and `accuracy_difference` are against base. `rival` is the row that ours has to beat or to be
+    beaten by: `sft` at the same ratio for the other compressions, `chrpo` for RL and its ablations; `rival_…` are this
+    row less that one.
+    """
+    names = [name for name in _order() if all(name in seed["rows"] for seed in seeds)]
+    return {
+        "format": 1,
+        "seeds": [seed["seed"] for seed in seeds],
+        "rows": [_row(name, seeds) for name in names],
+        "trajectories": {str(seed["seed"]): seed["trajectories"] for seed in seeds},
+    }
+
+
+def _order() -> list[str]:
+    ladder = [f"@{ratio:g}" for ratio in RATIOS]
+    compressions = [f"{name}{ratio}" for name in ("sft", *COMPRESSIONS) for ratio in ladder]
+    return ["base", *compressions, "sft@policy", *RL, "chrpo-no-sft"]
+
+
+def rival(name: str) -> str | None:
+    """The row that `name` is compared with, beside base."""
+    method, at, ratio = name.partition("@")
+    if method in COMPRESSIONS:
+        return f"sft{at}{ratio}"
+    return "chrpo" if name in {*RL, "chrpo-no-sft", "sft@policy"} - {"chrpo"} else None
+
+
+def _row(name: str, seeds: Sequence[Row]) -> Row:
+    ours = [seed["rows"][name] for seed in seeds]
+    bases = [seed["rows"]["base"] for seed in seeds]
+    row: Row = {"name": name}
+    for field in (*_MEANS, "minimal_length_ratio"):
+        row |= _interval(field, [own[field] for own in ours])
+    row |= _against("", ours, bases)
+    if other := rival(name):
+        row |= {"rival": other, **_against("rival_", ours, [seed["rows"][other] for seed in seeds])}
+    for field in ("levels", "longer"):
+        row[field] = {
+            key: {mean: fmean(own[field][key][mean] for own in ours) for mean in _MEANS} for key in ours[0][field]
+        }
+    chosen = sorted({ratio for own in ours for ratio in own["ratios"]})
+    row["ratios"] = {ratio: fmean(own["ratios"].get(ratio, 0.0) for own in ours) for ratio in chosen}
+    return row
+
+
+def _against(prefix: str, ours: Sequence[Row], others: Sequence[Row]) -> Row:
+    def paired(name: str, difference: Callable[[Row, Row], float]) -> Row:
+        return _interval(f"{prefix}{name}", [difference(a, b) for a, b in zip(ours, others, strict=True)])
+
+    return {
+        **paired("accuracy_difference", lambda a, b: a["accuracy"] - b["accuracy"]),
+        **paired("act_ratio", lambda a, b: a["thinking_tokens"] / b["thinking_tokens"]),
+        **paired("token_reduction", lambda a, b: 1 - a["thinking_tokens"] / b["thinking_tokens"]),
+    }
+
+
+def _interval(name: str, values: Sequence[float]) -> Row:
+    middle = fmean(values)
+    half = _T[len(values) - 1] * stdev(values) / sqrt(len(values)) if len(values) > 1 else None
+    low, high = (None, None) if half is None else (middle - half, middle + half)
+    return {name: middle, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": list(values)}

@@ -1,0 +1,42 @@
+"""The same traces, compressed to the same token counts by simpler methods: random words, the head, rare words.
+
+`rare-words` stands in for LLMLingua-2, whose weights this example does not download: numbers first, then words by how
+rare they are, signs and stop words last, formulas torn as it tears them.
+
+    python other_compressions.py compressed.jsonl compressed-head.jsonl --method head --tokenizer base
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from cot_compressor.baselines import select_baseline
+from cot_compressor.counting import TokenCounter
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--method", required=True, type=click.Choice(["random", "head", "rare-words"]))
+@click.option("--tokenizer", required=True, type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True)
+def main(source: Path, out: Path, method: str, tokenizer: Path, seed: int) -> None:
+    """Write a compressed file whose every text has the tokens of SOURCE's, or as few less as whole words allow."""
+    counter = TokenCounter.from_folder(tokenizer)
+    with source.open(encoding="utf-8") as lines, out.open("w", encoding="utf-8") as written:
+        for line in lines:
+            row = json.loads(line)
+            for entry in row["compressions"]:
+                choice = select_baseline(method, row["cot"], entry["tokens"], counter, seed=seed)
+                entry.update(
+                    text=choice.text,
+                    spans=[list(span) for span in choice.spans],
+                    tokens=choice.tokens,
+                    achieved_ratio=choice.tokens / entry["original_tokens"],
+                )
+            written.write(f"{json.dumps(row)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""A checkpoint with control tokens that no training has given a meaning: the start of RL without SFT.
+
+python examples/paper_tables/untaught.py base untaught 0.2 0.4 1.0
+"""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from ratio_sft import ControlTokens, template, tokens
+from ratio_sft.checkpoints import load_model
+
+
+@click.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("ratios", type=float, nargs=-1, required=True)
+@click.option("--seed", default=0, show_default=True)
+def main(base: Path, out: Path, ratios: tuple[float, ...], seed: int) -> None:
+    """Write BASE with the tokens of RATIOS to the folder OUT."""
+    model, tokenizer = load_model(base)
+    ladder = tokens.install(model, tokenizer, ControlTokens.ladder(ratios), seed=seed)
+    template.install(tokenizer, ladder)
+    shutil.rmtree(out, ignore_errors=True)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    ladder.save(out)
+
+
+if __name__ == "__main__":
+    main()
