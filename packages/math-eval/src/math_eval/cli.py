@@ -51,7 +51,7 @@ Example:
 @click.option("--tokenizer", metavar="FOLDER", help="For a server: folder with the model's tokenizer.json.")
 @click.option("--requests-per-minute", type=int, help="For a server: not more than so many.")
 @click.option("--timeout", "timeout_s", default=3600.0, show_default=True, help="For a server: seconds a completion.")
-@click.option("--tasks", required=True, metavar="A,B", help="gsm8k, math500, amc23, aime24, or problems files.")
+@click.option("--tasks", required=True, metavar="A,B", help="Names that `math-eval tasks` lists, or files.")
 @click.option("--ratio", "ratios", multiple=True, default=("none",), show_default=True, metavar="R", help=_RATIO_HELP)
 @click.option("--samples", default=1, show_default=True, help="Completions a problem and seed.")
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeatable.")
@@ -61,7 +61,7 @@ Example:
 @click.option("--batch-size", default=32, show_default=True, help="Requests generated together, or in flight.")
 @click.option("--limit", type=int, help="Only the first problems of each task.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="Put before each question.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the published benchmark files.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of published files, instead of the hub.")
 @click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--overwrite", is_flag=True, help="Discard a run made with other settings.")
 def run_command(
@@ -88,6 +88,21 @@ def run_command(
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
     click.echo(f"{output_dir}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+@cli.command(
+    "tasks",
+    epilog="""\b
+Example:
+  math-eval tasks
+""",
+)
+def tasks_command() -> None:
+    """List the tasks that need no file of one's own: name, problems, where they come from."""
+    from .tasks import known_tasks
+
+    for name, size, origin in known_tasks():
+        click.echo(f"{name:32} {size:>5}  {origin}")
 
 
 @cli.command(

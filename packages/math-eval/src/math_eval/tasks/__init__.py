@@ -1,0 +1,128 @@
+"""Tasks: named lists of problems, wherever they come from.
+
+`published` holds the nine benchmarks of the literature, `champ` and `procedural` those that come as Python packages,
+`files` the user's own; plug-ins register a function under the entry-point group `math_eval.tasks`. This module picks
+among them by name, and checks ids and fields. Prompts and grading are left to others.
+
+    load_task("gsm8k", data_dir="data").problems[0]["answer"]   # '18'
+    load_task("mine/algebra.jsonl").name                        # 'algebra'
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from math_eval.errors import DataError
+from math_eval.records import Row, validate
+
+from . import champ, files, procedural, published
+
+_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated"}
+_TIMED = {"latency_s", "wall_s"}
+_GRADED = {"extracted", "verdict"}
+_ASKED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
+_RESERVED = _GENERATED | _TIMED | _GRADED | _ASKED
+_GROUP = "math_eval.tasks"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named list of problems.
+
+    Args:
+        name: what its samples file is called after.
+        problems: rows of the `problems` contract, other fields kept.
+        source: where they were read, for the manifest: a file, a dataset with its revision, or a package's version.
+    """
+
+    name: str
+    problems: list[Row]
+    source: Row
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the content, independent of the file's name and layout."""
+        return hashlib.sha256(json.dumps(self.problems, sort_keys=True).encode()).hexdigest()
+
+
+def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | None = None) -> Task:
+    """Load a task.
+
+    Args:
+        name: a name that `math-eval tasks` lists, or the path of a problems file (`.jsonl`) or a task file (`.toml`).
+        data_dir: a folder with the published files; without it the published benchmarks come from the Hugging Face hub.
+        limit: keep the first so many problems.
+
+    Raises:
+        DataError: no such task or file, a package that is not installed, a row that does not fit, or two problems with
+            one id.
+    """
+    task = _find(name, data_dir)
+    _check(task)
+    return replace(task, problems=task.problems[:limit]) if limit else task
+
+
+def known_tasks() -> Iterator[tuple[str, str, str]]:
+    """Name, size and origin of every task that needs no file of one's own."""
+    for name, benchmark in published.BENCHMARKS.items():
+        yield name, str(benchmark.size), f"{benchmark.origin}, or {benchmark.file} in --data-dir"
+    yield champ.NAME, str(champ.SIZE), "package champ-dataset"
+    for name in procedural.GENERATORS:
+        yield f"{procedural.PREFIX}{name}", "any", "package reasoning-gym"
+    for plugin in _plugins():
+        yield plugin.name, "", f"plug-in {plugin.value}"
+
+
+def _plugins() -> list[EntryPoint]:
+    return sorted(entry_points(group=_GROUP), key=lambda plugin: plugin.name)
+
+
+def _find(name: str, data_dir: str | Path | None) -> Task:
+    if name in published.BENCHMARKS:
+        return Task(name, *published.read(name, data_dir))
+    if name == champ.NAME:
+        return Task(name, *champ.read())
+    if name.startswith(procedural.PREFIX):
+        return Task(procedural.file_name(name), *procedural.read(name))
+    path = Path(name)
+    if path.suffix == ".toml":
+        return Task(*files.read_task_file(path))
+    if path.is_file():
+        return Task(*files.read_problems(path))
+    for plugin in _plugins():
+        if plugin.name == name:
+            return Task(name, *_from_plugin(plugin))
+    raise DataError(
+        f"{name}: neither a task nor a file; tasks are {', '.join([*published.BENCHMARKS, champ.NAME])}, "
+        f"{procedural.PREFIX}NAME and those of plug-ins: `math-eval tasks` lists them"
+    )
+
+
+def _from_plugin(plugin: EntryPoint) -> tuple[list[Row], Row]:
+    """A plug-in is a function without arguments that returns rows of the problems contract."""
+    where = f"plug-in {plugin.name} ({plugin.value})"
+    rows = [validate(row, "problems", f"{where}, row {index}") for index, row in enumerate(plugin.load()(), 1)]
+    if not rows:
+        raise DataError(f"{where}: returned no problems")
+    source: dict[str, Any] = {"plugin": plugin.value}
+    if plugin.dist is not None:
+        source |= {"package": plugin.dist.name, "version": plugin.dist.version}
+    return rows, source
+
+
+def _check(task: Task) -> None:
+    seen: set[str] = set()
+    for problem in task.problems:
+        if problem["id"] in seen:
+            raise DataError(f"task {task.name}: id: two problems are called {problem['id']!r}; give each its own id")
+        seen.add(problem["id"])
+        if clash := sorted(_RESERVED & set(problem)):
+            raise DataError(
+                f"task {task.name}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
+                "rename or remove it, or leave it out with `keep` in a task file"
+            )

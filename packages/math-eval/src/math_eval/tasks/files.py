@@ -1,0 +1,75 @@
+"""Tasks of one's own: a problems file, or a TOML file that says where other rows lie and what their fields mean.
+
+The keys of a task file are those of `schemas/task.schema.json`: `name`; `problems`, a file beside this one, or `hub`
+with `config`, `split` and `revision`; `fields`; `answer_after`, a mark such as `####`; `keep`, other fields to carry.
+
+    # physics.toml: problems = "physics.jsonl", fields = {question = "problem", answer = "solution"}
+    read_task_file(Path("physics.toml"))[0]   # 'physics'
+"""
+
+import tomllib
+from pathlib import Path
+
+from math_eval.errors import DataError
+from math_eval.records import Row, read_records, validate
+
+from .gold import after, as_text
+from .hub import read_dataset
+
+_OF_THE_HUB = ("config", "split", "revision")
+Parts = tuple[str, list[Row], Row]
+
+
+def read_problems(path: Path) -> Parts:
+    """Name, problems and source of a file of the problems contract."""
+    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return stem, list(read_records(path, "problems")), {"file": path.name}
+
+
+def read_task_file(path: Path) -> Parts:
+    """Name, problems and source of a task file.
+
+    Raises:
+        DataError: no such file, not such a task, or a row without the fields it names.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        task = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not TOML ({error})") from error
+    validate(task, "task", str(path))
+    if ("hub" in task) == ("problems" in task):
+        raise DataError(f"{path}: name either hub, a dataset, or problems, a file beside this one")
+    if "hub" in task:
+        rows, source = read_dataset(task["hub"], task.get("config"), task.get("split", "test"), task.get("revision"))
+        where = task["hub"]
+    else:
+        if extra := [key for key in _OF_THE_HUB if key in task]:
+            raise DataError(f"{path}: {extra[0]} belongs to a hub dataset, not to a problems file; remove it")
+        data = path.parent / task["problems"]
+        rows, where, source = list(read_records(data, "row")), str(data), {"file": data.name}
+    name = task.get("name", path.stem)
+    return name, [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows)], source
+
+
+def _problem(name: str, task: Row, row: Row, index: int, where: str) -> Row:
+    fields: Row = task["fields"]
+    questions = [fields["question"]] if isinstance(fields["question"], str) else fields["question"]
+    used = [*questions, fields["answer"], *([fields["id"]] if "id" in fields else [])]
+    kept: list[str] = task.get("keep", [field for field in row if field not in {*used, "id", "question", "answer"}])
+    if missing := [field for field in [*used, *kept] if field not in row]:
+        raise DataError(f"{where}: no field {missing[0]!r}; the fields are {', '.join(row)}")
+    try:
+        answer = as_text(row[fields["answer"]])
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if "answer_after" in task:
+        answer = after(answer, task["answer_after"]) or ""
+    problem = {
+        "id": str(row[fields["id"]]) if "id" in fields else f"{name}/{index}",
+        "question": " ".join(str(row[question]).strip() for question in questions),
+        "answer": answer,
+        **{field: row[field] for field in kept},
+    }
+    return validate(problem, "problems", where)
