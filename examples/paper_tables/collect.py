@@ -14,13 +14,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pipeline import COMPRESSIONS, RATIOS, RL
+from pipeline import COMPRESSIONS, RL
+from quickstart import RATIOS
 from transformers import AutoTokenizer
 
 Row = dict[str, Any]
 # Student's t at 97.5 %, by the number of seeds less one.
 _T = (nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _TRAJECTORY = ("policy/accuracy", "policy/thinking_tokens", "lambda/policy", "floor/policy")
+_TRAINED = ("chrpo", *RL, "chrpo-no-sft")
 _MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
 
 
@@ -35,7 +37,7 @@ def measure(run: Path, seed: int) -> Row:
         return fmean(sum(len(tokenizer(text).input_ids) for text in sample["equations"]) for sample in samples)
 
     rows: dict[str, Row] = {}
-    for folder in sorted((run / "eval").iterdir()):
+    for folder in sorted(path for path in (run / "rows").iterdir() if path.is_dir()):
         for name, samples in _by_row(folder, "test").items():
             row = _means(samples)
             row["minimal_length_ratio"] = row["thinking_tokens"] / needed(samples)
@@ -46,7 +48,7 @@ def measure(run: Path, seed: int) -> Row:
             longer = _by_row(folder, "longer")[name]
             row["longer"] = {level: _means(group) for level, group in _group(longer, "steps")}
             rows[name] = row
-    paths = {name: run / name / "metrics.jsonl" for name in [*RL, "chrpo-no-sft"]}
+    paths = {name: run / name / "metrics.jsonl" for name in _TRAINED}
     trajectories = {name: _trajectory(path) for name, path in paths.items()}
     return {"seed": seed, "rows": rows, "trajectories": trajectories}
 
@@ -102,7 +104,7 @@ def combine(seeds: Sequence[Row]) -> Row:
 def _order() -> list[str]:
     ladder = [f"@{ratio:g}" for ratio in RATIOS]
     compressions = [f"{name}{ratio}" for name in ("sft", *COMPRESSIONS) for ratio in ladder]
-    return ["base", *compressions, "sft@policy", *RL, "chrpo-no-sft"]
+    return ["base", *compressions, "sft@policy", *_TRAINED]
 
 
 def rival(name: str) -> str | None:
@@ -110,7 +112,7 @@ def rival(name: str) -> str | None:
     method, at, ratio = name.partition("@")
     if method in COMPRESSIONS:
         return f"sft{at}{ratio}"
-    return "chrpo" if name in {*RL, "chrpo-no-sft", "sft@policy"} - {"chrpo"} else None
+    return "chrpo" if name in {*RL, "chrpo-no-sft", "sft@policy"} else None
 
 
 def _row(name: str, seeds: Sequence[Row]) -> Row:

@@ -66,7 +66,7 @@ def _in_a_process(run: Path, seed: int, output: Path) -> None:
 
 def _run_seed(run: Path, seed: int, output: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    stages = Stages(run, SOURCES)
+    stages = Stages(run / "rows", SOURCES)
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"seed {seed}, {number}/{len(commands)}", title, shlex.split(command))

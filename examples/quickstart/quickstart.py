@@ -17,14 +17,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
-LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
+# One ratio below the default ladder: a wordy trace holds its equations in less than a fifth of its tokens.
+RATIOS = (0.15, 0.2, 0.4, 0.6, 0.8, 1.0)
+LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
+SFT_SETTINGS = "--max-steps 1200 --learning-rate 2e-3 --batch-size 16 --weight-decay 0.01"
+RL_SETTINGS = (
+    "--steps 25 --prompts-per-step 16 --rollouts 12 --learning-rate 1e-4 --temperature 0.5 --max-tokens 200 "
+    "--save-steps 5"
+)
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
     """The stages in order, as (what happens, command)."""
     tasks = run / "problems"
     limits = f"--max-tokens 240 --batch-size 250 --seed {seed}"
-    train = f"--batch-size 16 --weight-decay 0.01 --seed {seed}"
     return [
         (
             "Make problems, and a base model that thinks at length",
@@ -49,7 +55,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the length that is asked for",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base --epochs 3 --learning-rate 2e-3 {train}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {SFT_SETTINGS} --seed {seed}",
         ),
         (
             "Sample that model at every ratio",
@@ -69,7 +75,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         (
             "SFT: a first idea of how much each problem needs",
             f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios "
-            f"--max-steps 250 --learning-rate 1e-3 {train}",
+            f"--max-steps 250 --learning-rate 1e-3 --batch-size 16 --weight-decay 0.01 --seed {seed}",
         ),
         (
             "Take other problems for reinforcement learning",
@@ -78,8 +84,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "CHRPO: choose the ratio, and stay right",
-            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 25 --prompts-per-step 16 "
-            f"--rollouts 10 --learning-rate 1e-4 --temperature 0.5 --max-tokens 200 --save-steps 5 --seed {seed}",
+            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft {RL_SETTINGS} --seed {seed}",
         ),
         (
             "Evaluate the base model on problems it never saw",
