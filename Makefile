@@ -10,10 +10,10 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart smollm2 test check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 test check format bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## create .venv and install the four packages and the tools
 
@@ -27,6 +27,9 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 
 quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
 	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
+
+paper-tables: $(READY) ## every row of the paper's tables in miniature, five seeds: hours, resumable
+	$(BIN)/python examples/paper_tables/paper_tables.py runs/paper_tables --jobs 2
 
 smollm2: $(READY) ## the same commands on pretrained weights and real traces (DATA=folder of the data files)
 	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
@@ -44,8 +47,10 @@ format: $(READY) ## format the code and fix what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## run every benchmark
-	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(READY) ## run the benchmarks, then make docs/results.md of what they recorded
+	@set -e; for script in $(filter-out %/recording.py %/render.py, $(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/render.py
 
 clean: ## remove what the other targets made, .venv included
 	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
