@@ -81,7 +81,9 @@ def run(
             _check_environment(path, backend.environment)
         else:
             _clear(folder)
-            more = {"model": settings.model, "base_url": settings.base_url, "environment": backend.environment}
+            sources = {task.name: task.source for task in tasks}
+            model = {"model": settings.model, "base_url": settings.base_url}
+            more = {**model, "sources": sources, "environment": backend.environment}
             manifest.write(path, "math-eval run", known, **more)
         with Store(folder, names) as store:
             for name in names:
