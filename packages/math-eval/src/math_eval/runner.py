@@ -81,10 +81,9 @@ def run(
             _check_environment(path, backend.environment)
         else:
             _clear(folder)
+            more = {"model": settings.model, "base_url": settings.base_url, "environment": backend.environment}
             sources = {task.name: task.source for task in tasks}
-            model = {"model": settings.model, "base_url": settings.base_url}
-            more = {**model, "sources": sources, "environment": backend.environment}
-            manifest.write(path, "math-eval run", known, **more)
+            manifest.write(path, "math-eval run", known, **more, sources=sources)
         with Store(folder, names) as store:
             for name in names:
                 complete(name, requests[name], settings, Sink(store, backend, tokens, grader))
