@@ -1,3 +1,5 @@
+import csv
+import itertools
 import json
 import re
 
@@ -10,6 +12,7 @@ from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.report import write_report
 from math_eval.report.chart import Box, Point, place_labels, scatter, ticks
+from math_eval.report.ratios import shares
 
 _ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\x00\ud800"
 
@@ -67,8 +70,9 @@ def test_nothing_from_a_model_is_markup_and_nothing_is_loaded(runs, tmp_path):
     assert not re.search(r"(?:src|href)\s*=|url\(|@import", html.replace("src=x onerror", ""))
 
 
-def test_ten_thousand_long_samples_stay_below_two_megabytes(write_run, tmp_path):
-    long = "<think> " + "1 + 2 = 3 & so on. " * 400 + "</think> \\boxed{3}"
+@pytest.mark.parametrize("piece", ["1 + 2 = 3 & so on. ", "<\"&'>"])
+def test_ten_thousand_long_samples_stay_below_two_megabytes(piece, write_run, tmp_path):
+    long = "<think> " + piece * (8000 // len(piece)) + "</think> \\boxed{3}"
     runs = [
         str(write_run(f"r{run}", [{"id": f"p{n}", "completion": long, "level": n % 5} for n in range(2500)]))
         for run in range(4)
@@ -76,6 +80,106 @@ def test_ten_thousand_long_samples_stay_below_two_megabytes(write_run, tmp_path)
     out = tmp_path / "report.html"
     write_report(runs, out, by="level")
     assert 100_000 < out.stat().st_size < 2_000_000
+    html = out.read_text("utf-8")
+    shown = html.count("<article")
+    assert f"<p>{shown} of 2,500 samples, as many as this page has room for" in html
+    assert f"Texts cut in the middle, at 3,000 characters: {4 * shown:,}." in html
+
+
+def test_every_sample_is_shown_if_there_is_room_and_long_text_keeps_both_ends(write_run, tmp_path):
+    rows = [{"id": f"p{n}"} for n in range(300)]
+    rows[7]["completion"] = "<think> the start " + "so " * 2000 + "the end </think> \\boxed{3}"
+    write_report([str(write_run("r", rows))], tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert "<p>All 300 samples. Texts cut in the middle, at 3,000 characters: 1." in html
+    assert html.count("<article") == 300
+    (thought,) = re.findall(r"<pre>the start.*?</pre>", html, re.DOTALL)
+    assert thought.endswith("the end</pre>")
+    assert "3,017 characters left out here; all are in samples_sums.jsonl" in thought
+
+
+def test_changed_verdicts_come_first_when_not_all_fit(write_run, tmp_path):
+    long = "<think> " + "so " * 1500 + "</think> \\boxed{3}"
+    a = write_run("a", [{"id": f"p{n}", "completion": long} for n in range(2000)])
+    wrong = {1, 500, 1999}
+    rows = [{"id": f"p{n}", "completion": long} | ({"verdict": "incorrect"} if n in wrong else {}) for n in range(2000)]
+    write_report([str(a), str(write_run("b", rows))], tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert html.count('data-change="right only in a"') == 3
+    shown = [int(n) for n in re.findall(r'class="about">sums · p(\d+)', html)]
+    assert shown == sorted(shown)
+    assert max(two - one for one, two in itertools.pairwise(shown)) < 25
+
+
+def test_nothing_right_anywhere_is_no_headline_to_boast_of(write_run, tmp_path):
+    runs = [
+        str(write_run(name, [{"id": f"p{n}", "verdict": "incorrect", "thinking_tokens": tokens} for n in range(20)]))
+        for name, tokens in (("a", 100), ("b", 50))
+    ]
+    said = write_report(runs, tmp_path / "r.html")
+    assert "Neither a nor b answers anything right: nothing can be said about accuracy" in said
+    assert "fewer tokens" not in said
+
+
+def test_the_headline_is_about_the_last_condition_that_is_not_the_baseline(runs, tmp_path):
+    said = write_report([str(runs[1]), str(runs[0])], tmp_path / "r.html", baseline="base")
+    assert "sft@policy thinks with 60 % fewer tokens than base" in said
+
+
+def test_several_seeds_and_samples_have_their_columns_and_their_articles(write_run, tmp_path):
+    rows = [
+        {"id": f"p{n}", "seed": seed, "sample": k, "verdict": "correct" if n + seed else "incorrect"}
+        for n in range(2)
+        for seed in (0, 1)
+        for k in range(2)
+    ]
+    table = write_report([str(write_run("r", rows))], tmp_path / "r.html")
+    heads, line = (re.split(r"\s{2,}", line) for line in table.splitlines()[:2])
+    cells = dict(zip(heads, line, strict=True))
+    assert (cells["over seeds"], cells["pass@2"], cells["problems"]) == ("± 35.4 (2 seeds)", "91.7 %", "2 × 4")
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert "sums · p1 · seed 2 of 2 · sample 1<" in html
+    assert "With 2 problems and 8 samples, a difference from another run" in html
+
+
+def test_csv_has_a_line_for_each_condition_and_each_value(runs, tmp_path):
+    write_report([f"b={runs[0]}", str(runs[1])], tmp_path / "r.html", by="level")
+    lines = list(csv.DictReader((tmp_path / "r.csv").read_text("utf-8").splitlines()))
+    assert [(line["condition"], line["field"], line["value"]) for line in lines[:4]] == [
+        ("b", "", ""), ("sft@0.2", "", ""), ("sft@policy", "", ""), ("b", "level", "1")
+    ]  # fmt: skip
+    assert lines[2]["verdict_incorrect"] == "1"
+    assert float(lines[2]["act_ratio"]) == pytest.approx(0.4)
+    assert lines[3]["act_ratio"] == ""
+
+
+def test_a_value_of_the_data_is_no_formula_in_the_csv(write_run, tmp_path):
+    run = write_run("r", [{"id": "a", "level": "=HYPERLINK(1)"}, {"id": "b", "level": -1}])
+    write_report([str(run)], tmp_path / "r.html", by="level")
+    lines = list(csv.DictReader((tmp_path / "r.csv").read_text("utf-8").splitlines()))
+    assert [line["value"] for line in lines] == ["", "'-1", "'=HYPERLINK(1)"]
+
+
+def test_results_files_have_the_shape_of_lm_evaluation_harness(runs, tmp_path):
+    """The keys of `EvalResults` and the pairing rule of `make_table`, lm_eval 0.4.13."""
+    write_report([str(run) for run in runs], tmp_path / "r.html")
+    files = sorted((tmp_path / "r.lm-eval").glob("*/results_*.json"))
+    assert [file.parent.name for file in files] == ["base", "sft@0.2", "sft@policy"]
+    found = json.loads(files[2].read_text("utf-8"))
+    assert found["n-samples"] == {"sums": {"original": 40, "effective": 40}}
+    for part in ("configs", "versions", "n-shot", "higher_is_better"):
+        assert set(found[part]) == {"sums"}
+    scores = {name: value for name, value in found["results"]["sums"].items() if name not in ("alias", "sample_len")}
+    assert scores["acc,none"] == pytest.approx(39 / 40)
+    assert scores["acc_stderr,none"] == pytest.approx((39 / 40 * 1 / 40 / 39) ** 0.5)
+    assert all(name.endswith(",none") and isinstance(value, float) for name, value in scores.items())
+    assert found["higher_is_better"]["sums"]["acc"] is True
+
+
+def test_own_ratios_fall_into_bins_of_a_twentieth():
+    assert shares([0.0, 0.04, 0.15, 1.0, 2.0, 9.0])[:4] == [2 / 6, 0, 0, 1 / 6]
+    assert shares([0.0, 0.04, 0.15, 1.0, 2.0, 9.0])[20] == 1 / 6
+    assert shares([0.0, 0.04, 0.15, 1.0, 2.0, 9.0])[40] == 2 / 6
 
 
 def test_wrong_names_are_refused_before_anything_is_written(runs, tmp_path):

@@ -1,6 +1,6 @@
 """Two conditions on the same problems: what changed in accuracy and tokens, and how sure that is.
 
-Samples are paired on (task, id, seed, sample); differences are B − A. The formulas are those of `metrics`; drawing and
+Samples are paired on (task, id, seed, sample), other seeds in rising order; differences are B − A. The formulas are those of `metrics`; drawing and
 tables are left to `report`, words to `wording`.
 
     compare(select("runs/base", None), select("runs/chrpo", "policy")).values["token_reduction"]   # 0.74
@@ -36,14 +36,17 @@ def _seeds(condition: Condition) -> list[int]:
     return sorted({row["seed"] for row in condition.rows})
 
 
+def aligned(condition: Condition) -> dict[ItemKey, Row]:
+    """The rows by (task, id, place of the seed, sample): equal seeds of two runs share no randomness to keep."""
+    place = {seed: index for index, seed in enumerate(_seeds(condition))}
+    return {(task, name, place[seed], sample): row for (task, name, seed, sample), row in condition.items().items()}
+
+
 def _pairs(a: Condition, b: Condition) -> list[_Pair]:
-    """The samples both have; seeds are paired in rising order, since equal seeds of two runs share no randomness."""
-    partner = dict(zip(_seeds(a), _seeds(b), strict=False))
-    theirs = b.items()
+    """The samples both have."""
+    theirs = aligned(b)
     shared = [
-        ((task, name, seed, sample), row, other)
-        for (task, name, seed, sample), row in a.items().items()
-        if seed in partner and (other := theirs.get((task, name, partner[seed], sample)))
+        ((key[0], key[1], row["seed"], key[3]), row, theirs[key]) for key, row in aligned(a).items() if key in theirs
     ]
     if not shared:
         raise DataError(f"{a.run} and {b.run} share no (task, id, sample); compare runs on the same problems")

@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page, with the numbers as JSON and a Markdown table beside it.
+"""Reports: one self-contained HTML page; beside it the numbers as JSON, CSV, Markdown and files of lm-eval's shape.
 
 The page opens offline, runs no text of a model, and stays under 2 MB for ten thousand samples.
 
@@ -12,7 +12,9 @@ from math_eval.records import open_atomic, write_json
 
 from . import table
 from .data import collect
-from .page import headline, page
+from .headline import headline
+from .lm_eval import file_name, results_file
+from .page import page
 from .samples import printable
 
 __all__ = ["write_report"]
@@ -27,7 +29,7 @@ def write_report(
     title: str = "Accuracy against thinking tokens",
     notes: Sequence[str] = (),
 ) -> str:
-    """Write `FILE.html`, `FILE.json` and `FILE.md`; returns the table and the headline for a terminal.
+    """Write `FILE.html`, `.json`, `.csv`, `.md` and the folder `FILE.lm-eval`; returns the table and the headline.
 
     Args:
         runs: `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`, in the order of the report.
@@ -47,8 +49,9 @@ def write_report(
     lines = table.rows(data)
     markdown = "\n\n".join([f"# {title}", *headline(data), *notes, table.as_markdown(lines)]) + "\n"
     write_json(output.with_suffix(".json"), {"title": title, **data.as_json()})
-    with open_atomic(output.with_suffix(".md")) as out:
-        out.write(markdown)
-    with open_atomic(output) as out:
-        out.write(html)
+    for entry in data.entries:
+        write_json(output.with_suffix(".lm-eval") / file_name(entry), results_file(entry))
+    for suffix, text in ((".md", markdown), (".csv", table.as_csv(data)), (".html", html)):
+        with open_atomic(output.with_suffix(suffix)) as out:
+            out.write(text)
     return "\n".join([table.as_text(lines), "", *headline(data)])

@@ -8,14 +8,14 @@ Drawing is left to `chart`, `page` and `table`.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from math_eval.compare import Comparison, act_ratio, compare
 from math_eval.conditions import Condition, Ratio, load_run, ratio_name, select, split_name
 from math_eval.errors import DataError
-from math_eval.records import Row
+from math_eval.records import Row, parse_json
 from math_eval.summary import summarise
 
 _MISSING = "(none)"
@@ -29,6 +29,7 @@ class Entry:
     label: str
     condition: Condition
     values: dict[str, Any]
+    manifest: dict[str, Any]
 
     @property
     def ratio(self) -> Ratio:
@@ -50,8 +51,8 @@ class ReportData:
 
     @property
     def last(self) -> Entry:
-        """The condition the headline is about."""
-        return self.entries[-1]
+        """The condition the headline is about: the last that is not the baseline."""
+        return next((entry for entry in reversed(self.entries) if entry is not self.baseline), self.baseline)
 
     @property
     def problems(self) -> int:
@@ -90,16 +91,17 @@ def collect(runs: Sequence[str], *, baseline: str | None = None, by: str | None 
         values = {"label": label, "ratio": condition.ratio, **condition.summary(), **act_ratio(base[2], condition)}
         if condition.ratio == "policy":
             values["chosen"] = _chosen(condition.rows)
-        entries.append(Entry(name, label, condition, values))
+        path = condition.run / "manifest.json"
+        entries.append(Entry(name, label, condition, values, parse_json(path.read_text("utf-8"), str(path))))
     first = next(entry for entry in entries if entry.name == base[0])
-    last = entries[-1]
-    comparison = None
-    if last is not first:
-        comparison = compare(first.condition, last.condition)
-        comparison.values.update(a=first.name, b=last.name)
     fields = ["task"] if len({row["task"] for row in first.condition.rows}) > 1 else []
     fields += [by] if by and by not in fields else []
-    return ReportData(entries, first, comparison, {field: _break_down(entries, field) for field in fields})
+    data = ReportData(entries, first, None, {field: _break_down(entries, field) for field in fields})
+    if data.last is first:
+        return data
+    comparison = compare(first.condition, data.last.condition)
+    comparison.values.update(a=first.name, b=data.last.name)
+    return replace(data, comparison=comparison)
 
 
 def _named(spec: str) -> list[tuple[str, str, Condition]]:

@@ -11,14 +11,17 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from math_eval.records import parse_json
+from math_eval.compare import own_ratios
 
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
+from .headline import headline
+from .ratios import Spread, chosen, histogram
 from .samples import safe, section
 
 _DESKTOP, _PHONE = (900, 430), (380, 400)
+_UNDECIDED = ("gold_unparsable", "limit", "timeout", "error")
 
 
 def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
@@ -43,8 +46,10 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         *(f'<p class="note">{safe(note)}</p>' for note in notes),
         _figure(data),
         _table(data),
+        _cost(data),
         *(_breakdown(data, name) for name in data.breakdowns),
-        _chosen(data),
+        _spreads(data),
+        chosen(data),
         _settings(data),
     ]
     measured = "".join(body).replace(" %", "\u00a0%")
@@ -57,45 +62,12 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
     )
 
 
-def headline(data: ReportData) -> list[str]:
-    """The result in a sentence or two."""
-    last = data.last.values
-    if data.comparison is None:
-        interval = table.interval(last["accuracy_low"], last["accuracy_high"])
-        return [
-            f"{data.last.name} answers {table.percent(last['accuracy'])} of {last['n']:,} problems right (95 % "
-            f"interval {interval}) with {table.number(last['thinking_tokens'])} thinking tokens on average."
-        ]
-    values = data.comparison.values
-    difference = table.points(values["accuracy_difference"])
-    interval = (
-        f"{table.points(values['accuracy_difference_low'])} to {table.points(values['accuracy_difference_high'])}"
-    )
-    tokens = "is compared with"
-    if values["token_reduction"] is not None:
-        share = 100 * values["token_reduction"]
-        tokens = f"thinks with {abs(share):.0f} % {'fewer' if share >= 0 else 'more'} tokens than"
-    lines = [
-        f"{values['b']} {tokens} {values['a']} ({table.number(values['thinking_tokens_b'])} against "
-        f"{table.number(values['thinking_tokens_a'])}), at {table.percent(values['accuracy_b'])} accuracy against "
-        f"{table.percent(values['accuracy_a'])}: a difference of {difference} points, 95 % interval {interval}."
-    ]
-    pairs = f"Paired on {values['n']:,} samples of {values['problems']:,} problems"
-    if values["unpaired_a"] or values["unpaired_b"]:
-        pairs += f" ({values['unpaired_a']} and {values['unpaired_b']} samples without a partner left out)"
-    reduction = ""
-    fewer, low, high = (values[f"token_reduction{end}"] for end in ("", "_low", "_high"))
-    if fewer is not None and low is not None:
-        reduction = f" Token reduction {100 * fewer:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}."
-    lines.append(
-        f"{pairs}: {values['only_a_correct']} are right only in {values['a']}, {values['only_b_correct']} only in "
-        f"{values['b']} (exact McNemar p = {values['mcnemar_p']:.2g}).{reduction}"
-    )
-    return lines
+def _labels(data: ReportData) -> list[str]:
+    return list(dict.fromkeys(entry.label for entry in data.entries))
 
 
 def _figure(data: ReportData) -> str:
-    labels = list(dict.fromkeys(entry.label for entry in data.entries))
+    labels = _labels(data)
     points = [_point(entry, labels.index(entry.label)) for entry in data.entries]
     charts = "".join(
         f'<div class="{name}">{scatter(points, width=width, height=height)}</div>'
@@ -106,10 +78,11 @@ def _figure(data: ReportData) -> str:
         "ratio": "circles: a fixed ratio",
         "policy": "diamonds: the model chooses",
     }
-    kinds = "; ".join(words for kind, words in shapes.items() if any(point.kind == kind for point in points))
+    kinds = [words for kind, words in shapes.items() if any(point.kind == kind for point in points)]
+    marks = f" {'; '.join(kinds).capitalize()}." if len(kinds) > 1 else ""
     return (
         f"<figure>{charts}<figcaption><b>Figure 1.</b> Accuracy against thinking tokens; up and to the left is better. "
-        f"Bars are 95 % intervals. {kinds[0].upper()}{kinds[1:]}.</figcaption></figure>"
+        f"Bars are 95 % intervals.{marks}</figcaption></figure>"
     )
 
 
@@ -121,34 +94,94 @@ def _point(entry: Entry, colour: int) -> Point:
     return Point(entry.name, values["thinking_tokens"], tokens, values["accuracy"], accuracy, colour, kind)
 
 
+def _spreads(data: ReportData) -> str:
+    """The distribution of the samples' own ratios, if the baseline thinks and there is another condition."""
+    labels = _labels(data)
+    others = [entry for entry in data.entries if entry is not data.baseline]
+    found = [(entry, own_ratios(data.baseline.condition, entry.condition)) for entry in others]
+    spreads = [Spread(entry.name, labels.index(entry.label), ratios) for entry, ratios in found if ratios]
+    if not spreads:
+        return ""
+    name = data.baseline.name
+    charts = "".join(
+        f'<div class="{kind}">{histogram(spreads, baseline=name, width=width)}</div>'
+        for kind, (width, _) in (("desktop", _DESKTOP), ("phone", _PHONE))
+    )
+    return (
+        f"<h2>How much shorter each sample thinks</h2><figure>{charts}<figcaption><b>Figure 2.</b> Each sample's "
+        f"thinking tokens over those of {safe(name)} on the same problem: left of 1 is shorter. Height is "
+        "the share of samples; each row has its own scale.</figcaption></figure>"
+    )
+
+
 def _table(data: ReportData) -> str:
-    heads = ("condition", "accuracy", "thinking tokens", "all tokens", "ActRatio", "truncated", "no answer", "problems")
+    many = table.many_samples(data)
+    seeds = ["over seeds"] if table.several_seeds(data) else []
+    ratio = ["ActRatio"] if len(data.entries) > 1 else []
+    heads = ("condition", "accuracy", *seeds, *many, "thinking tokens", *ratio, "problems")
     body: list[str] = []
     for entry in data.entries:
-        name, accuracy, interval, thinking, everything, _, truncated, missing, count = table.row(entry)
+        values = entry.values
+        interval = table.interval(values["accuracy_low"], values["accuracy_high"])
         cells = [
-            f"{accuracy} <small>{interval}</small>",
-            thinking,
-            everything,
-            _act_ratio(entry.values),
-            truncated,
-            missing,
-            count,
+            f"{table.percent(values['accuracy'])} <small>{interval}</small>",
+            *(table.over_seeds(values) for _ in seeds),
+            *(table.percent(values[name]) if name in values else "–" for name in many),
+            table.number(values["thinking_tokens"]),
+            *("1" if entry is data.baseline else _act_ratio(values) for _ in ratio),
+            table.problems(values),
         ]
-        body.append(f"<tr><th scope=row>{safe(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        body.append(_row(entry.name, cells))
+    said = "accuracy with its 95 % interval over problems"
+    if seeds:
+        said += ", and the standard deviation of accuracy over seeds on the same problems"
+    if many:
+        said += "; pass@k: at least one of k samples is right; maj@k: the most frequent answer of k is right"
+    if ratio:
+        said += (
+            f". ActRatio is thinking tokens over those of {safe(data.baseline.name)} on the same samples: the ratio of "
+            "means with its 95 % interval, then the mean of the samples' own ratios"
+        )
     return (
-        "<figure><figcaption><b>Table 1.</b> Every condition. ActRatio is thinking tokens over those of "
-        f"{safe(data.baseline.name)} on the same problems: the ratio of means with its 95 % interval, then the mean of "
-        "the problems' own ratios. Thinking that is never closed counts to its end.</figcaption>"
-        f"{_grid(heads, body)}</figure>"
+        f"<figure><figcaption><b>Table 1.</b> Every condition: {said}. Thinking that is never closed counts to "
+        f"its end.</figcaption>{_grid(heads, body)}</figure>"
     )
+
+
+def _cost(data: ReportData) -> str:
+    heads = ("condition", "all tokens", "truncated", "no answer", "undecided", "latency, s", "samples per s")
+    body = [
+        _row(
+            entry.name,
+            [
+                table.number(entry.values["completion_tokens"]),
+                table.percent(entry.values["truncated_rate"]),
+                table.percent(entry.values["no_answer_rate"]),
+                table.percent(sum(entry.values["verdicts"][name] for name in _UNDECIDED) / len(entry.condition.rows)),
+                table.rate(entry.values["latency_s"]),
+                table.rate(entry.values["samples_per_s"]),
+            ],
+        )
+        for entry in data.entries
+    ]
+    return (
+        "<figure><figcaption><b>Table 2.</b> Cost and completeness. Truncated: cut off at the token limit. Undecided: "
+        "the grader gave up, or the reference answer cannot be read; neither counts as right. Latency is what a sample "
+        "waits (for samples made together, their whole batch); samples per s is throughput, and not its inverse."
+        f"</figcaption>{_grid(heads, body)}</figure>"
+    )
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"<tr><th scope=row>{safe(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _act_ratio(values: dict[str, Any]) -> str:
     if values["act_ratio"] is None:
         return "–"
-    low, high = table.fraction(values["act_ratio_low"]), table.fraction(values["act_ratio_high"])
-    return f"{values['act_ratio']:.2f} <small>{low} – {high}; {table.fraction(values['act_ratio_paired'])}</small>"
+    low, high = values["act_ratio_low"], values["act_ratio_high"]
+    interval = "" if low is None else f"{low:.2f} – {high:.2f}; "
+    return f"{values['act_ratio']:.2f} <small>{interval}{table.fraction(values['act_ratio_paired'])}</small>"
 
 
 def _breakdown(data: ReportData, field: str) -> str:
@@ -175,64 +208,26 @@ def _grid(heads: Sequence[str], body: Sequence[str]) -> str:
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
-def _chosen(data: ReportData) -> str:
-    """Stacked bars of the ratios that policy conditions chose, over all problems and by field."""
-    policies = [entry for entry in data.entries if "chosen" in entry.values]
-    if not policies:
-        return ""
-    parts = ["<h2>Which ratio the model chooses</h2>"]
-    ladder = sorted({ratio for entry in policies for ratio in entry.values["chosen"]} - {"none"}, key=float)
-    legend = "".join(f'<span><i class="{_shade(ratio, ladder)}"></i>{ratio}</span>' for ratio in ladder)
-    if any("none" in entry.values["chosen"] for entry in policies):
-        legend += '<span><i class="rn"></i>no ratio token</span>'
-    parts.append(f'<p class="legend"><span>share of samples by chosen ratio</span>{legend}</p>')
-    for entry in policies:
-        rows = [("all", entry.values["chosen"])]
-        for field, cells in data.breakdowns.items():
-            rows += [(f"{field} {value}", by[entry.name]["chosen"]) for value, by in cells.items() if entry.name in by]
-        bars = "".join(f"<span>{safe(name)}</span>{_stack(shares, ladder)}" for name, shares in rows)
-        parts.append(f'<h3>{safe(entry.name)}</h3><div class="bars">{bars}</div>')
-    return "".join(parts)
-
-
-def _shade(ratio: str, ladder: list[str]) -> str:
-    """A darker shade for a larger ratio."""
-    if ratio == "none":
-        return "rn"
-    return f"r{round(5 * ladder.index(ratio) / max(len(ladder) - 1, 1))}"
-
-
-def _stack(shares: dict[str, float], ladder: list[str]) -> str:
-    spans = "".join(
-        f'<span class="{_shade(ratio, ladder)}" style="width:{100 * share:.2f}%" '
-        f'title="{ratio}: {table.percent(share)}">{f"{100 * share:.0f} %" if share >= 0.09 else ""}</span>'
-        for ratio, share in shares.items()
-    )
-    return f'<div class="stack">{spans}</div>'
-
-
 def _settings(data: ReportData) -> str:
     return f"<h2>How it was measured</h2><ul class='small'>{''.join(_runs(data))}</ul>"
 
 
 def _runs(data: ReportData) -> Iterator[str]:
-    seen: set[str] = set()
-    for entry in data.entries:
-        if entry.label in seen:
-            continue
-        seen.add(entry.label)
-        path = entry.condition.run / "manifest.json"
-        manifest = parse_json(path.read_text("utf-8"), str(path))
-        settings, environment = manifest["settings"], manifest.get("environment", {})
+    """A line for each run; its ratios are conditions of their own."""
+    for entry in {entry.label: entry for entry in data.entries}.values():
+        settings, environment = entry.manifest["settings"], entry.manifest.get("environment", {})
         temperature = settings["temperature"]
         samples = "1 sample" if settings["samples"] == 1 else f"{settings['samples']} samples"
         decoding = "greedy" if temperature == 0 else f"temperature {temperature:g}, top-p {settings['top_p']:g}"
         model = entry.condition.rows[0].get("model", "")
-        seeds = f"seed{'s'[: len(settings['seeds']) > 1]} {', '.join(map(str, settings['seeds']))}"
         checksum = f" (sha256 {settings['model_sha256'][:12]})" if "model_sha256" in settings else ""
-        versions = ", ".join(f"{name} {value}" for name, value in environment.items())
+        seeds = sorted({row["seed"] for row in entry.condition.rows})
+        seeded, drawn = (
+            ("", f"seed {seeds[0]}") if len(seeds) == 1 else (" and seed", f"seeds {', '.join(map(str, seeds))}")
+        )
+        versions = "".join(f", {name} {value}" for name, value in environment.items())
         yield (
             f"<li><b>{safe(entry.label)}</b>: model {safe(str(model))}{checksum}, tasks "
-            f"{safe(', '.join(settings['tasks']))}, {samples} a problem, {decoding}, at most "
-            f"{settings['max_tokens']:,} new tokens, {seeds}; {safe(versions)}.</li>"
+            f"{safe(', '.join(settings['tasks']))}, {samples} a problem{seeded}, {decoding}, at most "
+            f"{settings['max_tokens']:,} new tokens, {drawn}{safe(versions)}.</li>"
         )

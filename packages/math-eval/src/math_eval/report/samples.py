@@ -1,6 +1,6 @@
-"""Which samples a report shows, and how: a few problems with every condition's completion, thinking folded.
+"""The samples of a report, thinking folded: all of them, or as many as a page of two megabytes holds.
 
-All text is escaped; long text is cut with the number of characters left out, so that the page stays small.
+All text is escaped. Long text is cut in the middle and says by how much; which samples are left out is said too.
 
     section(data, field="level")   # '<section id="samples">…'
 """
@@ -8,18 +8,18 @@ All text is escaped; long text is cut with the number of characters left out, so
 import re
 from html import escape
 
+from math_eval.compare import aligned
 from math_eval.conditions import ItemKey
 from math_eval.records import Row
 from math_eval.thinking import split_thinking
 
 from .data import Entry, ReportData, value_of
 
-_PROBLEMS = 24
-_PAGE_CHARS = 900_000
+_PAGE_BYTES = 1_500_000
 _TEXT_CHARS = 3000
-
-
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_Items = dict[ItemKey, list[tuple[Entry, Row]]]
 
 
 def printable(text: str) -> str:
@@ -32,44 +32,6 @@ def safe(text: str) -> str:
     return escape(printable(text), quote=True)
 
 
-def choose(data: ReportData) -> list[ItemKey]:
-    """Problems to show: up to half of them flips between baseline and last condition, the rest evenly spread."""
-    keys = list(data.baseline.condition.items())
-    flips: list[ItemKey] = []
-    if data.comparison:
-        lost, gained = data.comparison.only_a_correct, data.comparison.only_b_correct
-        quarter = _PROBLEMS // 4
-        flips = [*lost[:quarter], *gained[:quarter]]
-    rest = [key for key in keys if key not in set(flips)]
-    wanted = min(_PROBLEMS - len(flips), len(rest))
-    spread = [rest[index * len(rest) // wanted] for index in range(wanted)]
-    chosen = {*flips, *spread}
-    return [key for key in keys if key in chosen]
-
-
-def _cut(text: str, limit: int, file: str) -> str:
-    if len(text) <= limit:
-        return safe(text)
-    left_out = f"{len(text) - limit:,} more characters in {file}"
-    return f'{safe(text[:limit])}<span class="cut"> … {safe(left_out)}</span>'
-
-
-def _sample(entry: Entry, row: Row, limit: int) -> str:
-    thinking = split_thinking(row["completion"], row["prompt"])
-    file = f"samples_{row['task']}.jsonl"
-    chosen = f" · chose {row['chosen_ratio']:g}" if entry.ratio == "policy" and row["chosen_ratio"] else ""
-    answer = "no answer" if row["extracted"] is None else f"answer {row['extracted'][:80]}"
-    facts = f"{row['verdict'].replace('_', ' ')} · {answer} · {row['thinking_tokens']:,} thinking tokens{chosen}"
-    words = "thinking" if thinking.closed else "thinking, never closed"
-    folded = f"<details><summary>{words}</summary><pre>{_cut(thinking.text, limit, file)}</pre></details>"
-    return (
-        f'<div class="sample" data-condition="{safe(entry.name)}" data-verdict="{safe(row["verdict"])}">'
-        f'<p class="facts"><b>{safe(entry.name)}</b> <span class="v {safe(row["verdict"])}">{safe(facts)}</span></p>'
-        f"{folded if thinking.text else ''}"
-        f"{f'<pre>{_cut(thinking.answer, limit, file)}</pre>' if thinking.answer else ''}</div>"
-    )
-
-
 def section(data: ReportData, field: str | None) -> str:
     """The samples part of the page.
 
@@ -77,39 +39,148 @@ def section(data: ReportData, field: str | None) -> str:
         data: the report.
         field: the field whose values can be filtered by.
     """
-    keys = choose(data)
-    limit = min(_TEXT_CHARS, max(200, _PAGE_CHARS // (2 * len(keys) * len(data.entries))))
-    items = [(entry, entry.condition.items()) for entry in data.entries]
-    articles: list[str] = []
-    verdicts: dict[str, None] = {}
-    values = list(data.breakdowns[field]) if field else []
-    for key in keys:
-        shown = [(entry, rows[key]) for entry, rows in items if key in rows]
-        base = shown[0][1]
-        value = value_of(base, field) if field else ""
-        verdicts.update((row["verdict"], None) for _, row in shown)
-        about = f"{base['task']} · {base['id']}" + (f" · {field} {value}" if field else "")
-        articles.append(
-            f'<article data-value="{safe(value)}"><p class="about">{safe(about)}</p>'
-            f'<p class="question">{_cut(base["question"], limit, "the problems file")}</p>'
-            f'<p class="gold">reference answer: <b>{safe(base["answer"][:200])}</b></p>'
-            + "".join(_sample(entry, row, limit) for entry, row in shown)
-            + "</article>"
-        )
+    items = _items(data)
+    articles, cut = _fill(items, data, field)
+    shown = [row for key in articles for _, row in items[key]]
     filters = [
         _filter("condition", "condition", [entry.name for entry in data.entries]),
-        _filter("verdict", "verdict", sorted(verdicts)),
+        _filter("verdict", "verdict", sorted({row["verdict"] for row in shown})),
     ]
+    if changes := list(dict.fromkeys(change for key in articles if (change := _change(items[key], data)))):
+        filters.append(_filter("change", "change", changes))
     if field:
-        filters.append(_filter("value", field, values))
-    total = len(data.baseline.condition.items())
+        filters.append(_filter("value", field, list(data.breakdowns[field])))
     return (
-        f'<section id="samples"><h2>Samples</h2><p>{len(keys)} of {total:,} problems'
-        " (some where the verdict changed between the baseline and the last condition, the others evenly spread)."
-        "</p>"
+        f'<section id="samples"><h2>Samples</h2><p>{safe(_selection(len(articles), len(items), cut, data))}</p>'
         f'<form class="filters">{"".join(filters)}<label>text <input name="text" type="search"></label>'
-        f"<output></output></form>{''.join(articles)}</section>"
+        f"<output></output></form>{''.join(articles.values())}"
+        '<p><button class="more" type="button" hidden>show more</button></p></section>'
     )
+
+
+def _items(data: ReportData) -> _Items:
+    """What every condition made of the same problem, draw for draw."""
+    items: _Items = {}
+    for entry in data.entries:
+        for key, row in aligned(entry.condition).items():
+            items.setdefault(key, []).append((entry, row))
+    return items
+
+
+def _change(versions: list[tuple[Entry, Row]], data: ReportData) -> str:
+    """Who of the baseline and the last condition is right alone, in words; nothing if both or neither."""
+    right = {entry.name: row["verdict"] == "correct" for entry, row in versions}
+    first, last = data.baseline.name, data.last.name
+    if first not in right or last not in right or right[first] == right[last]:
+        return ""
+    return f"right only in {first if right[first] else last}"
+
+
+def _fill(items: _Items, data: ReportData, field: str | None) -> tuple[dict[ItemKey, str], int]:
+    """The articles the page has room for, in the order of the samples, and how many texts are cut in them.
+
+    If not all fit: changed verdicts in the first half of the room, the others after them, both evenly spread.
+    """
+    changed = [key for key, versions in items.items() if _change(versions, data)]
+    others = [key for key in items if key not in set(changed)]
+    found: dict[ItemKey, tuple[str, int]] = {}
+    room = _PAGE_BYTES
+    for keys, kept_free in ((changed, _PAGE_BYTES // 2), (others, 0), (changed, 0)):
+        for key in _spread(keys):
+            if key in found:
+                continue
+            article, cut = _article(key, items[key], data, field)
+            size = len(article.encode())
+            if room - size < kept_free:
+                break
+            room -= size
+            found[key] = (article, cut)
+    ordered = {key: found[key] for key in items if key in found}
+    return {key: article for key, (article, _) in ordered.items()}, sum(cut for _, cut in ordered.values())
+
+
+def _spread(keys: list[ItemKey]) -> list[ItemKey]:
+    """The keys in an order whose every beginning is evenly spread: by the reversed bits of their places."""
+    width = max(1, (len(keys) - 1).bit_length())
+    return [keys[place] for place in sorted(range(len(keys)), key=lambda place: f"{place:0{width}b}"[::-1])]
+
+
+def _selection(shown: int, total: int, cut: int, data: ReportData) -> str:
+    if shown == total:
+        words = f"All {total:,} samples" + (", each with every condition's answer." if len(data.entries) > 1 else ".")
+    else:
+        chosen = "evenly spread over the file"
+        if data.comparison:
+            chosen = (
+                f"first those right only in {data.baseline.name} or only in {data.last.name}, in up to half of the "
+                "room, then the others, evenly spread over the file"
+            )
+        words = (
+            f"{shown:,} of {total:,} samples, as many as this page has room for: {chosen}. The run folders have all."
+        )
+    if cut:
+        words += f" Texts cut in the middle, at {_TEXT_CHARS:,} characters: {cut:,}."
+    return words
+
+
+def _article(key: ItemKey, versions: list[tuple[Entry, Row]], data: ReportData, field: str | None) -> tuple[str, int]:
+    """One problem with what each condition made of it, and how many of its texts are cut."""
+    base = versions[0][1]
+    value = value_of(base, field) if field else ""
+    about = [base["task"], base["id"]]
+    about += [f"seed {key[2] + 1} of {_seeds(data)}"] if _seeds(data) > 1 else []
+    about += [f"sample {key[3] + 1}"] if max(entry.values["samples"] for entry in data.entries) > _seeds(data) else []
+    about += [f"{field} {value}"] if field and field != "task" else []
+    change = _change(versions, data)
+    question, cut = _cut(base["question"], "the problems file")
+    parts = [
+        f'<article data-value="{safe(value)}" data-change="{safe(change)}"><p class="about">{safe(" · ".join(about))}'
+        f'{f" · <b>{safe(change)}</b>" if change else ""}</p><p class="question">{question}</p>'
+        f'<p class="gold">reference answer: <b>{safe(base["answer"][:200])}</b></p>'
+    ]
+    for entry, row in versions:
+        text, more = _sample(entry, row)
+        parts.append(text)
+        cut += more
+    return "".join([*parts, "</article>"]), cut
+
+
+def _seeds(data: ReportData) -> int:
+    return max(len(entry.values.get("accuracy_by_seed", "1")) for entry in data.entries)
+
+
+def _sample(entry: Entry, row: Row) -> tuple[str, int]:
+    thinking = split_thinking(row["completion"], row["prompt"])
+    file = f"samples_{row['task']}.jsonl"
+    thought, cut_thought = _cut(thinking.text.strip(), file)
+    answer, cut_answer = _cut(thinking.answer.strip(), file)
+    words = "thinking" if thinking.closed else "thinking, never closed"
+    folded = f"<details><summary>{words}</summary><pre>{thought}</pre></details>" if thought else ""
+    html = (
+        f'<div class="sample" data-condition="{safe(entry.name)}" data-verdict="{safe(row["verdict"])}">'
+        f'<p class="facts"><b>{safe(entry.name)}</b> {_facts(entry, row)}</p>'
+        f"{folded}{f'<pre>{answer}</pre>' if answer else ''}</div>"
+    )
+    return html, cut_thought + cut_answer
+
+
+def _facts(entry: Entry, row: Row) -> str:
+    facts = [row["verdict"].replace("_", " ")]
+    facts += [] if row["extracted"] is None else [f"answer {row['extracted'][:80]}"]
+    facts += ["cut off at the token limit"] if row["truncated"] else []
+    facts += [f"{row['thinking_tokens']:,} thinking tokens"]
+    facts += [f"chose {row['chosen_ratio']:g}"] if entry.ratio == "policy" and row["chosen_ratio"] else []
+    return f'<span class="v {safe(row["verdict"])}">{safe(" · ".join(facts))}</span>'
+
+
+def _cut(text: str, file: str) -> tuple[str, bool]:
+    """Escaped text, without its middle if it is long, and whether it was."""
+    if len(text) <= _TEXT_CHARS:
+        return safe(text), False
+    head = 2 * _TEXT_CHARS // 3
+    left_out = f"{len(text) - _TEXT_CHARS:,} characters left out here; all are in {file}"
+    end = safe(text[head - _TEXT_CHARS :])
+    return f'{safe(text[:head])}<span class="cut"> … {safe(left_out)} … </span>{end}', True
 
 
 def _filter(name: str, words: str, values: list[str]) -> str:

@@ -1,0 +1,77 @@
+"""The result of a report in two or three sentences, saying what it cannot show as plainly as what it shows.
+
+headline(data)[0]   # 'sft@policy thinks with 60 % fewer tokens than base (40.0 against 100.0), at 97.5 % …'
+"""
+
+from typing import Any
+
+from math_eval import metrics, wording
+
+from . import table
+from .data import Entry, ReportData
+
+
+def headline(data: ReportData) -> list[str]:
+    """The last condition against the baseline, or the only condition there is."""
+    if data.comparison is None:
+        return _alone(data.last)
+    values = data.comparison.values
+    return [_lead(values), _evidence(values), *_seeds(values)]
+
+
+def _alone(entry: Entry) -> list[str]:
+    values = entry.values
+    interval = table.interval(values["accuracy_low"], values["accuracy_high"])
+    problems = "1 problem" if values["n"] == 1 else f"{values['n']:,} problems"
+    samples = len(entry.condition.rows)
+    smallest = metrics.smallest_difference(0.0, samples)
+    unseen = "no difference from another run can be shown"
+    if smallest is not None:
+        unseen = (
+            f"a difference from another run below {100 * smallest:.1f} points would be missed more than one time in "
+            "five, even if every changed answer changed the same way"
+        )
+    return [
+        f"{entry.name} answers {table.percent(values['accuracy'])} of {problems} right (95 % interval {interval}) with "
+        f"{table.number(values['thinking_tokens'])} thinking tokens on average.",
+        f"With {problems}{f' and {samples:,} samples' if samples > values['n'] else ''}, {unseen}.",
+    ]
+
+
+def _lead(values: dict[str, Any]) -> str:
+    tokens = f"{table.number(values['thinking_tokens_b'])} against {table.number(values['thinking_tokens_a'])}"
+    if not values["accuracy_a"] and not values["accuracy_b"]:
+        return (
+            f"Neither {values['a']} nor {values['b']} answers anything right: nothing can be said about accuracy, "
+            f"and shorter thinking is no gain ({tokens} tokens)."
+        )
+    verb = "is compared with"
+    if values["token_reduction"] is not None:
+        share = 100 * values["token_reduction"]
+        verb = f"thinks with {abs(share):.0f} % {'fewer' if share >= 0 else 'more'} tokens than"
+    low, high = (table.points(values[f"accuracy_difference_{end}"]) for end in ("low", "high"))
+    return (
+        f"{values['b']} {verb} {values['a']} ({tokens}), at {table.percent(values['accuracy_b'])} accuracy against "
+        f"{table.percent(values['accuracy_a'])}: a difference of {table.points(values['accuracy_difference'])} points, "
+        f"95 % interval {low} to {high}."
+    )
+
+
+def _evidence(values: dict[str, Any]) -> str:
+    pairs = f"Paired on {values['n']:,} samples of {values['problems']:,} problems"
+    if values["unpaired_a"] or values["unpaired_b"]:
+        pairs += f" ({values['unpaired_a']} and {values['unpaired_b']} samples without a partner left out)"
+    judgement = wording.judgement(values)
+    reduction = ""
+    fewer, low, high = (values[f"token_reduction{end}"] for end in ("", "_low", "_high"))
+    if fewer is not None and low is not None:
+        reduction = f" Token reduction {100 * fewer:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}."
+    return (
+        f"{pairs}: {values['only_a_correct']:,} are right only in {values['a']}, {values['only_b_correct']:,} only in "
+        f"{values['b']}. {judgement[0].upper()}{judgement[1:]}.{reduction}"
+    )
+
+
+def _seeds(values: dict[str, Any]) -> list[str]:
+    spread = wording.over_seeds(values)
+    return [f"Difference {spread}."] if spread else []

@@ -1,0 +1,103 @@
+"""A condition as a results file of lm-evaluation-harness, for the tools that read those.
+
+The shape is its `EvalResults` (lm_eval/result_schema.py, 0.4.13), read by `lm_eval.utils.make_table` among others.
+
+    results_file(entry)["results"]["gsm8k"]["acc,none"]   # 0.61
+    file_name(entry)                                      # 'sft%400.2/results_2026-11-24T01-34-41.json'
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from math_eval import __version__, metrics
+from math_eval.conditions import ratio_name
+from math_eval.records import Row
+from math_eval.summary import by_problem, summarise
+
+from .data import Entry
+
+
+def file_name(entry: Entry) -> str:
+    """A folder for the condition, and a file named by the time at which its run was finished."""
+    folder = (
+        quote(entry.name, safe="@").replace(".", "%2E", 1) if entry.name.startswith(".") else quote(entry.name, "@")
+    )
+    finished = datetime.fromtimestamp(_finished(entry), UTC)
+    return f"{folder}/results_{finished:%Y-%m-%dT%H-%M-%S}.json"
+
+
+def _finished(entry: Entry) -> float:
+    return (entry.condition.run / "results.json").stat().st_mtime
+
+
+def results_file(entry: Entry) -> dict[str, Any]:
+    """The content of the file: each task under its name, a metric as `name,none` with `name_stderr,none` beside it.
+
+    Standard errors are over problems. A task's version begins the hash of its problems.
+    """
+    tasks: dict[str, list[Row]] = {}
+    for row in entry.condition.rows:
+        tasks.setdefault(row["task"], []).append(row)
+    settings = entry.manifest["settings"]
+    generation = {name: settings[name] for name in ("temperature", "top_p", "max_tokens")}
+    counts = {task: len(by_problem(rows)) for task, rows in tasks.items()}
+    versions = {task: settings["tasks"][task][:12] for task in tasks}
+    return {
+        "results": {
+            task: {"alias": task, "sample_len": counts[task], **_metrics(rows)} for task, rows in tasks.items()
+        },
+        "group_subtasks": {},
+        "configs": {
+            task: {
+                "task": task,
+                "output_type": "generate_until",
+                "num_fewshot": 0,
+                "repeats": max(map(len, by_problem(rows))),
+                "generation_kwargs": generation,
+                "metadata": {"version": versions[task]},
+            }
+            for task, rows in tasks.items()
+        },
+        "versions": versions,
+        "n-shot": dict.fromkeys(tasks, 0),
+        "higher_is_better": {task: _HIGHER_IS_BETTER for task in tasks},
+        "n-samples": {task: {"original": count, "effective": count} for task, count in counts.items()},
+        "config": {
+            "model": "math-eval",
+            "model_args": {"model": entry.condition.rows[0].get("model"), "ratio": ratio_name(entry.ratio)},
+            "limit": settings.get("limit"),
+            "gen_kwargs": generation,
+            "random_seed": min(row["seed"] for row in entry.condition.rows),
+        },
+        "date": _finished(entry),
+        "model_source": "math-eval",
+        "model_name": entry.name,
+        "math_eval_version": __version__,
+    }
+
+
+_HIGHER_IS_BETTER = {
+    "acc": True,
+    "thinking_tokens": False,
+    "completion_tokens": False,
+    "truncated": False,
+    "no_answer": False,
+}
+
+
+def _metrics(rows: list[Row]) -> dict[str, float]:
+    problems = by_problem(rows)
+    columns = {
+        "acc": [[float(row["verdict"] == "correct") for row in group] for group in problems],
+        "thinking_tokens": [[float(row["thinking_tokens"]) for row in group] for group in problems],
+        "completion_tokens": [[float(row["completion_tokens"]) for row in group] for group in problems],
+        "truncated": [[float(row["truncated"]) for row in group] for group in problems],
+        "no_answer": [[float(row["verdict"] == "no_answer") for row in group] for group in problems],
+    }
+    found: dict[str, float] = {}
+    for name, groups in columns.items():
+        found[f"{name},none"] = sum(map(sum, groups)) / len(rows)
+        found[f"{name}_stderr,none"] = metrics.clustered_error(groups)
+    many = {name: value for name, value in summarise(rows).items() if name.startswith(("pass@", "maj@"))}
+    return found | {f"{name},none": value for name, value in many.items()}
