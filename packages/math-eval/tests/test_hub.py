@@ -1,0 +1,155 @@
+"""Datasets of the hub, through the real library, from a loopback server that speaks the part of the hub it asks for."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+datasets = pytest.importorskip("datasets", reason="needs math-eval[hub]")
+pytestmark = pytest.mark.enable_socket
+
+_PRINT_TASK = """
+import json, sys
+from math_eval.errors import DataError
+from math_eval.tasks import load_task
+try:
+    task = load_task(sys.argv[1])
+    print(json.dumps([task.source, task.problems]))
+except DataError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = unquote(urlsplit(self.path).path)
+        for name, (commit, files) in self.server.datasets.items():
+            prefix = f"/datasets/{name}/resolve/{commit}/"
+            if path.startswith(prefix) and (data := files.get(path.removeprefix(prefix))) is not None:
+                return self._reply(data, {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": commit})
+            if path.startswith(tree := f"/api/datasets/{name}/tree/{commit}"):
+                folder = path.removeprefix(tree).lstrip("/")
+                return self._reply(json.dumps(_listing(files, folder and f"{folder}/")).encode())
+            if path in (f"/api/datasets/{name}", f"/api/datasets/{name}/revision/{commit}"):
+                about = {"id": name, "sha": commit, "siblings": [{"rfilename": file} for file in files]}
+                return self._reply(json.dumps(about | {"private": False, "gated": False}).encode())
+        return self._reply(b"{}", {"X-Error-Code": "EntryNotFound"}, status=404)
+
+    do_HEAD = do_GET
+
+    def _reply(self, body, headers=None, status=200):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def _digest(data):
+    return hashlib.sha1(data).hexdigest()
+
+
+def _listing(files, folder):
+    inside = [file for file in files if file.startswith(folder)]
+    folders = {folder + file.removeprefix(folder).split("/")[0] for file in inside} - {*inside}
+    return [{"type": "directory", "path": path, "oid": _digest(b"")} for path in sorted(folders)] + [
+        {"type": "file", "path": file, "oid": _digest(files[file]), "size": len(files[file])}
+        for file in inside
+        if "/" not in file.removeprefix(folder)
+    ]
+
+
+def _lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _parquet(*rows):
+    file = io.BytesIO()
+    datasets.Dataset.from_list(list(rows)).to_parquet(file)
+    return file.getvalue()
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Serves `server.datasets`: name -> (commit, files); `load` reads a task from it in a process of its own."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.datasets = {}
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+
+    def load(task, **more):
+        command = [sys.executable, "-c", _PRINT_TASK, str(task)]
+        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    server.load = load
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_published_benchmark_comes_from_its_pinned_commit_and_then_from_the_cache(hub):
+    from math_eval.tasks.published import BENCHMARKS
+
+    revision = BENCHMARKS["aime25"].revision
+    row = {"problem": "What is 69 + 1?", "answer": "70", "id": "0"}
+    hub.datasets["math-ai/aime25"] = (revision, {"test.jsonl": _lines(row)})
+    problem = {"id": "aime25/0", "question": "What is 69 + 1?", "answer": "70"}
+    source = {"hub": "math-ai/aime25", "config": None, "split": "test", "revision": revision}
+    assert hub.load("aime25") == [source, [problem]]
+    assert hub.load("aime25", HF_HUB_OFFLINE="1") == [source, [problem]]
+
+
+def test_a_config_of_parquet_files_is_read(hub):
+    from math_eval.tasks.published import BENCHMARKS
+
+    about = "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: test\n    path: main/test-*\n---\n"
+    data = _parquet({"question": "Q", "answer": "2 * 600 = <<2*600=1200>>1200\n#### 1,200"})
+    files = {"README.md": about.encode(), "main/test-00000-of-00001.parquet": data}
+    hub.datasets["openai/gsm8k"] = (BENCHMARKS["gsm8k"].revision, files)
+    source, (problem,) = hub.load("gsm8k")
+    assert (source["config"], problem["answer"]) == ("main", "1,200")
+
+
+def test_a_task_file_reads_the_newest_commit_and_records_it(hub, tmp_path):
+    hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "What is 1 + 1?", "result": 2.0, "level": 1})})
+    path = tmp_path / "mine.toml"
+    path.write_text('hub = "me/mine"\nfields = {question = "text", answer = "result"}\n')
+    source, problems = hub.load(path)
+    assert source["revision"] == "a" * 40
+    assert problems == [{"id": "mine/0", "question": "What is 1 + 1?", "answer": "2", "level": 1}]
+
+
+def test_another_revision_in_the_cache_is_never_taken_for_the_pinned_one(hub, tmp_path):
+    hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "Q", "result": 2})})
+    task = 'hub = "me/mine"\nrevision = "{}"\nfields = {{question = "text", answer = "result"}}\n'
+    (tmp_path / "old.toml").write_text(task.format("a" * 40))
+    (tmp_path / "new.toml").write_text(task.format("b" * 40))
+    assert hub.load(tmp_path / "old.toml")[0]["revision"] == "a" * 40
+    message = hub.load(tmp_path / "new.toml", HF_HUB_OFFLINE="1")
+    assert f"revision {'b' * 40} is not in the cache, only {'a' * 40}" in message
+
+
+def test_a_dataset_or_split_that_is_not_there_is_named(hub, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('hub = "me/mine"\nsplit = "dev"\nfields = {question = "text", answer = "result"}\n')
+    assert "dataset me/mine: " in hub.load(path)
+    hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "Q", "result": 2})})
+    assert 'Unknown split "dev". Should be one of [\'test\']' in hub.load(path)
+    assert "put aime25.jsonl into a folder and name that with --data-dir" in hub.load("aime25")
