@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from chrpo.core import CorrectnessReward, DeGRPO, LengthPenalty, Outcomes, degrpo_loss, group_advantages
+from chrpo.core import (
+    CorrectnessReward,
+    DeGRPO,
+    LengthPenalty,
+    Outcomes,
+    ShortestCorrect,
+    degrpo_loss,
+    group_advantages,
+)
 from chrpo.errors import DataError
 
 FACTS = Outcomes.of(
@@ -30,6 +38,18 @@ def test_the_exact_length_penalty_lets_a_short_wrong_answer_win_and_ours_does_no
     assert wrong > right
     right, wrong = LengthPenalty(weight=1.0, at_most=True)(rows).main
     assert wrong == right == 0, "a right answer over its budget earns no more than a wrong one"
+
+
+def test_the_shortest_right_answer_of_a_prompt_is_the_target_or_else_the_mean():
+    rows = Outcomes.of(
+        format_ok=[True] * 5,
+        correct=[True, True, False, False, False],
+        asked_ratio=[1.0] * 5,
+        realised_ratio=[1.0] * 5,
+        cost=[0.5, 0.9, 0.2, 0.4, 0.8],
+        prompt=[7, 7, 7, 2, 2],
+    )
+    assert ShortestCorrect(weight=0.5)(rows).main == pytest.approx([1, 0.8, -0.15, -0.1, -0.1])
 
 
 def loop(rewards, group, scale):
@@ -63,6 +83,7 @@ def test_decoupled_loss_by_hand():
     [
         (lambda: LengthPenalty(weight=-1), "weight >= 0"),
         (lambda: DeGRPO(long=-1), "long in"),
+        (lambda: ShortestCorrect(weight=-1), "weight >= 0"),
         (lambda: group_advantages([1.0], [0, 1]), "one shape"),
         (lambda: degrpo_loss(torch.zeros(2, 3), torch.zeros(3), torch.ones(2, 3)), "expected shapes"),
     ],

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from chrpo.control import ControlTokens
 from chrpo.core import ConstrainedReward, PaperReward
 from chrpo.errors import DataError
 from chrpo.judge import Prompts, Table, judge
+from chrpo.objective import choose
 
 TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
 
@@ -42,7 +45,8 @@ def step(rows):
     )
     prompts = Prompts.of(rows, TOKENS)
     prices = {"policy": 0.5, "fixed@0.6": 1.0}
-    return judge(facts, prompts, group_size=6, reward=ConstrainedReward(margin=0.5), prices=prices, mix=0.5, floor=1e-3)
+    objective = replace(choose("chrpo"), reward=ConstrainedReward(margin=0.5))
+    return judge(facts, prompts, objective, group_size=6, prices=prices, mix=0.5, floor=1e-3)
 
 
 def test_rewards_use_the_price_of_their_own_group(step):
@@ -78,8 +82,8 @@ def test_a_prompt_drawn_twice_in_one_step_makes_two_groups(rows):
     got = judge(
         facts,
         Prompts.of(rows, TOKENS),
+        choose("chrpo"),
         group_size=6,
-        reward=ConstrainedReward(),
         prices={"policy": 0.0},
         mix=0.5,
         floor=1e-3,
@@ -147,5 +151,5 @@ def test_every_hack_earns_less_than_the_honest_short_answer(make_prompt, hack, r
     from chrpo.judge import _outcomes
 
     prompts = Prompts.of([make_prompt("3")], TOKENS)
-    values = reward(_outcomes(facts, prompts, np.ones(6, bool)), price=0.5).main
+    values = reward(_outcomes(facts, prompts, np.ones(6, bool), np.zeros(6, int)), price=0.5).main
     assert values[1] < values[0]

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,3 +165,21 @@ def test_facts_of_unequal_length_or_sign_are_refused():
         Outcomes.of(**good, cost=[0.1, 0.2])
     with pytest.raises(DataError, match="cost must be finite"):
         Outcomes.of(**good, cost=[np.nan])
+
+
+def test_without_the_mode_term_nothing_pays_for_a_small_ratio():
+    facts = Outcomes.of(
+        format_ok=[True] * 2,
+        correct=[True] * 2,
+        asked_ratio=[0.2, 1.0],
+        realised_ratio=[0.2, 1.0],
+        cost=[0.2, 1.0],
+        teacher_ratio=[1.0, 1.0],
+    )
+    for reward in (ConstrainedReward(), PaperReward()):
+        small, large = reward(facts).main
+        assert small > large
+        ablated = replace(reward, mode=False)(facts)
+        assert ablated.main[0] == ablated.main[1]
+        assert not ablated.control.any()
+    assert replace(PaperReward(), mode=False).spread < PaperReward().spread

@@ -136,7 +136,7 @@ def test_token_advantages_are_control_then_response_and_zero_on_padding(recorded
         advantages = batch["advantages"].numpy()
         assert advantages.shape == mask.shape
         live = mask[judged.response != 0, 1:].sum()
-        scale = trainer.args.control_weight * max(live, 1) / mask[:, 1:].sum()
+        scale = trainer.objective.control_weight * max(live, 1) / mask[:, 1:].sum()
         assert advantages[:, 0] == pytest.approx(judged.control * scale, abs=1e-5)
         assert advantages[:, 1:] == pytest.approx(judged.response[:, None] * mask[:, 1:], abs=1e-6)
         assert batch["num_items_in_batch"].item() == max(live, 1)

@@ -12,6 +12,9 @@ from .control import INSTRUCTION
 from .errors import DataError
 
 _FOLDER = click.Path(path_type=Path)
+_OBJECTIVES = ("chrpo", "paper", "grpo", "l1", "degrpo", "shortest_correct")
+_PARTS = ("constraint", "control", "mode", "stratified")
+"""As in `objective`, which would load torch for every `--help`."""
 
 
 @click.group(cls=Commands)
@@ -87,8 +90,10 @@ Examples:
 @click.option("--temperature", default=1.0, show_default=True, help="Take that of the samples.")
 @click.option("--max-tokens", type=int, help="Longest completion.  [default: 1.5 times the longest reference]")
 @click.option("--eps", default=0.0, show_default=True, help="Accuracy that may be given up.")
-@click.option("--reward", type=click.Choice(["constrained", "paper"]), default="constrained", show_default=True)
-@click.option("--control-weight", default=5.0, show_default=True, help="Of the control token; a response token has 1.")
+@click.option("--objective", type=click.Choice(_OBJECTIVES), default="chrpo", show_default=True, help="Or a baseline.")
+@click.option("--without", multiple=True, type=click.Choice(_PARTS), help="Leave a part out (ablation); repeatable.")
+@click.option("--length-weight", type=float, help="Of the length penalty of l1 (.3) and shortest_correct (.5).")
+@click.option("--control-weight", type=float, help="Of the control token.  [default: the objective's own, 5 for chrpo]")
 @click.option("--save-steps", default=25, show_default=True, help="Steps between checkpoints.")
 @click.option("--rows-per-pass", type=int, help="Rollouts in one pass.  [default: all on a CPU, at most 16 on a GPU]")
 @click.option("--seed", default=0, show_default=True)

@@ -3,7 +3,7 @@
 Pure: it sees the gathered table of facts and gives the same answer on every process. Generating, gathering and the
 loss are left to the trainer adapters; prices move in `AccuracyConstraint`.
 
-    judgement = judge(table, prompts, group_size=10, reward=ConstrainedReward(), prices=prices, mix=0.5, floor=1e-3)
+    judgement = judge(table, prompts, choose("chrpo"), group_size=10, prices=prices, mix=0.5, floor=1e-3)
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,11 @@ import numpy as np
 
 from .control import ControlTokens
 from .core.advantages import control_advantages, leave_one_out, response_weights
+from .core.baselines import group_advantages
 from .core.outcome import Bools, Floats, Ints, Outcomes
-from .core.rewards import Reward
+from .core.rewards import Rewards
 from .errors import DataError
+from .objective import Objective
 from .records import Row
 
 
@@ -130,9 +132,9 @@ class Judgement:
         reward: [rollouts].
         control: advantage of the control token, before `control_weight`.
         response: advantage of every response token.
-        dead: True where (prompt, ratio) has no signal.
+        dead: True where the rollouts that a response is compared with have no signal.
         measured: constraint group -> (sum of accuracies, prompts).
-        attainable: the same for the best ratio of each prompt; groups in which the model chooses only.
+        attainable: the same for the best ratio of each prompt, where each was rolled out at every ratio.
         metrics: name -> number, for people.
     """
 
@@ -148,9 +150,9 @@ class Judgement:
 def judge(
     table: Table,
     prompts: Prompts,
+    objective: Objective,
     *,
     group_size: int,
-    reward: Reward,
     prices: Mapping[str, float],
     mix: float,
     floor: float,
@@ -160,8 +162,8 @@ def judge(
     Args:
         table: facts of all processes; rows of one prompt are adjacent, `group_size` of them.
         prompts: what is known of each prompt.
+        objective: what is rewarded, and how.
         group_size: rollouts per prompt.
-        reward: turns facts into rewards.
         prices: constraint group -> lambda.
         mix: see `response_weights`.
         floor: see `control_advantages`.
@@ -169,30 +171,46 @@ def judge(
     rollouts, ratios = table.policy.shape
     group = np.arange(rollouts) // group_size
     chosen = prompts.policy[table.row]
-    outcomes = _outcomes(table, prompts, chosen)
+    outcomes = _outcomes(table, prompts, chosen, group)
     price = np.array([prices[prompts.group[row]] for row in table.row])
-    rewards = reward(outcomes, price)
+    rewards = objective.reward(outcomes, price)
 
-    response = leave_one_out(rewards.main, group * ratios + table.rung)
-    weights = np.where(chosen, response_weights(table.policy, mix)[np.arange(rollouts), table.rung], 1.0)
-    control = np.zeros(rollouts)
+    split = objective.credit == "split"
+    compared = leave_one_out(rewards.main, group * ratios + table.rung if split else group)
+    advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
+    control = _control(table, rewards, objective, advantages, chosen, group, floor)
+    spread = chosen & objective.stratified
+    weights = np.where(spread, response_weights(table.policy, mix)[np.arange(rollouts), table.rung], 1.0)
+
+    expected = _expectations(table, prompts, spread, group_size)
+    first = table.row[::group_size]
+    measured = _sums(first, expected["accuracy"], prompts)
+    everywhere = spread[::group_size]
+    attainable = _sums(first[everywhere], _best_accuracy(table, everywhere, group_size), prompts)
+    metrics = _metrics(table, prompts, outcomes, chosen, rewards.main, compared.dead, expected, group_size)
+    return Judgement(rewards.main, control, advantages * weights, compared.dead, measured, attainable, metrics)
+
+
+def _control(
+    table: Table, rewards: Rewards, objective: Objective, whole: Floats, chosen: Bools, group: Ints, floor: float
+) -> Floats:
+    """Advantage of each control token; 0 where the user asked for the ratio."""
+    if objective.credit != "split":
+        return np.where(chosen, whole, 0.0)
+    earned = rewards.main + rewards.control
+    if not objective.stratified:
+        return np.where(chosen, leave_one_out(earned, group).advantages, 0.0)
+    control = np.zeros(len(chosen))
     if chosen.any():
-        _, prompt = np.unique(group[chosen], return_inverse=True)
+        _, start, prompt = np.unique(group[chosen], return_index=True, return_inverse=True)
         control[chosen] = control_advantages(
-            (rewards.main + rewards.control)[chosen],
+            earned[chosen],
             prompt=prompt,
             ratio=table.rung[chosen],
-            policy=table.policy[chosen][::group_size],
+            policy=table.policy[chosen][start],
             floor=floor,
         ).advantages
-
-    expected = _expectations(table, prompts, chosen, group_size)
-    first = table.row[::group_size]
-    chooses = prompts.policy[first]
-    measured = _sums(first, expected["accuracy"], prompts)
-    attainable = _sums(first[chooses], _best_accuracy(table, chooses, group_size), prompts)
-    metrics = _metrics(table, prompts, outcomes, chosen, rewards.main, response.dead, expected, group_size)
-    return Judgement(rewards.main, control, response.advantages * weights, response.dead, measured, attainable, metrics)
+    return control
 
 
 def _sums(rows: Ints, values: Floats, prompts: Prompts) -> dict[str, tuple[float, float]]:
@@ -204,15 +222,15 @@ def _sums(rows: Ints, values: Floats, prompts: Prompts) -> dict[str, tuple[float
     return sums
 
 
-def _best_accuracy(table: Table, chooses: Bools, group_size: int) -> Floats:
-    """The share right at the best ratio, for each prompt in which the model chooses."""
+def _best_accuracy(table: Table, everywhere: Bools, group_size: int) -> Floats:
+    """The share right at the best ratio, for each prompt that was rolled out at every ratio."""
     ratios = table.policy.shape[1]
     cell = np.arange(len(table.rung)) // group_size * ratios + table.rung
-    right = np.bincount(cell, table.correct, len(chooses) * ratios).reshape(-1, ratios)
-    return right[chooses].max(axis=1, initial=0.0) / (group_size // ratios)
+    right = np.bincount(cell, table.correct, len(everywhere) * ratios).reshape(-1, ratios)
+    return right[everywhere].max(axis=1, initial=0.0) / (group_size // ratios)
 
 
-def _outcomes(table: Table, prompts: Prompts, chosen: Bools) -> Outcomes:
+def _outcomes(table: Table, prompts: Prompts, chosen: Bools, group: Ints) -> Outcomes:
     reference = prompts.reference_tokens[table.row]
     whole = prompts.reference_completion[table.row]
     # Text beyond what the frozen model writes outside its thinking block is thinking that was moved, so it counts.
@@ -226,14 +244,15 @@ def _outcomes(table: Table, prompts: Prompts, chosen: Bools) -> Outcomes:
         teacher_ratio=prompts.teacher_ratio[table.row],
         policy=chosen,
         integrity=table.integrity,
+        prompt=group,
     )
 
 
-def _expectations(table: Table, prompts: Prompts, chosen: Bools, group_size: int) -> dict[str, Floats]:
-    """Per prompt, what its own policy would get: sum over c of pi(c|q) x mean(q, c); the plain mean if it was asked."""
+def _expectations(table: Table, prompts: Prompts, spread: Bools, group_size: int) -> dict[str, Floats]:
+    """Per prompt, what its own policy would get: sum over c of pi(c|q) x mean(q, c) if rolled out at every ratio."""
     rollouts, ratios = table.policy.shape
     per_rung = group_size // ratios
-    weight = np.where(chosen, table.policy[np.arange(rollouts), table.rung] / max(per_rung, 1), 1 / group_size)
+    weight = np.where(spread, table.policy[np.arange(rollouts), table.rung] / max(per_rung, 1), 1 / group_size)
     cost = table.completion_tokens / prompts.reference_completion[table.row]
     values = {
         "accuracy": table.correct.astype(float),

@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import manifest
 from .control import ControlTokens
-from .core.rewards import ConstrainedReward, PaperReward, Reward
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
+from .objective import choose
 from .plot import METRICS_FILE, read_metrics, write_plot
 from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
     from .trl import CHRPOTrainer
 
-REWARDS: dict[str, type[ConstrainedReward] | type[PaperReward]] = {
-    "constrained": ConstrainedReward,
-    "paper": PaperReward,
-}
 REPORT_FILE = "training.html"
 _MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
 
@@ -43,8 +39,10 @@ class TrainSettings:
         temperature: of the rollouts; take that of the samples the prompts were prepared from.
         max_tokens: longest completion, control token included; None for 1.5 times the longest reference.
         eps: accuracy that may be given up below the frozen model's.
-        reward: name of the reward, see `REWARDS`.
-        control_weight: weight of the control token against a response token.
+        objective: name of what is optimised, see `objective.OBJECTIVES`.
+        without: parts of it to leave out, see `objective.PARTS`.
+        length_weight: of the length penalty; None for the objective's own.
+        control_weight: of the control token; None for the objective's own.
         save_steps: steps between checkpoints.
         rows_per_pass: rollouts in one forward and backward pass of one process; None for all of them on a CPU, at
             most 16 on a GPU.
@@ -58,8 +56,10 @@ class TrainSettings:
     temperature: float = 1.0
     max_tokens: int | None = None
     eps: float = 0.0
-    reward: str = "constrained"
-    control_weight: float = 5.0
+    objective: str = "chrpo"
+    without: Sequence[str] = ()
+    length_weight: float | None = None
+    control_weight: float | None = None
     save_steps: int = 25
     rows_per_pass: int | None = None
     seed: int = 0
@@ -70,8 +70,13 @@ class TrainSettings:
                 raise DataError(f"{name} must be positive; got {getattr(self, name)}")
         if self.max_tokens is not None and self.max_tokens < 2:
             raise DataError(f"max_tokens must be at least 2, a control token and an answer; got {self.max_tokens}")
-        if self.reward not in REWARDS:
-            raise DataError(f"unknown reward {self.reward!r}; choose one of {', '.join(REWARDS)}")
+        object.__setattr__(self, "without", sorted(set(self.without)))
+        choose(
+            self.objective,
+            without=self.without,
+            length_weight=self.length_weight,
+            control_weight=self.control_weight,
+        )
 
 
 def train(
@@ -253,6 +258,9 @@ def _trainer(
         top_k=0,
         max_completion_length=(settings.max_tokens or 0) - 1,
         eps=settings.eps,
+        objective=settings.objective,
+        without=list(settings.without),
+        length_weight=settings.length_weight,
         control_weight=settings.control_weight,
         save_strategy="steps",
         save_steps=min(settings.save_steps, settings.steps),
@@ -273,7 +281,6 @@ def _trainer(
         )
     except SafetensorError as error:
         raise DataError(f"{model}: unreadable weights ({error}); are they torn? copy the model again") from error
-    reward: Reward = REWARDS[settings.reward]()
     trainer = CHRPOTrainer(
         weights,
         args,
@@ -281,7 +288,6 @@ def _trainer(
         control_tokens=tokens,
         processing_class=tokenizer,
         grader=grader,
-        reward=reward,
         callbacks=[ProgressBar()],
     )
     trainer.remove_callback(PrinterCallback)
@@ -299,6 +305,5 @@ def _finish(trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTok
     shutil.copy(work / METRICS_FILE, final / METRICS_FILE)
     metrics = read_metrics(final)
     write_plot(final / REPORT_FILE, metrics)
-    infeasible = trainer.constraint.infeasible
-    result = {"infeasible": infeasible, "last": metrics[-1]}
+    result = {"infeasible": trainer.infeasible, "last": metrics[-1]}
     manifest.write(final / manifest.FILE_NAME, {**wanted, "result": result})

@@ -1,9 +1,10 @@
 """CHRPO on TRL: a small subclass of GRPOTrainer.
 
-Every rollout opens with a ratio token that is given, not sampled: all ratios of the ladder in turn where the model
-chooses, the one asked for elsewhere. TRL generates and computes the loss; this adapter forces the token, judges the
-rollouts of all processes together, and hands TRL per-token advantages. Facts, rewards, prices and advantages come from
-`rollout`, `judge` and `core`; running a whole job from the shell is left to `train`.
+Every rollout opens with a ratio token that is given, not generated: where the model chooses, all ratios of the ladder
+in turn (or, for objectives that sample, one drawn from its probabilities); elsewhere the one asked for. TRL generates
+and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and hands TRL
+per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and `core`;
+running a whole job from the shell is left to `train`.
 
     trainer = CHRPOTrainer("checkpoints/sft", CHRPOConfig("out", max_steps=40), prompts=rows, control_tokens=tokens)
     trainer.train()
@@ -13,7 +14,7 @@ import inspect
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from .control import ControlTokens
 from .core.constraint import AccuracyConstraint, Gains
-from .core.rewards import ConstrainedReward, Reward
+from .core.rewards import Reward
 from .errors import ChrpoError, DataError
 from .grader import Grader, grade
 from .judge import Judgement, Prompts, Table, judge
+from .objective import choose
 from .plot import METRICS_FILE
 from .records import Row, parse_json, write_json
 from .rollout import RolloutReader, control_ids
@@ -85,8 +87,15 @@ class CHRPOConfig(GRPOConfig):
     )
     scale_rewards: str = field(default="none", metadata={"help": "Only 'none': no division by a standard deviation."})
     loss_type: str = field(default="dapo", metadata={"help": "Only 'dapo': a global token normaliser."})
-    control_weight: float = field(
-        default=5.0, metadata={"help": "Weight of the control token in the loss; a response token has 1."}
+    objective: str = field(default="chrpo", metadata={"help": "What is optimised: a name in objective.OBJECTIVES."})
+    without: list[str] = field(
+        default_factory=list, metadata={"help": "Parts of it to leave out, for an ablation: see objective.PARTS."}
+    )
+    length_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the length penalty of l1 and shortest_correct."}
+    )
+    control_weight: float | None = field(
+        default=None, metadata={"help": "Weight of the control token in the loss, instead of the objective's own."}
     )
     control_floor: float = field(
         default=1e-3, metadata={"help": "Ratios with a smaller probability are not pushed down any further."}
@@ -123,7 +132,6 @@ class CHRPOConfig(GRPOConfig):
             "eval_strategy": (self.eval_strategy == "no", "'no' (evaluate checkpoints with math-eval)"),
             "max_steps": (self.max_steps > 0, "above 0: CHRPO counts steps, not epochs"),
             "logging_strategy": (self.logging_strategy == "steps", "'steps'"),
-            "control_weight": (self.control_weight >= 0, "0 or more"),
             "response_policy_mix": (0 <= self.response_policy_mix <= 1, "in [0, 1]"),
         }
         for name, (fine, wanted) in refused.items():
@@ -174,7 +182,7 @@ class CHRPOTrainer(GRPOTrainer):
         control_tokens: the checkpoint's ladder.
         processing_class: its tokenizer.
         grader: (completion, reference answer) -> right; by default `grader.grade`.
-        reward: by default `ConstrainedReward()`.
+        reward: by default that of the objective.
         **options: `callbacks`, `optimizers`, `peft_config` of GRPOTrainer.
 
     Raises:
@@ -198,7 +206,16 @@ class CHRPOTrainer(GRPOTrainer):
         self.settings = args
         self._group_size = int(args.num_generations or 0)
         ratios = len(control_tokens.ratios)
-        if self._group_size % ratios or self._group_size < 2 * ratios:
+        self.objective = choose(
+            args.objective,
+            without=args.without,
+            length_weight=args.length_weight,
+            control_weight=args.control_weight,
+            shortest=min(control_tokens.ratios.values()),
+        )
+        if reward is not None:
+            self.objective = replace(self.objective, reward=reward)
+        if self.objective.stratified and (self._group_size % ratios or self._group_size < 2 * ratios):
             raise DataError(
                 f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and each needs the same "
                 f"number of rollouts, at least 2: take {2 * ratios} or another multiple of {ratios}"
@@ -219,10 +236,10 @@ class CHRPOTrainer(GRPOTrainer):
         self._pad_id: Any = self._tokenizer.pad_token_id
         self._ladder_ids = [ids[token] for token in control_tokens.ratios]
         self._reader = RolloutReader(self._tokenizer, control_tokens, self.eos_token_ids, grader)
-        self.reward = reward or ConstrainedReward()
         self.constraint = AccuracyConstraint(self.prompts.floors(args.eps), args.gains)
+        self._generations = 0
+        self._rows: list[int] = []
         self._rungs: list[int] = []
-        self._bare_prompts: list[list[int]] = []
         self._judgement: Judgement | None = None
         self._pending: dict[str, Any] = {}
 
@@ -234,8 +251,7 @@ class CHRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self._network.training:
             raise ChrpoError("CHRPOTrainer does not evaluate, so that only training moves a price; use math-eval")
-        first = self.accelerator.process_index * len(inputs)
-        self._rungs = [self._rung(first + offset, row["row"]) for offset, row in enumerate(inputs)]
+        self._rows = [row["row"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
         missing = _BATCH_FIELDS - batch.keys()
         strange = batch.keys() - _BATCH_FIELDS - {"old_per_token_logps"}
@@ -246,17 +262,28 @@ class CHRPOTrainer(GRPOTrainer):
             )
         return self._with_control_token(batch, self._judgement)
 
-    def _rung(self, position: int, row: int) -> int:
-        """The rung forced on a rollout, by its place among those of all processes, since groups straddle them."""
-        asked = int(self.prompts.asked[row])
-        each = self._group_size // len(self._ladder_ids)
-        return asked if asked >= 0 else position % self._group_size // each
-
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
-        self._bare_prompts = prompt_ids
+        self._log_probs = self._ladder_log_probs(prompt_ids)
+        self._rungs = self._chosen_rungs()
         forced = [[*ids, self._ladder_ids[rung]] for ids, rung in zip(prompt_ids, self._rungs, strict=True)]
         return forced, images, fields
+
+    def _chosen_rungs(self) -> list[int]:
+        """The rung forced on each rollout, by its place among those of all processes, since groups straddle them."""
+        first, count = self.accelerator.process_index * len(self._rows), len(self._rows)
+        asked = self.prompts.asked[self._rows]
+        self._generations += 1
+        if self.objective.stratified:
+            each = self._group_size // len(self._ladder_ids)
+            own = np.arange(first, first + count) % self._group_size // each
+        else:
+            # Drawn by generation and place, so that neither a resume nor another number of processes changes them.
+            generator = np.random.default_rng([self.args.seed, self._generations])
+            drawn = generator.random((count * self.accelerator.num_processes, 1))[first : first + count]
+            rising = torch.softmax(self._log_probs, dim=1).cumsum(dim=1).numpy()
+            own = (drawn >= rising[:, :-1]).sum(axis=1)
+        return np.where(asked >= 0, asked, own).tolist()
 
     def _with_control_token(self, batch: dict[str, Any], judgement: Judgement) -> dict[str, Any]:
         """Move the forced token from the prompt's end to the answer's start, and set per-token advantages."""
@@ -267,12 +294,13 @@ class CHRPOTrainer(GRPOTrainer):
         control = torch.tensor(judgement.control[here], dtype=torch.float32, device=device)
         response = torch.tensor(judgement.response[here], dtype=torch.float32, device=device)
 
-        # The two parts are normalised apart: responses by the tokens that carry signal, so that dead groups do not
-        # dilute them; control tokens by all tokens, so that they weigh `control_weight` response tokens of a step
-        # in which every group is alive.
-        counts = torch.stack([answer_mask[response != 0].sum(), answer_mask.sum()]).double()
-        alive, total = self._gathered(counts[None]).sum(dim=0).clamp(min=1).tolist()
-        control = control * self.settings.control_weight * alive / total
+        # Responses are normalised by the tokens that carry signal, so that dead groups do not dilute them. Control
+        # tokens with credit of their own are normalised by all tokens, so that they weigh `control_weight` response
+        # tokens of a step in which every group is alive; decoupled ones by the rollouts that carry signal.
+        counts = torch.stack([answer_mask[response != 0].sum(), answer_mask.sum(), (response != 0).sum()]).double()
+        alive, total, rollouts = self._gathered(counts[None]).sum(dim=0).clamp(min=1).tolist()
+        over = {"split": total, "whole": alive, "decoupled": rollouts}[self.objective.credit]
+        control = control * self.objective.control_weight * alive / over
 
         batch["advantages"] = torch.cat([control[:, None], response[:, None] * answer_mask], dim=1)
         batch["num_items_in_batch"] = torch.tensor(alive, device=device)
@@ -294,21 +322,21 @@ class CHRPOTrainer(GRPOTrainer):
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids_list: list[list[int]]
     ) -> torch.Tensor:
-        log_probs = self._ladder_log_probs(self._bare_prompts)
         rungs = torch.tensor(self._rungs)
-        self._forced_log_probs = log_probs.gather(1, rungs[:, None])[:, 0].float()
+        self._forced_log_probs = self._log_probs.gather(1, rungs[:, None])[:, 0].float()
         columns = []
         for row, rung, ids in zip(inputs, self._rungs, completion_ids_list, strict=True):
             facts = self._reader.read(ids, self.rows[row["row"]]["answer"])
             columns.append([row["row"], rung, *astuple(facts)])
-        local = torch.cat([torch.tensor(columns, dtype=torch.float64), log_probs], dim=1)
+        local = torch.cat([torch.tensor(columns, dtype=torch.float64), self._log_probs], dim=1)
         table = _table(self._gathered(local.to(self.accelerator.device)).cpu().numpy())
-        prices = {group: self.constraint.price(group) for group in self.constraint.floors}
+        priced = self.objective.constrained
+        prices = {group: self.constraint.price(group) if priced else 0.0 for group in self.constraint.floors}
         self._judgement = judge(
             table,
             self.prompts,
+            self.objective,
             group_size=self._group_size,
-            reward=self.reward,
             prices=prices,
             mix=self.settings.response_policy_mix,
             floor=self.settings.control_floor,
@@ -340,6 +368,11 @@ class CHRPOTrainer(GRPOTrainer):
             logits = self._network(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
         return torch.log_softmax(logits.double() / self.temperature, dim=-1)[:, self._ladder_ids].cpu()
 
+    @property
+    def infeasible(self) -> list[str]:
+        """Groups whose floor is out of reach; none where no price is at work."""
+        return self.constraint.infeasible if self.objective.constrained else []
+
     # --- reports -----------------------------------------------------------------------------------------------------
 
     def _report(self, used: dict[str, float]) -> None:
@@ -348,7 +381,7 @@ class CHRPOTrainer(GRPOTrainer):
             metrics[f"lambda/{group}"] = used[group]
             metrics[f"violation/{group}"] = self.constraint.violation(group)
             metrics[f"floor/{group}"] = floor
-            metrics[f"infeasible/{group}"] = float(group in self.constraint.infeasible)
+            metrics[f"infeasible/{group}"] = float(group in self.infeasible)
         for name, value in metrics.items():
             self._metrics["train"][f"chrpo/{name}"].append(value)
         self._pending = metrics
@@ -377,7 +410,12 @@ class CHRPOTrainer(GRPOTrainer):
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             write_json(
                 folder / STATE_FILE,
-                {"format": 1, "step": self.state.global_step, "constraint": self.constraint.state_dict()},
+                {
+                    "format": 1,
+                    "step": self.state.global_step,
+                    "generations": self._generations,
+                    "constraint": self.constraint.state_dict(),
+                },
             )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -389,6 +427,7 @@ class CHRPOTrainer(GRPOTrainer):
                 raise DataError(f"{path}: no such file, so the prices are lost; resume from a checkpoint that has it")
             state = parse_json(path.read_text("utf-8"), str(path))
             self.constraint.load_state_dict(state["constraint"])
+            self._generations = state["generations"]
             step = state["step"]
         if self.accelerator.is_main_process and self._metrics_path.exists():
             _forget_after(self._metrics_path, step)

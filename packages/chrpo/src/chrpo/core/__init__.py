@@ -7,7 +7,7 @@ No trainer is imported here, so any training loop can use it.
 
 from .advantages import Control, Response, control_advantages, leave_one_out, logit_advantages, response_weights
 from .bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate, simulate_all
-from .baselines import CorrectnessReward, DeGRPO, LengthPenalty, degrpo_loss, group_advantages
+from .baselines import CorrectnessReward, DeGRPO, LengthPenalty, ShortestCorrect, degrpo_loss, group_advantages
 from .constraint import AccuracyConstraint, Gains
 from .loss import token_loss
 from .outcome import Outcomes
@@ -33,6 +33,7 @@ __all__ = [
     "Response",
     "Reward",
     "Rewards",
+    "ShortestCorrect",
     "Simulation",
     "TeacherRatio",
     "control_advantages",

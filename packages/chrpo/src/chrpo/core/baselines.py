@@ -1,7 +1,8 @@
 """What others optimise, on the same facts, so that a comparison differs in the objective alone.
 
 Plain GRPO (Shao et al. 2024), GRPO with a length penalty (L1: Aggarwal & Welleck 2025), DeGRPO (Thinkless: Fang et al.
-2025). The rewards fit the protocol of `rewards`; none knows a price, and not all keep the tiers apart: that is theirs.
+2025), the shortest right answer as target (ShorterBetter: Yi et al. 2025). The rewards fit the protocol of `rewards`;
+none knows a price, and not all keep the tiers apart: that is theirs.
 
     reward = LengthPenalty(weight=0.3)(outcomes).main
     group_advantages(reward, prompt)
@@ -84,6 +85,34 @@ class DeGRPO:
         return _only_main(np.where(_right(outcomes) > 0, 1 - (1 - self.long) * share, -1.0))
 
 
+@dataclass(frozen=True)
+class ShortestCorrect:
+    """ShorterBetter: the shortest right answer of a prompt is the target length of all its answers.
+
+    R = a - weight |n - target|; without a right answer the target is their mean length. n is the cost, that is, a share
+    of the reference instead of tokens (our choice, so that one weight suits every prompt).
+
+    Args:
+        weight: beta / alpha; the authors have .001 / 2 per token, which is .5 for a reference of 1000 tokens.
+    """
+
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise DataError(f"expected weight >= 0; got {self.weight:g}")
+
+    def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
+        """Judge a batch."""
+        right = _right(outcomes)
+        _, index, sizes = np.unique(outcomes.prompt, return_inverse=True, return_counts=True)
+        shortest = np.full(len(sizes), np.inf)
+        np.minimum.at(shortest, index, np.where(right > 0, outcomes.cost, np.inf))
+        mean = np.bincount(index, outcomes.cost, len(sizes)) / sizes
+        target = np.where(np.isfinite(shortest), shortest, mean)
+        return _only_main(right - self.weight * np.abs(outcomes.cost - target[index]))
+
+
 def _right(outcomes: Outcomes) -> Floats:
     return (outcomes.format_ok & outcomes.correct).astype(float)
 
@@ -107,7 +136,10 @@ def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | I
     _, index, sizes = np.unique(np.asarray(group, np.int64), return_inverse=True, return_counts=True)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
-    centred = values - (np.bincount(index, values, len(sizes)) / sizes)[index]
+    low = np.full(len(sizes), np.inf)
+    np.minimum.at(low, index, values)
+    above = values - low[index]  # exactly 0 in a group whose rewards are equal, which a rounded mean would not give
+    centred = above - (np.bincount(index, above, len(sizes)) / sizes)[index]
     if not scale:
         return centred
     spread = np.sqrt(np.bincount(index, centred**2, len(sizes)) / np.maximum(sizes - 1, 1))

@@ -32,6 +32,7 @@ class Outcomes:
         teacher_ratio: r* in the paper; NaN where no ratio passes.
         policy: True if the model chose the ratio, False if the user asked for it.
         integrity: share of the integrity checks that fail, in [0, 1] (repetition, an empty thinking block).
+        prompt: a whole number that the rollouts of one prompt share.
     """
 
     format_ok: Bools
@@ -42,6 +43,7 @@ class Outcomes:
     teacher_ratio: Floats
     policy: Bools
     integrity: Floats
+    prompt: Ints
 
     def __post_init__(self) -> None:
         shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
@@ -67,8 +69,9 @@ class Outcomes:
         teacher_ratio: Sequence[float | None] | Floats | None = None,
         policy: Sequence[bool] | Bools | None = None,
         integrity: Sequence[float] | Floats | None = None,
+        prompt: Sequence[int] | Ints | None = None,
     ) -> "Outcomes":
-        """Build from plain lists; by default no teacher ratio is known, the model chose, and integrity holds."""
+        """Build from plain lists; by default no teacher ratio, the model chose, integrity holds, one prompt for all."""
         count = len(format_ok)
         return cls(
             np.asarray(format_ok, bool),
@@ -79,4 +82,5 @@ class Outcomes:
             np.full(count, np.nan) if teacher_ratio is None else np.array(teacher_ratio, dtype=float),
             np.ones(count, bool) if policy is None else np.asarray(policy, bool),
             np.zeros(count) if integrity is None else np.asarray(integrity, float),
+            np.zeros(count, np.int64) if prompt is None else np.asarray(prompt, np.int64),
         )

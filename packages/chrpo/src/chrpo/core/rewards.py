@@ -67,11 +67,14 @@ class ConstrainedReward:
         margin: added to lambda. Our choice: above 0, because otherwise a right answer of full length would earn no more
             than a wrong one while the dual rests at 0.
         budget: cost below which saving more is not paid, in [0, 1]; `BudgetSchedule` lowers it.
+        mode: False leaves out what pays for choosing a small ratio: a chosen ratio is judged like one asked for. Our
+            reading, for a reward without a mode term of its own, of the paper's ablation.
     """
 
     format_failure: float = -0.5
     margin: float = 0.01
     budget: float = 0.0
+    mode: bool = True
 
     def __post_init__(self) -> None:
         if self.format_failure >= 0:
@@ -87,7 +90,8 @@ class ConstrainedReward:
         if not np.all(np.isfinite(prices)) or np.any(prices < 0):
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
         excess = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
-        savings = 1 - np.clip(np.where(outcomes.policy, np.maximum(outcomes.cost, self.budget), excess), 0, 1)
+        chosen = outcomes.policy & self.mode
+        savings = 1 - np.clip(np.where(chosen, np.maximum(outcomes.cost, self.budget), excess), 0, 1)
         weight = prices + self.margin
         right = (weight + savings) / (weight + 1)
         main = np.where(outcomes.format_ok, np.where(outcomes.correct, right, 0.0), self.format_failure)
@@ -116,6 +120,7 @@ class PaperReward:
         integrity: price of failing every integrity check.
         format_failure: reward of a format failure, with nothing else added.
         control: weight of the mode term as reward of the control token alone.
+        mode: False leaves the mode term out, as in the paper's ablation.
     """
 
     calibration: float = 0.1
@@ -129,6 +134,7 @@ class PaperReward:
     integrity: float = 0.1
     format_failure: float = -1.5
     control: float = 1.0
+    mode: bool = True
 
     def __post_init__(self) -> None:
         if self.under_wrong <= self.over_wrong:
@@ -149,12 +155,13 @@ class PaperReward:
     @property
     def spread(self) -> float:
         """Largest minus smallest reward of a right answer, for `exchange_rate_points`."""
-        return 2 * self.calibration + min(self.progress_cap, self.progress) + self.over_right + self.integrity
+        mode = self.mode * (min(self.progress_cap, self.progress) + self.over_right)
+        return 2 * self.calibration + mode + self.integrity
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
         """Judge a batch."""
         right = outcomes.correct
-        mode = self._mode(outcomes)
+        mode = self.mode * self._mode(outcomes)
         calibration = np.where(right, self.calibration * self._calibration(outcomes), 0)
         judged = np.where(right, 1.0, -1.0) + calibration + mode - self.integrity * outcomes.integrity
         main = np.where(outcomes.format_ok, judged, self.format_failure)
