@@ -28,7 +28,8 @@ def _answer(control, ratio_token, a, b):
     return f"{opening}<think> {thought} </think> \\boxed{{ {a + b} }} <end>"
 
 
-def _build(folder):
+def _build(folder, head_dim=16):
+    folder.mkdir()
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -49,7 +50,7 @@ def _build(folder):
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=16,
+        head_dim=head_dim,
         max_position_embeddings=128,
         eos_token_id=1,
         pad_token_id=0,
@@ -91,9 +92,13 @@ def _build(folder):
 
 
 @pytest.fixture(scope="session")
+def build_tiny():
+    return _build
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    folder.mkdir()
     _build(folder)
     return folder
 

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -33,7 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.most = max(server.most, server.flying)
             server.seen[question] += 1
             failure = server.failures.pop(0) if server.failures else None
-        time.sleep(0.01)
+            pause = server.slow_s.pop(0) if server.slow_s else server.pause_s
+        time.sleep(pause)
         status, headers, answer = failure or (200, {}, self._answer(question))
         data = json.dumps(answer).encode()
         self.send_response(status)
@@ -72,6 +74,7 @@ class _Sums:
         self.port = self.http.server_port
         self.http.lock, self.http.bodies, self.http.failures = threading.Lock(), [], []
         self.http.flying = self.http.most = 0
+        self.http.pause_s, self.http.slow_s = 0.01, []
         self.http.seen, self.http.reasoning = Counter(), False
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -95,9 +98,9 @@ def sums(monkeypatch):
 
 
 def _ask(sums, count=12, **options):
-    client = backend.Server("m", sums.url, **options)
-    found = client.stream([f"add {n} and 1" for n in range(count)], Sampling(64, 0.7, 0.9), seeds=range(count))
-    return {index: completion for index, completion, _ in found}
+    with closing(backend.Server("m", sums.url, **options)) as client:
+        found = client.stream([f"add {n} and 1" for n in range(count)], Sampling(64, 0.7, 0.9), seeds=range(count))
+        return {index: completion for index, completion, _ in found}
 
 
 def test_requests_carry_the_sampling_and_stay_within_the_concurrency(sums):
@@ -132,6 +135,41 @@ def test_a_server_that_stays_away_ends_the_run_with_what_to_do(sums):
     with pytest.raises(MathEvalError, match="repeat the command"):
         _ask(sums, patience_s=0.1)
     sums.start()
+
+
+def test_patience_is_counted_from_the_first_failure(sums):
+    """A request that takes long and then fails is still tried again."""
+    sums.http.failures = [(503, {}, {"error": {"message": "busy"}})]
+    sums.http.pause_s = 0.2
+    assert len(_ask(sums, count=1, patience_s=0.1)) == 1
+
+
+def test_the_time_limit_of_a_request_is_kept_and_it_is_tried_again(sums):
+    sums.http.slow_s = [5.0]
+    assert len(_ask(sums, count=1, timeout_s=0.2)) == 1
+    assert sum(sums.http.seen.values()) == 2
+
+
+def test_requests_are_spaced_by_the_rate_limit(sums):
+    """Only the lower bound is checked: a busy machine may take longer."""
+    start = time.monotonic()
+    assert len(_ask(sums, count=6, requests_per_minute=1200)) == 6
+    assert time.monotonic() - start >= 5 * 0.05
+
+
+def test_an_answer_that_is_no_completion_is_said_to_be_none(sums):
+    sums.http.failures = [(200, {}, {"status": "ok"})]
+    with pytest.raises(DataError, match="no chat completion; does the address end in /v1"):
+        _ask(sums, count=1)
+
+
+def test_a_stream_that_is_left_early_ends_its_requests(sums):
+    with closing(backend.Server("m", sums.url, concurrency=2)) as client:
+        stream = client.stream([f"add {n} and 1" for n in range(50)], Sampling(64), seeds=range(50))
+        next(stream)
+        stream.close()
+    assert sum(sums.http.seen.values()) < 50
+    assert not [thread for thread in threading.enumerate() if thread.name == "math-eval requests"]
 
 
 def test_reasoning_in_its_own_field_is_the_thinking_block(sums):

@@ -92,6 +92,26 @@ def test_sampling_depends_on_the_seed_only(model):
     assert nucleus == model.complete(prompts, Sampling(40), 0)
 
 
+def test_several_seeds_are_their_runs_in_one_folder(settings, model, tmp_path):
+    hot = {"temperature": 1.5, "samples": 2, "ratios": (0.2, "policy")}
+    results, _ = run(settings(**hot, seeds=(3, 1)), tmp_path / "both", backend=model)
+    both = _rows(tmp_path / "both")
+    assert [condition["ratio"] for condition in results["conditions"]] == [0.2, "policy"]
+    assert [condition["samples"] for condition in results["conditions"]] == [4, 4]
+    for seed in (3, 1):
+        run(settings(**hot, seeds=(seed,)), tmp_path / str(seed), backend=model)
+        assert [row for row in both if row["seed"] == seed] == _rows(tmp_path / str(seed))
+    assert json.loads((tmp_path / "both" / "manifest.json").read_text("utf-8"))["settings"]["seeds"] == [3, 1]
+    assert len({row["key"] for row in both}) == len(both) == 128
+
+
+def test_other_ratios_of_a_run_change_no_sample(settings, model, tmp_path):
+    """A key holds what decides the text of a completion, and nothing else."""
+    run(settings(temperature=1.5, ratios=(0.2,)), tmp_path / "one", backend=model)
+    run(settings(temperature=1.5, ratios=("policy", 0.2)), tmp_path / "two", backend=model)
+    assert [row for row in _rows(tmp_path / "two") if row["ratio"] == 0.2] == _rows(tmp_path / "one")
+
+
 def test_the_token_limit_is_reported_and_unclosed_thinking_counts_to_the_end(settings, model, tmp_path):
     run(settings(max_tokens=4), tmp_path / "r", backend=model)
     for row in _rows(tmp_path / "r"):
@@ -165,6 +185,11 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
         (["--ratio", "0.3"], "no control token for ratio 0.3; it knows 0.2, 1 and policy"),
         (["--ratio", "20"], "ratio must be policy, none or a number in (0, 1]; got '20'"),
         (["--samples", "2"], "2 samples at temperature 0 are all the same"),
+        (["--seed", "0", "--seed", "1"], "2 samples at temperature 0 are all the same"),
+        (["--seed", "1", "--seed", "1", "--temperature", "1"], "seed 1 is given twice"),
+        (["--backend", "tgi"], "backend must be transformers or vllm; got 'tgi'"),
+        (["--tensor-parallel", "2"], "are for --backend vllm"),
+        (["--requests-per-minute", "60"], "--requests-per-minute is for servers"),
         (["--max-tokens", "500"], "passes the model's context of 128"),
         (["--top-p", "0"], "top-p must be in (0, 1]; got 0"),
         (["--tasks", "gsm8k"], "--data-dir"),

@@ -61,6 +61,7 @@ Example:
 @click.option("--batch-size", default=32, show_default=True, help="Requests generated together, or in flight.")
 @click.option("--limit", type=int, help="Only the first problems of each task.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="Put before each question.")
+@click.option("--extraction", default="standard", show_default=True, help="Of the answer: standard or reference.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of published files, instead of the hub.")
 @click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--overwrite", is_flag=True, help="Discard a run made with other settings.")

@@ -68,7 +68,7 @@ def run(
         raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
     tokens, model = _control_tokens(settings), _model(settings)
     with ExitStack() as stack:
-        grader = stack.enter_context(Grader())
+        grader = stack.enter_context(Grader(extraction=settings.extraction))
         known = _known(settings, tasks, grader, model)
         if manifest.settle(path, known, done=done, overwrite=overwrite) == "done":
             return parse_json(done.read_text("utf-8"), str(done)), True

@@ -35,6 +35,7 @@ class RunSettings:
             for vLLM and servers it is how many are in flight at once, and changes no request.
         limit: first problems of each task, or None for all.
         instruction: put before each question.
+        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
         backend: what runs a checkpoint folder, `transformers` or `vllm`.
         tensor_parallel: devices that vLLM splits the model over.
         data_parallel: copies of the model that vLLM runs.
@@ -55,6 +56,7 @@ class RunSettings:
     batch_size: int = 32
     limit: int | None = None
     instruction: str = INSTRUCTION
+    extraction: str = "standard"
     backend: str = "transformers"
     tensor_parallel: int = 1
     data_parallel: int = 1

