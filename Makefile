@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VERL := .venv-verl
 SEED ?= 0
 RUN ?= runs/quickstart
 DATA ?= $(firstword $(wildcard ../shared/data data))
@@ -10,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 test check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 test test-verl check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +38,15 @@ smollm2: $(READY) ## the same commands on pretrained weights and real traces (DA
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest
 
+test-verl: $(VERL)/.ready ## run chrpo's verl tests, in an environment of their own
+	$(VERL)/bin/python -m pytest packages/chrpo/tests/test_verl.py
+
+$(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
+	test -x $(VERL)/bin/python || $(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/python -m pip install --quiet --constraint constraints-verl.txt \
+		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
+	touch $@
+
 check: $(READY) ## lint, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -53,5 +63,5 @@ bench: $(READY) ## run the benchmarks, then make docs/results.md of what they re
 	$(BIN)/python benchmarks/render.py
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VERL) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find packages examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,280 @@
+"""The parts that verl looks up by name, with verl's own registries, workers and queue; `make test-verl` runs them.
+
+Only the two things that need a GPU are played here: the server that generates, by the tiny model itself, and the
+workers that hold the actor.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+os.environ["VERL_USE_EXTERNAL_MODULES"] = "chrpo.verl"
+verl = pytest.importorskip("verl", reason="verl is not installed here; make test-verl has it")
+
+CONFIG = Path(__file__).parents[3] / "examples/verl"
+PROMPTS, ROLLOUTS = 4, 6
+
+# Ray and verl's queue talk over sockets of this machine.
+pytestmark = [pytest.mark.verl, pytest.mark.enable_socket]
+
+
+@pytest.fixture(scope="module")
+def compose(checkpoint, prompt_rows, tmp_path_factory):
+    """The example's configuration for the tiny checkpoint, with more settings."""
+    from hydra import compose, initialize_config_dir
+
+    from chrpo.records import write_records
+
+    folder = tmp_path_factory.mktemp("run")
+    write_records(folder / "prompts.jsonl", prompt_rows)
+    settings = {
+        "data.train_files": folder / "prompts.jsonl",
+        "data.train_batch_size": PROMPTS,
+        "data.max_response_length": 24,
+        "data.max_prompt_length": 16,
+        "data.dataloader_num_workers": 0,
+        "actor_rollout_ref.model.path": checkpoint,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": PROMPTS,
+        "actor_rollout_ref.rollout.n": ROLLOUTS,
+        "trainer.default_local_dir": folder,
+    }
+
+    def composed(**more):
+        named = {**settings, **{name.replace("__", "."): value for name, value in more.items()}}
+        with initialize_config_dir(str(CONFIG), version_base=None):
+            return compose("qwen3_1p7b", [f"{name}={value}" for name, value in named.items()])
+
+    return composed
+
+
+class Server:
+    """Generates with the tiny model, as one of verl's servers would."""
+
+    def __init__(self, model):
+        self.model = model
+
+    async def generate(self, *, prompt_ids, sampling_params, **_):
+        import torch
+        from verl.workers.rollout.replica import TokenOutput
+
+        ids = torch.tensor([prompt_ids])
+        out = self.model.generate(
+            ids, do_sample=True, max_new_tokens=sampling_params["max_tokens"], pad_token_id=0, attention_mask=ids > -1
+        )
+        return TokenOutput(token_ids=out[0, len(prompt_ids) :].tolist())
+
+
+@pytest.fixture(scope="module")
+def queue():
+    import ray
+    import transfer_queue
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    transfer_queue.init()
+    yield transfer_queue
+    transfer_queue.close()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def trained(compose, queue, checkpoint):
+    """A trainer after the rollouts and advantages of its first step, and what the queue then holds."""
+    import torch
+    from tensordict import TensorDict
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
+    from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
+    from verl.trainer.ppo.v1 import AgentLoopWorkerTQ, get_trainer_cls
+
+    torch.manual_seed(0)
+    config = compose()
+    trainer = get_trainer_cls("chrpo")(config)
+    trainer.tokenizer, trainer.processor = AutoTokenizer.from_pretrained(checkpoint), None
+    trainer._init_dataloader()
+    trainer.global_steps = 1
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+
+    rewards = RewardLoopWorker(config)
+    handle = SimpleNamespace(compute_score=SimpleNamespace(remote=rewards.compute_score))
+    worker_class = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+
+    def generate(batch):
+        async def run():
+            worker = worker_class(config, Server(model), reward_loop_worker_handles=[handle])
+            worker.hf_model_type = None  # verl's Qwen3 rules are about newlines, which the tiny tokenizer has not
+            await worker.generate_sequences(batch)
+            await asyncio.gather(*worker.background_tasks)
+
+        asyncio.run(run())
+
+    trainer.agent_loop_manager = SimpleNamespace(generate_sequences=generate)
+    trainer._add_batch_to_generate()
+    batch, _ = trainer.replay_buffer.sample(global_steps=1, partition_id="train", batch_size=PROMPTS)
+    # verl fills the last mini-batch up with rollouts of its own, and deals all of them out to the workers by length.
+    batch = upsample_batch_to_divisible_size(batch, 13, trainer.tokenizer.eos_token_id)
+    batch.reorder(np.random.default_rng(0).permutation(len(batch)).tolist())
+    rollouts = queue.kv_batch_get(keys=batch.keys, partition_id="train")
+    log_probs = []
+    for prompt, response in zip(rollouts["prompts"].unbind(), rollouts["responses"].unbind(), strict=True):
+        with torch.no_grad():
+            logits = model(torch.cat([prompt, response])[None]).logits[0, len(prompt) - 1 : -1]
+        log_probs.append(logits.log_softmax(-1).gather(1, response[:, None])[:, 0])
+    old = torch.nested.as_nested_tensor(log_probs, layout=torch.jagged)
+    queue.kv_batch_put(
+        keys=batch.keys, partition_id="train", fields=TensorDict({"old_log_probs": old}, batch_size=len(batch))
+    )
+    metrics = {}
+    trainer._compute_advantage(batch, metrics)
+    padding = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if tag.get("is_padding")]
+    rows, fillers = (
+        queue.kv_batch_get(keys=keys, partition_id="train")
+        for keys in ([key for key in batch.keys if key not in padding], padding)
+    )
+    return SimpleNamespace(trainer=trainer, model=model, metrics=metrics, rows=rows, fillers=fillers)
+
+
+def test_importing_verl_registers_every_part():
+    from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+    from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    found = [get_reward_manager_cls("chrpo"), get_adv_estimator_fn("chrpo"), get_trainer_cls("chrpo")]
+    assert {part.__module__ for part in found} == {"chrpo.verl"}
+    assert _agent_loop_registry["chrpo"]["_target_"] == "chrpo.verl.RatioAgentLoop"
+
+
+def test_the_example_configuration_is_one_that_verl_and_chrpo_take(compose):
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    from chrpo.verl import check
+
+    config = compose()
+    check(config)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("algorithm__adv_estimator", "grpo"), ("actor_rollout_ref__rollout__calculate_log_probs", True)],
+)
+def test_a_setting_that_changes_what_advantages_mean_is_refused(compose, setting, value):
+    from chrpo.errors import DataError
+    from chrpo.verl import CHRPOTrainer
+
+    with pytest.raises(DataError, match=setting.replace("__", r"\.")):
+        CHRPOTrainer(compose(**{setting: value}))
+
+
+def test_verls_own_trainers_get_a_clear_error():
+    import torch
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    from chrpo.errors import ChrpoError
+
+    with pytest.raises(ChrpoError, match="trainer_mode=chrpo"):
+        get_adv_estimator_fn("chrpo")(token_level_rewards=torch.ones(1, 2), response_mask=torch.ones(1, 2))
+
+
+def test_every_rollout_opens_with_a_ratio_token_all_of_them_equally_often(trained):
+    ids = trained.trainer.tokenizer.convert_tokens_to_ids
+    ladder = [ids(f"<COMP_{percent}>") for percent in (20, 60, 100)]
+    opened = {}
+    for uid, prompt, response in zip(
+        trained.rows["uid"], trained.rows["prompts"].unbind(), trained.rows["responses"].unbind(), strict=True
+    ):
+        opened.setdefault((uid, int(prompt[-2])), []).append(int(response[0]))
+    assert len(opened) == PROMPTS
+    for (_, asked), first in opened.items():
+        assert sorted(first) == (sorted(ladder * 2) if asked == ids("<COMP_POLICY>") else [asked] * ROLLOUTS)
+
+
+def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoint, prompt_rows):
+    import torch
+
+    from chrpo.control import ControlTokens
+    from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out, response_weights
+    from chrpo.grader import grade
+    from chrpo.rollout import RolloutReader
+
+    tokens = ControlTokens.load(checkpoint)
+    tokenizer = trained.trainer.tokenizer
+    ladder = tokenizer.convert_tokens_to_ids(list(tokens.ratios))
+    ratios = np.array(list(tokens.ratios.values()))
+    reader = RolloutReader(tokenizer, tokens, [tokenizer.eos_token_id], grade)
+    rows = trained.rows
+    responses = [response.tolist() for response in rows["responses"].unbind()]
+    source = [prompt_rows[int(index)] for index in rows["index"]]
+    facts = [reader.read(ids[1:], row["answer"]) for ids, row in zip(responses, source, strict=True)]
+    rung = np.array([ladder.index(ids[0]) for ids in responses])
+    _, prompt = np.unique(list(rows["uid"]), return_inverse=True)
+    chooses = np.array([row["mode"] == "policy" for row in source])
+    cost = np.array([fact.completion_tokens for fact in facts]) / 12
+    rewards = ConstrainedReward()(
+        Outcomes.of(
+            format_ok=[fact.format_ok for fact in facts],
+            correct=[fact.correct for fact in facts],
+            asked_ratio=ratios[rung],
+            realised_ratio=ratios[rung],
+            cost=cost,
+            policy=chooses,
+        ),
+        0.0,
+    ).main
+    policy = np.zeros((len(responses), 3))
+    for place, ids in enumerate(rows["prompts"].unbind()):
+        with torch.no_grad():
+            policy[place] = trained.model(ids[None]).logits[0, -1, ladder].double().softmax(-1)
+    response = leave_one_out(rewards, prompt * 3 + rung).advantages
+    response *= np.where(chooses, response_weights(policy, 0.5)[np.arange(len(rung)), rung], 1.0)
+    control = np.zeros(len(rung))
+    _, first, label = np.unique(prompt[chooses], return_index=True, return_inverse=True)
+    control[chooses] = control_advantages(
+        rewards[chooses], prompt=label, ratio=rung[chooses], policy=policy[chooses][first]
+    ).advantages
+
+    lengths = np.array([len(ids) for ids in responses])
+    alive, answers = (lengths - 1)[response != 0].sum(), (lengths - 1).sum()
+    assert alive, "rollouts without any signal would agree whatever the code"
+    for place, advantages in enumerate(rows["advantages"].unbind()):
+        assert advantages[0] == pytest.approx(5 * control[place] * lengths.sum() / answers, abs=1e-5)
+        expected = np.full(lengths[place] - 1, response[place] * lengths.sum() / alive)
+        assert advantages[1:].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_rollouts_that_verl_adds_to_fill_a_batch_teach_nothing(trained):
+    assert len(trained.rows) == PROMPTS * ROLLOUTS
+    assert len(trained.fillers) == 2
+    assert not any(advantages.any() for advantages in trained.fillers["advantages"].unbind())
+
+
+def test_the_score_that_verl_shows_is_accuracy(trained):
+    scores = [float(score[-1]) for score in trained.rows["rm_scores"].unbind()]
+    facts = [fields["reward_extra_info"] for fields in trained.rows["extra_fields"]]
+    assert scores == [float(fact["correct"] and fact["format_ok"]) for fact in facts]
+    assert trained.metrics["chrpo/accuracy"] == pytest.approx(np.mean([fact["correct"] for fact in facts]))
+
+
+def test_prices_come_back_bit_for_bit_and_a_checkpoint_without_them_is_refused(trained, compose):
+    from chrpo.errors import DataError
+    from chrpo.verl import STATE_FILE, CHRPOTrainer
+
+    group = SimpleNamespace(save_checkpoint=lambda *_, **__: None, load_checkpoint=lambda **_: None)
+    trained.trainer.actor_rollout_wg = group
+    trained.trainer._save_checkpoint()
+    config = compose()
+    resumed = CHRPOTrainer(config)
+    resumed.tokenizer, resumed.processor = trained.trainer.tokenizer, None
+    resumed.actor_rollout_wg = group
+    resumed._init_dataloader()
+    assert resumed.driver.state_dict() != trained.trainer.driver.state_dict()
+    resumed._load_checkpoint()
+    assert resumed.driver.state_dict() == trained.trainer.driver.state_dict()
+    (Path(config.trainer.default_local_dir) / "global_step_1" / STATE_FILE).unlink()
+    with pytest.raises(DataError, match="prices are lost"):
+        resumed._load_checkpoint()
