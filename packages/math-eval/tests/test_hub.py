@@ -151,5 +151,5 @@ def test_a_dataset_or_split_that_is_not_there_is_named(hub, tmp_path):
     path.write_text('hub = "me/mine"\nsplit = "dev"\nfields = {question = "text", answer = "result"}\n')
     assert "dataset me/mine: " in hub.load(path)
     hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "Q", "result": 2})})
-    assert 'Unknown split "dev". Should be one of [\'test\']' in hub.load(path)
+    assert "Unknown split \"dev\". Should be one of ['test']" in hub.load(path)
     assert "put aime25.jsonl into a folder and name that with --data-dir" in hub.load("aime25")

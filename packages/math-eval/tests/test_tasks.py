@@ -1,9 +1,18 @@
+import gzip
 import json
+import sys
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from math_eval import grade
+from math_eval.cli import cli
 from math_eval.errors import DataError
-from math_eval.tasks import load_task
+from math_eval.tasks import gold, load_task
+from math_eval.tasks.published import BENCHMARKS
+
+DATA = next((folder for up in Path(__file__).parents if (folder := up / "shared" / "data").is_dir()), None)
 
 
 def _write(path, *rows):
@@ -28,6 +37,95 @@ def test_gold_quirks_of_the_published_files(tmp_path):
     }  # fmt: skip
     assert amc23 == {"id": "amc23/0", "question": "P", "answer": "27", "url": "u"}
     assert (aime24["id"], aime24["answer"]) == ("aime24/60", "025")
+
+
+def test_gold_quirks_of_the_larger_benchmarks(tmp_path):
+    _write(
+        tmp_path / "math_test.jsonl", {"problem": "P", "solution": r"$\boxed{2}$ is $\boxed{\frac{4}{2}}$", "level": 1}
+    )
+    _write(
+        tmp_path / "minerva_math.jsonl",
+        {"problem": "P", "solution": r"$\boxed{4.5e33} \mathrm{~erg}$", "type": "Astronomy", "idx": 0},
+        {"question": "P", "answer": "np.arcsin(10/13)"},
+    )
+    _write(
+        tmp_path / "olympiadbench.jsonl",
+        {"id": 7, "question": "P", "final_answer": ["$69$,$84$"], "unit": None, "is_multiple_answer": True},
+        {"id": 8, "question": "P", "final_answer": ["2", r"\$3"], "unit": "km", "image_1": None},
+    )
+    common = {"Type": "Division", "Equation": "( 290.0 / 2.0 )"}
+    _write(
+        tmp_path / "svamp_test.jsonl",
+        {
+            "ID": "chal-1",
+            "Body": "He has 290 bananas in 2 groups",
+            "Question": "How big is one?",
+            "Answer": 145.0,
+            **common,
+        },
+        {"ID": "chal-2", "Body": "He runs.", "Question": "How far?", "Answer": "0.5", **common},
+    )
+    _write(tmp_path / "aime25.jsonl", {"problem": "P", "answer": "070", "id": "0"})
+
+    def answers(name):
+        return [problem["answer"] for problem in load_task(name, data_dir=tmp_path).problems]
+
+    assert answers("math") == [r"\frac{4}{2}"]
+    assert answers("minerva_math") == [r"4.5 \times 10^{33}", r"\arcsin(10/13)"]
+    assert answers("olympiadbench") == ["69,84", r"2, \$3"]
+    assert answers("svamp") == ["145", "0.5"]
+    assert answers("aime25") == ["070"]
+    questions = [problem["question"] for problem in load_task("svamp", data_dir=tmp_path).problems]
+    assert questions == ["He has 290 bananas in 2 groups. How big is one?", "He runs. How far?"]
+    kept = load_task("olympiadbench", data_dir=tmp_path).problems
+    assert kept[1] == {"id": "olympiadbench/8", "question": "P", "answer": r"2, \$3", "unit": "km"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (27.0, "27"),
+        (-3.0, "-3"),
+        (0.1, "0.1"),
+        (1e-05, r"1 \times 10^{-5}"),
+        (7, "7"),
+        (" 025 ", "025"),
+        ([1.0, "x"], "1, x"),
+    ],
+)
+def test_an_answer_becomes_text_without_changing_its_value(value, text):
+    assert gold.as_text(value) == text
+
+
+@pytest.mark.parametrize("value", [None, True, {"a": 1}, [None]])
+def test_an_answer_that_is_no_text_or_number_is_refused(value):
+    with pytest.raises(DataError, match="expected text, a number or a list"):
+        gold.as_text(value)
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        (r"$\boxed{-3}$ or $\boxed{2 - b}$.", "2 - b"),
+        (r"so $x = \boxed 5$.", "5"),
+        (r"\fbox{(\frac{1}{2}, 3)}", r"(\frac{1}{2}, 3)"),
+        (r"\boxed{}", None),
+        ("it is 5", None),
+    ],
+)
+def test_the_last_box_of_a_solution_is_its_answer(solution, answer):
+    assert gold.last_box(solution) == answer
+
+
+@pytest.mark.skipif(DATA is None, reason="the folder with the published data files is not here (shared/data)")
+def test_published_solutions_and_answers_agree():
+    with gzip.open(DATA / "math_train_with_solutions.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    rows += [json.loads(line) for line in (DATA / "math500_test.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == 4164
+    assert [row["answer"] for row in rows if gold.last_box(row["solution"]) != row["answer"].strip()] == []
+    for name in ("gsm8k", "math500", "amc23", "aime24"):
+        assert len(load_task(name, data_dir=DATA).problems) == BENCHMARKS[name].size
 
 
 def test_a_problems_file_keeps_its_fields_and_names_its_task(tmp_path):
@@ -57,10 +155,127 @@ def test_bad_problems_are_named(tmp_path, rows, message):
         load_task(str(_write(tmp_path / "p.jsonl", *rows)))
 
 
-def test_an_unknown_task_and_a_missing_data_dir_say_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="neither a task"):
+def test_an_unknown_task_and_a_missing_file_say_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"gsm9k: neither a task nor a file; tasks are gsm8k, .*reasoning-gym:NAME"):
         load_task("gsm9k")
-    with pytest.raises(DataError, match="--data-dir"):
-        load_task("gsm8k")
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"gsm8k_test\.jsonl: no such file; without --data-dir, gsm8k is fetched"):
         load_task("gsm8k", data_dir=tmp_path)
+    _write(tmp_path / "svamp_test.jsonl", {"question": "Q", "answer": "1"})
+    with pytest.raises(
+        DataError, match=r"svamp_test.jsonl:1: not a row of svamp \('Body'\); its fields are question, answer"
+    ):
+        load_task("svamp", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("svamp", "datasets", "hub"), ("reasoning-gym:gcd", "reasoning_gym", "reasoning-gym")],
+)
+def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch, name, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DataError, match=rf"{module} is not installed; run: pip install 'math-eval\[{extra}\]'"):
+        load_task(name)
+
+
+def _task_file(folder, text, *rows):
+    _write(folder / "rows.jsonl", *rows)
+    (folder / "mine.toml").write_text(text, "utf-8")
+    return str(folder / "mine.toml")
+
+
+def test_a_task_file_maps_fields(tmp_path):
+    text = """
+        name = "physics"
+        problems = "rows.jsonl"
+        answer_after = "####"
+        keep = ["level"]
+        [fields]
+        id = "uid"
+        question = ["context", "ask"]
+        answer = "worked"
+    """
+    row = {"uid": 3, "context": "It falls.", "ask": "How far?", "worked": "2*3\n#### 6", "level": 2, "model": "x"}
+    task = load_task(_task_file(tmp_path, text, row))
+    assert (task.name, task.source) == ("physics", {"file": "rows.jsonl"})
+    assert task.problems == [{"id": "3", "question": "It falls. How far?", "answer": "6", "level": 2}]
+
+
+def test_a_short_task_file_numbers_its_rows_and_keeps_the_other_fields(tmp_path):
+    text = 'problems = "rows.jsonl"\nfields = {question = "problem", answer = "final"}'
+    task = load_task(_task_file(tmp_path, text, {"id": "x", "problem": "P", "final": [1.0, 2.5], "level": 2}))
+    assert task.problems == [{"id": "mine/0", "question": "P", "answer": "1, 2.5", "level": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("problems = ", r"mine\.toml: not TOML"),
+        ('problems = "rows.jsonl"', "field 'fields' is missing"),
+        ('problems = "rows.jsonl"\nfield = 1\nfields = {question = "a", answer = "b"}', "'field' was unexpected"),
+        ('fields = {question = "a", answer = "b"}', "name either hub, a dataset, or problems"),
+        ('hub = "a/b"\nproblems = "rows.jsonl"\nfields = {question = "a", answer = "b"}', "name either hub"),
+        ('problems = "rows.jsonl"\nsplit = "test"\nfields = {question = "a", answer = "b"}', "split belongs to a hub"),
+        ('problems = "none.jsonl"\nfields = {question = "a", answer = "b"}', r"none\.jsonl: no such file"),
+        (
+            'problems = "rows.jsonl"\nfields = {question = "c", answer = "b"}',
+            r"rows\.jsonl:1: no field 'c'; .* are a, b",
+        ),
+        ('problems = "rows.jsonl"\nfields = {question = "a", answer = "a"}', r"rows\.jsonl:1: answer: got None"),
+        ('problems = "rows.jsonl"\nanswer_after = "#"\nfields = {question = "b", answer = "b"}', 'answer: got ""'),
+    ],
+)
+def test_a_bad_task_file_is_named(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_task(_task_file(tmp_path, text, {"a": None, "b": "1"}))
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """An installed distribution with an entry point, whose function returns what the test wants."""
+
+    def install(rows):
+        about = tmp_path / "more_math-1.2.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: more-math\nVersion: 1.2\n")
+        (about / "entry_points.txt").write_text("[math_eval.tasks]\nolympics = more_math_tasks:problems\n")
+        (tmp_path / "more_math_tasks.py").write_text(f"def problems():\n    return {rows!r}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "more_math_tasks", raising=False)
+
+    return install
+
+
+def test_a_plugin_is_listed_and_loaded(plugin):
+    plugin([{"id": "a", "question": "Q", "answer": "1"}])
+    task = load_task("olympics")
+    assert task.problems == [{"id": "a", "question": "Q", "answer": "1"}]
+    assert task.source == {"plugin": "more_math_tasks:problems", "package": "more-math", "version": "1.2"}
+    listed = CliRunner().invoke(cli, ["tasks"]).output
+    assert all(f"{name} " in listed for name in (*BENCHMARKS, "champ", "reasoning-gym:gcd", "olympics"))
+
+
+@pytest.mark.parametrize(("rows", "message"), [([], "returned no problems"), ([{"id": "a"}], "row 1: question: field")])
+def test_a_bad_plugin_is_named(plugin, rows, message):
+    plugin(rows)
+    with pytest.raises(DataError, match=f"plug-in olympics .*{message}"):
+        load_task("olympics")
+
+
+def test_champ_offers_what_can_be_graded_and_counts_the_rest():
+    task = load_task("champ")
+    assert (len(task.problems), task.source["left_out"]) == (214, 56)
+    answers = {problem["id"].removeprefix("champ/P_"): problem["answer"] for problem in task.problems}
+    assert answers["Combinatorics_2"] == "252"
+    assert answers["Number-Theory_19"] == "0"
+    assert answers["Number-Theory_3"] == "376, 625"
+    assert answers["Sequence_41"] == r"(1+\sqrt{4a+1})/2"
+    assert "Number-Theory_7" not in answers, "its answer is prose"
+    written = {"Combinatorics_19": r"2^{n-2}n(n+1)", "Inequality_17": r"1-2^{-1/n}", "Number-Theory_28": "n"}
+    for name, answer in written.items():
+        assert grade(rf"\boxed{{{answer}}}", answers[name]).correct, name
+
+
+@pytest.mark.parametrize("name", ["countdown", "simple_integration", "nothing"])
+def test_a_generator_that_the_grader_cannot_judge_is_refused(name):
+    with pytest.raises(DataError, match=rf"reasoning-gym:{name}: not offered.* choose one of basic_arithmetic, "):
+        load_task(f"reasoning-gym:{name}")

@@ -29,7 +29,6 @@ GENERATORS = (
     "lcm",
     "leg_counting",
     "letter_counting",
-    "number_sequence",
     "products",
     "simple_equations",
     "simple_geometry",
