@@ -1,9 +1,9 @@
 r"""Agreement of math-eval's grader with labels: real graded completions and the public cases of other graders.
 
-CHECKOUTS is a folder that holds git checkouts of huggingface/Math-Verify, UKGovernmentBEIS/inspect_ai,
-QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing of them is copied here. What is absent is
-skipped by name. math-verify grades the same items with its documented defaults,
-except that its time-outs are off: they count wall time, so a busy machine would change its verdicts.
+CHECKOUTS is a folder that holds git checkouts of huggingface/Math-Verify, huggingface/lighteval, NVIDIA/NeMo-Skills,
+UKGovernmentBEIS/inspect_ai, QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing of them is
+copied here. What is absent is skipped by name. math-verify grades the same items with its documented defaults, except
+that its time-outs are off: they count wall time, so a busy machine would change its verdicts.
 
     python benchmarks/math_eval_agreement.py CHECKOUTS --misses
 """
@@ -13,8 +13,11 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from recording import record
 
 from math_eval import Grader
 
@@ -54,31 +57,68 @@ def inspect(root: Path) -> Iterator[Item]:
 
 
 def math_verify_cases(root: Path) -> Iterator[Item]:
-    """Every (gold, pred, expected) case of math-verify's own tests, as written, defaults for all options."""
+    """The cases of math-verify's own tests, with defaults for all options."""
     paths = sorted((root / "Math-Verify/tests").glob("test_*.py"))
     if not paths:
         raise FileNotFoundError(root / "Math-Verify/tests")
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "parametrize":
-                yield from _parameters(node)
+        yield from _triples(path)
 
 
-def _parameters(call: ast.Call) -> Iterator[Item]:
-    try:
-        names, cases = (ast.literal_eval(argument) for argument in call.args)
-    except ValueError:
-        return
-    fields = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-    for case in cases if fields[:2] == ["gold", "pred"] and len(fields) == 3 else []:
-        gold, completion, right = case
-        yield Item(completion, gold, bool(right))
+def lighteval(root: Path) -> Iterator[Item]:
+    """The cases of lighteval's extractive match; those of multiple choice and of other languages left out."""
+    yield from _triples(root / "lighteval/tests/unit/metrics/test_extractive_match.py")
+
+
+def nemo_skills(root: Path) -> Iterator[Item]:
+    """The pairs of answers of NeMo-Skills' grader, boxed, each way round."""
+    for test, names, cases in _parametrized(root / "NeMo-Skills/tests/test_math_equal.py"):
+        if names == ["output_pair"]:
+            for one, two in cases:
+                for answer, gold in ((one, two), (two, one)):
+                    yield Item(rf"\boxed{{{answer} }}", str(gold), "incorrect" not in test.name)
+
+
+def _triples(path: Path) -> Iterator[Item]:
+    for test, names, cases in _parametrized(path):
+        used = ast.unparse(test)
+        if names[:2] != ["gold", "pred"] or len(names) != 3 or "NativeLetters" in used:
+            continue
+        for gold, completion, right in cases:
+            if right or "['latex']" not in used or _reads_latex(completion):
+                yield Item(completion, gold, bool(right))
+
+
+def _reads_latex(completion: str) -> bool:
+    """Whether math-verify reads LaTeX in it; if not, a test limited to LaTeX is about that, and not about equality."""
+    from math_verify import LatexExtractionConfig, parse
+
+    return bool(parse(completion, [LatexExtractionConfig(boxed_match_priority=0)], parsing_timeout=None))
+
+
+def _parametrized(path: Path) -> Iterator[tuple[ast.FunctionDef, list[str], list[tuple[Any, ...]]]]:
+    """Each parametrized test with the names and the cases that are literals."""
+    for test in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for call in test.decorator_list if isinstance(test, ast.FunctionDef) else []:
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "parametrize":
+                names = ast.literal_eval(call.args[0])
+                cases = call.args[1].elts if isinstance(call.args[1], ast.List) else []
+                fields = names.split(",") if isinstance(names, str) else names
+                yield test, [name.strip() for name in fields], [case for each in cases for case in _literal(each)]
+
+
+def _literal(node: ast.expr) -> list[tuple[Any, ...]]:
+    with suppress(ValueError):
+        return [ast.literal_eval(node)]
+    return []
 
 
 SOURCES = {
     "GSM8K completions, labelled": gsm8k,
     "MATH completions, labelled": math,
     "math-verify's test cases": math_verify_cases,
+    "lighteval's test cases": lighteval,
+    "NeMo-Skills' test cases": nemo_skills,
     "inspect_ai's math cases": inspect,
 }
 
@@ -102,39 +142,48 @@ def theirs(items: list[Item]) -> list[str]:
     return ["correct" if same else "incorrect" for same in equal]
 
 
-def _cells(items: list[Item], verdicts: list[str]) -> list[str]:
-    right = [verdict == "correct" for verdict in verdicts]
-    agree = sum(found == item.right for found, item in zip(right, items, strict=True))
-    wrong = sum(found and not item.right for found, item in zip(right, items, strict=True))
-    return [f"{agree} ({agree / len(items):.1%})", str(wrong)]
+def _score(items: list[Item], verdicts: list[str]) -> dict[str, int]:
+    pairs = [(verdict == "correct", item.right) for verdict, item in zip(verdicts, items, strict=True)]
+    return {"agree": sum(one == two for one, two in pairs), "wrong": sum(one and not two for one, two in pairs)}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One row a source."""
+    lines = [
+        "| items | n | math-eval agrees | wrong `correct` | math-verify agrees | wrong `correct` |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        cells = [row["items"], str(row["n"])]
+        for who in ("math-eval", "math-verify"):
+            agree, wrong = row[who]["agree"], row[who]["wrong"]
+            cells += [f"{agree} ({agree / row['n']:.1%})", str(wrong)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines + [f"| {name} | skipped: no checkout | | | | |" for name in result["skipped"]])
 
 
 def main() -> None:
-    """Print the table, and the misses on request."""
+    """Grade every source with both, and print the misses on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="?", type=Path, default=Path("checkouts"))
     parser.add_argument("--misses", action="store_true", help="print each item that math-eval judges otherwise")
     options = parser.parse_args()
-    print("| items | n | math-eval agrees | wrong `correct` | math-verify agrees | wrong `correct` |")
-    print("|---|---:|---:|---:|---:|---:|")
-    misses: list[str] = []
+    rows: list[dict[str, Any]] = []
+    skipped: list[str] = []
     for name, read in SOURCES.items():
         try:
             items = list(read(options.checkouts))
-        except FileNotFoundError as error:
-            print(f"| {name} | skipped: no {error.filename} | | | | |")
+        except FileNotFoundError:
+            skipped.append(name)
             continue
         verdicts = ours(items)
-        cells = [name, str(len(items)), *_cells(items, verdicts), *_cells(items, theirs(items))]
-        print(f"| {' | '.join(cells)} |", flush=True)
-        misses += [
-            f"{name}: {verdict}, should be {'correct' if item.right else 'not'}: "
-            f"{item.completion[-160:]!r} against {item.gold[-120:]!r}"
-            for item, verdict in zip(items, verdicts, strict=True)
-            if (verdict == "correct") != item.right
-        ]
-    if options.misses:
-        print("\n".join(misses))
+        scores = {"math-eval": _score(items, verdicts), "math-verify": _score(items, theirs(items))}
+        rows.append({"items": name, "n": len(items), **scores})
+        for item, verdict in zip(items, verdicts, strict=True):
+            if options.misses and (verdict == "correct") != item.right:
+                should = "correct" if item.right else "not"
+                print(f"{name}: {verdict}, should be {should}: {item.completion[-160:]!r} against {item.gold[-120:]!r}")
+    record(__file__, {"rows": rows, "skipped": skipped}, tables)
 
 
 if __name__ == "__main__":

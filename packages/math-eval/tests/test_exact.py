@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from math_eval.grading.exact import as_fraction, decide, normalise
+from math_eval.grading.exact import decide
+from math_eval.grading.number import as_fraction
+from math_eval.grading.spelling import normalise
 
 EQUAL = [
     (r"\frac{1}{2}", "0.50"),
@@ -39,6 +41,25 @@ EQUAL = [
     ("**73**", "$73$"),
     (r"\boxed{4}", "4."),
     ("10\u2009000", "10000"),
+    (r"\sqrt{8}", r"2\sqrt{2}"),
+    ("sqrt(8)", r"2\sqrt2"),
+    (r"\frac{1}{\sqrt{3}}", r"\frac{\sqrt{3}}{3}"),
+    (r"5^{1/3}", r"\sqrt[3]{5}"),
+    ("12π", r"12 \pi"),
+    ("p-q", "-q+p"),
+    ("(x+1)^2", "x^2+2x+1"),
+    (r"\frac{x^2-1}{x-1}", "x+1"),
+    (r"\frac{20000}{\pi} \text{ m}", r"\frac{20000}{\pi}"),
+    ("1+274i", "274i + 1"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}"),
+    (r"\{1\pm\sqrt{5},-2\}", r"-2, 1-\sqrt{5}, \sqrt{5}+1"),
+    (r"(0,9) \cup (9,36)", r"(9,36)\cup(0,9)"),
+    (r"\begin{pmatrix} 1 \\ \frac42 \end{pmatrix}", r"\begin{bmatrix}1.0\\2\end{bmatrix}"),
+    ("2x+2y=4", "x + y - 2 = 0"),
+    ("y = 2x+3", "3+2x"),
+    ("1,22", "1.22"),
+    ("x=1, x=2", "2, 1"),
+    ("185\\", "185"),
 ]
 DIFFERENT = [
     ("33.33", "33.333"),
@@ -50,18 +71,53 @@ DIFFERENT = [
     ("(1,2)", "(2,1)"),
     ("(1,2)", "(1,2,3)"),
     ("1,2", "1,3"),
+    (r"\sqrt{2}", r"\sqrt{3}"),
+    (r"\sqrt{2}", "1.42"),
+    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
+    ("x", "y"),
+    ("3 pi", "3"),
+    ("2x+1", "2x"),
+    ("(1,2]", "[1,3)"),
+    ("7", "(7,8)"),
+    ("5", r"\text{Evelyn}"),
+    (r"\text{(C)}", "28"),
+    (r"6", r"\begin{pmatrix} 6 \\ 0 \end{pmatrix}"),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix} 1 \\ 3 \end{pmatrix}"),
+    (r"-\infty", r"\infty"),
+    ("2516_8", "40_9"),
+    ("52_8", r"11\sqrt2"),
+    ("5x - 7y + 4 = 0", "60"),
+    ("1,222", "1.222"),
 ]
 UNSURE = [
-    (r"\sqrt{8}", r"2\sqrt{2}"),
+    (r"\sin^2 x", r"1-\cos^2 x"),
+    (r"\sin 2x", r"2\sin x"),
+    ("ln 4x", "4 ln x"),
     ("5x", "5"),
+    ("5 m", "5"),
+    ("1/2x", "x/2"),
+    ("2^{x}", "x^{2}"),
+    (r"\sqrt{2}", "1.41421356"),
+    (r"\sqrt{7+4\sqrt{3}}", r"2+\sqrt{3}"),
+    ("i^2", "-1"),
+    (r"e\pi", r"\pi^2"),
+    ("2k", "2K"),
+    ("0^0", "1"),
+    (r"\frac{1}{x-x}", "1"),
+    ("x=1,y=2", "x=2,y=1"),
+    ("x=5", "y=5"),
+    ("x=5", "2x=10"),
+    ("4210", "4210_5"),
+    ("101_2", "5_{10}"),
+    ("(1,2)", "1,2"),
+    ("15 \\text{ cm}^2", "15 \\text{ cm}^3"),
+    ("1,000, 2,000", "3"),
     ("5 x", "5"),
-    ("3 pi", "3"),
     ("5 million", "5"),
     ("2 1", "21"),
     ("(1,2)", "[1,2]"),
     ("5 hours", "5 minutes"),
     (r"2 \text{ or } 3", "2"),
-    ("x", "y"),
     ("", "1"),
 ]
 

@@ -23,6 +23,7 @@ def test_thinking_that_the_prompt_opened_ends_at_its_closing_tag():
 def test_nested_and_escaped_braces_stay_whole():
     assert extract_answer(r"\boxed{\left\{1,\sqrt{2}\right\}}") == r"\left\{1,\sqrt{2}\right\}"
     assert extract_answer(r"\boxed{x = \boxed{5}}") == "5"
+    assert extract_answer(r"\beginboxed{8\sqrt{6}}") == r"8\sqrt{6}"
 
 
 def test_a_box_that_is_cut_off_or_empty_is_no_answer():
@@ -36,6 +37,31 @@ def test_boxes_joined_by_nothing_but_commas_and_words_are_one_list():
     assert extract_answer(r"\boxed{4}, \boxed{4}") == "4"
     assert extract_answer(r"First \boxed{1}, then \boxed{2}") == "2"
     assert extract_answer("\\boxed{1}\n\\boxed{2}") == "2"
+
+
+def test_boxes_of_one_sentence_are_one_list_where_several_answers_are_asked_for():
+    text = r"So \(k = \boxed{12}\) and then \(k = \boxed{18}\) work."
+    assert extract_answer(text) == "18"
+    assert extract_answer(text, parts=2) == "12, 18"
+    assert extract_answer(r"First \boxed{1}. Then \boxed{2}", parts=2) == "2"
+    assert extract_answer(r"\boxed{1} and \boxed{2} and \boxed{3}", parts=2) == "1, 2, 3"
+    assert last_boxed(r"\boxed{1} and and and or thus but \boxed{2}", parts=8) == ("2", False)
+
+
+def test_a_final_answer_stated_in_a_formula_after_the_box_counts():
+    text = r"So $10,200 + \boxed{255}$. Final Answer: The final answer is $10,455$. I hope it is correct."
+    assert extract_answer(text) == "10,455"
+    assert extract_answer(r"The final answer is $\boxed{5}$.") == "5"
+
+
+def test_the_only_number_of_an_answer_in_prose_counts():
+    assert extract_answer("Final Answer: Jane started growing the sphere 3 hours ago. I hope so.") == "3"
+    assert extract_answer("Answer: Route 66") == "Route 66"
+
+
+def test_decimal_commas_and_escaped_dollars_stay_inside_a_number_or_formula():
+    assert extract_answer("Soucis : 2,74 $ a..") == "2,74"
+    assert extract_answer(r"Answer $ \frac{1}{2} \$ = \frac{10}{9} $") == r"\frac{1}{2} \$ = \frac{10}{9}"
 
 
 def test_without_a_box_a_bare_line_or_the_last_formula_or_number_counts():

@@ -53,6 +53,17 @@ def test_an_interrupted_file_is_continued_after_its_last_whole_row(tmp_path):
     assert not partial.exists()
 
 
+def test_the_extraction_is_chosen_by_an_option_and_kept_in_the_manifest(tmp_path):
+    rows = [{"id": "a", "gold": "1", "completion": r"<think>\boxed{1}</think> \boxed{2}"}]
+    source, out = _write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    done = CliRunner().invoke(cli, ["grade", str(source), str(out), "--extraction", "reference"])
+    assert (done.exit_code, done.stdout) == (0, "correct 1\n")
+    refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (refused.exit_code, "grader" in refused.stderr) == (2, True)
+    unknown = CliRunner().invoke(cli, ["grade", str(source), str(out), "--extraction", "first"])
+    assert (unknown.exit_code, "standard, reference" in unknown.stderr) == (2, True)
+
+
 def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):
     source, out = _write(tmp_path / "in.jsonl", [*ROWS, {"id": "d", "gold": 4, "completion": ""}]), tmp_path / "o.jsonl"
     refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])

@@ -7,19 +7,43 @@ import threading
 import pytest
 
 from math_eval import VERDICTS, Grader, grade
+from math_eval.errors import DataError
 from math_eval.grading.pool import Pool
 
 ALGEBRA = [
-    (r"2\sqrt{2}", r"\sqrt{8}", "correct"),
-    ("sqrt(8)", r"2\sqrt{2}", "correct"),
-    ("p-q", "-q+p", "correct"),
-    ("(x+1)^2", "x^2+2x+1", "correct"),
-    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}", "correct"),
+    (r"\sin(2x)", r"2\sin(x)\cos(x)", "correct"),
+    (r"\sqrt{7+4\sqrt{3}}", r"2+\sqrt{3}", "correct"),
+    ("sqrt(x+1)+1", r"1+\sqrt{1+x}", "correct"),
+    (r"\log_2 8", "3", "correct"),
+    ("1 < x < 2", "(1,2)", "incorrect"),
     ("[3,4)", "(3,4]", "incorrect"),
-    (r"\sqrt{3}", r"\sqrt{2}", "incorrect"),
-    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}", "incorrect"),
+    (r"\sin(2x)", r"2\sin(x)", "incorrect"),
     (r"\frac{1}{2004!}", r"\frac{1}{2006!}", "incorrect"),
     ("5x", "5", "incorrect"),
+]
+NEEDS_A_WORKER = r"\sin(x)+{}", r"{}+\sin(x)"
+GOLDS = [
+    ("27", "27.0"),
+    ("25", "025"),
+    ("She has 3 * 6 = 18 left.\n#### 18", "18"),
+    ("1,234", "1234"),
+    ("1234", "Half of 2468 is <<2468/2=1234>>1234.\n#### 1,234"),
+    ("18.50", r"\$18.50"),
+    ("18.50", "$18.5"),
+    ("32348", r"\$32,\!348"),
+    ("1,008,016", "1{,}008{,}016"),
+    ("2516_{8}", "2516_8"),
+    ("(C)", r"\text{(C)}"),
+    (r"\text{C}", "C"),
+    ("C", "(C)"),
+    ("evelyn", r"\text{Evelyn}"),
+    ("90", r"90^\circ"),
+    ("5.4", r"5.4 \text{ cents}"),
+    ("10", r"10\%"),
+    (r"\dfrac{3}{4}", r"\frac34"),
+    (r"[-2,7]", r"x \in [-2,7]"),
+    (r"\frac{1}{2}", r"So $x$ is $\boxed{\frac{1}{2}}$."),
+    ("1, 2", r"There are \boxed{1} papers and \boxed{2} bins."),
 ]
 BOMBS = [
     "9^{9^{9^{9}}}",
@@ -42,6 +66,20 @@ CODE = [
 
 def _boxed(answer):
     return rf"<think>t</think> \boxed{{{answer}}}"
+
+
+def _slow(n=1):
+    """An item that exact arithmetic leaves to a worker."""
+    answer, gold = (text.format(n) for text in NEEDS_A_WORKER)
+    return _boxed(answer), gold
+
+
+@pytest.mark.parametrize(("answer", "gold"), GOLDS)
+def test_reference_answers_as_data_sets_write_them(answer, gold):
+    with Grader(1) as fresh:
+        assert fresh.grade(answer if "####" in answer else _boxed(answer), gold).verdict == "correct"
+        assert fresh.grade(_boxed("7919"), gold).verdict == "incorrect"
+        assert not fresh._pool._idle
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +151,7 @@ def test_a_worker_that_dies_is_replaced_and_the_job_answered():
 
 def test_closing_leaves_no_worker_behind():
     with Grader(2) as fresh:
-        fresh.grade_many([(_boxed("x+1"), "1+x"), (_boxed("x+2"), "2+x")])
+        fresh.grade_many([_slow(1), _slow(2)])
         workers = [worker._process.pid for worker in fresh._pool._idle]
     assert workers
     for pid in workers:
@@ -123,27 +161,35 @@ def test_closing_leaves_no_worker_behind():
 
 def test_it_works_from_threads_and_from_asyncio(grader):
     verdicts = []
-    threads = [
-        threading.Thread(target=lambda: verdicts.append(grader.grade(_boxed("x+1"), "1+x").verdict)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: verdicts.append(grader.grade(*_slow()).verdict)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     async def several():
-        calls = [asyncio.to_thread(grader.grade, _boxed(f"x+{n}"), f"{n}+x") for n in range(4)]
+        calls = [asyncio.to_thread(grader.grade, *_slow(n)) for n in range(1, 5)]
         return [verdict.verdict for verdict in await asyncio.gather(*calls)]
 
     assert verdicts + asyncio.run(several()) == ["correct"] * 8
 
 
-def test_a_gold_may_be_a_solution_with_a_box_and_a_completion_the_gold_itself():
+def test_a_completion_may_be_the_gold_itself():
     with Grader(1) as fresh:
-        assert fresh.grade(_boxed("0.5"), r"So $x$ is $\boxed{\frac{1}{2}}$.").verdict == "correct"
         assert fresh.grade("odd $n$", "odd $n$").verdict == "correct"
         assert fresh.grade("odd $n$", "odd $n$", prompt="q <think>").verdict == "no_answer"
         assert not fresh._pool._idle
+
+
+def test_the_reference_extraction_takes_the_first_box_up_to_its_first_brace():
+    nested = r"<think>\boxed{1}</think> so \boxed{\frac{1}{2}}"
+    with Grader(1, extraction="reference") as fresh:
+        assert fresh.grade(nested, "1").extracted == "1"
+        assert fresh.grade(_boxed(r"\frac{1}{2}"), r"\frac{1}{2}").extracted == r"\frac{1"
+        assert fresh.grade("The answer is 5.", "5").verdict == "no_answer"
+        assert fresh.description["extraction"] == "reference"
+    with pytest.raises(DataError, match="standard, reference; got 'first'"):
+        Grader(extraction="first")
 
 
 def test_grade_many_keeps_the_order(grader):

@@ -81,7 +81,9 @@ _COMPLETIONS = {
     "many delimiters": ("\\(" * 400_000 + "$ " * 50_000, "1"),
 }
 INPUTS = {name: (_box(answer), gold) for name, (answer, gold) in _ANSWERS.items()} | _COMPLETIONS
-ORDINARY = [(_box("x+1"), "1+x"), (_box(r"\sqrt{8}"), r"2\sqrt{2}"), (_box("0.5"), r"\frac{1}{2}")]
+ORDINARY = [
+    (_box(r"\sin(x)+1"), r"1+\sin(x)"), (_box(r"\log_2 8"), "3"), (_box("0.5"), r"\frac{1}{2}")
+]  # fmt: skip
 
 
 def _items(path):

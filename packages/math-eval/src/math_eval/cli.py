@@ -116,12 +116,13 @@ Example:
 )
 @click.argument("source", metavar="IN.jsonl", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT.jsonl", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace an output made from another input.")
-def grade_command(source: Path, out: Path, overwrite: bool) -> None:
+@click.option("--extraction", default="standard", show_default=True, help="Of the answer: standard or reference.")
+@click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
+def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> None:
     """Grade rows {id, gold, completion}; adds extracted, verdict and grade_ms."""
     from .regrade import grade_file
 
-    counts, was_done = grade_file(source, out, overwrite=overwrite)
+    counts, was_done = grade_file(source, out, extraction=extraction, overwrite=overwrite)
     click.echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
     click.echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 

@@ -20,24 +20,27 @@ from .records import Row, dump_line, read_records, write_records
 _BATCH = 256
 
 
-def grade_file(source: str | Path, out: str | Path, *, overwrite: bool = False) -> tuple[Counter[str], bool]:
+def grade_file(
+    source: str | Path, out: str | Path, *, extraction: str = "standard", overwrite: bool = False
+) -> tuple[Counter[str], bool]:
     """Grade rows `{id, gold, completion}`.
 
     Args:
         source: JSON Lines, `.gz` or not.
         out: the graded rows, in the same order.
-        overwrite: replace an output made from another input.
+        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
+        overwrite: replace an output made from another input or with another extraction.
 
     Returns:
         how many rows got which verdict, and whether the output was there already.
 
     Raises:
-        DataError: a bad row, or an output made from another input.
+        DataError: a bad row, an unknown extraction, or an output made with other settings.
     """
     source, out = Path(source), Path(out)
     rows = list(read_records(source, "grade_input"))
     partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
-    with Grader() as grader:
+    with Grader(extraction=extraction) as grader:
         content = hashlib.sha256("".join(map(dump_line, rows)).encode()).hexdigest()
         settings = {"input_sha256": content, "grader": grader.description}
         state = manifest.settle(path, settings, done=out, overwrite=overwrite)

@@ -1,199 +1,195 @@
-r"""The fast path: equality that plain strings and exact fractions can decide, without sympy.
+r"""The fast path: equality that exact arithmetic can decide, without sympy.
 
-`decide` answers True, False or None (not sure: ask math-verify). Numbers are compared as fractions, so rounding
-never makes two different values equal. Our choices, since graders differ: `50\%` equals both 0.5 and 50; a unit
-written on one side only is ignored; two different units are left to math-verify; a list without brackets has no order.
+`decide` answers True, False or None (not sure: ask math-verify). Rounding never makes two different values equal. Our
+choices, since graders differ: `50\%` equals both 0.5 and 50; a unit written on one side only is ignored; two different
+units are left to math-verify; a list without brackets has no order; a decimal comma is read where the other answer is
+the same number with a point.
 
     decide(r"\frac{1}{2}", "0.50")        # True
     decide("1,000", "1000 dollars")       # True
-    decide(r"\sqrt{8}", r"2\sqrt{2}")     # None
+    decide(r"\sqrt{8}", r"2\sqrt{2}")     # True
+    decide(r"\sin^2 x", r"1-\cos^2 x")    # None
 """
 
 import re
-from fractions import Fraction
+from itertools import chain, combinations
 
-_FULL_WIDTH = {**{0xFF01 + i: 0x21 + i for i in range(94)}, 0x2212: "-", 0x2013: "-", 0x00D7: r"\times ", 0x00A0: " "}
-_WRAPPED = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\$\$(.*)\$\$|\$(.*)\$|\*\*(.*)\*\*", re.DOTALL)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
-_REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\(?:left|right|displaystyle|textstyle|bigl?|bigr|limits)(?![A-Za-z])", ""),
-        (r"\{,\}", ","),
-        (r"(?<=\d),\\!\s*(?=\d{3})", ","),
-        (r"(?<=\d)\\[,!:; ](?=\d{3}(?!\d))", ","),
-        (r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))", ","),
-        (r"\\[,!:;>](?![A-Za-z])|\\q?quad(?![A-Za-z])|\\ |~", " "),
-        (r"\\mbox(?![A-Za-z])|\\textbf(?![A-Za-z])|\\mathrm(?![A-Za-z])|\\textrm(?![A-Za-z])", r"\\text"),
-        (r"\\([$%])", r"\1"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°", r" \\text{degrees}"),
-        (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
-        (r"\\frac\s*\{([^{}]*)\}\s*(\d)", r"\\frac{\1}{\2}"),
-        (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
-        (r"([_^])\{(\w)\}", r"\1\2"),
-        (r"\\(?:ldots|dots|cdots)(?![A-Za-z])", "..."),
-        (r"\\(?:le|leq)(?![A-Za-z])", r"\\leq "),
-        (r"\\(?:ge|geq)(?![A-Za-z])", r"\\geq "),
-        (r"\*\*", "^"),
-    )
-)
-_SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
-_SPACES = re.compile(r"[ \t\r\n]+")
-_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
-_LEFT_SIDE = re.compile(r"^[A-Za-z](?:_\w)?\s*(?:=|\\in(?![A-Za-z]))\s*")
-_NUMBER = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?")
-_FRACTION = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*([-+]?[\d.,]+)\s*\}\{\s*([-+]?[\d.,]+)\s*\}")
-_SLASHED = re.compile(r"([-+]?)\s*(?:(\d+)\s+)?([\d.,]+)\s*/\s*([\d.,]+)")
-_UNIT = re.compile(
-    r"^\s*(.*?[\d.}])\s*(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(?:\^\s*\{?[23]\}?)?\s*$"
-)
-_WORD = re.compile(r"[A-Za-z]{2,}")
-_FUNCTIONS = {"pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "mod", "infinity", "inf"}
-_JOINERS = {"and", "or", "to", "times", "plus", "minus", "over", "base", "choose", "factorial", "squared", "cubed"}
-_PARTS = {"half", "halves", "third", "thirds", "quarter", "quarters", "percent"}
-_MULTIPLIERS = {"dozen", "hundred", "thousand", "million", "billion", "trillion"}
-_NOT_UNITS = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
-_OPENERS, _CLOSERS = "([{", ")]}"
-_Sequence = tuple[str, list[str]]
+from .expression import read, same_value
+from .number import as_digits, as_fraction, same_with_comma
+from .polynomial import proportional
+from .shapes import equation, matrix, sequence, union
+from .spelling import normalise, split_name, squeeze, without_unit, words
+
+_MAX_PAIRS = 1024
+_COMMA = re.compile(r"[-+]?\d+,\d+")
+_COUNTS = {
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "many",
+    "all",
+    "every",
+}
+_TRUTHS = {"none", "no", "yes", "never", "always", "true", "false", "undefined", "infinite", "dne", "empty", "reals"}
 
 
 def decide(answer: str, gold: str) -> bool | None:
     """Whether two answers are equal: True, False, or None if this module cannot tell."""
     left, right = normalise(answer), normalise(gold)
-    if not left or not right:
-        return None
-    if squeeze(left) == squeeze(right):
+    return _same(left, right) if left and right else None
+
+
+def _same(left: str, right: str) -> bool | None:
+    if squeeze(left) == squeeze(right) or same_with_comma(left, right):
         return True
-    numbers = _same_number(left, right)
-    if numbers is not None:
-        return numbers
-    words = _same_words(left, right)
-    if words is not None:
-        return words
-    return _same_sequence(left, right)
+    (left_name, left), (right_name, right) = _named(left), _named(right)
+    if left_name != right_name:
+        if (left_name and right_name) or equation(left) or equation(right):
+            return None
+        if squeeze(left) == squeeze(right):
+            return True
+    for judge in (_same_number, _same_words, _same_digits, _same_parts, _same_matrix, _same_equation, _different_kinds):
+        verdict = judge(left, right)
+        if verdict is not None:
+            return verdict
+    return None
 
 
-def normalise(text: str) -> str:
-    """One spelling for answers that differ in typography only; spaces that may carry meaning are kept."""
-    text = _SPACES.sub(" ", text.translate(_FULL_WIDTH)).strip()
-    for pattern in (_WRAPPED, _BOX, _WRAPPED):
-        if wrapped := pattern.fullmatch(text):
-            text = next((group for group in wrapped.groups() if group is not None), "").strip()
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = text.strip().removesuffix(".").strip()
-    if _SPACED_THOUSANDS.fullmatch(text):
-        text = text.replace(" ", ",")
-    return text[1:].strip() if text.startswith("$") else re.sub(r"^-\s*\$\s*", "-", text)
-
-
-def squeeze(text: str) -> str:
-    r"""`text` without spaces (but between digits and words), `\text{}` wrappers and a leading `x =`."""
-    text = _LEFT_SIDE.sub("", _TEXT.sub(r" \1 ", text).strip())
-    return _SPACE_AROUND.sub(lambda match: match.group(1) or "", " ".join(text.split()))
-
-
-def as_fraction(text: str) -> tuple[Fraction, bool] | None:
-    """The exact value of a plain number, and whether it was a percentage; None if `text` is anything else."""
-    text = _LEFT_SIDE.sub("", text.strip())
-    bare = re.sub(r"\s*(?:%|\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent)$", "", text)
-    value = _plain(bare)
-    return None if value is None else (value, bare != text)
-
-
-def _plain(text: str) -> Fraction | None:
-    if any(char.isdigit() for char in text) and text.isascii() and _NUMBER.fullmatch(text):
-        return Fraction(text.replace(",", "").rstrip("."))
-    match = _FRACTION.fullmatch(text) or _SLASHED.fullmatch(text)
-    if match is None or not text.isascii():
-        return None
-    sign, whole, above, below = match.groups()
-    top, bottom = _plain(above), _plain(below)
-    if top is None or not bottom or (whole and (top < 0 or bottom < 0)):
-        return None
-    value = Fraction(whole or 0) + top / bottom
-    return -value if sign == "-" else value
-
-
-def _without_unit(text: str) -> tuple[str, str]:
-    """A quantity and its unit ("" if it has none, or if the words may be mathematics)."""
-    match = _UNIT.match(text)
-    if match is None:
-        return text, ""
-    unit = (match.group(2) or match.group(3) or "").strip().rstrip(".").lower()
-    if not unit or (any(len(word) < 2 or word in _NOT_UNITS for word in unit.split()) and match.group(2) is None):
-        return text, ""
-    return (text, "") if set(unit.split()) & _NOT_UNITS else (match.group(1), unit)
+def _named(text: str) -> tuple[str, str]:
+    """The name before `=` and the rest; each element of a bare list keeps its own."""
+    parts = sequence(text)
+    return ("", text) if parts and not parts.brackets else split_name(text)
 
 
 def _same_number(left: str, right: str) -> bool | None:
-    (left_value, left_unit), (right_value, right_unit) = _without_unit(left), _without_unit(right)
+    (left, left_unit), (right, right_unit) = without_unit(left), without_unit(right)
     if left_unit and right_unit and left_unit != right_unit:
         return None
-    one, two = as_fraction(left_value), as_fraction(right_value)
+    one, two = as_fraction(left), as_fraction(right)
     if one is None or two is None:
-        return None
+        return same_value(left, right)
     (a, a_percent), (b, b_percent) = one, two
-    return a == b or (a_percent and a == 100 * b) or (a_percent and a / 100 == b) or (b_percent and b / 100 == a)
+    return a == b or (a_percent and a / 100 == b) or (b_percent and b / 100 == a)
 
 
 def _same_words(left: str, right: str) -> bool | None:
-    r"""Names and choices, such as `\text{Evelyn}` or `(C)`; a lone small letter may be a variable, so it is no word."""
-    one, two = (_TEXT.sub(r"\1", text).strip().strip("().").strip() for text in (left, right))
-    if len(one) == len(two) == 1 and one.isascii() and two.isascii() and one.isupper() and two.isupper():
-        return one == two
-    words = [text.split() for text in (one, two)]
-    for parts in words:
-        if not parts or not all(_WORD.fullmatch(part) and part.lower() not in _NOT_UNITS for part in parts):
-            return None
-    return [part.lower() for part in words[0]] == [part.lower() for part in words[1]]
+    one, two = words(left), words(right)
+    return None if one is None or two is None else one == two
 
 
-def _sequence(text: str) -> _Sequence | None:
-    """The brackets and top-level elements of a tuple, interval, set or bare list."""
-    text = _LEFT_SIDE.sub("", text.strip()).replace(r"\{", "{").replace(r"\}", "}")
-    brackets = ""
-    if text and text[0] in _OPENERS and text[-1] in _CLOSERS:
-        brackets, text = text[0] + text[-1], text[1:-1]
-    depth, start, parts = 0, 0, list[str]()
-    for index, char in enumerate(text):
-        depth += (char in _OPENERS) - (char in _CLOSERS)
-        if depth < 0:
-            return None
-        if char == "," and depth == 0:
-            parts.append(text[start:index].strip())
-            start = index + 1
-    parts.append(text[start:].strip())
-    if depth or len(parts) < 2 or not all(parts):
+def _same_digits(left: str, right: str) -> bool | None:
+    """Numbers with a base as subscript; equal ones in two bases, or with the base left out, are not decided."""
+    one, two = as_digits(left), as_digits(right)
+    if one and two:
+        return one == two if one.value != two.value or one.written == two.written else None
+    digits, other = (one, right) if one else (two, left)
+    if digits is None or not _is_constant(other):
         return None
-    grouped = any(re.fullmatch(r"\d{3}(\.\d+)?", part) for part in parts[1:])
-    return None if grouped and ", " not in text else (brackets, parts)
+    same = [same_value(str(number), other) for number in digits]
+    return False if same == [False, False] else None
 
 
-def _same_sequence(left: str, right: str) -> bool | None:
-    one, two = _sequence(left), _sequence(right)
-    if one is None or two is None or one[0] != two[0]:
+def _same_parts(left: str, right: str) -> bool | None:
+    """Tuples and intervals in order, sets and bare lists without; of unions, whether they are spelt alike."""
+    joined, others = union(left), union(right)
+    if joined and others:
+        return True if _same_members(joined, others) else None
+    one, two = sequence(left), sequence(right)
+    if one is None or two is None:
         return None
-    brackets, parts, others = one[0], one[1], two[1]
-    if brackets in ("", "{}"):
-        return _same_members(parts, others)
+    if not (one.ordered and two.ordered):
+        verdict = _same_members(one.parts, two.parts)
+        return None if verdict and (one.ordered or two.ordered) else verdict
+    verdict = _same_in_order(one.parts, two.parts)
+    return None if verdict and one.brackets != two.brackets else verdict
+
+
+def _same_in_order(parts: list[str], others: list[str]) -> bool | None:
     if len(parts) != len(others):
         return False
-    verdicts = [True if squeeze(a) == squeeze(b) else _same_number(a, b) for a, b in zip(parts, others, strict=True)]
+    verdicts = [_same(one, two) for one, two in zip(parts, others, strict=True)]
     if False in verdicts:
         return False
     return None if None in verdicts else True
 
 
 def _same_members(parts: list[str], others: list[str]) -> bool | None:
-    """Compare without order; only if every member is a plain number."""
-    values: list[list[Fraction]] = []
-    for members in (parts, others):
-        numbers = [as_fraction(member) for member in members]
-        if any(number is None or number[1] for number in numbers):
+    """Whether each member has an equal one on the other side; not decided for `x=1,y=2`, where the names matter."""
+    if len(parts) * len(others) > _MAX_PAIRS or len({split_name(part)[0] for part in parts + others} - {""}) > 1:
+        return None
+    table = [[_same(one, two) for two in others] for one in parts]
+    lines = [*table, *map(list, zip(*table, strict=True))]
+    if any(all(verdict is False for verdict in line) for line in lines):
+        return False
+    return True if all(True in line for line in lines) else None
+
+
+def _same_matrix(left: str, right: str) -> bool | None:
+    one, two = matrix(left), matrix(right)
+    if one is None or two is None:
+        return None
+    cells, others = (list(chain.from_iterable(rows)) for rows in (one, two))
+    if [len(row) for row in one] != [len(row) for row in two]:
+        return None if len(cells) == len(others) else False
+    return _same_in_order(cells, others)
+
+
+def _same_equation(left: str, right: str) -> bool | None:
+    """Equations that are multiples of each other, or one and a number that is neither of its sides."""
+    one, two = equation(left), equation(right)
+    if one and two:
+        first, second = (read(f"({sides[0]})-({sides[1]})") for sides in (one, two))
+        if first is None or second is None or len(first.value.bottom) * len(second.value.bottom) != 1:
             return None
-        values.append(sorted({number[0] for number in numbers if number is not None}))
-    return values[0] == values[1]
+        whole = () in first.value.bottom and () in second.value.bottom
+        return True if whole and proportional(first.value.top, second.value.top) else None
+    sides, other = (one, right) if one else (two, left)
+    if sides is None or not _is_constant(other):
+        return None
+    return False if all(same_value(side, other) is False for side in sides) else None
+
+
+def _different_kinds(left: str, right: str) -> bool | None:
+    """False for a number against a tuple, a matrix, two different values or a name, and a name against those."""
+    if left.lower() == right.lower():
+        return None
+    for one, two in ((left, right), (right, left)):
+        if (_is_value(one) or _is_name(one)) and _is_several(two):
+            return False
+        if _is_name(one) and _is_constant(two):
+            return False
+    return None
+
+
+def _is_value(text: str) -> bool:
+    found = read(without_unit(text)[0])
+    return as_fraction(text) is not None or (found is not None and not found.words)
+
+
+def _is_constant(text: str) -> bool:
+    bare = without_unit(text)[0]
+    found = read(bare)
+    return as_fraction(bare) is not None or (found is not None and not found.value.letters())
+
+
+def _is_name(text: str) -> bool:
+    found = words(text)
+    return found is not None and len(found) == 1 and found[0].lower() not in _COUNTS | _TRUTHS
+
+
+def _is_several(text: str) -> bool:
+    """Whether it is a tuple, interval, union, matrix, or a list of values that are not all the same."""
+    cells, parts = matrix(text), sequence(text)
+    if cells is not None or union(text):
+        return cells is None or len(cells) + len(cells[0]) > 2
+    if parts is None or _COMMA.fullmatch(text):
+        return False
+    return parts.ordered or any(_same(one, two) is False for one, two in combinations(parts.parts, 2))

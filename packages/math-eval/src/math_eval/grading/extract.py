@@ -4,7 +4,8 @@ Only what follows the thinking block counts (further blocks after it are skipped
 In this order:
 
 1. the last balanced `\boxed{…}` (the inner one of nested boxes; an empty box is no answer; boxes with nothing but a
-   comma, "and" or "or" between them are one list),
+   comma, "and" or "or" between them are one list, and so are boxes of one sentence where several answers are asked
+   for), unless "final answer is" with a formula between delimiters comes later,
 2. the last "final answer is X" or "answer is X", 3. the last "answer: X", 4. the last `#### X`,
 5. all of it, if it is one line of mathematics without words, 6. the last formula or number.
 
@@ -18,16 +19,20 @@ import re
 
 from math_eval.thinking import CLOSE, OPEN, split_thinking
 
-_BRACES = re.compile(r"\\boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"\\(?:begin)?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASES = (
     re.compile(r"\banswer[ *]{0,4}(?:is|=)[ *]{0,4}:?", re.IGNORECASE),
     re.compile(r"\banswer[ *]{0,4}:", re.IGNORECASE),
     re.compile(r"####"),
 )
+_FINAL = re.compile(r"\bfinal answer is:?\s*(?=\$|\\[(\[])", re.IGNORECASE)
+_FIRST_BOX = re.compile(r"\\boxed\s*\{([^}]*)\}", re.IGNORECASE)
 _FURTHER_THINKING = re.compile(f"{OPEN}.*?(?:{CLOSE}|\\Z)", re.DOTALL)
-_NUMBER = re.compile(r"(?:(?<![\w)\]}.])[-−])?\\?\$?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?\\?%?")
+_NUMBER = re.compile(
+    r"(?:(?<![\w)\]}.])[-−])?\\?\$?(?:\d+,\d{1,2}(?![\d,])|\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?\\?%?"
+)
 _MATH_SPAN = re.compile(
-    r"\$\$([^$]+)\$\$|(?<!\\)\$(?=\S)([^$\n]*[^$\s])\$(?!\d)|(?<!\\)\$[ \t]([^$\n]+)[ \t]\$(?!\d)"
+    r"\$\$([^$]+)\$\$|(?<!\\)\$(?=\S)([^$\n]*[^$\s])\$(?!\d)|(?<!\\)\$[ \t]((?:\\\$|[^$\n])+)[ \t]\$(?!\d)"
     r"|\\\(((?:(?!\\[()]).)+)\\\)|\\\[((?:(?!\\[\[\]]).)+)\\\]",
     re.DOTALL,
 )
@@ -36,21 +41,29 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 _BARE_CHARS = 400
 _VARIABLE = re.compile(r"[A-Za-z]\w*")
 _JOINER = re.compile(r"[\s$,]|\\[()]|\\q?quad|\\,|\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b")
+_APART = re.compile(r"[.;\n](?!\d)")
+_MIN_PROSE_WORDS = 5
+_MAX_LINK_WORDS = 4
+_MAX_PARTS = 8
 _SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n]")
 
 
-def extract_answer(completion: str, prompt: str = "") -> str | None:
+def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | None:
     """The answer of a completion, or None.
 
     Args:
         completion: all generated text.
         prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
+        parts: how many answers are asked for; up to so many boxes of one sentence are one list.
     """
     thinking = split_thinking(completion, prompt)
     if not thinking.closed:
         return None
     answer = _FURTHER_THINKING.sub("", thinking.answer)
-    boxed, unclosed = last_boxed(answer)
+    finals = list(_FINAL.finditer(answer))
+    if finals and finals[-1].start() > max(answer.rfind(r"\boxed"), answer.rfind(r"\fbox")):
+        return _trim(answer[finals[-1].end() :]) or None
+    boxed, unclosed = last_boxed(answer, parts)
     if boxed is not None or unclosed:
         return (boxed or "").strip() or None
     for phrase in _PHRASES:
@@ -58,6 +71,20 @@ def extract_answer(completion: str, prompt: str = "") -> str | None:
         if ends and (found := _trim(answer[ends[-1] :].lstrip().partition("\n")[0])):
             return found
     return answer if _is_bare(answer) else _last_formula(answer)
+
+
+def extract_reference(completion: str) -> str | None:
+    r"""The answer as the evaluation script of the Extra-CoT paper finds it, for parity with its figures.
+
+    The first `\boxed{` anywhere, thinking included, up to the first `}`: `\boxed{\frac{1}{2}}` gives `\frac{1`.
+    """
+    match = _FIRST_BOX.search(completion)
+    return (match[1].strip() or None) if match else None
+
+
+def reference_answer(gold: str) -> str:
+    """The answer in a reference, which may be a solution: its last box or boxes, what follows `####`, or all of it."""
+    return last_boxed(gold, _MAX_PARTS)[0] or gold.rpartition("####")[2].strip()
 
 
 def _is_bare(text: str) -> bool:
@@ -82,16 +109,20 @@ def _last_formula(text: str) -> str | None:
     return next(filter(None, spans[-1].groups())).strip() if spans else None
 
 
-def last_boxed(text: str) -> tuple[str | None, bool]:
+def last_boxed(text: str, parts: int = 1) -> tuple[str | None, bool]:
     r"""The content of the last balanced `\boxed{…}` or list of boxes, and, if there is none, whether one is left open.
 
     One pass over the text, so 20 000 unclosed braces cost no more than 20 000 letters.
+
+    Args:
+        text: where to look.
+        parts: up to so many boxes of one sentence are one list, whatever stands between them.
     """
     stack: list[tuple[int, int]] = []
     boxes: list[tuple[int, int, int]] = []
     for match in _BRACES.finditer(text):
         token = match.group()
-        if token.startswith((r"\boxed", r"\fbox")):
+        if len(token) > len(r"\{"):
             stack.append((match.start(), match.end()))
         elif token == "{":
             stack.append((-1, -1))
@@ -104,13 +135,19 @@ def last_boxed(text: str) -> tuple[str | None, bool]:
     last = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         between = text[box[2] + 1 : last[-1][0]]
-        if not re.search(",|and|or", between) or _JOINER.sub("", between):
+        joined = re.search(",|and|or", between) and not _JOINER.sub("", between)
+        if not joined and (len(last) >= parts or not _is_short(between)):
             break
         last.append(box)
     if len(last) == 1:
         return text[slice(*last[0][1:])], False
     contents = dict.fromkeys(text[start:end].strip() for _, start, end in reversed(last))
     return ", ".join(filter(None, contents)), False
+
+
+def _is_short(link: str) -> bool:
+    """Whether two boxes with this between them belong together: few words, in one sentence."""
+    return not _APART.search(link) and len(_WORD.findall(_COMMAND.sub(" ", link))) <= _MAX_LINK_WORDS
 
 
 def _trim(text: str) -> str:
@@ -120,4 +157,9 @@ def _trim(text: str) -> str:
     if formula:
         return next(filter(None, formula.groups())).strip()
     sentence = _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
-    return sentence.rpartition(" is ")[2].strip() if _WORD.match(sentence) else sentence
+    if not _WORD.match(sentence):
+        return sentence
+    numbers = _NUMBER.findall(sentence)
+    if len(numbers) == 1 and " is " not in sentence and len(_WORD.findall(sentence)) >= _MIN_PROSE_WORDS:
+        return numbers[0]
+    return sentence.rpartition(" is ")[2].strip()

@@ -14,14 +14,18 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
+from math_eval.errors import DataError
 from math_eval.thinking import OPEN
 
 from . import limits
-from .exact import decide, normalise
-from .extract import extract_answer, last_boxed
+from .exact import decide
+from .extract import extract_answer, extract_reference, reference_answer
 from .pool import Pool
+from .shapes import sequence
+from .spelling import normalise
 from .verdict import Verdict
 
+EXTRACTIONS = ("standard", "reference")
 _DEADLINE_S = 5.0
 _MEMORY_BYTES = 2 * 2**30
 
@@ -33,13 +37,25 @@ class Grader:
         workers: grading processes that may run at once; as many as there are processors by default, four at most.
         deadline_s: seconds of processor time one answer may take in a worker.
         memory_bytes: address space of one worker.
+        extraction: `standard`, or `reference` for the answers that the evaluation script of the Extra-CoT paper finds.
+
+    Raises:
+        DataError: an unknown extraction.
     """
 
     def __init__(
-        self, workers: int | None = None, *, deadline_s: float = _DEADLINE_S, memory_bytes: int = _MEMORY_BYTES
+        self,
+        workers: int | None = None,
+        *,
+        deadline_s: float = _DEADLINE_S,
+        memory_bytes: int = _MEMORY_BYTES,
+        extraction: str = "standard",
     ) -> None:
+        if extraction not in EXTRACTIONS:
+            raise DataError(f"extraction must be one of {', '.join(EXTRACTIONS)}; got {extraction!r}")
         self._workers = workers or min(4, os.cpu_count() or 1)
-        self._settings = {"deadline_s": deadline_s, "memory_bytes": memory_bytes}
+        self._extraction = extraction
+        self._settings = {"deadline_s": deadline_s, "memory_bytes": memory_bytes, "extraction": extraction}
         self._pool = Pool(self._workers, deadline_s, memory_bytes)
 
     @property
@@ -52,11 +68,11 @@ class Grader:
 
         Args:
             completion: all generated text, thinking included.
-            gold: the reference answer, as LaTeX or plain text; of a solution with a box, the box counts.
+            gold: the reference answer, as LaTeX or plain text; of a solution, the box or what follows `####` counts.
             prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
         """
         start = time.perf_counter()
-        gold = last_boxed(gold)[0] or gold
+        gold = reference_answer(gold)
         verdict, answer = self._quick(completion, gold, prompt)
         if verdict is None:
             verdict = Verdict(*self._ask(answer, gold))
@@ -74,19 +90,22 @@ class Grader:
     def _grade_item(self, item: tuple[str, str] | tuple[str, str, str]) -> Verdict:
         return self.grade(*item)
 
-    @staticmethod
-    def _quick(completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:
+    def _quick(self, completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:
         """What needs no parser, or None and the answer to ask a worker about."""
         if len(completion) > limits.MAX_COMPLETION_CHARS:
             detail = f"a completion of more than {limits.MAX_COMPLETION_CHARS} characters"
             return Verdict("limit", None, detail), ""
         if reason := limits.too_much(gold):
             return Verdict("gold_unparsable", None, f"the reference answer has {reason}"), ""
-        if not normalise(gold):
+        if not (spelt := normalise(gold)):
             return Verdict("gold_unparsable", None, "the reference answer is empty"), ""
-        if completion.strip() == gold.strip() and not prompt.rstrip().endswith(OPEN):
+        if self._extraction == "reference":
+            answer = extract_reference(completion)
+        elif completion.strip() == gold.strip() and not prompt.rstrip().endswith(OPEN):
             return Verdict("correct", gold.strip()), ""
-        answer = extract_answer(completion, prompt)
+        else:
+            asked = sequence(spelt)
+            answer = extract_answer(completion, prompt, len(asked.parts) if asked and not asked.brackets else 1)
         if answer is None:
             return Verdict("no_answer", None), ""
         if reason := limits.too_much(answer):

@@ -1,7 +1,8 @@
 r"""The body of a grading process: reads one job a line, answers one line, until its input ends.
 
-Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. It holds no state between jobs. A job that
-uses up its processor time ends the whole process: the timer's signal has no handler, so nothing can swallow it.
+Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. Between jobs it keeps only what it
+parsed, as a reference answer often comes again. A job that uses up its processor time ends the whole process: the
+timer's signal has no handler, so nothing can swallow it.
 math-verify is given LaTeX only, because sympy's parser of plain expressions evaluates strings as Python.
 
     -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "seconds": 5}
@@ -18,6 +19,7 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 _PLAIN = (
@@ -44,6 +46,7 @@ def as_latex(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=512)
 def _read(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 

@@ -1,0 +1,63 @@
+r"""Plain numbers as exact fractions: whole, decimal, mixed, grouped in thousands, in per cent, or in another base.
+
+as_fraction("1,234.50")             # (Fraction(2469, 2), False)
+as_fraction(r"50\%")                # (Fraction(50, 1), True), the per cent sign being told apart
+as_digits("52_8")                   # Digits(written=52, value=42)
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+_NUMBER = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?")
+_FRACTION = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*([-+]?[\d.,]+)\s*\}\{\s*([-+]?[\d.,]+)\s*\}")
+_SLASHED = re.compile(r"([-+]?)\s*(?:(\d+)\s+)?([\d.,]+)\s*/\s*([\d.,]+)")
+_PERCENT = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent)$")
+_BASED = re.compile(r"(\d+)\s*_\s*\{?(\d{1,2})\}?")
+_COMMA = re.compile(r"([-+]?\d+),(\d+)")
+_POINT = re.compile(r"[-+]?\d*\.\d+")
+
+
+class Digits(NamedTuple):
+    """A number with its base: its digits read as a decimal number, and its value."""
+
+    written: int
+    value: int
+
+
+def as_fraction(text: str) -> tuple[Fraction, bool] | None:
+    """The exact value of a plain number, and whether it was a percentage; None if `text` is anything else."""
+    bare = _PERCENT.sub("", text.strip())
+    value = _plain(bare)
+    return None if value is None else (value, bare != text.strip())
+
+
+def _plain(text: str) -> Fraction | None:
+    if any(char.isdigit() for char in text) and text.isascii() and _NUMBER.fullmatch(text):
+        return Fraction(text.replace(",", "").rstrip("."))
+    match = _FRACTION.fullmatch(text) or _SLASHED.fullmatch(text)
+    if match is None or not text.isascii():
+        return None
+    sign, whole, above, below = match.groups()
+    top, bottom = _plain(above), _plain(below)
+    if top is None or not bottom or (whole and (top < 0 or bottom < 0)):
+        return None
+    value = Fraction(whole or 0) + top / bottom
+    return -value if sign == "-" else value
+
+
+def as_digits(text: str) -> Digits | None:
+    """A whole number with its base as a subscript, or None."""
+    match = _BASED.fullmatch(text.strip())
+    if match is None or not text.isascii() or not int(max(match[1])) < int(match[2]) <= 36:
+        return None
+    return Digits(int(match[1]), int(match[1], int(match[2])))
+
+
+def same_with_comma(left: str, right: str) -> bool:
+    """Whether one is the decimal number of the other with a comma for the point; `1,222` is never read so."""
+    for one, two in ((left, right), (right, left)):
+        match = _COMMA.fullmatch(one)
+        if match and _POINT.fullmatch(two) and (len(match[2]) != 3 or match[1].lstrip("+-") == "0"):
+            return Fraction(f"{match[1]}.{match[2]}") == Fraction(two)
+    return False

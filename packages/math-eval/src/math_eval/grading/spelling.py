@@ -1,0 +1,109 @@
+r"""One spelling for answers that differ in typography only, and the parts of an answer that carry no value.
+
+Nothing is compared here. `normalise` undoes wrappers, spacing commands, digit grouping and the many ways to write a
+fraction; the others split off what may stand around a value.
+
+    normalise(r"$\dfrac12$.")                   # '\\frac{1}{2}'
+    split_name(r"x \in [-2,7]")                 # ('x', '[-2,7]')
+    without_unit(r"15 \text{ cm}^2")            # ('15', 'cm^2')
+"""
+
+import re
+
+_SIGNS = {"\u2212": "-", "\u2013": "-", "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u00b1": r"\pm ", "\u00a0": " "}
+_LETTERS = {"\u03c0": r"\pi ", "\u221e": r"\infty ", "\u222a": r"\cup "}
+_CHARS = {**{0xFF01 + i: 0x21 + i for i in range(94)}, **str.maketrans(_SIGNS | _LETTERS)}
+_WRAPPED = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\$\$(.*)\$\$|\$(.*)\$|\*\*(.*)\*\*", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_REWRITES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:left|right|displaystyle|textstyle|bigl?|bigr|limits)(?![A-Za-z])", ""),
+        (r"\{,\}", ","),
+        (r"(?<=\d),\\!\s*(?=\d{3})", ","),
+        (r"(?<=\d)\\[,!:; ](?=\d{3}(?!\d))", ","),
+        (r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))", ","),
+        (r"(?<!\\)\\[,!:;>](?![A-Za-z])|\\q?quad(?![A-Za-z])|(?<!\\)\\ |~", " "),
+        (r"\\mbox(?![A-Za-z])|\\textbf(?![A-Za-z])|\\mathrm(?![A-Za-z])|\\textrm(?![A-Za-z])", r"\\text"),
+        (r"\\([$%])", r"\1"),
+        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°", r" \\text{degrees}"),
+        (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+        (r"\\frac\s*\{([^{}]*)\}\s*(\d)", r"\\frac{\1}{\2}"),
+        (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
+        (r"([_^])\{(\w)\}", r"\1\2"),
+        (r"\\(?:ldots|dots|cdots)(?![A-Za-z])", "..."),
+        (r"\\(?:le|leq)(?![A-Za-z])", r"\\leq "),
+        (r"\\(?:ge|geq)(?![A-Za-z])", r"\\geq "),
+        (r"\*\*", "^"),
+    )
+)
+_SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_SPACES = re.compile(r"[ \t\r\n]+")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
+_NAME = re.compile(r"\s*([A-Za-z](?:_\w)?)\s*(?:=|\\in(?![A-Za-z]))\s*")
+_UNIT = re.compile(
+    r"^\s*(.*?(?:[\d.})]|\\pi))\s*"
+    r"(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(\^\s*\{?[23]\}?)?\s*$"
+)
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_FUNCTIONS = {"pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "mod", "infinity", "inf"}
+_JOINERS = {"and", "or", "to", "times", "plus", "minus", "over", "base", "choose", "factorial", "squared", "cubed"}
+_PARTS = {"half", "halves", "third", "thirds", "quarter", "quarters", "percent"}
+_MULTIPLIERS = {"dozen", "hundred", "thousand", "million", "billion", "trillion"}
+_MATHEMATICAL = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
+
+
+def normalise(text: str) -> str:
+    """The answer without wrappers and in one spelling; spaces that may carry meaning are kept."""
+    text = _SPACES.sub(" ", text.translate(_CHARS)).strip()
+    for pattern in (_WRAPPED, _BOX, _WRAPPED):
+        if wrapped := pattern.fullmatch(text):
+            text = next((group for group in wrapped.groups() if group is not None), "").strip()
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    text = text.strip().removesuffix("\\").removesuffix(".").strip()
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", ",")
+    return text[1:].strip() if text.startswith("$") else re.sub(r"^-\s*\$\s*", "-", text)
+
+
+def squeeze(text: str) -> str:
+    r"""`text` without spaces (but between digits and words) and `\text{}` wrappers."""
+    text = _TEXT.sub(r" \1 ", text).strip()
+    return _SPACE_AROUND.sub(lambda match: match.group(1) or "", " ".join(text.split()))
+
+
+def split_name(text: str) -> tuple[str, str]:
+    r"""The name before a leading `=` or `\in` ("" without one), and the rest."""
+    match = _NAME.match(text)
+    return (match[1], text[match.end() :]) if match else ("", text)
+
+
+def without_unit(text: str) -> tuple[str, str]:
+    """A quantity and its unit ("" if it has none, or if the words may be mathematics)."""
+    match = _UNIT.match(text)
+    if match is None:
+        return text, ""
+    unit = (match.group(2) or match.group(3) or "").strip().rstrip(".").lower()
+    if not unit or (any(len(word) < 2 for word in unit.split()) and match.group(2) is None):
+        return text, ""
+    if set(unit.split()) & _MATHEMATICAL:
+        return text, ""
+    return match.group(1), unit + (match.group(4) or "").replace(" ", "")
+
+
+def words(text: str) -> list[str] | None:
+    r"""The words, in small letters, of a name or choice such as `\text{Evelyn}` or `(C)`; None for anything else.
+
+    A lone capital is a choice; a lone small letter may be a variable, so it is none.
+    """
+    bare = _TEXT.sub(r"\1", text).strip().strip("().").strip()
+    if len(bare) == 1 and bare.isascii() and bare.isupper():
+        return [bare]
+    found = bare.split()
+    if not found or not all(_WORD.fullmatch(word) and word.lower() not in _MATHEMATICAL for word in found):
+        return None
+    return [word.lower() for word in found]
