@@ -46,6 +46,8 @@ def test_a_report_names_conditions_and_compares_the_last_with_the_baseline(runs,
     assert [row["name"] for row in data["conditions"]] == ["b", "sft@0.2", "sft@policy"]
     assert [row["act_ratio"] for row in data["conditions"]] == [1.0, 0.2, 0.4]
     assert data["n"] == 40
+    assert "accuracy_difference" not in data["conditions"][0]
+    assert [row["accuracy_difference"] for row in data["conditions"][1:]] == [0, pytest.approx(-1 / 40)]
     comparison = data["comparison"]
     assert (comparison["a"], comparison["b"], comparison["token_reduction"]) == ("b", "sft@policy", 0.6)
     assert comparison["accuracy_difference"] == pytest.approx(-1 / 40)

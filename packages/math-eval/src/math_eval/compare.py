@@ -1,7 +1,7 @@
 """Two conditions on the same problems: what changed in accuracy and tokens, and how sure that is.
 
-Samples are paired on (task, id, seed, sample), other seeds in rising order; differences are B − A. The formulas are those of `metrics`; drawing and
-tables are left to `report`, words to `wording`.
+Samples are paired on (task, id, seed, sample), other seeds in rising order; differences are B − A. The formulas are those
+of `metrics`; words are left to `wording`, drawing and tables to `report`.
 
     compare(select("runs/base", None), select("runs/chrpo", "policy")).values["token_reduction"]   # 0.74
 """
@@ -68,11 +68,14 @@ def _by_problem(pairs: list[_Pair], value: Callable[[Row, Row], float | None]) -
 
 
 def _interval(above: list[list[float]], below: list[list[float]] | None = None) -> tuple[float | None, float | None]:
-    """The bootstrap interval over problems of sum over sum, or of the mean if nothing is given below."""
+    """The bootstrap interval over problems of sum over sum, or of the mean if nothing is given below.
+
+    None where it has no width: problems that all give the same say nothing of how far others would be from it.
+    """
     sums = [sum(group) for group in above]
     bases = [sum(group) for group in below] if below is not None else [float(len(group)) for group in above]
     low, high = metrics.bootstrap([sums, bases], metrics.ratio)
-    return (low, high) if low == low else (None, None)
+    return (low, high) if low < high else (None, None)
 
 
 def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:

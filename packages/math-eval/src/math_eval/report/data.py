@@ -8,7 +8,7 @@ Drawing is left to `chart`, `page` and `table`.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,18 @@ from math_eval.records import Row, parse_json
 from math_eval.summary import summarise
 
 _MISSING = "(none)"
+_AGAINST = ("act_ratio", "accuracy_difference", "mcnemar_p")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One condition under the name it has in the report."""
+    """One condition under the name it has in the report, compared with the baseline unless it is that."""
 
     name: str
     label: str
     condition: Condition
     values: dict[str, Any]
+    comparison: Comparison | None
     manifest: dict[str, Any]
 
     @property
@@ -46,13 +48,17 @@ class ReportData:
 
     entries: list[Entry]
     baseline: Entry
-    comparison: Comparison | None
     breakdowns: dict[str, dict[str, dict[str, dict[str, Any]]]]
 
     @property
     def last(self) -> Entry:
         """The condition the headline is about: the last that is not the baseline."""
         return next((entry for entry in reversed(self.entries) if entry is not self.baseline), self.baseline)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The last condition compared with the baseline, if there is another than that."""
+        return self.last.comparison
 
     @property
     def problems(self) -> int:
@@ -85,23 +91,25 @@ def collect(runs: Sequence[str], *, baseline: str | None = None, by: str | None 
     names = Counter(name for name, _, _ in named)
     if twice := [name for name, count in names.items() if count > 1]:
         raise DataError(f"two conditions are called {twice[0]!r}; give the runs different labels, as in LABEL=RUN")
-    base = _baseline(named, baseline)
+    base_name, _, base = _baseline(named, baseline)
     entries: list[Entry] = []
     for name, label, condition in named:
-        values = {"label": label, "ratio": condition.ratio, **condition.summary(), **act_ratio(base[2], condition)}
+        comparison = None if condition is base else compare(base, condition)
+        values = {"label": label, "ratio": condition.ratio, **condition.summary()}
+        if comparison is None:
+            values |= act_ratio(base, base)
+        else:
+            comparison.values.update(a=base_name, b=name)
+            values |= {field: value for field, value in comparison.values.items() if field.startswith(_AGAINST)}
         if condition.ratio == "policy":
             values["chosen"] = _chosen(condition.rows)
         path = condition.run / "manifest.json"
-        entries.append(Entry(name, label, condition, values, parse_json(path.read_text("utf-8"), str(path))))
-    first = next(entry for entry in entries if entry.name == base[0])
-    fields = ["task"] if len({row["task"] for row in first.condition.rows}) > 1 else []
+        manifest = parse_json(path.read_text("utf-8"), str(path))
+        entries.append(Entry(name, label, condition, values, comparison, manifest))
+    first = next(entry for entry in entries if entry.comparison is None)
+    fields = ["task"] if len({row["task"] for row in base.rows}) > 1 else []
     fields += [by] if by and by not in fields else []
-    data = ReportData(entries, first, None, {field: _break_down(entries, field) for field in fields})
-    if data.last is first:
-        return data
-    comparison = compare(first.condition, data.last.condition)
-    comparison.values.update(a=first.name, b=data.last.name)
-    return replace(data, comparison=comparison)
+    return ReportData(entries, first, {field: _break_down(entries, field) for field in fields})
 
 
 def _named(spec: str) -> list[tuple[str, str, Condition]]:

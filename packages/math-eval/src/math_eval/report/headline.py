@@ -47,8 +47,12 @@ def _lead(values: dict[str, Any]) -> str:
         )
     verb = "is compared with"
     if values["token_reduction"] is not None:
-        share = 100 * values["token_reduction"]
-        verb = f"thinks with {abs(share):.0f} % {'fewer' if share >= 0 else 'more'} tokens than"
+        share = round(100 * values["token_reduction"])
+        verb = (
+            f"thinks with {abs(share)} % {'fewer' if share > 0 else 'more'} tokens than"
+            if share
+            else "thinks as long as"
+        )
     low, high = (table.points(values[f"accuracy_difference_{end}"]) for end in ("low", "high"))
     return (
         f"{values['b']} {verb} {values['a']} ({tokens}), at {table.percent(values['accuracy_b'])} accuracy against "
@@ -66,9 +70,10 @@ def _evidence(values: dict[str, Any]) -> str:
     fewer, low, high = (values[f"token_reduction{end}"] for end in ("", "_low", "_high"))
     if fewer is not None and low is not None:
         reduction = f" Token reduction {100 * fewer:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}."
+        reduction = reduction.replace("-", "−")
     return (
-        f"{pairs}: {values['only_a_correct']:,} are right only in {values['a']}, {values['only_b_correct']:,} only in "
-        f"{values['b']}. {judgement[0].upper()}{judgement[1:]}.{reduction}"
+        f"{pairs}; right only in {values['a']}: {values['only_a_correct']:,}, right only in {values['b']}: "
+        f"{values['only_b_correct']:,}. {judgement[0].upper()}{judgement[1:]}.{reduction}"
     )
 
 

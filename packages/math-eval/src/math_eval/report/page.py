@@ -117,18 +117,19 @@ def _spreads(data: ReportData) -> str:
 def _table(data: ReportData) -> str:
     many = table.many_samples(data)
     seeds = ["over seeds"] if table.several_seeds(data) else []
-    ratio = ["ActRatio"] if len(data.entries) > 1 else []
-    heads = ("condition", "accuracy", *seeds, *many, "thinking tokens", *ratio, "problems")
+    against = ["difference", "ActRatio"] if data.comparison else []
+    heads = ("condition", "accuracy", *against[:1], *seeds, *many, "thinking tokens", *against[1:], "problems")
     body: list[str] = []
     for entry in data.entries:
         values = entry.values
         interval = table.interval(values["accuracy_low"], values["accuracy_high"])
         cells = [
             f"{table.percent(values['accuracy'])} <small>{interval}</small>",
+            *(_difference(values) for _ in against[:1]),
             *(table.over_seeds(values) for _ in seeds),
             *(table.percent(values[name]) if name in values else "–" for name in many),
             table.number(values["thinking_tokens"]),
-            *("1" if entry is data.baseline else _act_ratio(values) for _ in ratio),
+            *("1" if entry is data.baseline else _act_ratio(values) for _ in against[1:]),
             table.problems(values),
         ]
         body.append(_row(entry.name, cells))
@@ -137,10 +138,11 @@ def _table(data: ReportData) -> str:
         said += ", and the standard deviation of accuracy over seeds on the same problems"
     if many:
         said += "; pass@k: at least one of k samples is right; maj@k: the most frequent answer of k is right"
-    if ratio:
+    if against:
         said += (
-            f". ActRatio is thinking tokens over those of {safe(data.baseline.name)} on the same samples: the ratio of "
-            "means with its 95 % interval, then the mean of the samples' own ratios"
+            f". Difference and ActRatio compare with {safe(data.baseline.name)} on the same samples, with 95 % "
+            "intervals: points of accuracy; thinking tokens over its own, as the ratio of means and then the mean of the "
+            "samples' ratios"
         )
     return (
         f"<figure><figcaption><b>Table 1.</b> Every condition: {said}. Thinking that is never closed counts to "
@@ -174,6 +176,13 @@ def _cost(data: ReportData) -> str:
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"<tr><th scope=row>{safe(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _difference(values: dict[str, Any]) -> str:
+    if "accuracy_difference" not in values:
+        return "–"
+    middle, low, high = (table.points(values[f"accuracy_difference{end}"]) for end in ("", "_low", "_high"))
+    return f"{middle} <small>{low} to {high}</small>"
 
 
 def _act_ratio(values: dict[str, Any]) -> str:
