@@ -1,7 +1,7 @@
 """Two conditions on the same problems: what changed in accuracy and tokens, and how sure that is.
 
-Samples are paired on (task, id, seed, sample), other seeds in rising order; differences are B − A. The formulas are those
-of `metrics`; words are left to `wording`, drawing and tables to `report`.
+Samples are paired on (task, id, seed, sample), other seeds in rising order; differences are B − A. The formulas are
+those of `metrics`; words are left to `wording`, drawing and tables to `report`.
 
     compare(select("runs/base", None), select("runs/chrpo", "policy")).values["token_reduction"]   # 0.74
 """

@@ -141,8 +141,8 @@ def _table(data: ReportData) -> str:
     if against:
         said += (
             f". Difference and ActRatio compare with {safe(data.baseline.name)} on the same samples, with 95 % "
-            "intervals: points of accuracy; thinking tokens over its own, as the ratio of means and then the mean of the "
-            "samples' ratios"
+            "intervals: points of accuracy; thinking tokens over its own, as the ratio of means and then the mean of "
+            "the samples' ratios"
         )
     return (
         f"<figure><figcaption><b>Table 1.</b> Every condition: {said}. Thinking that is never closed counts to "
