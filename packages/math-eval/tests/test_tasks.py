@@ -1,6 +1,7 @@
 import gzip
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from click.testing import CliRunner
 from math_eval import grade
 from math_eval.cli import cli
 from math_eval.errors import DataError
+from math_eval.records import validate
+from math_eval.runner import RunSettings, run
 from math_eval.tasks import gold, load_task
 from math_eval.tasks.published import BENCHMARKS
 
@@ -229,6 +232,25 @@ def test_a_bad_task_file_is_named(tmp_path, text, message):
         load_task(_task_file(tmp_path, text, {"a": None, "b": "1"}))
 
 
+def test_the_task_file_of_the_readme_is_valid():
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    block = next(part for part in readme.split("```toml\n")[1:] if part.startswith("# physics.toml")).partition("```")[
+        0
+    ]
+    assert validate(tomllib.loads(block), "task", "README")["fields"]["answer"] == "solution"
+
+
+def test_a_run_says_in_its_manifest_where_its_tasks_were_read(tmp_path, tiny_model):
+    text = 'problems = "rows.jsonl"\nfields = {question = "ask", answer = "sum"}'
+    task = _task_file(tmp_path, text, {"ask": "add 1 and 2", "sum": 3.0})
+    run(RunSettings(str(tiny_model), (task,), max_tokens=40, instruction=""), tmp_path / "run")
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text("utf-8"))
+    assert manifest["sources"] == {"mine": {"file": "rows.jsonl"}}
+    assert manifest["settings"]["tasks"] == {"mine": load_task(task).sha256}
+    row = json.loads((tmp_path / "run/samples_mine.jsonl").read_text("utf-8"))
+    assert (row["id"], row["answer"], row["verdict"]) == ("mine/0", "3", "correct")
+
+
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """An installed distribution with an entry point, whose function returns what the test wants."""
@@ -277,5 +299,5 @@ def test_champ_offers_what_can_be_graded_and_counts_the_rest():
 
 @pytest.mark.parametrize("name", ["countdown", "simple_integration", "nothing"])
 def test_a_generator_that_the_grader_cannot_judge_is_refused(name):
-    with pytest.raises(DataError, match=rf"reasoning-gym:{name}: not offered.* choose one of basic_arithmetic, "):
+    with pytest.raises(DataError, match=rf"reasoning-gym:{name}: not offered.* choose one of aiw, "):
         load_task(f"reasoning-gym:{name}")

@@ -19,17 +19,25 @@ from math_eval.records import Row, validate
 
 PREFIX = "reasoning-gym:"
 GENERATORS = (
+    "aiw",
     "basic_arithmetic",
+    "binary_alternation",
     "chain_sum",
+    "circuit_logic",
     "count_bits",
     "count_primes",
     "decimal_chain_sum",
     "gcd",
     "gsm_symbolic",
+    "largest_island",
     "lcm",
     "leg_counting",
     "letter_counting",
+    "maze",
     "products",
+    "rectangle_count",
+    "rotten_oranges",
+    "self_reference",
     "simple_equations",
     "simple_geometry",
 )
