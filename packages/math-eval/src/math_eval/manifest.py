@@ -37,9 +37,15 @@ def settle(path: Path, settings: dict[str, Any], *, done: Path, overwrite: bool)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Every key whose value differs, with both values; empty if none does."""
-    differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    return "; ".join(f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in differing)
+    """Every key whose value differs, `outer.inner` if nested, with both values; empty if none does."""
+    before, after = _flat(old), _flat(new)
+    differing = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    return "; ".join(f"{key} was {_short(before.get(key))}, is {_short(after.get(key))}" for key in differing)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    pairs = ((key, value if isinstance(value, dict) else {"": value}) for key, value in settings.items())
+    return {f"{key}.{name}".removesuffix("."): inner for key, value in pairs for name, inner in value.items()}
 
 
 def write(path: Path, command: str, settings: dict[str, Any], **more: Any) -> None:
