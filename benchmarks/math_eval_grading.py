@@ -1,23 +1,40 @@
-"""Grading speed on MATH-500-style answers: math-eval against one-by-one math-verify with its time-outs on.
+r"""Grading speed: math-eval against one-by-one math-verify with its time-outs on.
 
-Items are the MATH-500 reference answers as completions: half against the same answer written otherwise, half against
-the next problem's. Rounds of both graders alternate in one process, so that a busy machine slows both.
+Three kinds of items: MATH-500 reference answers against the next problem's; against themselves in another spelling
+(`\dfrac` for `\frac`, sums turned round, so that comparing strings is not enough); and real completions of five models.
+math-verify gets the text after the thinking block only. Rounds of both graders alternate in one process, so that a busy
+machine slows both; ours starts each round with workers warm and caches empty. DATA holds math500_test.jsonl and
+traces_math_train.jsonl.gz as published.
 
-    python benchmarks/math_eval_grading.py data/math500_test.jsonl
+    python benchmarks/math_eval_grading.py DATA
 """
 
 import argparse
+import gzip
 import json
-import statistics
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from recording import record, spread
 
 from math_eval import Grader
 from math_eval.grading.exact import decide
+from math_eval.grading.expression import read
+from math_eval.grading.extract import extract_answer
+from math_eval.grading.spelling import normalise
+
+Pair = tuple[str, str]
+_NEEDS_A_WORKER = (r"\boxed{\sin(x)+1}", r"1+\sin(x)")
+_PLAIN_SUM = re.compile(r"[^=,(){}\[\]\\]*[-+][^=,(){}\[\]\\]*")
 
 
-def _rewrite(answer: str) -> str:
+def _respelt(answer: str) -> str:
     """The same answer in another common spelling."""
+    if _PLAIN_SUM.fullmatch(answer):
+        return "".join(reversed(re.findall(r"[-+][^-+]*", answer if answer[0] in "-+" else f"+{answer}"))).lstrip("+")
     return (
         answer.replace(r"\dfrac", r"\frac")
         .replace(r"\frac", r"\dfrac")
@@ -26,56 +43,103 @@ def _rewrite(answer: str) -> str:
     )
 
 
-def items(path: Path) -> list[tuple[str, str]]:
-    """(completion, gold) pairs."""
-    golds = [json.loads(line)["answer"] for line in path.read_text("utf-8").splitlines()]
-    pairs: list[tuple[str, str]] = []
-    for index, gold in enumerate(golds):
-        answer = _rewrite(gold) if index % 2 else golds[(index + 1) % len(golds)]
-        pairs.append((rf"<think>Some thought.</think> So the answer is \boxed{{{answer}}}.", gold))
-    return pairs
+def _completion(answer: str) -> str:
+    return rf"<think>Some thought.</think> So the answer is \boxed{{{answer}}}."
 
 
-def _math_verify(pairs: list[tuple[str, str]]) -> list[bool]:
+def workloads(data: Path) -> dict[str, list[Pair]]:
+    """(completion, gold) pairs by kind."""
+    golds = [json.loads(line)["answer"] for line in (data / "math500_test.jsonl").read_text("utf-8").splitlines()]
+    with gzip.open(data / "traces_math_train.jsonl.gz", "rt", encoding="utf-8") as lines:
+        traces = [row for row in map(json.loads, lines) if row["answer"]]
+    return {
+        "MATH-500 answers, another problem's": [
+            (_completion(golds[index - 1]), gold) for index, gold in enumerate(golds)
+        ],
+        "MATH-500 answers, spelt otherwise": [(_completion(_respelt(gold)), gold) for gold in golds],
+        "real completions": [(f"<think>{row['cot']}</think>{row['response']}", row["answer"]) for row in traces],
+    }
+
+
+def _theirs(pairs: list[Pair]) -> list[bool]:
     from math_verify import parse, verify
 
-    return [bool(verify(parse(rf"\boxed{{{gold}}}"), parse(completion))) for completion, gold in pairs]
+    return [
+        bool(verify(parse(rf"\boxed{{{gold}}}"), parse(completion.rpartition("</think>")[2])))
+        for completion, gold in pairs
+    ]
+
+
+def _ours(pairs: list[Pair], clock: Callable[[], float] = time.perf_counter) -> tuple[list[bool], float]:
+    """Verdicts and seconds, with workers warm and caches empty."""
+    with Grader(2) as grader:
+        grader.grade_many([_NEEDS_A_WORKER] * 4)
+        read.cache_clear()
+        normalise.cache_clear()
+        start = clock()
+        verdicts = [verdict.correct for verdict in grader.grade_many(pairs)]
+        return verdicts, clock() - start
+
+
+def _is_quick(pair: Pair) -> bool:
+    answer = extract_answer(pair[0])
+    return answer is None or decide(answer, pair[1]) is not None
+
+
+def measure(pairs: list[Pair], rounds: int) -> dict[str, Any]:
+    """Items per second of both, their ratio within a round, and the disagreements."""
+    quick = [pair for pair in pairs if _is_quick(pair)]
+    speeds: dict[str, list[float]] = {"math-eval": [], "math-verify": [], "fast path": []}
+    differing: list[str] = []
+    _theirs(pairs[:20])
+    for _ in range(rounds):
+        ours, seconds = _ours(pairs)
+        start = time.perf_counter()
+        theirs = _theirs(pairs)
+        speeds["math-verify"].append(len(pairs) / (time.perf_counter() - start))
+        speeds["math-eval"].append(len(pairs) / seconds)
+        speeds["fast path"].append(len(quick) / _ours(quick, time.process_time)[1])
+        differing = [
+            f"math-eval {one}, math-verify {two}: {extract_answer(completion)} against {gold}"
+            for one, two, (completion, gold) in zip(ours, theirs, pairs, strict=True)
+            if one != two
+        ]
+    ratios = [one / two for one, two in zip(speeds["math-eval"], speeds["math-verify"], strict=True)]
+    summary = {name: spread(values) for name, values in {**speeds, "ratio": ratios}.items()}
+    return {"n": len(pairs), "quick": len(quick), "disagreements": differing, **summary}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One row a kind of item."""
+    lines = [
+        "| items | n | decided exactly | math-eval, items/s | math-verify, items/s | ratio in a round | fast path, "
+        "items/processor s | verdicts that differ |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in result["workloads"].items():
+        cells = [name, row["n"], row["quick"]]
+        cells += [_range(row[who], 0) for who in ("math-eval", "math-verify")]
+        cells += [_range(row["ratio"], 1), _range(row["fast path"], 0), len(row["disagreements"])]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    differing = [text for row in result["workloads"].values() for text in row["disagreements"]]
+    return "\n".join(
+        [*lines, "", f"Median and range of {result['rounds']} rounds.", *(f"- `{one}`" for one in differing)]
+    )
+
+
+def _range(values: dict[str, float], digits: int) -> str:
+    median, low, high = (f"{values[name]:,.{digits}f}" for name in ("median", "low", "high"))
+    return f"{median} ({low} to {high})"
 
 
 def main() -> None:
-    """Print items per second of both, round by round, and every disagreement."""
+    """Measure every kind and record it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=Path("../shared/data/math500_test.jsonl"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("data", nargs="?", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if not options.data.is_file():
-        print(f"skipped: no {options.data}; name the published math500_test.jsonl")
-        return
-    pairs = items(options.data)
-    fast = [pair for pair in pairs if decide(pair[0].partition(r"\boxed{")[2].removesuffix("}."), pair[1]) is not None]
-    speeds: dict[str, list[float]] = {"math-eval": [], "math-verify": [], "fast path": []}
-    with Grader(2) as grader:
-        grader.grade_many(pairs[:20])
-        _math_verify(pairs[:20])
-        for _ in range(options.rounds):
-            start = time.perf_counter()
-            ours = [verdict.correct for verdict in grader.grade_many(pairs)]
-            between = time.perf_counter()
-            theirs = _math_verify(pairs)
-            after = time.perf_counter()
-            grader.grade_many(fast)
-            speeds["math-eval"].append(len(pairs) / (between - start))
-            speeds["math-verify"].append(len(pairs) / (after - between))
-            speeds["fast path"].append(len(fast) / (time.perf_counter() - after))
-    print(f"{len(pairs)} items, {len(fast)} of them on the fast path; items per second, median (all rounds)")
-    for name, values in speeds.items():
-        rounds = ", ".join(f"{value:.0f}" for value in values)
-        print(f"{name}: {statistics.median(values):.0f} ({rounds})")
-    ratios = [one / two for one, two in zip(speeds["math-eval"], speeds["math-verify"], strict=True)]
-    print(f"ratio: {statistics.median(ratios):.1f} ({', '.join(f'{ratio:.1f}' for ratio in ratios)})")
-    for one, two, (completion, gold) in zip(ours, theirs, pairs, strict=True):
-        if one != two:
-            print(f"math-eval {one}, math-verify {two}: {completion.rpartition('</think>')[2]} against {gold}")
+    measured = {name: measure(pairs, options.rounds) for name, pairs in workloads(options.data).items()}
+    record(__file__, {"rounds": options.rounds, "workloads": measured}, tables)
 
 
 if __name__ == "__main__":

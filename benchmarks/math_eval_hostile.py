@@ -1,4 +1,4 @@
-"""What fifty hostile completions cost the grader: verdict, processor time and memory of each.
+"""What hostile completions cost the grader: verdict, processor time and memory of each.
 
 The inputs are those of packages/math-eval/tests/test_hostile.py. Processor time is that of the calling thread plus
 that of the worker on this job (starting a worker is not part of a job), so a busy machine changes nothing.
@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from recording import record
 
 from math_eval import Grader
 from math_eval.grading.pool import _Worker
@@ -63,34 +65,50 @@ class _Clock:
         return (int(fields[11]) + int(fields[12])) / _TICK
 
 
+def tables(result: dict[str, Any]) -> str:
+    """The totals, and the inputs that cost most."""
+    counts = ", ".join(f"{count} `{name}`" for name, count in result["counts"].items())
+    slowest = result["rows"][0]["seconds"]
+    lines = [
+        "| | |\n|---|---|",
+        f"| verdicts on {len(result['rows'])} inputs | {counts} |",
+        f"| deadline; most processor time for one, caller and worker | {result['deadline']:g} s; {slowest:.2f} s |",
+        f"| most in the caller alone | {max(row['caller'] for row in result['rows']):.2f} s |",
+        f"| memory | caller + {result['caller_mb']:.0f} MB; largest worker {result['worker_mb']:.0f} MB |",
+        f"| ordinary items afterwards | {', '.join(f'`{name}`' for name in result['ordinary'])} |",
+        "\n| input | verdict | processor seconds |\n|---|---|---:|",
+    ]
+    lines += [f"| {row['input']} | `{row['verdict']}` | {row['seconds']:.2f} |" for row in result["rows"][:12]]
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Grade each input alone in a worker thread, and print what it cost."""
+    """Grade each input alone in a worker thread, and record what it cost."""
     tests, clock = _inputs(), _Clock()
-    rows: list[tuple[str, str, float]] = []
+    rows: list[dict[str, Any]] = []
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def grade_all() -> None:
         for name, (completion, gold) in tests.INPUTS.items():
             clock.seconds, start = 0.0, time.thread_time()
             verdict = grader.grade(completion, gold).verdict
-            rows.append((name, verdict, time.thread_time() - start + clock.seconds))
+            caller = time.thread_time() - start
+            rows.append({"input": name, "verdict": verdict, "caller": caller, "seconds": caller + clock.seconds})
 
     with Grader(1, deadline_s=tests.DEADLINE_S) as grader:
         thread = threading.Thread(target=grade_all)
         thread.start()
         thread.join()
         ordinary = [verdict.verdict for verdict in grader.grade_many(tests.ORDINARY)]
-    print("| input | verdict | processor seconds |\n|---|---|---:|")
-    for name, verdict, seconds in sorted(rows, key=lambda row: -row[2]):
-        print(f"| {name} | {verdict} | {seconds:.2f} |")
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(row[1] for row in rows).most_common())
-    print(
-        f"\n{len(rows)} inputs: {counts}; deadline {tests.DEADLINE_S:g} s, slowest {max(row[2] for row in rows):.2f} s"
-    )
-    print(f"memory: this process grew by {grown:.0f} MB, the largest worker held {worker:.0f} MB")
-    print(f"ordinary items afterwards: {', '.join(ordinary)}")
+    result = {
+        "rows": sorted(rows, key=lambda row: -row["seconds"]),
+        "counts": dict(Counter(row["verdict"] for row in rows).most_common()),
+        "deadline": tests.DEADLINE_S,
+        "caller_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024,
+        "worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "ordinary": ordinary,
+    }
+    record(__file__, result, tables)
 
 
 if __name__ == "__main__":

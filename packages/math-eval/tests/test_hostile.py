@@ -1,4 +1,4 @@
-"""Fifty hostile completions, graded from a worker thread and from asyncio.
+"""Fifty-five hostile completions, graded from a worker thread and from asyncio.
 
 `INPUTS` maps a name to (completion, gold). None of them deserves `correct`; what each deserves besides is open.
 """
@@ -61,6 +61,14 @@ _ANSWERS = {
     "symbolic determinant": (_determinant(7), "1"),
     "nested trigonometry": (r"\sin(" * 50 + "x" + ")" * 50, r"\cos(x)"),
     "set of a thousand": (r"\{" + ",".join(map(str, range(1000))) + r"\}", r"\{1,2\}"),
+    "roots to factor": (r"\sqrt{99999989}" * 12, r"\sqrt{99999971}" * 12),
+    "sum of powers": ("-".join(["(a+b)^{31}"] * 15), "(a+b)^{30}"),
+    "set of powers": (
+        ",".join(f"(a+b)^{{{n}}}" for n in range(2, 18)),
+        ",".join(f"(a+c)^{{{n}}}" for n in range(2, 18)),
+    ),
+    "quotients of powers": (r"\frac{(a+b+c)^{9}}{(a-b)^{31}}" * 5, r"\frac{(a+b+c)^{9}}{(a-c)^{31}}" * 5),
+    "nested sets": (r"\{1," * 60 + "x" + r"\}" * 60, r"\{1," * 60 + "y" + r"\}" * 60),
     "code: os.system": (_PAYLOAD, "x+1"),
     "code: in text": (rf"\text{{{_PAYLOAD}}}", "x+1"),
     "code: open": ("open('{path}','w').write('x')", "x+1"),
@@ -104,7 +112,7 @@ def _children():
 @pytest.mark.parametrize("way", ["thread", "asyncio"])
 def test_hostile_inputs_get_a_verdict_and_leave_nothing_behind(way, tmp_path):
     items, before = _items(tmp_path / "pwned"), _children()
-    assert len(items) == 50
+    assert len(items) == 55
     verdicts = []
     with Grader(2, deadline_s=DEADLINE_S) as grader:
         if way == "thread":

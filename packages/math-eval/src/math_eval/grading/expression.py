@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .polynomial import OutOfReach, Quotient, constant, equal, radical, symbol
 
-_MAX_CHARS = 400
+_MAX_CHARS = 200
 _MAX_DEPTH = 24
 _MAX_ROOT = 12
 _ROUNDING = 1e-3

@@ -14,7 +14,7 @@ _FRACTION = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*([-+]?[\d.,]+)\s*\}\{\s*([
 _SLASHED = re.compile(r"([-+]?)\s*(?:(\d+)\s+)?([\d.,]+)\s*/\s*([\d.,]+)")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent)$")
 _BASED = re.compile(r"(\d+)\s*_\s*\{?(\d{1,2})\}?")
-_COMMA = re.compile(r"([-+]?\d+),(\d+)")
+_COMMA = re.compile(r"([-+]?0(?=,\d\d)|[-+]?\d+(?=,(?:\d\d|\d{4,})$)),(\d+)")
 _POINT = re.compile(r"[-+]?\d*\.\d+")
 
 
@@ -55,9 +55,9 @@ def as_digits(text: str) -> Digits | None:
 
 
 def same_with_comma(left: str, right: str) -> bool:
-    """Whether one is the decimal number of the other with a comma for the point; `1,222` is never read so."""
+    """Whether one is the decimal number of the other with a comma for the point; `1,2` and `1,222` are not read so."""
     for one, two in ((left, right), (right, left)):
         match = _COMMA.fullmatch(one)
-        if match and _POINT.fullmatch(two) and (len(match[2]) != 3 or match[1].lstrip("+-") == "0"):
+        if match and _POINT.fullmatch(two):
             return Fraction(f"{match[1]}.{match[2]}") == Fraction(two)
     return False

@@ -17,9 +17,10 @@ from fractions import Fraction
 Monomial = tuple[tuple[str, Fraction | int], ...]
 Polynomial = dict[Monomial, Fraction]
 
-_MAX_TERMS = 128
+_MAX_TERMS = 64
+_MAX_DEGREE = 32
 _MAX_BITS = 4096
-_MAX_RADICAND = 10**9
+_MAX_RADICAND = 10**8
 _MAX_ROOT = 12
 PI, E, I = r"\pi", "e", "i"  # noqa: E741 - the names of mathematics
 
@@ -159,7 +160,7 @@ class Quotient:
                 raise OutOfReach
             raised = value**exponent.numerator
             return Quotient(constant(raised) if exponent.denominator == 1 else radical(raised, exponent.denominator))
-        if exponent.denominator != 1 or exponent > _MAX_TERMS:
+        if exponent.denominator != 1 or exponent > _MAX_DEGREE:
             raise OutOfReach
         result = Quotient(constant(1))
         for _ in range(int(exponent)):

@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 _OPENERS, _CLOSERS = "([{", ")]}"
+_MAX_DEPTH = 12
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
@@ -58,11 +59,11 @@ def _closes_at_end(text: str) -> bool:
 
 
 def _split(text: str) -> list[str] | None:
-    """The parts between top-level commas, or None if brackets do not match."""
+    """The parts between top-level commas, or None if brackets do not match or are nested too deeply."""
     depth, start, parts = 0, 0, list[str]()
     for index, char in enumerate(text):
         depth += (char in _OPENERS) - (char in _CLOSERS)
-        if depth < 0:
+        if not 0 <= depth <= _MAX_DEPTH:
             return None
         if char == "," and depth == 0:
             parts.append(text[start:index].strip())

@@ -9,6 +9,7 @@ fraction; the others split off what may stand around a value.
 """
 
 import re
+from functools import lru_cache
 
 _SIGNS = {"\u2212": "-", "\u2013": "-", "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u00b1": r"\pm ", "\u00a0": " "}
 _LETTERS = {"\u03c0": r"\pi ", "\u221e": r"\infty ", "\u222a": r"\cup "}
@@ -56,6 +57,7 @@ _MULTIPLIERS = {"dozen", "hundred", "thousand", "million", "billion", "trillion"
 _MATHEMATICAL = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """The answer without wrappers and in one spelling; spaces that may carry meaning are kept."""
     text = _SPACES.sub(" ", text.translate(_CHARS)).strip()
