@@ -36,6 +36,24 @@ def test_restatements_rechecks_and_chatter_come_last() -> None:
     assert set(last[last.index("12 + 15 = 27", 1) + 1 :]) == {"Okay", ",", "let", "me", "see", ".", "Check", ":", "yes"}
 
 
+def test_an_equation_stated_before_its_numbers_counts_where_it_is_grounded() -> None:
+    cot = "We want 27 + 4 = 31. He has 12 + 15 = 27. So 27 + 4 = 31."
+    units = segment(cot)
+    (scores,) = Rules().score([Item(QUESTION, cot, units)])
+    first, second = sorted(range(len(units)), key=lambda at: -scores[at])[:2]
+    assert cot[units[first].start : units[second].end] == "12 + 15 = 27. So 27 + 4 = 31"
+
+
+def test_an_equation_that_arrives_at_1_or_2_is_needed_where_its_result_is_used() -> None:
+    cot = "12 / 6 = 2. And 7 + 5 = 12. So 2 * 5 = 10."
+    assert ranked("12, 6, 7 and 5", cot)[:3] == ["12 / 6 = 2", "2 * 5 = 10", "7 + 5 = 12"]
+
+
+def test_an_equation_that_only_a_recheck_states_comes_before_words() -> None:
+    cot = "He gets 12 + 15 = 27. Wait, check 27 + 4 = 31. So 27."
+    assert ranked(QUESTION, cot)[:2] == ["12 + 15 = 27", "27 + 4 = 31"]
+
+
 def test_a_boxed_answer_is_the_final_result() -> None:
     order = ranked("What is 2 + 3?", "So 2 + 3 = 5, thus \\boxed{5}. I had 7 doubts about 8.")
     assert order[:2] == ["2 + 3 = 5", "\\boxed{5}"]

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
 from cot_compressor.counting import TokenCounter
-from cot_compressor.render import render
+from cot_compressor.render import merge_spans, render
 from cot_compressor.segment import segment
 from cot_compressor.select import select
 
@@ -21,31 +21,23 @@ def check_selection(text, scores, budgets, counter):
     """Every promise of `select`, checked against counts of whole renderings."""
     units = segment(text)
     choices = select(text, units, scores, budgets, counter.count, rough=counter.rough)
-    previous: set[int] = set()
-    for budget, choice in zip(budgets, choices, strict=True):
+    borders = {unit.start for unit in units} | {unit.end for unit in units}
+    allowed = set(range(len(units)))
+    for budget, choice in reversed(list(zip(budgets, choices, strict=True))):
+        kept = set(choice.kept)
         assert choice.text == render(text, choice.spans)
-        assert choice.tokens == counter.count(choice.text) <= budget
-        assert previous <= set(choice.kept)
-        previous = set(choice.kept)
-        borders = {unit.start for unit in units} | {unit.end for unit in units}
+        assert 0 < choice.tokens == counter.count(choice.text) <= budget
+        assert kept <= allowed
         assert {border for span in choice.spans for border in span} <= borders
-        left_out = [at for at in range(len(units)) if at not in previous]
-        for unit in left_out if choice.tokens < budget else []:
-            kept = sorted([*choice.kept, unit])
-            spans = [(units[at].start, units[at].end) for at in kept]
-            joined = [spans[0]]
-            for (at, span), before in zip(list(zip(kept, spans, strict=True))[1:], kept, strict=False):
-                if at == before + 1:
-                    joined[-1] = (joined[-1][0], span[1])
-                else:
-                    joined.append(span)
-            assert counter.count(render(text, joined)) > budget
+        for unit in allowed - kept if choice.tokens < budget else ():
+            assert counter.count(render(text, merge_spans(units, sorted([*kept, unit])))) > budget
+        allowed = kept
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=PROSE, data=st.data())
 @pytest.mark.parametrize("tokenizer", ["word_tokenizer", "byte_tokenizer"])
-def test_selection_is_exact_nested_and_cannot_take_one_more_unit(tokenizer, request, text, data) -> None:
+def test_selection_keeps_budgets_nests_and_cannot_take_more_of_the_next_larger(tokenizer, request, text, data) -> None:
     counter = TokenCounter(request.getfixturevalue(tokenizer), "toy")
     units = segment(text)
     if not units:
@@ -72,6 +64,26 @@ def test_greedy_order_passes_over_what_does_not_fit() -> None:
     assert choice.text == "aa bb cc"
     (choice,) = select(text, units, [1, 9, 5, 3], [6], words)
     assert choice.text == "1 + 2 = 3 bb"
+
+
+def test_what_fills_a_small_budget_pushes_no_formula_out_of_a_larger_one() -> None:
+    text = "1 + 2 = 3 aa bb cc dd ee"
+    units, scores = segment(text), [9, 5, 4, 3, 2, 1]
+    assert [choice.text for choice in select(text, units, scores, [4, 8], words)] == ["aa bb cc", "1 + 2 = 3 aa bb cc"]
+    assert [choice.text for choice in select(text, units, scores, [4], words)] == ["aa bb cc dd"]
+
+
+def test_a_small_budget_is_filled_whole_where_that_costs_the_larger_one_little() -> None:
+    text = " ".join(f"{at} + 2 = 3" for at in range(30)) + " aa bb cc dd ee"
+    units = segment(text)
+    small, large = select(text, units, [9.0] * 30 + [1.0] * 5, [52, 150], words)
+    assert (small.tokens, large.tokens) == (52, 150)
+    assert large.text.count("=") == 29
+
+
+def test_a_budget_too_small_for_all_that_a_larger_one_keeps_takes_something_else() -> None:
+    text = "1 + 1 = 2 aa"
+    assert [choice.text for choice in select(text, segment(text), [9, 1], [1, 5], words)] == ["aa", "aa"]
 
 
 def test_equal_scores_keep_the_earlier_unit() -> None:

@@ -58,6 +58,7 @@ _SPELLED = {word: (str(value),) for value, word in enumerate(_SMALL_NUMBERS.spli
     "dollars": ("100",),
 }
 _WORD = re.compile(r"[a-z]+")
+ASSUMED = frozenset(["1", "2"])
 
 
 def normal_number(text: str) -> str:
@@ -78,7 +79,7 @@ def question_numbers(question: str) -> frozenset[str]:
 
     Our choice: 1 and 2 and, beside a percent sign, 100 count as given, because solutions use them unannounced.
     """
-    known = {*numbers_in(question), "1", "2"}
+    known = {*numbers_in(question), *ASSUMED}
     if "%" in question:
         known.add("100")
     for word in _WORD.findall(question.lower()):
@@ -140,7 +141,7 @@ def read_equations(text: str, units: Sequence[Unit]) -> list[Equation]:
 
 
 def grounded(equations: Iterable[Equation], known: Iterable[str]) -> list[Equation]:
-    """The equations whose operands all occur in `known` or in an earlier equation of `equations`."""
+    """The statements whose operands all occur in `known` or in an earlier equation of `equations`."""
     seen = set(known)
     chain: list[Equation] = []
     for equation in equations:

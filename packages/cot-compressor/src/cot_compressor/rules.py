@@ -2,12 +2,13 @@
 
 Units fall into tiers, earlier text first within a tier:
 
-0. the grounded chain: each equation the final result rests on, once, where it is first stated;
+0. the grounded chain: each equation the final result rests on, once, where it is first stated after its numbers;
 1. the final result itself, if the chain does not state it;
 2. other grounded equations;
 3. the set-up: other formulas, and the numbers of the question that the chain does not hold, where they first occur;
-4. the words around all these, and negations; 5. the rest;
-6. restated formulas and formulas of re-checks; 7. the words of re-checks and chatter.
+4. grounded equations that only a re-check states;
+5. the words around tiers 0 to 3, and negations; 6. the rest;
+7. restated formulas and other formulas of re-checks; 8. the words of re-checks and chatter.
 
 Our choice: position alone orders a tier, because a chain cut short is still grounded from its start. A number that
 the chain holds is not kept again by itself: lone numbers tell a reader little, and a model that learns from such text
@@ -17,10 +18,10 @@ mistakes them for results.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .plain import words
-from .relations import Equation, formula_key, grounded, numbers_in, question_numbers, read_equations
+from .relations import ASSUMED, Equation, formula_key, grounded, numbers_in, question_numbers, read_equations
 from .scoring import Item
 from .segment import Unit
 
@@ -90,46 +91,51 @@ class Rules:
 
     def _tiers(self, item: Item, chatter: set[int]) -> list[int]:
         text, units = item.cot, item.units
-        given = question_numbers(item.question)
-        first = self._first_occurrences(text, units)
-        equations = [equation for equation in read_equations(text, units) if equation.unit in first]
-        chain = grounded(equations, given)
+        given, asked = question_numbers(item.question), set(numbers_in(item.question))
+        chain = _once(grounded(read_equations(text, units), given))
+        reached = {equation.unit for equation in chain}
+        said_before = self._repeated(text, units) - reached
         final_units, final = self._final_result(text, units)
-        path = needed_equations(chain, given, final)
+        path = needed_equations(chain, given - (ASSUMED - asked), final)
         needed = {equation.unit for equation in path}
         held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
-        reached = {equation.unit for equation in chain}
 
-        tiers = [5] * len(units)
-        wanted = set(numbers_in(item.question)) - held
+        tiers = [6] * len(units)
+        wanted = asked - held
         important: set[int] = set()
         for at, unit in enumerate(units):
             if at in needed:
                 tiers[at] = 0
             elif at in final_units and (final is None or final not in held):
                 tiers[at] = 1
-            elif unit.kind == "math":
-                tiers[at] = 6 if at not in first or unit.step in chatter else 2 if at in reached else 3
-            elif unit.step in chatter:
+            elif at in said_before:
                 tiers[at] = 7
+            elif at in reached:
+                tiers[at] = 4 if unit.step in chatter else 2
+            elif unit.kind == "math":
+                tiers[at] = 7 if unit.step in chatter else 3
+            elif unit.step in chatter:
+                tiers[at] = 8
             elif unit.kind == "number" and (number := _only_number(text, unit)) in wanted:
                 wanted.discard(number)
                 tiers[at] = 3
             elif unit.kind == "word" and text[unit.start : unit.end].lower() in NEGATIONS:
-                tiers[at] = 4
+                tiers[at] = 5
             if tiers[at] <= 3:
                 important.add(unit.step)
-        return [4 if tier == 5 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)]
+        return [5 if tier == 6 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)]
 
-    def _first_occurrences(self, text: str, units: Sequence[Unit]) -> set[int]:
-        """Math units that say something for the first time."""
+    def _repeated(self, text: str, units: Sequence[Unit]) -> set[int]:
+        """Math units that say what an earlier one says."""
         seen: set[str] = set()
-        first: set[int] = set()
+        repeated: set[int] = set()
         for at, unit in enumerate(units):
-            if unit.kind == "math" and (key := formula_key(text[unit.start : unit.end])) not in seen:
+            if unit.kind == "math":
+                key = formula_key(text[unit.start : unit.end])
+                if key in seen:
+                    repeated.add(at)
                 seen.add(key)
-                first.add(at)
-        return first
+        return repeated
 
     def _final_result(self, text: str, units: Sequence[Unit]) -> tuple[set[int], str | None]:
         """Units that state the result last, and its number if it has one: the last box, else the last number."""
@@ -145,3 +151,11 @@ class Rules:
 
 def _only_number(text: str, unit: Unit) -> str:
     return (numbers_in(text[unit.start : unit.end].lstrip("\\$€£¥ ")) or [""])[0]
+
+
+def _once(equations: Iterable[Equation]) -> list[Equation]:
+    """The first statement of each equation."""
+    found: dict[str, Equation] = {}
+    for equation in equations:
+        found.setdefault(equation.key, equation)
+    return list(found.values())

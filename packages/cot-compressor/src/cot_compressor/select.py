@@ -1,4 +1,4 @@
-"""Choose units under exact token budgets, nested over rising budgets.
+"""Choose units under token budgets, nested over rising budgets.
 
 The budget is measured on the rendered text, in context, with the target tokenizer: estimates only say where to look,
 and what is returned was counted whole. What the scores mean, and how the counting is done, is left to the callers.
@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from .errors import InfeasibleBudget
 from .render import Span, merge_spans, render
@@ -21,6 +22,7 @@ from .render import Span, merge_spans, render
 Count = Callable[[str], int]
 _NEIGHBOURS = 2
 _LINEAR_PROBES = 5
+_SMALL_LOSS = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,28 @@ class Selection:
     """Tokens of `text`, counted whole."""
 
 
+class _State(NamedTuple):
+    """What is kept so far."""
+
+    kept: list[int]
+    """Indices of units, rising."""
+    tokens: int
+    """Their tokens, counted whole."""
+
+
 class _Filler:
     """The selection as it grows."""
 
     def __init__(
-        self, text: str, units: Sequence[tuple[int, int, object, object]] | Sequence[Span], count: Count
+        self,
+        text: str,
+        units: Sequence[tuple[int, int, object, object]] | Sequence[Span],
+        count: Count,
+        rough: Count | None,
+        costs: Sequence[float] | None,
     ) -> None:
-        self.text, self.units, self.count = text, units, count
+        self.text, self.units, self.count, self.rough = text, units, count, rough or count
+        self.costs = [self.alone(unit) for unit in range(len(units))] if costs is None else costs
         self.kept: list[int] = []
         """Indices of the kept units, rising."""
         self.tokens = 0
@@ -76,22 +93,30 @@ class _Filler:
         before, behind = self.kept[max(0, at - _NEIGHBOURS) : at], self.kept[at : at + _NEIGHBOURS]
         return self.count(self.text_of([*before, unit, *behind])) - self.count(self.text_of([*before, *behind]))
 
-    def take_prefix(self, rest: Sequence[int], costs: Sequence[float], budget: int, rough: Count) -> int:
+    def grow(self, order: Iterable[int], budget: int) -> None:
+        """Add the units of `order`, best first, that fit beside what is kept."""
+        if self.tokens < budget:
+            present = set(self.kept)
+            rest = [unit for unit in order if unit not in present]
+            taken = self._take_prefix(rest, budget)
+            self._fill(rest[taken:], budget)
+
+    def _take_prefix(self, rest: Sequence[int], budget: int) -> int:
         """Take the longest run from the front of `rest` that fits; returns its length.
 
-        Searched with `rough` and confirmed by a whole count; only where that disagrees is all searched with `count`.
+        Searched with the rough count and confirmed by the exact one; only where that disagrees, searched with it.
         """
-        for count in (rough, self.count):
-            length = self._longest(rest, costs, budget, count)
+        for count in (self.rough, self.count):
+            length = self._longest(rest, budget, count)
             tokens, kept = self.measure(rest[:length], self.count)
             if tokens <= budget:
                 self.tokens, self.kept = tokens, kept
                 return length
         return 0
 
-    def _longest(self, rest: Sequence[int], costs: Sequence[float], budget: int, count: Count) -> int:
+    def _longest(self, rest: Sequence[int], budget: int, count: Count) -> int:
         """Probes where the estimated costs point, corrected by each count; from some probes on, halves the bracket."""
-        totals = [0.0, *accumulate(costs[unit] for unit in rest)]
+        totals = [0.0, *accumulate(self.costs[unit] for unit in rest)]
         low, high = 0, len(rest) + 1
         anchor, base, probes = 0, self.tokens, 0
         while high - low > 1:
@@ -110,7 +135,7 @@ class _Filler:
                 high = anchor
         return low
 
-    def fill(self, rest: Sequence[int], budget: int) -> None:
+    def _fill(self, rest: Sequence[int], budget: int) -> None:
         """Add every unit of `rest`, best first, that still fits beside what is kept."""
         while True:
             taken: list[int] = []
@@ -148,11 +173,14 @@ def select(
     rough: Count | None = None,
     forced: Iterable[int] = (),
 ) -> list[Selection]:
-    """For each budget, the greedy selection by score that cannot take one more unit.
+    """For each budget the greedy selection by score, each within the next larger one.
 
     Units are taken best first (ties: earlier first); one that does not fit is passed over for the next that does.
-    Every left-out unit costs more, between its kept neighbours, than the tokens left over. A larger budget keeps
-    all that a smaller one keeps.
+    The largest budget cannot take one more unit: each costs more, between its kept neighbours, than the tokens left
+    over. A smaller one cannot take one more of those that the next larger keeps.
+
+    Our choice: it takes others only where no larger budget then loses units of more than a twentieth of it. Otherwise
+    the words that fill a small budget to the last token would push a formula out of every larger one.
 
     Args:
         text: The source.
@@ -174,29 +202,58 @@ def select(
         raise ValueError(f"{len(scores)} scores for {len(units)} units; give one score per unit")
     if not units:
         raise InfeasibleBudget("the text holds nothing to keep; leave the row out", needed_tokens=0)
-    filler = _Filler(text, units, count)
-    if costs is None:
-        costs = [filler.alone(unit) for unit in range(len(units))]
-    forced = sorted(set(forced))
-    if forced:
-        filler.tokens, filler.kept = filler.measure(forced, count)
-        if filler.tokens > budgets[0]:
-            raise InfeasibleBudget(
-                f"the units to keep in any case need {filler.tokens} tokens, the budget is {budgets[0]}",
-                needed_tokens=filler.tokens,
-            )
+    filler = _Filler(text, units, count, rough, costs)
+    filler.tokens, filler.kept = filler.measure(sorted(set(forced)), count)
+    if filler.tokens > budgets[0]:
+        raise InfeasibleBudget(
+            f"the units to keep in any case need {filler.tokens} tokens, the budget is {budgets[0]}",
+            needed_tokens=filler.tokens,
+        )
     order = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
-    results: list[Selection] = []
-    for budget in budgets:
-        present = set(filler.kept)
-        order = [unit for unit in order if unit not in present]
-        taken = filler.take_prefix(order, costs, budget, rough or count)
-        filler.fill(order[taken:], budget)
-        if not filler.kept:
-            needed = min(filler.alone(unit) for unit in range(len(units)))
-            raise InfeasibleBudget(
-                f"no unit fits a budget of {budget} tokens; the smallest needs {needed}", needed_tokens=needed
-            )
-        spans = tuple(merge_spans(units, filler.kept))
-        results.append(Selection(tuple(filler.kept), spans, render(text, spans), filler.tokens))
-    return results
+    start = _State(filler.kept, filler.tokens)
+    results = _descend(filler, start, order, budgets)
+    for at, budget in enumerate(budgets[:-1]):
+        filled = _grown(filler, results[at], order, budget)
+        if filled.tokens > results[at].tokens:
+            larger = _descend(filler, filled, order, budgets[at + 1 :])
+            if not results[at].kept or not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], filler.costs):
+                results[at:] = [filled, *larger]
+    for at in reversed(range(len(budgets) - 1)):
+        pool = set(results[at + 1].kept)
+        results[at] = _grown(filler, results[at], [unit for unit in order if unit in pool], budgets[at])
+    if not results[0].kept:
+        needed = min(filler.alone(unit) for unit in range(len(units)))
+        raise InfeasibleBudget(
+            f"no unit fits a budget of {budgets[0]} tokens; the smallest needs {needed}", needed_tokens=needed
+        )
+    spans = [tuple(merge_spans(units, state.kept)) for state in results]
+    return [
+        Selection(tuple(state.kept), kept, render(text, kept), state.tokens)
+        for state, kept in zip(results, spans, strict=True)
+    ]
+
+
+def _grown(filler: _Filler, start: _State, order: Sequence[int], budget: int) -> _State:
+    filler.kept, filler.tokens = start
+    filler.grow(order, budget)
+    return _State(filler.kept, filler.tokens)
+
+
+def _descend(filler: _Filler, start: _State, order: Sequence[int], budgets: Sequence[int]) -> list[_State]:
+    """From the largest budget down, each filled from `start` with units that the next larger one keeps."""
+    found: list[_State] = []
+    for budget in reversed(budgets):
+        found.append(_grown(filler, start, order, budget))
+        kept = set(found[-1].kept)
+        order = [unit for unit in order if unit in kept]
+    return found[::-1]
+
+
+def _cost_much(
+    before: Sequence[_State], after: Sequence[_State], budgets: Sequence[int], costs: Sequence[float]
+) -> bool:
+    """Whether some budget loses units of more than its twentieth part."""
+    return any(
+        sum(costs[unit] for unit in set(old.kept).difference(new.kept)) > _SMALL_LOSS * budget
+        for old, new, budget in zip(before, after, budgets, strict=True)
+    )
