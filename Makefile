@@ -22,7 +22,7 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
-		--editable "packages/cot-compressor[llm,train]" --editable "packages/ratio-sft[lora]" \
+		--editable "packages/cot-compressor[llm,onnx,train]" --editable "packages/ratio-sft[lora]" \
 		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers,openai]"
 	touch $(READY)
 
