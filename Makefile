@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GYM := .venv-gym
 VERL := .venv-verl
 SEED ?= 0
 RUN ?= runs/quickstart
@@ -11,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 test test-verl check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 test test-gym test-verl check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,7 +24,7 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
 		--editable "packages/cot-compressor[llm,onnx,train]" --editable "packages/ratio-sft[lora]" \
-		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers,openai]"
+		--editable "packages/chrpo[trl]" --editable "packages/math-eval[champ,hub,openai,transformers]"
 	touch $(READY)
 
 quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
@@ -47,6 +48,15 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
 	touch $@
 
+test-gym: $(GYM)/.ready ## run math-eval's reasoning-gym tests, in an environment of their own (needs a C compiler)
+	$(GYM)/bin/python -m pytest packages/math-eval/tests/test_procedural.py
+
+$(GYM)/.ready: constraints.txt packages/math-eval/pyproject.toml
+	test -x $(GYM)/bin/python || $(PYTHON) -m venv $(GYM)
+	$(GYM)/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable "packages/math-eval[reasoning-gym]" hypothesis pytest pytest-socket
+	touch $@
+
 check: $(READY) ## lint, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -63,5 +73,5 @@ bench: $(READY) ## run the benchmarks, then make docs/results.md of what they re
 	$(BIN)/python benchmarks/render.py
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf $(VENV) $(VERL) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(GYM) $(VERL) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find packages examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
