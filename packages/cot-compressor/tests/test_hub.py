@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from cot_compressor import DataError
+from cot_compressor import Compressor, DataError
 from cot_compressor.hub import find_folder, push_to_hub
 
+THOUGHTS = "So 12 + 15 = 27. Okay, let me think about this."
 COMMITS = {"main": "1" * 40, "old": "0" * 40, "1" * 40: "1" * 40, "0" * 40: "0" * 40}
 
 
@@ -54,7 +55,9 @@ class Hub(BaseHTTPRequestHandler):
             return self._json({"id": "owner/scorer", "sha": commit, "siblings": [{"rfilename": one} for one in files]})
         found = re.fullmatch(r"/owner/scorer/resolve/([^/]+)/(.+)", path)
         assert found
-        commit = COMMITS[found[1]]
+        commit = COMMITS.get(found[1])
+        if commit is None:
+            return self._send(404, X_Error_Code="RevisionNotFound")
         content = self.commits[commit].get(found[2])
         if content is None:
             return self._send(404, X_Error_Code="EntryNotFound")
@@ -102,7 +105,7 @@ def run(cache: Path, hub: str, *arguments: object, **environment: str) -> subpro
     return subprocess.run(
         [sys.executable, "-m", "cot_compressor", *map(str, arguments)],
         env={**os.environ, "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1", **settings, **environment},
-        input="So 12 + 15 = 27. Okay, let me think about this.",
+        input=THOUGHTS,
         capture_output=True,
         text=True,
     )
@@ -119,19 +122,24 @@ def test_a_scorer_goes_to_the_hub_and_comes_back_by_revision(trained: Path, hub:
 
     Hub.commits["0" * 40] = {**there, "compressor.json": b'{"format": 99}', "run_me.py": b"raise SystemExit"}
     command = ["compress", "-", "--ratio", "0.5", "--scorer"]
-    local = run(tmp_path, hub, *command, trained)
-    assert "12 + 15 = 27" in local.stdout, local.stderr
-    assert run(tmp_path, hub, *command, "owner/scorer").stdout == local.stdout
+    fetched = run(tmp_path, hub, *command, "owner/scorer")
+    assert fetched.stdout == Compressor.from_pretrained(trained).compress(THOUGHTS, ratio=0.5).text + "\n"
     old = run(tmp_path, hub, *command, "owner/scorer@old")
     assert (old.returncode, "format 99; this version reads format 1" in old.stderr) == (2, True)
     assert not list(tmp_path.rglob("run_me.py"))
 
-    for name in ("owner/scorer@gone", "owner/nothing"):
-        missing = run(tmp_path, hub, *command, name)
-        assert missing.returncode == 2
-        assert missing.stderr == f"error: scorer {name}: no such folder, and the hub has no such model or revision\n"
+    Hub.commits["0" * 40] = {"config.json": b"{}", "model.safetensors": b"never read"}
+    other = run(tmp_path / "other", hub, *command, "owner/scorer@old")
+    assert other.stderr.endswith("has no compressor.json, so cot-compressor did not train it\n")
+    assert not list(tmp_path.joinpath("other").rglob("model.safetensors"))
+
+    missing = run(tmp_path, hub, *command, "owner/scorer@gone")
+    assert missing.returncode == 2
+    assert missing.stderr == (
+        "error: scorer owner/scorer@gone: no such folder, and the hub has no such model or revision\n"
+    )
     offline = run(tmp_path, hub, *command, "owner/scorer", HF_HUB_OFFLINE="1")
-    assert offline.stdout == local.stdout
+    assert offline.stdout == fetched.stdout
     nowhere = run(tmp_path / "empty", hub, *command, "owner/scorer", HF_HUB_OFFLINE="1")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("error: scorer owner/scorer: no such folder, and not fetched before")

@@ -207,6 +207,6 @@ def evaluate(source: Path, out: Path, **options: Any) -> None:
         raise DataError("evaluate needs --tokenizer FOLDER, so that budgets are the target model's tokens")
     table = evaluate_file(source, out, **options)
     if table is None:
-        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+        _report(out, None)
     else:
         click.echo(table)

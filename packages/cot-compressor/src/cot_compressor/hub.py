@@ -34,19 +34,29 @@ def find_folder(name: str | Path) -> Path:
             f"scorer {name}: no such folder; give `rules`, a folder written by cot-compressor train, or a hub's "
             "owner/name@revision"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-    from huggingface_hub.errors import RevisionNotFoundError as MissingRevision
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    repository, revision = named["repository"], named["revision"]
     try:
-        return Path(snapshot_download(named["repository"], revision=named["revision"], allow_patterns=_FILES))
-    except (RepositoryNotFoundError, MissingRevision, HFValidationError) as error:
+        # First the file that only a scorer has: other models may be large.
+        hf_hub_download(repository, SETTINGS_FILE, revision=revision)
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=_FILES))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise DataError(f"scorer {name}: no such folder, and the hub has no such model or revision") from error
     except LocalEntryNotFoundError as error:
         raise CompressorError(
             f"scorer {name}: no such folder, and not fetched before while the hub cannot be asked"
         ) from error
-    except OSError as error:
+    except EntryNotFoundError as error:
+        raise DataError(f"scorer {name}: has no {SETTINGS_FILE}, so cot-compressor did not train it") from error
+    except Exception as error:  # The client's errors share no base class.
         raise CompressorError(f"scorer {name}: the hub did not answer ({error}); try again") from error
 
 
@@ -73,6 +83,6 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> str:
     try:
         hub.create_repo(name, private=private, exist_ok=True)
         commit = hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=_FILES)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # The client's errors share no base class.
         raise CompressorError(f"{name}: the hub refused ({error})") from error
     return f"{name}@{commit.oid}"
