@@ -83,5 +83,5 @@ bench: $(READY) ## run the benchmarks, then make docs/results.md of what they re
 	$(BIN)/python benchmarks/render.py
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf $(VENV) $(GYM) $(VERL) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(GYM) $(VERL) $(VLLM) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find packages examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
