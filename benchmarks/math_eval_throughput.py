@@ -40,8 +40,8 @@ def tables(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"Ratio within a round, median and range of {result['rounds']}: **{by_clock}** by the clock, {by_processor} by "
-        f"processor time. {result['model']}, {result['prompts']} prompts of {result['task']}, {result['tokens']} tokens "
-        f"generated, batches of {result['batch_size']}, at most {result['max_tokens']} tokens each; "
+        f"processor time. {result['model']}, {result['prompts']} prompts of {result['task']}, {result['tokens']} "
+        f"tokens generated, batches of {result['batch_size']}, at most {result['max_tokens']} tokens each; "
         f"{result['equal']} of {result['prompts']} completions are equal.",
     ]
     return "\n".join(lines)
