@@ -167,7 +167,7 @@ def test_the_command_of_the_example_gives_every_setting_that_is_asked_for():
     from omegaconf import OmegaConf
 
     command = re.search(r"python -m verl\.trainer\.main_ppo .*?```", (CONFIG / "README.md").read_text(), re.DOTALL)
-    *_, name, train, model, folder, _ = shlex.split(command.group().replace("```", "end"))
+    *_, name, train, model, folder = shlex.split(command.group().strip("`").replace("\\\n", " "))
     with initialize_config_dir(str(CONFIG), version_base=None):
         config = compose(name, [train, model, folder])
     assert not OmegaConf.missing_keys(config) - {"reward.reward_model.rollout.name"}
