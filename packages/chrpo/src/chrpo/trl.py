@@ -2,9 +2,9 @@
 
 Every rollout opens with a ratio token that is given, not generated: where the model chooses, each ratio of the ladder
 once and then ones drawn from its probabilities (only these, for objectives that sample); elsewhere the one asked for.
-TRL generates and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and hands TRL
-per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and `core`;
-running a whole job from the shell is left to `train`.
+TRL generates and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and
+hands TRL per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and
+`core`; running a whole job from the shell is left to `train`.
 
     trainer = CHRPOTrainer("checkpoints/sft", CHRPOConfig("out", max_steps=40), prompts=rows, control_tokens=tokens)
     trainer.train()
@@ -217,8 +217,8 @@ class CHRPOTrainer(GRPOTrainer):
             self.objective = replace(self.objective, reward=reward)
         if self.objective.stratified and self._group_size < 2 * ratios:
             raise DataError(
-                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and a prompt is rolled out once "
-                f"at each and as often again as its policy draws: take {2 * ratios} or more"
+                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and a prompt is rolled out "
+                f"once at each and as often again as its policy draws: take {2 * ratios} or more"
             )
         args.shuffle_dataset = False
         super().__init__(
