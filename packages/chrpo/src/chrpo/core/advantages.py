@@ -75,9 +75,9 @@ def control_advantages(
 
     Each ratio of a prompt counts alike however often it was rolled out, so the sum of advantage x grad log pi sums over
     all actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits
-    is the advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et al.
-    2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up and
-    cannot come back.
+    is the advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et
+    al. 2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up
+    and cannot come back.
 
     Args:
         rewards: [rollouts].
