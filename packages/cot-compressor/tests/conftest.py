@@ -10,6 +10,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
+from cot_compressor.annotate import RulesAnnotator, annotate_file
+from cot_compressor.train import TrainSettings, train_file
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
@@ -127,3 +130,19 @@ def real_traces() -> list[dict]:
         pytest.skip(f"no {name}: set COT_COMPRESSOR_TRACES to its path")
     with gzip.open(found, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+@pytest.fixture(scope="session")
+def annotated(tmp_path_factory: pytest.TempPathFactory, toy_traces: list[dict]) -> Path:
+    """The toy traces as `annotate` leaves them."""
+    source = save_rows(tmp_path_factory.mktemp("annotated") / "traces.jsonl", toy_traces)
+    annotate_file(source, source.with_name("annotated.jsonl"), RulesAnnotator(0.25))
+    return source.with_name("annotated.jsonl")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, annotated: Path, encoder_folder: Path) -> Path:
+    """A scorer that has learnt them, from random weights."""
+    out = tmp_path_factory.mktemp("trained") / "model"
+    train_file(annotated, out, TrainSettings(encoder=encoder_folder, epochs=12, batch_size=8, learning_rate=5e-3))
+    return out

@@ -55,3 +55,9 @@ def test_what_would_do_nothing_is_refused(compressor: PromptCompressor, options:
 
 def test_arguments_met_anyway_are_taken(compressor: PromptCompressor) -> None:
     assert compressor.compress_prompt(COT, drop_consecutive=False, chunk_end_tokens=[".", "\n"])["compressed_prompt"]
+
+
+def test_the_old_constructor_says_what_to_drop_and_the_short_call_works(compressor: PromptCompressor) -> None:
+    with pytest.raises(DataError, match="device_map='cpu' has no effect here; drop it"):
+        PromptCompressor("rules", use_llmlingua2=True, device_map="cpu")
+    assert compressor(COT, rate=0.4) == compressor.compress_prompt(COT, rate=0.4)

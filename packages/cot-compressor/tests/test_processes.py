@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from cot_compressor import Compressor
 from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.compress import compress_file
+from cot_compressor.evaluate import evaluate_file
 from cot_compressor.train import TrainSettings, train_file
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
@@ -108,3 +109,10 @@ def test_two_processes_write_the_file_of_one(
     for name in ("{}.jsonl", "{}.rejected.jsonl", "{}.jsonl.manifest.json"):
         assert (tmp_path / name.format("one")).read_bytes() == (tmp_path / name.format("two")).read_bytes()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_two_processes_report_what_one_reports(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    evaluate_file(traces_file, tmp_path / "one", ratios=[0.4], scorer="rules", tokenizer=tokenizer_folder)
+    launch("evaluate", traces_file, tmp_path / "two", "--ratio", 0.4, "--tokenizer", tokenizer_folder)
+    for name in ("metrics.jsonl", "report.json", "report.html"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

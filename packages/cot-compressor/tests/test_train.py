@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,48 +12,35 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from transformers import BertConfig, BertForTokenClassification, LongformerConfig
+from transformers import (
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertForTokenClassification,
+    LongformerConfig,
+    ModernBertConfig,
+    XLMRobertaConfig,
+)
 
 from cot_compressor import Compressor, DataError
-from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.classifier import TokenClassifier, model_inputs
 from cot_compressor.examples import class_weights, split_questions
 from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
 from cot_compressor.scoring import Item
 from cot_compressor.segment import segment
-from cot_compressor.train import TrainSettings, hits_at, macro_f1, train_file
-
-
-@pytest.fixture(scope="session")
-def annotated(tmp_path_factory: pytest.TempPathFactory, toy_traces: list[dict]) -> Path:
-    folder = tmp_path_factory.mktemp("annotated")
-    source = folder / "traces.jsonl"
-    source.write_text("".join(json.dumps(row) + "\n" for row in toy_traces), "utf-8")
-    annotate_file(source, folder / "annotated.jsonl", RulesAnnotator(0.25))
-    return folder / "annotated.jsonl"
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, annotated: Path, encoder_folder: Path) -> Path:
-    out = tmp_path_factory.mktemp("trained") / "model"
-    report = train_file(
-        annotated, out, TrainSettings(encoder=encoder_folder, epochs=12, batch_size=8, learning_rate=5e-3)
-    )
-    assert report is not None
-    assert report.from_scratch
-    assert max(report.macro_f1) > 0.8
-    assert list(report.ranking) == ["0.1", "0.2", "0.4", "0.6", "0.8"]
-    assert min(report.ranking.values()) > 0.8
-    assert "at 0.1, " in report.summary()
-    assert report.train_rows + report.held_out_rows == 60
-    return out
+from cot_compressor.train import TrainReport, TrainSettings, hits_at, macro_f1, train_file
 
 
 def test_training_from_a_config_learns_and_says_so(trained: Path) -> None:
     saved = json.loads((trained / "compressor.json").read_text("utf-8"))
     assert saved["format"] == 1
     assert saved["labels"] == {"0": "drop", "1": "keep"}
-    assert saved["training"]["from_scratch"] is True
+    report = TrainReport(**saved["training"])
+    assert report.from_scratch
+    assert max(report.macro_f1) > 0.8
+    assert list(report.ranking) == ["0.1", "0.2", "0.4", "0.6", "0.8"]
+    assert min(report.ranking.values()) > 0.8
+    assert "at 0.1, " in report.summary()
+    assert report.train_rows + report.held_out_rows == 60
     assert saved["training"]["class_weights"][1] > saved["training"]["class_weights"][0]
     assert {path.name for path in trained.iterdir()} >= {"model.safetensors", "tokenizer.json", "manifest.json"}
     assert not list(trained.glob("*.bin"))
@@ -90,6 +78,21 @@ def test_a_pretrained_encoder_is_continued(trained: Path, annotated: Path, tmp_p
     assert not report.from_scratch
     assert report.learning_rate == 3e-5
     assert report.macro_f1[0] > 0.75
+
+
+def test_the_model_card_says_data_metrics_licence_and_use(trained: Path, annotated: Path, tmp_path: Path) -> None:
+    card = (trained / "README.md").read_text("utf-8")
+    assert card.startswith("---\nlibrary_name: cot-compressor\npipeline_tag: token-classification\n---\n")
+    assert 'Labels by `rules 0.1.0`, `{"keep_share": 0.25}`.' in card
+    assert "| macro-F1 of keep and drop | 0." in card
+    assert "from random weights" in card
+    assert "Compressor.from_pretrained(" in card
+    base = shutil.copytree(trained, tmp_path / "base")
+    (base / "README.md").write_text("---\ntags: [math]\nlicense: apache-2.0\n---\n# Base\n", "utf-8")
+    train_file(annotated, tmp_path / "on-base", TrainSettings(encoder=base, epochs=1))
+    card = (tmp_path / "on-base" / "README.md").read_text("utf-8")
+    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert "- Base: base." in card
 
 
 def _train_command(annotated: Path, out: Path, encoder: Path) -> list[str]:
@@ -148,8 +151,6 @@ def test_pickled_weights_are_refused(encoder_folder: Path, annotated: Path, trai
 def test_folders_that_hold_no_model_are_one_clear_line(tmp_path: Path, annotated: Path, encoder_folder: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         TokenClassifier.from_folder(tmp_path / "none")
-    with pytest.raises(DataError, match="owner/name: no such folder"):
-        Compressor.from_pretrained("owner/name")
     with pytest.raises(DataError, match=r"has no compressor\.json"):
         TokenClassifier.from_folder(encoder_folder)
     with pytest.raises(DataError, match="no such folder"):
@@ -229,6 +230,49 @@ def test_longformer_gets_global_attention_on_the_question(word_tokenizer) -> Non
     inputs = model_inputs(encoded.windows, word_tokenizer, LongformerConfig())
     assert inputs["global_attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0, 0, 0, 0]]
     assert "global_attention_mask" not in model_inputs(encoded.windows, word_tokenizer, BertConfig())
+
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "pad_token_id": 0}
+ENCODERS = {
+    "bert": lambda size: BertConfig(vocab_size=size, max_position_embeddings=64, **TINY),
+    "xlm-roberta": lambda size: XLMRobertaConfig(vocab_size=size, max_position_embeddings=65, **TINY),
+    "modernbert": lambda size: ModernBertConfig(
+        vocab_size=size,
+        max_position_embeddings=64,
+        local_attention=8,
+        bos_token_id=2,
+        cls_token_id=2,
+        eos_token_id=3,
+        sep_token_id=3,
+        **TINY,
+    ),
+    "longformer": lambda size: LongformerConfig(
+        vocab_size=size, max_position_embeddings=65, attention_window=8, sep_token_id=3, **TINY
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_any_encoder_trains_and_scores_a_text_longer_than_its_window(
+    kind: str, annotated: Path, word_tokenizer, tmp_path: Path
+) -> None:
+    encoder = tmp_path / "encoder"
+    word_tokenizer.save_pretrained(encoder)
+    config = ENCODERS[kind](len(word_tokenizer))
+    torch.manual_seed(0)
+    AutoModelForTokenClassification.from_config(config).save_pretrained(encoder)
+    report = train_file(annotated, tmp_path / "model", TrainSettings(encoder=encoder, epochs=1, learning_rate=1e-3))
+    assert report is not None
+    assert (report.max_length, report.from_scratch) == (64, False)
+    scorer = TokenClassifier.from_folder(tmp_path / "model")
+    long = " ".join(f"Tom gets {at % 20} more: 5 + {at % 20} = 12." for at in range(40))
+    items = [Item("How many eggs?", cot, segment(cot)) for cot in (long, "Tom gets 5 more.")]
+    together = scorer.score(items)
+    assert [len(scores) for scores in together] == [len(item.units) for item in items]
+    assert len(set(together[0][-30:])) > 5
+    assert together[1] == pytest.approx(scorer.score(items[1:])[0], abs=2e-4)
+    asked = scorer.score([items[1]._replace(question="Check: 5 + 15 = 20, yes.")])
+    assert asked[0] != together[1]
 
 
 def test_a_text_longer_than_the_encoder_is_scored_to_its_end(word_tokenizer) -> None:

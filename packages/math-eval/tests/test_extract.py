@@ -52,6 +52,7 @@ def test_a_final_answer_stated_in_a_formula_after_the_box_counts():
     text = r"So $10,200 + \boxed{255}$. Final Answer: The final answer is $10,455$. I hope it is correct."
     assert extract_answer(text) == "10,455"
     assert extract_answer(r"The final answer is $\boxed{5}$.") == "5"
+    assert extract_answer(r"Each pays \boxed{5}. So the final answer is $5 a day, and I hope so.") == "5"
 
 
 def test_the_only_number_of_an_answer_in_prose_counts():

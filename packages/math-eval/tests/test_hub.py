@@ -89,7 +89,7 @@ def hub(tmp_path):
     server.datasets = {}
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
 
     def load(task, **more):

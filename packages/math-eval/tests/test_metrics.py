@@ -115,6 +115,7 @@ def _mcnemar_power(pairs, gain, loss):
 @pytest.mark.parametrize(("pairs", "discordant"), [(40, 0.0), (60, 0.3)])
 def test_the_smallest_difference_is_found_about_four_times_in_five(pairs, discordant):
     smallest = metrics.smallest_difference(discordant, pairs)
+    assert smallest is not None
     share = max(discordant, smallest)
     power = _mcnemar_power(pairs, (share + smallest) / 2, (share - smallest) / 2)
     assert 0.68 < power < 0.82  # the exact test is a little conservative

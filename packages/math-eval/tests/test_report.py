@@ -138,7 +138,7 @@ def test_several_seeds_and_samples_have_their_columns_and_their_articles(write_r
     table = write_report([str(write_run("r", rows))], tmp_path / "r.html")
     heads, line = (re.split(r"\s{2,}", line) for line in table.splitlines()[:2])
     cells = dict(zip(heads, line, strict=True))
-    assert (cells["over seeds"], cells["pass@2"], cells["problems"]) == ("± 35.4 (2 seeds)", "91.7 %", "2 × 4")
+    assert (cells["over seeds"], cells["pass@4"], cells["problems"]) == ("± 35.4 (2 seeds)", "100.0 %", "2 × 4")
     html = (tmp_path / "r.html").read_text("utf-8")
     assert "sums · p1 · seed 2 of 2 · sample 1<" in html
     assert "With 2 problems and 8 samples, a difference from another run" in html

@@ -23,11 +23,17 @@ pytestmark = [
     pytest.mark.skipif(not _PYTHON, reason="MATH_EVAL_VLLM names no interpreter with vLLM; `make test-vllm` does"),
 ]
 _MADE = ("id", "ratio", "completion", "completion_tokens", "thinking_tokens", "finish_reason", "verdict")
-_ENVIRONMENT = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+_ENVIRONMENT = {
+    **os.environ,
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 class _Serve:
-    """`vllm serve`, in a process group of its own so that all of it can be killed."""
+    """What `vllm serve` runs (that command is broken in some wheels), in a process group that is killed as a whole."""
 
     def __init__(self, model: Path, log: Path) -> None:
         with socket.socket() as free:
@@ -35,8 +41,9 @@ class _Serve:
             self._port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/v1"
         self._command = [
-            Path(_PYTHON).with_name("vllm"), "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1",
-            "--port", str(self._port), "--dtype", "float32", "--max-model-len", "96", "--enforce-eager",
+            _PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", "tiny",
+            "--host", "127.0.0.1", "--port", str(self._port), "--dtype", "float32", "--max-model-len", "96",
+            "--enforce-eager",
         ]  # fmt: skip
         self._log = log
 

@@ -42,9 +42,8 @@ def model_card(report: "TrainReport", annotators: Sequence[str], encoder: Path) 
     )
     if report.from_scratch:
         base, terms = f"the configuration of {base}, from random weights", "Yours to choose: the weights have no base."
-    marked = [
-        f"`{one['name']} {one['version']}`, `{json.dumps(one['settings'])}`" for one in map(json.loads, annotators)
-    ]
+    stamps = map(json.loads, annotators)
+    marked = "; ".join(f"`{one['name']} {one['version']}`, `{json.dumps(one['settings'])}`" for one in stamps)
     ranking = "\n".join(
         f"| tokens to keep among the first {ratio} | {value:.3f} |" for ratio, value in report.ranking.items()
     )

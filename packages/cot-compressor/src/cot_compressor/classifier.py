@@ -1,4 +1,4 @@
-"""A trained token classifier as a scorer, loaded from a folder that `cot-compressor train` wrote.
+"""A trained token classifier as a scorer, loaded from a folder that `cot-compressor train` or `export` wrote.
 
 One forward pass over question and text serves every ratio: a unit's score is the mean, over its tokens, of the keep
 logit minus the drop logit. A token in two windows counts where it has more context. Training is in `train.py`.
@@ -16,14 +16,18 @@ from safetensors import SafetensorError
 from . import processes
 from .counting import load_tokenizer
 from .errors import DataError
+from .hub import SETTINGS_FILE, find_folder
 from .labels import Encoded, Window, WindowMaker
 from .records import parse_json
 from .scoring import Item
 
-SETTINGS_FILE = "compressor.json"
+ONNX_FILE = "model.onnx"
 FORMAT = 1
 LABELS = {0: "drop", 1: "keep"}
-_BATCH_TOKENS = 8192
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
+"""On a CPU as many as its caches hold: larger batches were a tenth slower."""
+_UNLIKE = 1.25
+"""Windows that are longer by this factor go into another batch."""
 _DECIMALS = 4
 
 
@@ -79,40 +83,37 @@ class TokenClassifier:
     """Scores units with a token-classification model."""
 
     def __init__(self, model: Any, tokenizer: Any, *, max_length: int, name: str) -> None:
-        self.device = processes.device()
-        self.model = model.to(self.device, choose_dtype(self.device)).eval()
+        """Take a transformers model, or an `OnnxModel`."""
+        if isinstance(model, torch.nn.Module):
+            self.device = processes.device()
+            self.model = model.to(self.device, choose_dtype(self.device)).eval()
+        else:
+            self.device, self.model = torch.device("cpu"), model
         self.tokenizer = tokenizer
         self.name = name
         self._maker = WindowMaker(tokenizer, max_length)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> "TokenClassifier":
-        """Load a trained scorer.
+        """Load a trained scorer from its folder, or from a hub by name.
 
         Raises:
-            DataError: the folder is missing, or holds no model that `cot-compressor train` wrote.
+            DataError: the folder is missing, or holds no trained scorer.
         """
-        from transformers import AutoModelForTokenClassification
-
-        folder = Path(folder)
+        folder = find_folder(folder)
         settings_file = folder / SETTINGS_FILE
-        if not folder.is_dir():
-            raise DataError(
-                f"scorer {folder}: no such folder; give `rules` or a folder written by cot-compressor train"
-            )
         if not settings_file.is_file():
             raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
         settings = parse_json(settings_file.read_text("utf-8"), str(settings_file))
         if settings.get("format") != FORMAT:
             raise DataError(f"{settings_file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
-        require_safetensors(folder)
-        try:
-            model = AutoModelForTokenClassification.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise DataError(f"scorer {folder}: the model cannot be loaded ({error})") from error
+        model = _load_model(folder)
         return cls(model, load_tokenizer(folder), max_length=int(settings["max_length"]), name=folder.absolute().name)
+
+    def inputs(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
+        """What the model is given for windows."""
+        inputs = model_inputs(windows, self.tokenizer, self.model.config)
+        return {name: tensor.to(self.device) for name, tensor in inputs.items()}
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
         """One mean keep-logit margin per unit of each item."""
@@ -121,7 +122,7 @@ class TokenClassifier:
         jobs.sort(key=lambda job: len(job[1].ids))
         margins = [[0.0] * len(one.offsets) for one in encoded]
         context = [[-1] * len(one.offsets) for one in encoded]
-        for batch in _batches(jobs):
+        for batch in _batches(jobs, _BATCH_TOKENS[self.device.type]):
             for (at, window), values in zip(batch, self._margins([window for _, window in batch]), strict=True):
                 last = len(encoded[at].offsets) - 1
                 stop = window.cot_start + window.cot_tokens - 1
@@ -137,8 +138,7 @@ class TokenClassifier:
     @torch.inference_mode()
     def _margins(self, windows: Sequence[Window]) -> list[list[float]]:
         """Keep minus drop logit of each cot token of each window."""
-        inputs = model_inputs(windows, self.tokenizer, self.model.config)
-        logits = self.model(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits.float()
+        logits = self.model(**self.inputs(windows)).logits.float()
         margins = (logits[..., 1] - logits[..., 0]).cpu()
         return [
             row[window.question_tokens : window.question_tokens + window.cot_tokens].tolist()
@@ -146,11 +146,31 @@ class TokenClassifier:
         ]
 
 
-def _batches(jobs: Sequence[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
-    """Runs of jobs (sorted by length) of at most `_BATCH_TOKENS` padded tokens."""
+def _load_model(folder: Path) -> Any:
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    require_safetensors(folder)
+    try:
+        if (folder / ONNX_FILE).is_file():
+            from .onnx_model import OnnxModel
+
+            config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            return OnnxModel(folder / ONNX_FILE, config)
+        return AutoModelForTokenClassification.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise DataError(f"scorer {folder}: the model cannot be loaded ({error})") from error
+
+
+def _batches(jobs: Sequence[tuple[int, Window]], tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Runs of jobs (sorted by length) of at most `tokens` padded tokens, little of them padding."""
     batch: list[tuple[int, Window]] = []
     for job in jobs:
-        if batch and (len(batch) + 1) * len(job[1].ids) > _BATCH_TOKENS:
+        length = len(job[1].ids)
+        if batch and ((len(batch) + 1) * length > tokens or length > _UNLIKE * len(batch[0][1].ids)):
             yield batch
             batch = []
         batch.append(job)

@@ -20,7 +20,10 @@ _ratio = click.option(
     help="Share of the tokens to keep, in (0, 1]; repeat it.",
 )
 _scorer = click.option(
-    "--scorer", default="rules", show_default=True, help="`rules`, or a folder written by `cot-compressor train`."
+    "--scorer",
+    default="rules",
+    show_default=True,
+    help="`rules`, a folder written by `cot-compressor train`, or a hub's owner/name@revision.",
 )
 _tokenizer = click.option(
     "--tokenizer", type=_DATA, help="Folder of the target model's tokenizer; budgets count its tokens."
@@ -113,6 +116,35 @@ def train(source: Path, out: Path, encoder: Path, overwrite: bool, **settings: A
 
 @cli.command(
     epilog="""\b
+Example:
+  cot-compressor export models/compressor models/compressor-int8"""
+)
+@click.argument("source", metavar="SCORER", type=_DATA)
+@click.argument("out", metavar="OUT_DIR", type=_DATA)
+def export(source: Path, out: Path) -> None:
+    """Write a trained scorer as an int8 ONNX model, which is faster on a CPU."""
+    from .onnx_model import export_folder
+
+    click.echo(f"{export_folder(source, out)}: written; give it as --scorer", err=True)
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  cot-compressor push models/compressor owner/name --private"""
+)
+@click.argument("folder", metavar="SCORER", type=_DATA)
+@click.argument("name", metavar="OWNER/NAME")
+@click.option("--private", is_flag=True, help="Only the owner sees it.")
+def push(folder: Path, name: str, private: bool) -> None:
+    """Upload a trained scorer with its model card to a model hub; the token comes from HF_TOKEN."""
+    from .hub import push_to_hub
+
+    click.echo(push_to_hub(folder, name, private=private))
+
+
+@cli.command(
+    epilog="""\b
 Examples:
   cot-compressor compress traces.jsonl compressed.jsonl --ratio 0.2 --ratio 0.4 --tokenizer models/base
   cot-compressor compress - --ratio 0.3 --diff < thoughts.txt"""
@@ -175,6 +207,6 @@ def evaluate(source: Path, out: Path, **options: Any) -> None:
         raise DataError("evaluate needs --tokenizer FOLDER, so that budgets are the target model's tokens")
     table = evaluate_file(source, out, **options)
     if table is None:
-        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+        _report(out, None)
     else:
         click.echo(table)

@@ -14,6 +14,7 @@ import click
 
 from .compressor import Compression, Compressor, check_ratios
 from .errors import DataError, InfeasibleBudget, RejectedRow
+from .hub import find_folder
 from .records import Row, Tally
 from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows
 
@@ -39,7 +40,7 @@ def compress_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": compressor.scorer.name if str(scorer) == "rules" else folder_digest(scorer),
+        "scorer": compressor.scorer.name if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
         "tokenizer": folder_digest(tokenizer),
         "tokenizer_name": compressor.counter.name,
     }

@@ -88,7 +88,8 @@ class Compressor:
         """Load a scorer and the target tokenizer.
 
         Args:
-            scorer: `"rules"`, or a folder written by `cot-compressor train`; nothing is downloaded.
+            scorer: `"rules"`, a folder written by `cot-compressor train`, or the `owner/name@revision` of one on a
+                hub, which is fetched unless it was before.
             tokenizer: The target model's folder, or its loaded fast tokenizer. By default the scorer's own; `rules`
                 then counts words, numbers and signs.
 

@@ -16,6 +16,7 @@ from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, measure, summarise
+from .hub import find_folder
 from .records import Row, open_atomic, read_records, write_json
 from .report import html_page, text_table
 from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows
@@ -49,7 +50,7 @@ def evaluate_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": "rules" if str(scorer) == "rules" else folder_digest(scorer),
+        "scorer": "rules" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
         "tokenizer": folder_digest(tokenizer),
         "seed": seed,
     }

@@ -19,7 +19,7 @@ from .render import Span
 from .segment import Unit
 
 IGNORED = -100
-_OVERLAP_SHARE = 8
+_OVERLAP_SHARE = 16
 _MIN_PART_TOKENS = 8
 
 

@@ -30,10 +30,18 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 class PromptCompressor:
     """Stands in for `llmlingua.PromptCompressor(..., use_llmlingua2=True)`."""
 
-    def __init__(self, model_name: str | Path = "rules", *, tokenizer: Any = None, use_llmlingua2: bool = True) -> None:
-        """Load a scorer and the target tokenizer, as `Compressor.from_pretrained` does."""
+    def __init__(
+        self, model_name: str | Path = "rules", *, tokenizer: Any = None, use_llmlingua2: bool = True, **others: Any
+    ) -> None:
+        """Load a scorer and the target tokenizer, as `Compressor.from_pretrained` does.
+
+        Raises:
+            DataError: either cannot be loaded, or an argument would have no effect.
+        """
         if not use_llmlingua2:
             raise DataError("use_llmlingua2=False asks for perplexity of a language model; this package has none")
+        for name, value in others.items():
+            raise DataError(f"{name}={value!r} has no effect here; drop it (the README has a migration table)")
         self._compressor = Compressor.from_pretrained(model_name, tokenizer=tokenizer)
 
     def compress_prompt(
@@ -104,6 +112,8 @@ class PromptCompressor:
                 f"{word}{label_sep}{label}" for entries in labels for word, label in entries
             )
         return answer
+
+    __call__ = compress_prompt
 
     def _shorten(self, text: str, question: str, rate: float, keep: Sequence[Keep]) -> Compression:
         try:

@@ -33,7 +33,7 @@ class Scorer(Protocol):
 
 
 def load_scorer(name: str | Path) -> Scorer:
-    """`"rules"`, or a folder written by `cot-compressor train`.
+    """`"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
 
     Raises:
         DataError: no such scorer, or the folder holds no usable model.

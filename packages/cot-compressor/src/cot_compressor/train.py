@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from . import processes
 from .card import model_card
-from .classifier import FORMAT, LABELS, SETTINGS_FILE, encoder_length, model_inputs, require_safetensors
+from .classifier import FORMAT, LABELS, encoder_length, model_inputs, require_safetensors
 from .counting import load_tokenizer
 from .errors import DataError
 from .examples import Example, batches, class_weights, read_examples
+from .hub import SETTINGS_FILE
 from .labels import IGNORED, WindowMaker
 from .records import parse_json, write_json
 from .resume import differing_keys, file_digest, folder_digest, is_finished, write_manifest

@@ -24,21 +24,8 @@ _MAX_CHARS = 600
 _MAX_PAIRS = 256
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 _COUNTS = {
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "many",
-    "all",
-    "every",
-}
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many", "all", "every"
+}  # fmt: skip
 _TRUTHS = {"none", "no", "yes", "never", "always", "true", "false", "undefined", "infinite", "dne", "empty", "reals"}
 
 
@@ -82,6 +69,8 @@ def _same_number(left: str, right: str) -> bool | None:
     if one is None or two is None:
         return same_value(left, right)
     (a, a_percent), (b, b_percent) = one, two
+    if (a_percent and right_unit) or (b_percent and left_unit):
+        return None
     return a == b or (a_percent and a / 100 == b) or (b_percent and b / 100 == a)
 
 

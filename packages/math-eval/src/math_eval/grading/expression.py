@@ -36,7 +36,7 @@ _FUNCTIONS = re.compile(
 )
 _MAX_LETTERS = 3
 _INFINITE = re.compile(r"\s*([-+]?)\s*\\infty\s*")
-_LITERAL = re.compile(r"\{\s*\d+\s*\}\{\s*\d+\s*\}")
+_LITERAL = re.compile(r"\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}")
 
 
 class _Unreadable(Exception):
@@ -64,10 +64,8 @@ def read(text: str) -> Expression | None:
     if len(text) > _MAX_CHARS or not text.isascii():
         return None
     if infinite := _INFINITE.fullmatch(text):
-        value = symbol(r"\infty")
-        return Expression(
-            Quotient({key: -one for key, one in value.items()} if infinite[1] == "-" else value), False, False
-        )
+        sign = Quotient(constant(-1 if infinite[1] == "-" else 1))
+        return Expression(sign.times(Quotient(symbol(r"\infty"))), decimal=False, words=False)
     try:
         return _Reader(text).read()
     except (_Unreadable, OutOfReach):
@@ -162,8 +160,10 @@ class _Reader:
         if not self._accept(opening):
             return None
         self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise _Unreadable
         value = self._sum()
-        if self.depth > _MAX_DEPTH or not self._accept({"(": ")", "{": "}", "[": "]"}[opening]):
+        if not self._accept({"(": ")", "{": "}", "[": "]"}[opening]):
             raise _Unreadable
         self.depth -= 1
         return value

@@ -62,7 +62,9 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | N
     answer = _FURTHER_THINKING.sub("", thinking.answer)
     finals = list(_FINAL.finditer(answer))
     if finals and finals[-1].start() > max(answer.rfind(r"\boxed"), answer.rfind(r"\fbox")):
-        return _trim(answer[finals[-1].end() :]) or None
+        formula = _MATH_SPAN.match(answer, finals[-1].end())
+        if formula:
+            return _inside(formula)
     boxed, unclosed = last_boxed(answer, parts)
     if boxed is not None or unclosed:
         return (boxed or "").strip() or None
@@ -99,14 +101,16 @@ def _last_formula(text: str) -> str | None:
 
     A dollar sign is a delimiter as in Pandoc: no space inside it, no digit after the closing one; so prices are none.
     """
-    spans = [
-        span for span in _MATH_SPAN.finditer(text) if not _VARIABLE.fullmatch(next(filter(None, span.groups())).strip())
-    ]
+    spans = [span for span in _MATH_SPAN.finditer(text) if not _VARIABLE.fullmatch(_inside(span))]
     start = spans[-1].end() if spans else 0
     numbers = _NUMBER.findall(text, start)
     if numbers:
         return numbers[-1]
-    return next(filter(None, spans[-1].groups())).strip() if spans else None
+    return _inside(spans[-1]) if spans else None
+
+
+def _inside(span: re.Match[str]) -> str:
+    return next(filter(None, span.groups())).strip()
 
 
 def last_boxed(text: str, parts: int = 1) -> tuple[str | None, bool]:
@@ -155,7 +159,7 @@ def _trim(text: str) -> str:
     text = text.strip().strip("*_ \t")
     formula = _MATH_SPAN.match(text)
     if formula:
-        return next(filter(None, formula.groups())).strip()
+        return _inside(formula)
     sentence = _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
     if not _WORD.match(sentence):
         return sentence

@@ -1,5 +1,7 @@
 r"""Plain numbers as exact fractions: whole, decimal, mixed, grouped in thousands, in per cent, or in another base.
 
+What has letters or roots is left to `expression`.
+
 as_fraction("1,234.50")             # (Fraction(2469, 2), False)
 as_fraction(r"50\%")                # (Fraction(50, 1), True), the per cent sign being told apart
 as_digits("52_8")                   # Digits(written=52, value=42)

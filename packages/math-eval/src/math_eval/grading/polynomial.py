@@ -156,7 +156,8 @@ class Quotient:
         value = self.rational()
         if value is not None:
             bits = max(value.numerator.bit_length(), value.denominator.bit_length()) * exponent
-            if bits > _MAX_BITS or exponent.denominator > _MAX_ROOT or value == exponent == 0:
+            real = value >= 0 or exponent.denominator == 1
+            if not real or bits > _MAX_BITS or exponent.denominator > _MAX_ROOT or value == exponent == 0:
                 raise OutOfReach
             raised = value**exponent.numerator
             return Quotient(constant(raised) if exponent.denominator == 1 else radical(raised, exponent.denominator))

@@ -79,4 +79,4 @@ def _evidence(values: dict[str, Any]) -> str:
 
 def _seeds(values: dict[str, Any]) -> list[str]:
     spread = wording.over_seeds(values)
-    return [f"Difference {spread}."] if spread else []
+    return [f"Difference {spread}.".replace("-", "−")] if spread else []

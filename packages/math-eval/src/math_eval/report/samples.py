@@ -81,8 +81,8 @@ def _fill(items: _Items, data: ReportData, field: str | None) -> tuple[dict[Item
 
     If not all fit: changed verdicts in the first half of the room, the others after them, both evenly spread.
     """
-    changed = [key for key, versions in items.items() if _change(versions, data)]
-    others = [key for key in items if key not in set(changed)]
+    flipped = {key: bool(_change(versions, data)) for key, versions in items.items()}
+    changed, others = ([key for key in items if flipped[key] == wanted] for wanted in (True, False))
     found: dict[ItemKey, tuple[str, int]] = {}
     room = _PAGE_BYTES
     for keys, kept_free in ((changed, _PAGE_BYTES // 2), (others, 0), (changed, 0)):

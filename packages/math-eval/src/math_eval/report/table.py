@@ -59,9 +59,9 @@ def over_seeds(values: dict[str, Any]) -> str:
 
 
 def many_samples(data: ReportData) -> list[str]:
-    """The k-sample scores that any condition has; avg@k is the accuracy and left out."""
-    names = {name: None for entry in data.entries for name in entry.values if name.startswith(("pass@", "maj@"))}
-    return list(names)
+    """The names of the scores of all k samples that any condition has; avg@k is the accuracy and left out."""
+    found = {f"{name}@{entry.values['samples']}": None for entry in data.entries for name in ("pass", "maj")}
+    return [name for name in found if any(name in entry.values for entry in data.entries)]
 
 
 def several_seeds(data: ReportData) -> bool:

@@ -126,3 +126,10 @@ def _check(task: Task) -> None:
                 f"task {task.name}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
                 "rename or remove it, or leave it out with `keep` in a task file"
             )
+        try:
+            json.dumps(problem, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"task {task.name}: problem {problem['id']!r} has a field that JSON cannot hold ({error}); leave it "
+                "out with `keep` in a task file"
+            ) from error

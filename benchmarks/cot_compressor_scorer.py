@@ -1,0 +1,199 @@
+"""A scorer trained from MiniLM, beside the rules that marked its labels, on questions it never saw.
+
+Traces are the real ones and the 0-shot responses of CHAMP (GPT-3.5, GPT-4, PaLM 2), both up to 8 000 characters and
+with a reference answer. Questions are split first; the rules annotate the training side; `train` holds out a tenth of
+that side's questions for early stopping; everything is measured on the other side, at the same lengths. The int8 export
+is compared there too: speed, and selections that stay the same.
+
+    python benchmarks/cot_compressor_scorer.py --characters 400000
+"""
+
+import gzip
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from peers import DEFAULT, minilm, wheel_file
+from recording import record
+
+from cot_compressor.annotate import RulesAnnotator, annotate_file
+from cot_compressor.compressor import Compressor
+from cot_compressor.evaluate import evaluate_file
+from cot_compressor.fidelity import bootstrap
+from cot_compressor.onnx_model import export_folder
+from cot_compressor.records import read_records, write_records
+from cot_compressor.train import TrainSettings, train_file
+
+RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
+KEEP_SHARE = 0.2
+TEST_SHARE = 0.2
+LONGEST = 8000
+SHOWN = {
+    "grounded_recall": "grounded equations kept",
+    "answer_retention": "answer kept",
+    "question_numbers": "numbers of the question kept",
+    "negations": "negations kept",
+}
+
+
+def real_traces(data: Path) -> list[dict[str, Any]]:
+    """The traces of the five reasoning models."""
+    with gzip.open(data / "traces_math_train.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [{"sample": 0, "correct": True, **row} for row in rows]
+
+
+def champ_responses(peers: Path) -> list[dict[str, Any]]:
+    """The first reply of every model to every problem of CHAMP, asked without examples or hints."""
+    text = wheel_file(peers, "champ-dataset", "champ_dataset/dataset_files/v0.json").read_text("utf-8")
+    rows: list[dict[str, Any]] = []
+    for name, problem in json.loads(text)["problems"].items():
+        for setting, talk in problem["conversations"].items():
+            model, _, way = setting.partition("|")
+            replies = [one["text"] for one in talk["messages"] if one["role"].startswith("Model") and one["text"]]
+            if way != "0-Shot" or not replies:
+                continue
+            row = {"id": f"{name} {model}", "question": problem["_text"], "answer": problem["_answer"]}
+            rows.append({**row, "model": model, "cot": replies[0], "response": "", "correct": True, "sample": 0})
+    return rows
+
+
+def pick(rows: list[dict[str, Any]], characters: int, seed: int) -> list[dict[str, Any]]:
+    """Rows in random order, up to so many characters."""
+    rows = list(rows)
+    random.Random(seed).shuffle(rows)
+    picked: list[dict[str, Any]] = []
+    for row in rows:
+        if characters > 0:
+            picked.append(row)
+            characters -= len(row["cot"])
+    return picked
+
+
+def split(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows on training questions, and on test questions."""
+    questions = sorted({row["question"] for row in rows})
+    random.Random(seed).shuffle(questions)
+    test = set(questions[: round(TEST_SHARE * len(questions))])
+    return [row for row in rows if row["question"] not in test], [row for row in rows if row["question"] in test]
+
+
+def compare(file: Path) -> list[dict[str, Any]]:
+    """Means and intervals of every method, and trained minus rules on the same rows, from the rows `evaluate` wrote."""
+    rows = list(read_records(file, "fidelity"))
+    groups = [row["question"] for row in rows]
+    values: dict[tuple[float, str, str], list[float | None]] = {}
+    for row in rows:
+        for entry in row["measured"]:
+            for metric in SHOWN:
+                values.setdefault((entry["ratio"], entry["method"], metric), []).append(entry["metrics"][metric])
+    found: list[dict[str, Any]] = []
+    for (ratio, method, metric), column in values.items():
+        interval = bootstrap(column, groups)
+        entry: dict[str, Any] = {"ratio": ratio, "method": method, "metric": metric}
+        entry |= {"mean": interval.mean, "rows": interval.rows} if interval else {"mean": None, "rows": 0}
+        if method == "trained":
+            pairs = zip(column, values[ratio, "rules", metric], strict=True)
+            gain = bootstrap([a - b if a is not None and b is not None else None for a, b in pairs], groups)
+            entry["gain"] = [gain.mean, gain.low, gain.high] if gain else None
+        found.append(entry)
+    return found
+
+
+def compress_all(scorer: Path, rows: list[dict[str, Any]]) -> tuple[list[list[str]], float]:
+    """The texts at every ratio, and characters per second of processor time."""
+    compressor = Compressor.from_pretrained(scorer)
+    start = time.process_time()
+    results = compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=RATIOS)
+    texts = [[one.text for one in result] if isinstance(result, list) else [] for result in results]
+    return texts, sum(len(row["cot"]) for row in rows) / (time.process_time() - start)
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Markdown."""
+    training, int8 = result["training"], result["int8"]
+    lines = [
+        f"{training['train_rows']} + {training['held_out_rows']} rows ({result['characters']} characters), "
+        f"{training['epochs']} epochs, {result['train_seconds'] / 60:.1f} minutes "
+        f"({result['train_processor_seconds'] / 60:.1f} of processor time, {result['threads']} thread): macro-F1 "
+        f"{max(training['macro_f1']):.3f} on the questions held out for early stopping. "
+        f"Test: {result['test_rows']} rows on {result['test_questions']} other questions.",
+    ]
+    for metric, name in SHOWN.items():
+        entries = [one for one in result["methods"] if one["metric"] == metric]
+        methods = list(dict.fromkeys(one["method"] for one in entries))
+        lines += ["", f"| {name}, at ratio | {' | '.join(methods)} | trained minus rules (95 %) |"]
+        lines.append("|" + "---|" * (len(methods) + 2))
+        for ratio in RATIOS:
+            here = {one["method"]: one for one in entries if one["ratio"] == ratio}
+            mean, low, high = here["trained"]["gain"]
+            cells = [f"{here[method]['mean']:.3f}" for method in methods]
+            lines.append(f"| {ratio:g} | {' | '.join(cells)} | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |")
+    lines += [
+        "",
+        f"int8 ONNX beside fp32 PyTorch, five ratios: {int8['speed']:.2f} × the characters per second of processor "
+        f"time, {int8['same']:.1%} of {int8['selections']} selections the same, {int8['words']:.1%} of the kept words.",
+    ]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where MiniLM and CHAMP are kept.")
+@click.option("--characters", default=1_500_000, show_default=True, help="Of training text, half of it from CHAMP.")
+@click.option("--test-characters", default=400_000, show_default=True, help="Of test text, half of it from CHAMP.")
+@click.option("--epochs", default=3, show_default=True)
+def main(data_dir: Path, peers: Path, characters: int, test_characters: int, epochs: int) -> None:
+    """Print and record the figures."""
+    import torch
+
+    if not (data_dir / "traces_math_train.jsonl.gz").is_file():
+        print(f"skipped: no traces_math_train.jsonl.gz in {data_dir}; give --data-dir")
+        return
+    training: list[dict[str, Any]] = []
+    test: list[dict[str, Any]] = []
+    for rows in (real_traces(data_dir), champ_responses(peers)):
+        usable = [row for row in rows if row["answer"] and row["cot"].strip() and len(row["cot"]) <= LONGEST]
+        sides = split(usable, seed=0)
+        training += pick(sides[0], characters // 2, seed=0)
+        test += pick(sides[1], test_characters // 2, seed=0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_records(folder / "training.jsonl", training)
+        write_records(folder / "test.jsonl", test)
+        annotate_file(folder / "training.jsonl", folder / "annotated.jsonl", RulesAnnotator(KEEP_SHARE))
+        encoder, model = minilm(peers), folder / "scorer"
+        start = time.perf_counter(), time.process_time()
+        report = train_file(folder / "annotated.jsonl", model, TrainSettings(encoder=encoder, epochs=epochs))
+        seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+        assert report is not None
+        evaluate_file(folder / "test.jsonl", folder / "fidelity", ratios=RATIOS, scorer=model, tokenizer=encoder)
+        whole, speed = compress_all(model, test)
+        rounded, rounded_speed = compress_all(export_folder(model, folder / "int8"), test)
+        pairs = [(a, b) for one, other in zip(whole, rounded, strict=True) for a, b in zip(one, other, strict=True)]
+        shared = [len(set(a.split()) & set(b.split())) / len(set(a.split()) | set(b.split())) for a, b in pairs]
+        result = {
+            "training": json.loads((model / "compressor.json").read_text("utf-8"))["training"],
+            "characters": sum(len(row["cot"]) for row in training),
+            "train_seconds": seconds[0],
+            "train_processor_seconds": seconds[1],
+            "threads": torch.get_num_threads(),
+            "test_rows": len(test),
+            "test_questions": len({row["question"] for row in test}),
+            "methods": compare(folder / "fidelity" / "metrics.jsonl"),
+            "int8": {
+                "speed": rounded_speed / speed,
+                "same": sum(a == b for a, b in pairs) / len(pairs),
+                "selections": len(pairs),
+                "words": sum(shared) / len(shared),
+            },
+        }
+    record(__file__, result, tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cot_compressor import Compressor, DataError
+from cot_compressor.classifier import TokenClassifier
+from cot_compressor.onnx_model import export_folder
+from cot_compressor.scoring import Item
+from cot_compressor.segment import segment
+
+
+@pytest.fixture(scope="module")
+def rounded(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_folder(trained, tmp_path_factory.mktemp("onnx") / "int8")
+
+
+def test_an_export_is_a_smaller_model_folder_that_scores_alike(
+    trained: Path, rounded: Path, toy_traces: list[dict]
+) -> None:
+    assert {path.name for path in rounded.iterdir()} >= {"model.onnx", "compressor.json", "README.md", "manifest.json"}
+    assert not list(rounded.glob("*.safetensors"))
+    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    whole, scorer = TokenClassifier.from_folder(trained).score(items), TokenClassifier.from_folder(rounded)
+    together = scorer.score(items)
+    for item, exact, close in zip(items, whole, together, strict=True):
+        assert close == pytest.approx(exact, abs=0.3)
+        assert scorer.score([item]) == [close]
+
+
+def test_an_export_goes_wherever_a_scorer_goes(rounded: Path, tokenizer_folder: Path, toy_traces: list[dict]) -> None:
+    compressor = Compressor.from_pretrained(rounded, tokenizer=tokenizer_folder)
+    row = toy_traces[3]
+    assert " = " in compressor.compress(row["cot"], question=row["question"], ratio=0.3).text
+
+
+def test_a_broken_export_and_a_name_in_use_are_one_clear_line(trained: Path, rounded: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is there already"):
+        export_folder(trained, rounded)
+    broken = shutil.copytree(rounded, tmp_path / "broken")
+    (broken / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(DataError, match=r"model\.onnx: ONNX Runtime cannot read it"):
+        TokenClassifier.from_folder(broken)
+    assert json.loads((rounded / "manifest.json").read_text("utf-8"))["settings"].keys() == {"scorer"}
