@@ -2,19 +2,23 @@
 
 Every optimum is exact (`Bandit.optimum`); where scipy is installed it is checked against scipy's linear program.
 
-    python benchmarks/chrpo_bandits.py --draws 100 --steps 8000
+    python benchmarks/chrpo_bandits.py
 """
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from recording import record
 
 from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
 
 RATIOS = GOLDEN.ratios
 KNOWN = {"golden": GOLDEN, "harder 1": NEARLY_FREE, "harder 2": NEARLY_TIED}
 SEEDS = range(5)
+ROLLOUTS = 64
+QUANTILES = (0, 5, 50, 95, 100)
 
 
 def draw(generator: np.random.Generator) -> Bandit:
@@ -43,56 +47,105 @@ def linear_program(bandit: Bandit) -> tuple[float, float] | None:
     return -solved.fun, -solved.ineqlin.marginals[0]
 
 
-def line(name: str, bandit: Bandit, result: Simulation) -> str:
-    """One result, as differences from floor and optimum."""
-    optimum = bandit.optimum()
-    savings = "" if optimum is None else f" ({result.savings - optimum[0]:+.4f}, optimal lambda {optimum[1]:.2f})"
-    return (
-        f"{name:28} accuracy {result.accuracy:.4f} ({result.accuracy - bandit.floor:+.4f})  "
-        f"savings {result.savings:.4f}{savings}  lambda {result.price:.2f}" + "  INFEASIBLE" * result.infeasible
-    )
+def row(name: str, bandit: Bandit, result: Simulation) -> dict[str, Any]:
+    """One result, beside floor and optimum."""
+    savings, price = bandit.optimum() or (None, None)
+    return {
+        "name": name,
+        "accuracy": result.accuracy,
+        "floor": bandit.floor,
+        "savings": result.savings,
+        "best_savings": savings,
+        "lambda": result.price,
+        "best_lambda": price,
+        "infeasible": result.infeasible,
+    }
 
 
-def spread(name: str, bandits: list[Bandit], results: list[Simulation], short: float, off: float) -> None:
+def spread(bandits: list[Bandit], results: list[Simulation], short: float, off: float) -> dict[str, Any]:
     """The distribution of both errors over random bandits."""
     optima = [bandit.optimum() or (np.nan, np.nan) for bandit in bandits]
     under = np.array([result.accuracy - bandit.floor for bandit, result in zip(bandits, results, strict=True)])
     error = np.array([result.savings - best for (best, _), result in zip(optima, results, strict=True)])
-    for label, values in (("accuracy - floor", under), ("savings - optimum", error)):
-        cuts = "  ".join(f"{q:g}%: {np.quantile(values, q / 100):+.4f}" for q in (0, 5, 50, 95, 100))
-        print(f"{name:12} {label:18} {cuts}")
     good = (under >= -short) & (np.abs(error) <= off)
-    print(f"{name:12} {good.sum()} of {len(good)} within {short:g} of the floor and {off:g} of the best savings")
+    return {
+        "accuracy - floor": [float(np.quantile(under, q / 100)) for q in QUANTILES],
+        "savings - optimum": [float(np.quantile(error, q / 100)) for q in QUANTILES],
+        "within": int(good.sum()),
+        "of": len(good),
+        "short": short,
+        "off": off,
+    }
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The known bandits, then the distribution over random ones."""
+    lines = []
+    for title, rows in result["known"].items():
+        lines += [
+            f"{title}, {result['steps']} steps:",
+            "",
+            "| bandit | accuracy | - floor | savings | - optimum | lambda | optimum |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for row in rows:
+            best = row["best_savings"]
+            off = "infeasible" if row["infeasible"] else "" if best is None else f"{row['savings'] - best:+.4f}"
+            price = "" if best is None else f"{row['best_lambda']:.2f}"
+            lines.append(
+                f"| {row['name']} | {row['accuracy']:.4f} | {row['accuracy'] - row['floor']:+.4f} | "
+                f"{row['savings']:.4f} | {off} | {row['lambda']:.2f} | {price} |"
+            )
+        lines.append("")
+    heads = " | ".join(f"{q} %" for q in QUANTILES)
+    lines += [f"| random bandits | {heads} |", "|---|" + "---:|" * len(QUANTILES)]
+    for title, found in result["random"].items():
+        for what in ("accuracy - floor", "savings - optimum"):
+            lines.append(f"| {title}, {what} | {' | '.join(f'{value:+.4f}' for value in found[what])} |")
+    lines.append("")
+    for title, found in result["random"].items():
+        lines.append(
+            f"- {title}: {found['within']} of {found['of']} within {found['short']:g} of the floor and "
+            f"{found['off']:g} of the best savings."
+        )
+    if result["scipy_difference"] is not None:
+        lines.append(f"- Optimum against scipy's linear program: {result['scipy_difference']:.1e} at most.")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Print the known bandits, then the random ones."""
+    """Measure the known bandits and the random ones, and record both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=10, help="random bandits; docs/results.md has 100")
+    parser.add_argument("--draws", type=int, default=100, help="random bandits")
     parser.add_argument("--steps", type=int, default=8000)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     drawn = [draw(generator) for _ in range(options.draws)]
-
-    checked = [(bandit.optimum(), linear_program(bandit)) for bandit in [*KNOWN.values(), *drawn]]
-    errors = [np.abs(np.subtract(ours[0], theirs[0])) for ours, theirs in checked if ours and theirs]
-    print(f"optimum against scipy: largest difference {max(errors):.1e}" if errors else "scipy is not installed")
-
-    infeasible = replace(GOLDEN, floor=0.95)
-    print(f"-- {options.steps} steps, exact gradient")
-    exact = simulate_all([*KNOWN.values(), infeasible, *drawn], options.steps)
-    for name, bandit, result in zip([*KNOWN, "golden, floor .95"], [*KNOWN.values(), infeasible], exact, strict=False):
-        print(line(name, bandit, result))
-    print(line("golden, no constraint", GOLDEN, simulate_all([GOLDEN], 3000, constrained=False)[0]))
-    spread("random", drawn, exact[4:], 0.003, 0.004)
-
-    print(f"-- {options.steps} steps, 64 rollouts per arm and step")
     known = list(KNOWN.values())
-    sampled = simulate_all([*(bandit for bandit in known for _ in SEEDS), *drawn], options.steps, rollouts=64)
-    for number, (name, bandit) in enumerate(KNOWN.items()):
-        for run in SEEDS:
-            print(line(f"{name}, run {run}", bandit, sampled[number * len(SEEDS) + run]))
-    spread("random", drawn, sampled[len(known) * len(SEEDS) :], 0.006, 0.01)
+
+    checked = [(bandit.optimum(), linear_program(bandit)) for bandit in [*known, *drawn]]
+    errors = [float(np.abs(np.subtract(ours[0], theirs[0]))) for ours, theirs in checked if ours and theirs]
+    infeasible = replace(GOLDEN, floor=0.95)
+    exact = simulate_all([*known, infeasible, *drawn], options.steps)
+    sampled = simulate_all([*(bandit for bandit in known for _ in SEEDS), *drawn], options.steps, rollouts=ROLLOUTS)
+    free = simulate_all([GOLDEN], 3000, constrained=False)[0]
+    exact_rows = [row(name, bandit, result) for (name, bandit), result in zip(KNOWN.items(), exact, strict=False)]
+    exact_rows += [row("golden, floor .95", infeasible, exact[3]), row("golden, no constraint", GOLDEN, free)]
+    runs = [(f"{name}, run {run}", bandit) for name, bandit in KNOWN.items() for run in SEEDS]
+    titles = "exact gradient", f"{ROLLOUTS} rollouts per arm and step"
+    result = {
+        "steps": options.steps,
+        "scipy_difference": max(errors) if errors else None,
+        "known": {
+            titles[0]: exact_rows,
+            titles[1]: [row(name, bandit, found) for (name, bandit), found in zip(runs, sampled, strict=False)],
+        },
+        "random": {
+            titles[0]: spread(drawn, exact[4:], 0.003, 0.004),
+            titles[1]: spread(drawn, sampled[len(runs) :], 0.006, 0.01),
+        },
+    }
+    record(__file__, result, tables)
 
 
 if __name__ == "__main__":

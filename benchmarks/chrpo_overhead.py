@@ -1,27 +1,32 @@
 """What the objective costs: microseconds of the core, and its share of a training step against plain GRPOTrainer.
 
-Both trainers train the same random Qwen3 on the same recorded completions, so that a step is the same work; processor
-time of one thread is counted, in the order A B B A, and the first step of every run is left out.
+Both trainers train the same random Qwen3 on the same recorded completions, graded by the same function, so that a step
+is the same work. Processor time of one thread, both trainers in turn (A B B A), the first step of every run left out.
+As two steps differ by more than the objective costs, its own part is also timed directly: what the trainer does and
+plain GRPOTrainer does not, and judging in place of calling a reward function.
 
     python benchmarks/chrpo_overhead.py --layers 4 --hidden 256 --steps 4
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from recording import record, spread
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo.control import ControlTokens
 from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out
+from chrpo.grader import grade
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
@@ -38,17 +43,28 @@ def core_microseconds(rollouts: int) -> list[float]:
     policy, reward = generator.dirichlet(np.ones(4), prompts), ConstrainedReward()
     taken = []
     for _ in range(500):
-        start = time.perf_counter()
+        start = time.process_time()
         earned = reward(facts, 0.6).main
         leave_one_out(earned, prompt * 4 + rung)
         control_advantages(earned, prompt=prompt, ratio=rung, policy=policy)
-        taken.append(1e6 * (time.perf_counter() - start))
+        taken.append(1e6 * (time.process_time() - start))
     return taken
 
 
 def make_tokenizer() -> Any:
     """Whole words as tokens."""
-    words = ["[pad]", "[end]", "[unk]", "\\boxed{", "}", "<think>", "</think>", *(f"w{n}" for n in range(900))]
+    words = [
+        "[pad]",
+        "[end]",
+        "[unk]",
+        "\\boxed{",
+        "}",
+        "<think>",
+        "</think>",
+        "0",
+        "1",
+        *(f"w{n}" for n in range(900)),
+    ]
     vocabulary = {word: index for index, word in enumerate([*words, *LADDER.all_tokens])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -66,7 +82,7 @@ def recorded(tokenizer: Any) -> list[list[int]]:
     texts = []
     for number in range(PROMPTS * GROUP):
         words = " ".join(f"w{generator.integers(900)}" for _ in range(LENGTH - 6))
-        texts.append(f"<think> {words} </think> \\boxed{{ w{number % 2} }} [end]")
+        texts.append(f"<think> {words} </think> \\boxed{{ {number % 2} }} [end]")
     return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
 
 
@@ -95,8 +111,24 @@ def replaying(kind: type[GRPOTrainer], completions: list[list[int]]) -> type[Any
     return Replay
 
 
-def step_seconds(plain: bool, options: argparse.Namespace) -> list[float]:
-    """One run of either trainer."""
+def timed(trainer: Any, names: list[str], seconds: list[float]) -> None:
+    """Note the processor time of some methods."""
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            start = time.process_time()
+            done = method(*arguments, **options)
+            seconds.append(time.process_time() - start)
+            return done
+
+        return run
+
+    for name in names:
+        setattr(trainer, name, wrap(getattr(trainer, name)))
+
+
+def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float], float]:
+    """One run of either trainer: seconds of each step, and seconds a step of what only one of them does."""
     tokenizer = make_tokenizer()
     completions = recorded(tokenizer)
     torch.manual_seed(0)
@@ -122,7 +154,7 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> list[float]:
             args = GRPOConfig(**settings, scale_rewards="none", gradient_checkpointing=False)
 
             def right(completion_ids: list[list[int]], **_: Any) -> list[float]:
-                return [float(tokenizer.decode(ids).endswith("w1 } [end]")) for ids in completion_ids]
+                return [float(grade(tokenizer.decode(ids), "1")) for ids in completion_ids]
 
             rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
             trainer = make(
@@ -133,7 +165,7 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> list[float]:
             make = replaying(CHRPOTrainer, completions)
             rows = [
                 {
-                    "id": str(number), "prompt": prompt, "answer": "w1", "teacher_ratio": None, "mode": "policy",
+                    "id": str(number), "prompt": prompt, "answer": "1", "teacher_ratio": None, "mode": "policy",
                     "reference_tokens": LENGTH, "reference_accuracy": 0.5,
                 }
                 for number, prompt in enumerate(prompts)
@@ -143,33 +175,66 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> list[float]:
                 processing_class=tokenizer, callbacks=[clock],
             )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
+        own: list[float] = []
+        timed(trainer, ["_calculate_rewards"] + ([] if plain else ["_ladder_log_probs", "_with_control_token"]), own)
         trainer.train()
-    return clock.seconds[1:]
+    return clock.seconds[1:], sum(own) / options.steps
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The core, then a step."""
+    ratio = result["ratio"]
+    lines = ["| facts to advantages | median | least | most |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {rollouts} rollouts | {taken['median']:.0f} us | {taken['low']:.0f} us | {taken['high']:.0f} us |"
+        for rollouts, taken in result["core"].items()
+    ]
+    lines += ["", f"| {result['size']} | processor seconds a step | of these, judging |", "|---|---:|---:|"]
+    for name in ("GRPOTrainer", "CHRPOTrainer"):
+        taken, own = result["steps"][name], result["own"][name]
+        cell = f"{taken['median']:.3f} ({taken['low']:.3f} to {taken['high']:.3f})"
+        lines.append(f"| {name} | {cell} | {own['median']:.4f} ({own['low']:.4f} to {own['high']:.4f}) |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Judging costs {100 * result['share']:.2f} % of a plain step more than calling a reward function. Whole "
+            f"steps, compared within each of {result['rounds']} pairs of runs, differ by "
+            f"{100 * ratio['median']:+.1f} % ({100 * ratio['low']:+.1f} to {100 * ratio['high']:+.1f}).",
+        ]
+    )
 
 
 def main() -> None:
-    """Print both measurements."""
+    """Measure and record both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=4, help="runs of each trainer")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"load average {os.getloadavg()[0]:.1f}, one thread")
-    for rollouts in (128, 1024):
-        taken = core_microseconds(rollouts)
-        quartiles = statistics.quantiles(taken, n=20)
-        print(f"core, {rollouts:5} rollouts: median {statistics.median(taken):.0f} us, 5 % {quartiles[0]:.0f} us, "
-              f"95 % {quartiles[-1]:.0f} us")  # fmt: skip
-    order: list[bool] = [True, False, False, True]
-    found: dict[bool, list[float]] = {True: [], False: []}
-    for plain in order:
-        found[plain] += step_seconds(plain, options)
-    plain, ours = (statistics.median(found[kind]) for kind in (True, False))
-    size = f"{PROMPTS} prompts x {GROUP} rollouts of {LENGTH} tokens, {options.layers} layers of {options.hidden}"
-    print(f"{size}: GRPOTrainer {plain:.3f} s ({min(found[True]):.3f} to {max(found[True]):.3f}), "
-          f"CHRPOTrainer {ours:.3f} s ({min(found[False]):.3f} to {max(found[False]):.3f}): "
-          f"{100 * (ours / plain - 1):+.1f} %")  # fmt: skip
+    core = {str(rollouts): spread(core_microseconds(rollouts)) for rollouts in (128, 1024)}
+    steps: dict[bool, list[list[float]]] = {True: [], False: []}
+    own: dict[bool, list[float]] = {True: [], False: []}
+    for pair in range(options.pairs):
+        for plain in (True, False) if pair % 2 == 0 else (False, True):
+            taken, part = step_seconds(plain, options)
+            steps[plain].append(taken)
+            own[plain].append(part)
+    names = {"GRPOTrainer": True, "CHRPOTrainer": False}
+    medians = {plain: [statistics.median(run) for run in runs] for plain, runs in steps.items()}
+    more = statistics.median(own[False]) - statistics.median(own[True])
+    result = {
+        "size": f"{PROMPTS} prompts x {GROUP} rollouts of {LENGTH} tokens, {options.layers} layers of {options.hidden}",
+        "rounds": options.pairs,
+        "core": core,
+        "steps": {name: spread([second for run in steps[plain] for second in run]) for name, plain in names.items()},
+        "own": {name: spread(own[plain]) for name, plain in names.items()},
+        "share": more / statistics.median(medians[True]),
+        "ratio": spread([ours / theirs - 1 for ours, theirs in zip(medians[False], medians[True], strict=True)]),
+    }
+    record(__file__, result, tables)
 
 
 if __name__ == "__main__":

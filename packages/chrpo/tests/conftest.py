@@ -115,3 +115,54 @@ def make_prompt():
 def prompt_rows() -> list[dict]:
     fixed = [prompt_row(str(n), f"<COMP_{20 + 40 * (n % 3)}>") for n in range(3)]
     return [*(prompt_row(number) for number in NUMBERS[3:]), *fixed]
+
+
+def trl_config(folder, **changes):
+    from chrpo.trl import CHRPOConfig
+
+    settings = {
+        "output_dir": str(folder),
+        "max_steps": 2,
+        "num_generations": 6,
+        "per_device_train_batch_size": 24,
+        "gradient_accumulation_steps": 1,
+        "max_completion_length": 16,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "activation_checkpointing": False,
+    }
+    return CHRPOConfig(**{**settings, **changes})
+
+
+def build_trainer(checkpoint, args, rows, kind=None, **options):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+
+    from chrpo.control import ControlTokens
+    from chrpo.trl import CHRPOTrainer
+
+    trainer = (kind or CHRPOTrainer)(
+        AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
+        args,
+        prompts=rows,
+        control_tokens=ControlTokens.load(checkpoint),
+        processing_class=AutoTokenizer.from_pretrained(checkpoint),
+        **options,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@pytest.fixture(scope="session")
+def config():
+    return trl_config
+
+
+@pytest.fixture(scope="session")
+def build():
+    return build_trainer

@@ -2,7 +2,7 @@
 
 Run by one process, or by two:
 
-    torchrun --nproc_per_node 2 straddle.py CHECKPOINT PROMPTS RECORDED OUT ROWS_PER_PASS
+    torchrun --nproc_per_node 2 straddle.py CHECKPOINT PROMPTS RECORDED OUT ROWS_PER_PASS OBJECTIVE
 """
 
 import json
@@ -46,11 +46,12 @@ class Replay(CHRPOTrainer):
         return batch
 
 
-def main(checkpoint, prompts, recorded, out, rows_per_pass):
+def main(checkpoint, prompts, recorded, out, rows_per_pass, objective):
     torch.set_num_threads(1)
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else None
     args = CHRPOConfig(
         output_dir=str(Path(out).with_suffix(".run")),
+        objective=objective,
         max_steps=2,
         num_generations=6,
         per_device_train_batch_size=int(rows_per_pass),

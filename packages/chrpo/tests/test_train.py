@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,18 +74,22 @@ def test_the_output_is_a_complete_checkpoint(undisturbed, checkpoint):
     assert {"chrpo", "torch", "trl"} <= manifest["versions"].keys()
     assert [line["step"] for line in metrics(undisturbed)] == [1, 2, 3, 4, 5, 6]
     page = (undisturbed / "training.html").read_text()
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 10
     assert "http" not in page
     assert not list(undisturbed.glob("*.bin"))
     assert not list(undisturbed.parent.glob(".*")), "nothing is left beside the output"
 
 
+def train_until_killed(checkpoint, prompts, out, flags):
+    command = [sys.executable, str(KILLED), "train", str(prompts), str(out), "--model", str(checkpoint), *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
 def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prompts, tmp_path):
     """The eight prompts last 1.6 steps, so the kill falls into a later epoch than the first."""
     out, work = tmp_path / "out", tmp_path / ".out.partial"
-    command = [sys.executable, str(KILLED), "train", str(prompts), str(out), "--model", str(checkpoint), *FLAGS]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = train_until_killed(checkpoint, prompts, out, FLAGS)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     # A step more than the checkpoint has been logged: the resumed run has to forget it.
     assert len(metrics(work)) == 3
@@ -99,6 +104,29 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     assert metrics(out) == metrics(undisturbed)
     assert (out / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
     assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"objective": "l1"}, ["--objective", "l1"]),
+        (
+            {"budget_step": 0.25, "budget_hold": 2, "eps": 0.9, "lora_rank": 2},
+            ["--budget-step", ".25", "--budget-hold", "2", "--eps", ".9", "--lora-rank", "2"],
+        ),
+    ],
+    ids=["ratios drawn", "falling budget and adapters"],
+)
+def test_other_runs_end_alike_after_a_kill_too(checkpoint, prompts, tmp_path, options, flags):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(prompts, whole, model=checkpoint, settings=replace(SETTINGS, steps=4, **options))
+    flags = [*FLAGS, "--steps", "4", *flags]
+    assert train_until_killed(checkpoint, prompts, killed, flags).returncode == -signal.SIGKILL
+    assert run("train", prompts, killed, "--model", checkpoint, *flags).exit_code == 0
+    assert metrics(killed) == metrics(whole)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    if "budget_step" in options:
+        assert [line["budget"] for line in metrics(whole)] == [1, 1, 0.75, 0.75]
 
 
 def test_a_finished_run_is_left_alone_and_a_changed_one_refused(undisturbed, checkpoint, prompts):
@@ -148,11 +176,14 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--rollouts", "5"], "take 6 or another multiple of 3"),
+        (["--rollouts", "5"], "take 6 or more"),
         (["--steps", "0"], "steps must be positive"),
         (["--max-tokens", "1"], "max_tokens must be at least 2"),
         (["--rows-per-pass", "7"], "rows_per_pass is 7"),
         (["--prompts-per-step", "500"], "too few"),
+        (["--objective", "l1", "--without", "constraint"], "no part 'constraint'"),
+        (["--beta", "-1"], "beta must be 0 or more"),
+        (["--vllm", "server"], "vllm is not installed"),
     ],
 )
 def test_settings_out_of_range_are_named(checkpoint, prompts, tmp_path, flags, words):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chrpo.control import ControlTokens
 from chrpo.core import leave_one_out
 from chrpo.errors import ChrpoError, DataError
 from chrpo.records import write_records
@@ -15,48 +14,8 @@ from chrpo.records import write_records
 pytest.importorskip("trl")
 
 
-def config(folder, **changes):
-    from chrpo.trl import CHRPOConfig
-
-    settings = {
-        "output_dir": str(folder),
-        "max_steps": 2,
-        "num_generations": 6,
-        "per_device_train_batch_size": 24,
-        "gradient_accumulation_steps": 1,
-        "max_completion_length": 16,
-        "learning_rate": 1e-3,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "activation_checkpointing": False,
-    }
-    return CHRPOConfig(**{**settings, **changes})
-
-
-def build(checkpoint, args, rows, kind=None, **options):
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-
-    from chrpo.trl import CHRPOTrainer
-
-    trainer = (kind or CHRPOTrainer)(
-        AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
-        args,
-        prompts=rows,
-        control_tokens=ControlTokens.load(checkpoint),
-        processing_class=AutoTokenizer.from_pretrained(checkpoint),
-        **options,
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 @pytest.fixture(scope="module")
-def recorded(checkpoint, prompt_rows, tmp_path_factory):
+def recorded(checkpoint, prompt_rows, tmp_path_factory, config, build):
     """One real run of two optimiser steps per generation, with everything that passed through it."""
     from chrpo.trl import CHRPOTrainer
 
@@ -174,7 +133,8 @@ def test_evaluation_is_refused_so_it_cannot_move_a_price(recorded):
     assert trainer.constraint.state_dict() == state
 
 
-def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prompt_rows, tmp_path):
+@pytest.mark.parametrize("objective", ["chrpo", "degrpo"])
+def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prompt_rows, tmp_path, objective):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -192,7 +152,8 @@ def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prom
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
     def run(launcher, out, rows_per_pass):
-        inputs = [checkpoint, tmp_path / "prompts.jsonl", tmp_path / "recorded.json", tmp_path / out, rows_per_pass]
+        inputs = [checkpoint, tmp_path / "prompts.jsonl", tmp_path / "recorded.json", tmp_path / out]
+        inputs += [rows_per_pass, objective]
         done = subprocess.run(
             [*launcher, script, *map(str, inputs)], env=environment, capture_output=True, text=True, timeout=300
         )
@@ -220,28 +181,26 @@ def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prom
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"beta": 0.1}, "beta is 0.1"),
         ({"loss_type": "grpo"}, "must be 'dapo'"),
         ({"scale_rewards": "group"}, "scale_rewards"),
-        ({"use_vllm": True}, "vLLM is not supported yet"),
         ({"mask_truncated_completions": True}, "format failures"),
         ({"max_steps": -1, "num_train_epochs": 1}, "steps, not epochs"),
         ({"steps_per_generation": 2, "save_strategy": "steps", "save_steps": 3}, "a multiple of 2"),
         ({"save_strategy": "steps", "save_steps": 0.5}, "a multiple of 1"),
     ],
 )
-def test_settings_that_cannot_be_honoured_are_refused(tmp_path, changes, words):
+def test_settings_that_cannot_be_honoured_are_refused(tmp_path, changes, words, config):
     with pytest.raises(DataError, match=words):
         config(tmp_path, **changes)
 
 
-def test_rollouts_that_do_not_fit_the_ladder_are_refused(checkpoint, prompt_rows, tmp_path):
+def test_rollouts_that_do_not_fit_the_ladder_are_refused(checkpoint, prompt_rows, tmp_path, config, build):
     for number in (5, 3):
         with pytest.raises(DataError, match="take 6 or more"):
             build(checkpoint, config(tmp_path, num_generations=number), prompt_rows)
 
 
-def test_too_few_prompts_are_refused(checkpoint, prompt_rows, tmp_path):
+def test_too_few_prompts_are_refused(checkpoint, prompt_rows, tmp_path, config, build):
     with pytest.raises(DataError, match="2 prompts are too few for 4 per step"):
         build(checkpoint, config(tmp_path), prompt_rows[:2])
 

@@ -210,6 +210,16 @@ def test_a_trace_that_never_gets_a_usable_answer_is_a_counted_reject(one_trace: 
 
 
 @pytest.mark.enable_socket
+def test_a_trace_that_is_too_long_for_the_model_is_a_counted_reject(tmp_path: Path, toy_traces: list[dict]) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({**row, "cot": COT}) + "\n" for row in toy_traces[:2]), "utf-8")
+    with _Server([400, '{"ranges": [[7, 7]]}']) as server:
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=1))
+    assert tally is not None
+    assert tally.summary() == "2 read, 1 written, 1 rejected (refused_by_server 1)"
+
+
+@pytest.mark.enable_socket
 def test_a_refusing_server_ends_the_run_and_what_was_done_is_kept(
     tmp_path: Path, toy_traces: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:

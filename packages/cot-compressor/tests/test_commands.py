@@ -22,7 +22,7 @@ def run(*arguments: object):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", ["annotate", "train", "compress", "evaluate"])
+@pytest.mark.parametrize("command", ["annotate", "train", "compress", "evaluate", "export", "push"])
 def test_every_command_shows_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

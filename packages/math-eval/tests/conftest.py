@@ -10,9 +10,9 @@ settings.load_profile("steady")
 
 DIGITS = range(4)
 TEMPLATE = (
-    "{%- if ratio is not defined %}{%- set ratio = 'policy' %}{%- endif %}"
+    "{%- set asked = ratio if ratio is defined else 'policy' %}"
     "{%- for message in messages %}{%- if message.role == 'user' %}<user> {{ message.content }}"
-    "{%- if ratio == 'policy' and not message.content.rstrip().endswith('>') %} <COMP_POLICY>{%- endif %}"
+    "{%- if asked == 'policy' and not message.content.rstrip().endswith('>') %} <COMP_POLICY>{%- endif %}"
     "{%- else %} <assistant> {{ message.content }} <end>{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %} <assistant>{%- endif %}"
 )

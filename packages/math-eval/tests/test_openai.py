@@ -240,5 +240,5 @@ def test_a_ratio_of_a_server_needs_its_tokenizer_folder(sums, problems, tiny_mod
     assert CliRunner().invoke(cli, [*command, "--tokenizer", str(tiny_model)]).exit_code == 0
     body, _ = sums.http.bodies[0]
     assert body["messages"][0]["content"].endswith(" <COMP_20>")
-    assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"ratio": None}, False)
+    assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"ratio": "none"}, False)
     assert _rows(tmp_path / "r")[0]["thinking_tokens"] == 3

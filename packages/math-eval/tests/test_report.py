@@ -45,6 +45,7 @@ def test_a_report_names_conditions_and_compares_the_last_with_the_baseline(runs,
     data = json.loads(out.with_suffix(".json").read_text("utf-8"))
     assert [row["name"] for row in data["conditions"]] == ["b", "sft@0.2", "sft@policy"]
     assert [row["act_ratio"] for row in data["conditions"]] == [1.0, 0.2, 0.4]
+    assert data["conditions"][1]["act_ratio_low"] is None, "forty equal ratios give no interval"
     assert data["n"] == 40
     assert "accuracy_difference" not in data["conditions"][0]
     assert [row["accuracy_difference"] for row in data["conditions"][1:]] == [0, pytest.approx(-1 / 40)]

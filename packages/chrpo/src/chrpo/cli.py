@@ -94,12 +94,18 @@ Examples:
 @click.option("--without", multiple=True, type=click.Choice(_PARTS), help="Leave a part out (ablation); repeatable.")
 @click.option("--length-weight", type=float, help="Of the length penalty of l1 (.3) and shortest_correct (.5).")
 @click.option("--control-weight", type=float, help="Of the control token.  [default: the objective's own, 5 for chrpo]")
+@click.option("--budget-step", type=float, help="Pay for less and less length, this much at once, while floors hold.")
+@click.option("--budget-hold", default=20, show_default=True, help="Steps that the floors must hold before each.")
+@click.option("--beta", default=0.0, show_default=True, help="KL penalty to MODEL, on response tokens.")
+@click.option("--lora-rank", type=int, help="Train adapters of this rank and merge them.  [default: train all weights]")
+@click.option("--vllm", type=click.Choice(["colocate", "server"]), help="Let vLLM write the rollouts, as in TRL.")
 @click.option("--save-steps", default=25, show_default=True, help="Steps between checkpoints.")
 @click.option("--rows-per-pass", type=int, help="Rollouts in one pass.  [default: all on a CPU, at most 16 on a GPU]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--config", type=_FOLDER, is_eager=True, expose_value=False, callback=_read_config, help="TOML of flags.")
+@click.option("--report-to", multiple=True, type=click.Choice(["tensorboard", "trackio"]), help="Log there too.")
 @click.option("--overwrite", is_flag=True, help="Replace a run of other settings.")
-def train(prompts: Path, out: Path, model: Path, overwrite: bool, **settings: Any) -> None:
+def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tuple[str, ...], **settings: Any) -> None:
     """Train the checkpoint MODEL on PROMPTS and write it to the folder OUT.
 
     A killed run continues from its newest complete checkpoint when it is started again, and ends the same. OUT holds
@@ -108,7 +114,7 @@ def train(prompts: Path, out: Path, model: Path, overwrite: bool, **settings: An
     from .train import TrainSettings
     from .train import train as run
 
-    made = run(prompts, out, model=model, settings=TrainSettings(**settings), overwrite=overwrite)
+    made = run(prompts, out, model=model, settings=TrainSettings(**settings), overwrite=overwrite, report_to=report_to)
     click.echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
 
 
@@ -125,7 +131,8 @@ def plot(run: Path, out: Path | None) -> None:
 
     Works while the run is going on, on its work folder `.OUT.partial`.
     """
-    from .plot import read_metrics, write_plot
+    from .metrics import read_metrics
+    from .plot import write_plot
 
     path = out or run / "training.html"
     write_plot(path, read_metrics(run))

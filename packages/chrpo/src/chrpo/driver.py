@@ -9,14 +9,14 @@ PPO trainer computes, are the whole policy over the ladder. Generating and the l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .control import ControlTokens
 from .core.constraint import AccuracyConstraint, Gains
-from .core.outcome import Floats, Ints
+from .core.outcome import Floats
 from .errors import ChrpoError, DataError
 from .judge import Prompts, Table, judge
 from .objective import choose
@@ -164,27 +164,11 @@ class Driver:
 
     def _table(self, rollouts: Sequence[Rollout]) -> Table:
         """The table of facts, groups adjacent and rungs rising within them."""
-        facts = [rollout.facts for rollout in rollouts]
-        ratios = len(self.prompts.ladder)
-        row: Ints = np.array([rollout.row for rollout in rollouts])
-        each = self._group_size // ratios
+        facts = np.array([[rollout.row, rollout.rung, *astuple(rollout.facts)] for rollout in rollouts], dtype=float)
+        # Where the user asked for a ratio only that one was rolled out; nobody reads the policy there.
         log_probs = np.array([rollout.log_prob for rollout in rollouts])
-        ladder = np.exp(log_probs.reshape(-1, ratios, each).mean(axis=2))
-        mass = ladder.sum(axis=1)
-        # Where the user asked for the ratio only that one was rolled out, and nobody reads the policy.
-        ladder = np.where(self.prompts.policy[row[:: self._group_size], None], ladder / mass[:, None], 1 / ratios)
-        return Table(
-            row=row,
-            rung=np.array([rollout.rung for rollout in rollouts]),
-            format_ok=np.array([fact.format_ok for fact in facts]),
-            correct=np.array([fact.correct for fact in facts]),
-            truncated=np.array([fact.truncated for fact in facts]),
-            thinking_tokens=np.array([fact.thinking_tokens for fact in facts], dtype=float),
-            completion_tokens=np.array([fact.completion_tokens for fact in facts], dtype=float),
-            integrity=np.array([fact.integrity for fact in facts], dtype=float),
-            policy=np.repeat(ladder, self._group_size, axis=0),
-            ladder_mass=np.repeat(mass, self._group_size),
-        )
+        ladder = log_probs.reshape(len(rollouts) // self._group_size, len(self.prompts.ladder), -1).mean(axis=2)
+        return Table.of(np.hstack([facts, np.repeat(ladder, self._group_size, axis=0)]))
 
     def _reports(self, used: Mapping[str, float]) -> dict[str, float]:
         reports: dict[str, float] = {}

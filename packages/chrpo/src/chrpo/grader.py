@@ -10,6 +10,7 @@ thread: grade at scale, or behind a server, with math-eval. Any `Callable[[str, 
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 from .errors import ChrpoError
 from .thinking import split_thinking
@@ -94,6 +95,7 @@ def _number(text: str) -> Fraction | None:
     return Fraction(int(f"{sign}{above}{decimals}"), divisor)
 
 
+@lru_cache(maxsize=1 << 16)
 def _verify(candidate: str, answer: str) -> bool:
     try:
         from math_verify import parse, verify

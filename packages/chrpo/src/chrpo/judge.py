@@ -123,6 +123,25 @@ class Table:
     policy: Floats
     ladder_mass: Floats
 
+    @classmethod
+    def of(cls, columns: Floats) -> "Table":
+        """From one row a rollout: row, rung, `rollout.Facts` in order, log-probability of each ratio token."""
+        row, rung, format_ok, correct, truncated, thinking, completion, integrity = columns[:, :8].T
+        probabilities = np.exp(columns[:, 8:])
+        mass = probabilities.sum(axis=1)
+        return cls(
+            row=row.astype(np.int64),
+            rung=rung.astype(np.int64),
+            format_ok=format_ok.astype(bool),
+            correct=correct.astype(bool),
+            truncated=truncated.astype(bool),
+            thinking_tokens=thinking,
+            completion_tokens=completion,
+            integrity=integrity,
+            policy=probabilities / mass[:, None],
+            ladder_mass=mass,
+        )
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -283,6 +302,7 @@ def _metrics(
         "truncated": float(table.truncated.mean()),
         "dead_groups": float(dead.mean()),
         "reward": float(reward.mean()),
+        "calibration_error": float(np.abs(outcomes.realised_ratio - outcomes.asked_ratio).mean()),
     }
     for name, members in tiers.items():
         if members.any():

@@ -1,4 +1,4 @@
-"""The trajectory of a run as one self-contained HTML file: four charts in SVG, no script, nothing loaded.
+"""The trajectory of a run as one self-contained HTML file: charts in SVG, no script, nothing loaded.
 
 What is measured is left to `judge`; here it is only drawn.
 
@@ -6,38 +6,16 @@ What is measured is left to `judge`; here it is only drawn.
 """
 
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import DataError
+from .metrics import Metrics
 from .records import open_atomic
 
-METRICS_FILE = "metrics.jsonl"
 _WIDTH, _HEIGHT = 460, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 40, 34
 _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444")
-Metrics = Mapping[str, float]
-
-
-def read_metrics(run: str | Path) -> list[Metrics]:
-    """The metrics of a run folder, one mapping per logged step; a last line that is still being written is left out.
-
-    Raises:
-        DataError: the folder has no metrics, or a line before the last is torn.
-    """
-    path = Path(run) / METRICS_FILE
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give a folder that chrpo train or CHRPOTrainer writes to")
-    lines = path.read_text("utf-8").split("\n")
-    try:
-        found: list[Metrics] = [json.loads(line) for line in lines[:-1]]
-    except ValueError as error:
-        raise DataError(f"{path}: a torn line ({error}); was the file edited?") from error
-    if not found:
-        raise DataError(f"{path}: no step is logged yet; wait for the first one")
-    return found
 
 
 def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
@@ -53,11 +31,19 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
     accuracy = {"measured": "policy/accuracy", "floor": "floor/policy"}
     if "policy" not in groups:
         accuracy = {"measured": "accuracy", **{f"floor {group}": f"floor/{group}" for group in groups}}
+    tiers = sorted(name.removeprefix("reward/") for name in names if name.startswith("reward/"))
     charts = [
         ("Accuracy", accuracy),
         ("Price of accuracy (lambda)", {group: f"lambda/{group}" for group in groups}),
+        ("Violation: floor minus running accuracy", {group: f"violation/{group}" for group in groups}),
         ("Probability of each ratio", {name.split("/")[-1]: name for name in shares}),
-        ("Thinking tokens", _token_series(names)),
+        ("Entropy of that choice, in nats", {"entropy": "policy/entropy"}),
+        ("Accuracy at each ratio", _by_ratio(names, "accuracy")),
+        ("Thinking tokens", {**_by_ratio(names, "thinking_tokens"), "policy": "policy/thinking_tokens"}),
+        ("Distance of realised from chosen ratio", {"mean": "calibration_error"}),
+        ("Reward of each tier", {tier: f"reward/{tier}" for tier in tiers}),
+        ("Share of rollouts", {"no signal": "dead_groups", "format failure": "format_failures", "cut": "truncated"}),
+        ("Budget: cost below which saving is not paid", {"budget": "budget"}),
     ]
     drawn = [(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
     note = "Accuracy and tokens are what the model's own choice of ratio would give, from the rollouts of each step."
@@ -92,11 +78,9 @@ def write_page(
         )
 
 
-def _token_series(names: set[str]) -> dict[str, str]:
-    rungs = [name for name in names if name.startswith("ratio/") and name.endswith("/thinking_tokens")]
-    by_ratio = {name.split("/")[1]: name for name in sorted(rungs, key=lambda name: float(name.split("/")[1]))}
-    policy = {"policy": "policy/thinking_tokens"} if "policy/thinking_tokens" in names else {}
-    return {**by_ratio, **policy}
+def _by_ratio(names: set[str], what: str) -> dict[str, str]:
+    found = [name for name in names if name.startswith("ratio/") and name.endswith(f"/{what}")]
+    return {name.split("/")[1]: name for name in sorted(found, key=lambda name: float(name.split("/")[1]))}
 
 
 def _series(metrics: Sequence[Metrics], key: str) -> list[tuple[float, float]]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .control import ControlTokens
 from .errors import DataError
 from .grader import Grader, boxed_answers
@@ -105,11 +107,12 @@ class RolloutReader:
 
 def _repeats(ids: Sequence[int]) -> bool:
     """True if some stretch of up to 32 tokens stands four or more times in a row, over 16 tokens or more."""
-    for period in range(1, min(_MAX_PERIOD, len(ids) // _MIN_REPEATS) + 1):
+    tokens = np.asarray(ids)
+    for period in range(1, min(_MAX_PERIOD, len(tokens) // _MIN_REPEATS) + 1):
         needed = max(_MIN_REPEATED_TOKENS, _MIN_REPEATS * period) - period
-        run = 0
-        for before, after in zip(ids, ids[period:], strict=False):
-            run = run + 1 if before == after else 0
-            if run >= needed:
+        same = tokens[period:] == tokens[:-period]
+        if np.count_nonzero(same) >= needed:
+            ends = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
+            if np.diff(ends).max() > needed:
                 return True
     return False

@@ -8,22 +8,25 @@ Works in `.OUT.partial` beside OUT; OUT appears when everything in it is complet
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import manifest
+from . import lora, manifest
 from .control import ControlTokens
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
+from .metrics import METRICS_FILE, read_metrics
 from .objective import choose
-from .plot import METRICS_FILE, read_metrics, write_plot
+from .plot import write_plot
 from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
     from .trl import CHRPOTrainer
 
 REPORT_FILE = "training.html"
+TENSORBOARD_FOLDER = "runs"
 _MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
 
 
@@ -43,6 +46,11 @@ class TrainSettings:
         without: parts of it to leave out, see `objective.PARTS`.
         length_weight: of the length penalty; None for the objective's own.
         control_weight: of the control token; None for the objective's own.
+        budget_step: lowers the cost that is paid for by this, from 1, while the floors hold; None pays for any saving.
+        budget_hold: steps that the floors must hold before each.
+        beta: weight of the KL penalty to the first checkpoint, on response tokens.
+        lora_rank: rank of adapters, merged at the end; None trains all weights.
+        vllm: "colocate" or "server" lets vLLM write the rollouts, as in TRL; None leaves it to transformers.
         save_steps: steps between checkpoints.
         rows_per_pass: rollouts in one forward and backward pass of one process; None for all of them on a CPU, at
             most 16 on a GPU.
@@ -60,14 +68,24 @@ class TrainSettings:
     without: Sequence[str] = ()
     length_weight: float | None = None
     control_weight: float | None = None
+    budget_step: float | None = None
+    budget_hold: int = 20
+    beta: float = 0.0
+    lora_rank: int | None = None
+    vllm: str | None = None
     save_steps: int = 25
     rows_per_pass: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "prompts_per_step", "rollouts", "save_steps", "learning_rate", "temperature"):
-            if getattr(self, name) <= 0:
-                raise DataError(f"{name} must be positive; got {getattr(self, name)}")
+        positive = ("steps", "prompts_per_step", "rollouts", "save_steps", "learning_rate", "temperature", "lora_rank")
+        for name in positive:
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise DataError(f"{name} must be positive; got {value}")
+        if self.beta < 0:
+            raise DataError(f"beta must be 0 or more; got {self.beta:g}")
+        if self.vllm not in (None, "colocate", "server"):
+            raise DataError(f"vllm must be colocate or server; got {self.vllm!r}")
         if self.max_tokens is not None and self.max_tokens < 2:
             raise DataError(f"max_tokens must be at least 2, a control token and an answer; got {self.max_tokens}")
         object.__setattr__(self, "without", sorted(set(self.without)))
@@ -87,6 +105,7 @@ def train(
     settings: TrainSettings | None = None,
     overwrite: bool = False,
     grader: Grader = grade,
+    report_to: Sequence[str] = (),
 ) -> bool:
     """Train a checkpoint and write it to `out`.
 
@@ -97,6 +116,7 @@ def train(
         settings: see `TrainSettings`.
         overwrite: replace an output, or an unfinished run, of other settings.
         grader: (completion, reference answer) -> right.
+        report_to: "tensorboard" or "trackio", besides metrics.jsonl.
 
     Returns:
         False if `out` was already there, made with the same settings from the same inputs.
@@ -108,6 +128,7 @@ def train(
     from torch.cuda import is_available
 
     out, model, settings = Path(out), Path(model), settings or TrainSettings()
+    _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     process = PartialState(cpu=not is_available())
     tokens = ControlTokens.load(model)
     _check_weights(model)
@@ -129,7 +150,7 @@ def train(
     process.wait_for_everyone()
 
     try:
-        trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes)
+        trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes, report_to)
     except DataError:
         if process.is_main_process and not any(work.glob("checkpoint-*")):
             shutil.rmtree(work, ignore_errors=True)
@@ -139,7 +160,10 @@ def train(
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     final = work / "final"
-    trainer.save_model(str(final))
+    if settings.lora_rank is None:
+        trainer.save_model(str(final))
+    elif process.is_main_process:
+        lora.save_merged(trainer.accelerator.unwrap_model(trainer.model), final)
     if process.is_main_process:
         _finish(trainer, final, work, tokens, wanted)
         if out.exists():
@@ -148,6 +172,12 @@ def train(
         shutil.rmtree(work)
     process.wait_for_everyone()
     return True
+
+
+def _check_installed(packages: Sequence[str]) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            raise DataError(f"{package} is not installed: pip install {package}, or leave it out")
 
 
 def _check_prompts(prompts: str | Path, rows: Sequence[Row], tokens: ControlTokens) -> None:
@@ -226,6 +256,7 @@ def _trainer(
     settings: TrainSettings,
     grader: Grader,
     processes: int,
+    report_to: Sequence[str],
 ) -> "CHRPOTrainer":
     import torch
     from safetensors import SafetensorError
@@ -262,11 +293,16 @@ def _trainer(
         without=list(settings.without),
         length_weight=settings.length_weight,
         control_weight=settings.control_weight,
+        budget_step=settings.budget_step,
+        budget_hold=settings.budget_hold,
+        beta=settings.beta,
+        use_vllm=settings.vllm is not None,
+        vllm_mode=settings.vllm or "colocate",
         save_strategy="steps",
         save_steps=min(settings.save_steps, settings.steps),
         save_total_limit=2,
         logging_steps=1,
-        report_to="none",
+        report_to=list(report_to) or "none",
         disable_tqdm=True,
         use_cpu=not gpu,
         bf16=gpu,
@@ -281,6 +317,8 @@ def _trainer(
         )
     except SafetensorError as error:
         raise DataError(f"{model}: unreadable weights ({error}); are they torn? copy the model again") from error
+    if settings.lora_rank is not None:
+        weights = lora.wrap(weights, settings.lora_rank, seed=settings.seed)
     trainer = CHRPOTrainer(
         weights,
         args,
@@ -303,6 +341,8 @@ def _finish(trainer: "CHRPOTrainer", final: Path, work: Path, tokens: ControlTok
     trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
     tokens.save(final)
     shutil.copy(work / METRICS_FILE, final / METRICS_FILE)
+    if (work / TENSORBOARD_FOLDER).is_dir():
+        shutil.copytree(work / TENSORBOARD_FOLDER, final / TENSORBOARD_FOLDER)
     metrics = read_metrics(final)
     write_plot(final / REPORT_FILE, metrics)
     result = {"infeasible": trainer.infeasible, "last": metrics[-1]}

@@ -11,10 +11,9 @@ hands TRL per-token advantages. Facts, rewards, prices and advantages come from 
 """
 
 import inspect
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,36 @@ import torch
 import trl
 from datasets import Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from .config import CHRPOConfig
 from .control import ControlTokens
-from .core.constraint import AccuracyConstraint, Gains
-from .core.rewards import Reward
+from .core.constraint import AccuracyConstraint
+from .core.rewards import ConstrainedReward, Reward
+from .core.schedule import BudgetSchedule
 from .errors import ChrpoError, DataError
 from .grader import Grader, grade
 from .judge import Judgement, Prompts, Table, judge
-from .objective import choose
-from .plot import METRICS_FILE
+from .metrics import METRICS_FILE, append_metrics, forget_after
+from .objective import Objective, choose
 from .records import Row, parse_json, write_json
 from .rollout import RolloutReader, control_ids
+
+__all__ = ["STATE_FILE", "CHRPOConfig", "CHRPOTrainer"]
 
 STATE_FILE = "chrpo_state.json"
 _SEAMS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_tokenize_prompts": ["self", "prompts"],
+    "_generate_single_turn": [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+        "has_tool_images",
+    ],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
@@ -53,6 +63,8 @@ _BATCH_FIELDS = {
     "advantages",
     "num_items_in_batch",
 }
+_LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
+_IMPORTANCE_FIELD = "importance_sampling_ratio"
 
 
 def _check_seams() -> None:
@@ -67,101 +79,6 @@ def _check_seams() -> None:
 
 
 _check_seams()
-
-
-@dataclass
-class CHRPOConfig(GRPOConfig):
-    """GRPOConfig with the settings of CHRPO; TRL's own keep their meaning except where they are refused.
-
-    The loss is TRL's "dapo": a sum over tokens divided by the global count of tokens, never per sequence.
-
-    Raises:
-        DataError: a setting of TRL that CHRPO cannot honour.
-    """
-
-    num_generations: int | None = field(
-        default=10, metadata={"help": "Rollouts per prompt; at least twice as many as ratios."}
-    )
-    gradient_checkpointing: bool | None = field(  # type: ignore[assignment]
-        default=None, metadata={"help": "Deprecated by transformers: set activation_checkpointing."}
-    )
-    scale_rewards: str = field(default="none", metadata={"help": "Only 'none': no division by a standard deviation."})
-    loss_type: str = field(default="dapo", metadata={"help": "Only 'dapo': a global token normaliser."})
-    objective: str = field(default="chrpo", metadata={"help": "What is optimised: a name in objective.OBJECTIVES."})
-    without: list[str] = field(
-        default_factory=list, metadata={"help": "Parts of it to leave out, for an ablation: see objective.PARTS."}
-    )
-    length_weight: float | None = field(
-        default=None, metadata={"help": "Weight of the length penalty of l1 and shortest_correct."}
-    )
-    control_weight: float | None = field(
-        default=None, metadata={"help": "Weight of the control token in the loss, instead of the objective's own."}
-    )
-    control_floor: float = field(
-        default=1e-3, metadata={"help": "Ratios with a smaller probability are not pushed down any further."}
-    )
-    response_policy_mix: float = field(
-        default=0.5, metadata={"help": "Responses count alike at every ratio (0) … as often as chosen (1)."}
-    )
-    eps: float = field(default=0.0, metadata={"help": "Accuracy that may be given up, below the frozen model's."})
-    constraint_by_difficulty: bool = field(
-        default=False, metadata={"help": "One constraint per mode and difficulty, instead of one per mode."}
-    )
-    price_proportional: float = field(default=50.0, metadata={"help": "Gain on the violation."})
-    price_integral: float = field(default=Gains.integral, metadata={"help": "Gain on its sum."})
-    price_reach: float = field(default=Gains.reach, metadata={"help": "Largest violation that the sum takes in."})
-    price_derivative: float = field(default=Gains.derivative, metadata={"help": "Gain on its growth."})
-    price_memory: float = field(default=Gains.memory, metadata={"help": "What the running accuracy keeps a step."})
-    price_cap: float = field(default=Gains.cap, metadata={"help": "Largest price of accuracy."})
-    price_patience: int = field(default=Gains.patience, metadata={"help": "Steps at the cap that mean infeasible."})
-
-    def __post_init__(self) -> None:
-        if self.bf16 is None:
-            # TRL takes bf16 everywhere, which is some hundred times slower than fp32 on most CPUs.
-            self.bf16 = torch.cuda.is_available() and not self.use_cpu
-        super().__post_init__()
-        refused = {
-            "beta": (self.beta == 0, "0 (a KL penalty is not supported yet)"),
-            "use_vllm": (not self.use_vllm, "False (vLLM is not supported yet)"),
-            "use_transformers_continuous_batching": (not self.use_transformers_continuous_batching, "False"),
-            "scale_rewards": (self.scale_rewards == "none", "'none'"),
-            "loss_type": (self.loss_type == "dapo", "'dapo'"),
-            "importance_sampling_level": (self.importance_sampling_level == "token", "'token'"),
-            "mask_truncated_completions": (not self.mask_truncated_completions, "False (they are format failures)"),
-            "off_policy_mask_threshold": (self.off_policy_mask_threshold is None, "None"),
-            "eval_strategy": (self.eval_strategy == "no", "'no' (evaluate checkpoints with math-eval)"),
-            "max_steps": (self.max_steps > 0, "above 0: CHRPO counts steps, not epochs"),
-            "logging_strategy": (self.logging_strategy == "steps", "'steps'"),
-            "response_policy_mix": (0 <= self.response_policy_mix <= 1, "in [0, 1]"),
-        }
-        for name, (fine, wanted) in refused.items():
-            if not fine:
-                raise DataError(f"CHRPOConfig: {name} is {getattr(self, name)!r}; it must be {wanted}")
-        every = self.steps_per_rollout
-        if self.save_strategy == "steps" and (self.save_steps < 1 or self.save_steps % every):
-            raise DataError(
-                f"CHRPOConfig: save_steps is {self.save_steps:g}; rollouts are drawn every {every} step(s) and are not "
-                f"saved, so an exact resume needs a multiple of {every}"
-            )
-
-    @property
-    def steps_per_rollout(self) -> int:
-        """Optimiser steps from one generation to the next generation boundary that is also a step boundary."""
-        passes = int(self.steps_per_generation or 1) * self.num_iterations
-        return math.lcm(passes, self.gradient_accumulation_steps) // self.gradient_accumulation_steps
-
-    @property
-    def gains(self) -> Gains:
-        """Of the dual price."""
-        return Gains(
-            proportional=self.price_proportional,
-            integral=self.price_integral,
-            reach=self.price_reach,
-            derivative=self.price_derivative,
-            memory=self.price_memory,
-            cap=self.price_cap,
-            patience=self.price_patience,
-        )
 
 
 def chrpo(**_: Any) -> list[float | None]:
@@ -237,11 +154,24 @@ class CHRPOTrainer(GRPOTrainer):
         self._ladder_ids = [ids[token] for token in control_tokens.ratios]
         self._reader = RolloutReader(self._tokenizer, control_tokens, self.eos_token_ids, grader)
         self.constraint = AccuracyConstraint(self.prompts.floors(args.eps), args.gains)
+        self._policy_groups = sorted(
+            {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
+        )
+        self.schedule = self._schedule_of(args)
         self._generations = 0
         self._rows: list[int] = []
         self._rungs: list[int] = []
         self._judgement: Judgement | None = None
         self._pending: dict[str, Any] = {}
+
+    def _schedule_of(self, args: CHRPOConfig) -> BudgetSchedule | None:
+        if args.budget_step is None:
+            return None
+        if not (self.objective.constrained and isinstance(self.objective.reward, ConstrainedReward)):
+            raise DataError(f"budget_step needs the constrained reward and its prices; {args.objective} goes without")
+        if not self._policy_groups:
+            raise DataError("budget_step needs prompts in which the model chooses; every prompt asks for a ratio")
+        return BudgetSchedule(step=args.budget_step, hold=args.budget_hold)
 
     def _send_telemetry(self) -> None:
         """Training reads and writes local files only."""
@@ -254,7 +184,7 @@ class CHRPOTrainer(GRPOTrainer):
         self._rows = [row["row"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
         missing = _BATCH_FIELDS - batch.keys()
-        strange = batch.keys() - _BATCH_FIELDS - {"old_per_token_logps"}
+        strange = batch.keys() - _BATCH_FIELDS - _LOG_PROB_FIELDS - {_IMPORTANCE_FIELD}
         if missing or strange or self._judgement is None:
             raise ChrpoError(
                 f"TRL {trl.__version__} made a batch that chrpo.trl does not know (missing: {sorted(missing)}, "
@@ -268,6 +198,12 @@ class CHRPOTrainer(GRPOTrainer):
         self._rungs = self._chosen_rungs()
         forced = [[*ids, self._ladder_ids[rung]] for ids, rung in zip(prompt_ids, self._rungs, strict=True)]
         return forced, images, fields
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
+    ) -> Any:
+        # A vLLM server would be sent the first prompt of each group only, but ours differ in their forced token.
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
 
     def _chosen_rungs(self) -> list[int]:
         """The rung forced on each rollout, by its place among those of all processes, since groups straddle them."""
@@ -299,17 +235,24 @@ class CHRPOTrainer(GRPOTrainer):
         counts = torch.stack([answer_mask[response != 0].sum(), answer_mask.sum(), (response != 0).sum()]).double()
         alive, total, rollouts = self._gathered(counts[None]).sum(dim=0).clamp(min=1).tolist()
         over = {"split": total, "whole": alive, "decoupled": rollouts}[self.objective.credit]
-        control = control * self.objective.control_weight * alive / over
+        # The KL term counts in dead groups too, so with it the loss is over all tokens and the advantages make up.
+        tokens = total if self.beta else alive
+        control = control * self.objective.control_weight * alive / over * (tokens / alive)
+        response = response * (tokens / alive)
 
         batch["advantages"] = torch.cat([control[:, None], response[:, None] * answer_mask], dim=1)
-        batch["num_items_in_batch"] = torch.tensor(alive, device=device)
+        batch["num_items_in_batch"] = torch.tensor(tokens, device=device)
         batch["completion_ids"] = torch.cat([batch["prompt_ids"][:, -1:], batch["completion_ids"]], dim=1)
         batch["completion_mask"] = torch.cat([batch["prompt_mask"][:, -1:].to(answer_mask.dtype), answer_mask], dim=1)
         batch["prompt_ids"] = batch["prompt_ids"][:, :-1]
         batch["prompt_mask"] = batch["prompt_mask"][:, :-1]
-        if "old_per_token_logps" in batch:
-            old = self._forced_log_probs.to(device)
-            batch["old_per_token_logps"] = torch.cat([old[:, None], batch["old_per_token_logps"]], dim=1)
+        # The forced token was drawn by us: no sampler's probability to correct, and no KL, as the ratio is to move.
+        forced = self._forced_log_probs.to(device)[:, None]
+        for name in _LOG_PROB_FIELDS & batch.keys():
+            batch[name] = torch.cat([forced, batch[name]], dim=1)
+        if _IMPORTANCE_FIELD in batch:
+            ratios = batch[_IMPORTANCE_FIELD].expand(answer_mask.shape)
+            batch[_IMPORTANCE_FIELD] = torch.cat([torch.ones_like(forced), ratios], dim=1)
         return batch
 
     def _gathered(self, local: torch.Tensor) -> torch.Tensor:
@@ -328,13 +271,13 @@ class CHRPOTrainer(GRPOTrainer):
             facts = self._reader.read(ids, self.rows[row["row"]]["answer"])
             columns.append([row["row"], rung, *astuple(facts)])
         local = torch.cat([torch.tensor(columns, dtype=torch.float64), self._log_probs], dim=1)
-        table = _table(self._gathered(local.to(self.accelerator.device)).cpu().numpy())
+        table = Table.of(self._gathered(local.to(self.accelerator.device)).cpu().numpy())
         priced = self.objective.constrained
         prices = {group: self.constraint.price(group) if priced else 0.0 for group in self.constraint.floors}
         self._judgement = judge(
             table,
             self.prompts,
-            self.objective,
+            self._present_objective(),
             group_size=self._group_size,
             prices=prices,
             mix=self.settings.response_policy_mix,
@@ -342,7 +285,20 @@ class CHRPOTrainer(GRPOTrainer):
         )
         self.constraint.update(self._judgement.measured, self._judgement.attainable)
         self._report(prices)
+        if self.schedule is not None:
+            self.schedule.update(max(map(self._lacking, self._policy_groups)))
         return torch.tensor(self._judgement.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
+
+    def _present_objective(self) -> Objective:
+        """The objective, with its budget as it is."""
+        reward = self.objective.reward
+        if self.schedule is None or not isinstance(reward, ConstrainedReward):
+            return self.objective
+        return replace(self.objective, reward=replace(reward, budget=self.schedule.budget))
+
+    def _lacking(self, group: str) -> float:
+        """How far a group is under its floor; beyond any tolerance before it was measured."""
+        return math.inf if self.constraint.accuracy(group) is None else self.constraint.violation(group)
 
     @torch.no_grad()
     def _ladder_log_probs(self, prompt_ids: list[list[int]]) -> torch.Tensor:
@@ -381,6 +337,8 @@ class CHRPOTrainer(GRPOTrainer):
             metrics[f"violation/{group}"] = self.constraint.violation(group)
             metrics[f"floor/{group}"] = floor
             metrics[f"infeasible/{group}"] = float(group in self.infeasible)
+        if self.schedule is not None:
+            metrics["budget"] = self.schedule.budget
         for name, value in metrics.items():
             self._metrics["train"][f"chrpo/{name}"].append(value)
         self._pending = metrics
@@ -391,8 +349,7 @@ class CHRPOTrainer(GRPOTrainer):
         if self._pending and "loss" in logs and self.accelerator.is_main_process:
             names = ("loss", "grad_norm", "learning_rate")
             line = {"step": self.state.global_step, **{name: float(logs[name]) for name in names if name in logs}}
-            with self._metrics_path.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({**line, **self._pending}) + "\n")
+            append_metrics(self._metrics_path, {**line, **self._pending})
             self._pending = {}
 
     @property
@@ -414,6 +371,7 @@ class CHRPOTrainer(GRPOTrainer):
                     "step": self.state.global_step,
                     "generations": self._generations,
                     "constraint": self.constraint.state_dict(),
+                    "schedule": self.schedule and self.schedule.state_dict(),
                 },
             )
 
@@ -427,9 +385,11 @@ class CHRPOTrainer(GRPOTrainer):
             state = parse_json(path.read_text("utf-8"), str(path))
             self.constraint.load_state_dict(state["constraint"])
             self._generations = state["generations"]
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"] or {})
             step = state["step"]
         if self.accelerator.is_main_process and self._metrics_path.exists():
-            _forget_after(self._metrics_path, step)
+            forget_after(self._metrics_path, step)
 
 
 def _schedule(rows: Sequence[Row], args: CHRPOConfig) -> Dataset:
@@ -446,33 +406,3 @@ def _schedule(rows: Sequence[Row], args: CHRPOConfig) -> Dataset:
     epochs = [generator.permutation(len(rows)) for _ in range(math.ceil(wanted / len(rows)))]
     order = np.concatenate(epochs)[:wanted]
     return Dataset.from_list([{"prompt": row["prompt"], "row": index} for index, row in enumerate(rows)]).select(order)
-
-
-def _table(values: np.ndarray) -> Table:
-    log_probs = values[:, 8:]
-    probabilities = np.exp(log_probs)
-    mass = probabilities.sum(axis=1)
-    return Table(
-        row=values[:, 0].astype(np.int64),
-        rung=values[:, 1].astype(np.int64),
-        format_ok=values[:, 2].astype(bool),
-        correct=values[:, 3].astype(bool),
-        truncated=values[:, 4].astype(bool),
-        thinking_tokens=values[:, 5],
-        completion_tokens=values[:, 6],
-        integrity=values[:, 7],
-        policy=probabilities / mass[:, None],
-        ladder_mass=mass,
-    )
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the lines of steps that a killed run logged after its checkpoint, and a torn last line."""
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            break
-    path.write_text("".join(kept), encoding="utf-8")

@@ -142,7 +142,7 @@ class OpenAIAnnotator:
         key = os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
-        self._errors = openai.OpenAIError
+        self._errors, self._refusal = openai.OpenAIError, openai.BadRequestError
         # A server of one's own often wants no key, but the client does.
         self._client = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=3)
         self.settings: dict[str, Any] = {"model": model, "base_url": base_url, "keep_share": keep_share}
@@ -155,8 +155,8 @@ class OpenAIAnnotator:
         """See `Annotator.keep`; one request per 400 units, the last of which answers for the whole.
 
         Raises:
-            RejectedRow: blank text, or no usable answer in three attempts.
-            CompressorError: the server cannot be reached or refuses.
+            RejectedRow: blank text, no usable answer in three attempts, or a text the server does not take.
+            CompressorError: the server cannot be reached or refuses all.
         """
         units = segment(cot)
         if not units:
@@ -217,6 +217,8 @@ class OpenAIAnnotator:
             reply = self._client.chat.completions.create(
                 model=self.settings["model"], messages=messages, temperature=0.0
             )
+        except self._refusal as error:  # Of this text alone: too long for the model, say.
+            raise RejectedRow("refused_by_server", str(error)) from error
         except self._errors as error:
             raise CompressorError(f"the server did not answer ({error}); start the command again to go on") from error
         self._count("requests", 1)

@@ -28,7 +28,7 @@ class Commands(click.Group):
         debug = ctx.params.pop("debug", False)
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt):
+        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
             if debug:

@@ -132,7 +132,8 @@ def _load(settings: RunSettings, tokens: ControlTokens | None) -> Backend:
         from .backends.openai import Server
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'math-eval[{extra}]'") from error
-    controls = {"chat_template_kwargs": {"ratio": None}, "skip_special_tokens": False} if tokens else {}
+    # "none" and not null, which vLLM takes as not given; the token that is wanted is in the message already.
+    controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
     return Server(
         settings.server or "",
         settings.base_url or "",

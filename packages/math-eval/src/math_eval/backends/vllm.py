@@ -8,6 +8,9 @@ cache. fp32 on a CPU, bf16 on a GPU. A server that runs already is `openai`'s.
     for index, completion, seconds in model.stream([model.render("Add 2 and 3.")], Sampling(64), seeds=[0]): ...
 """
 
+# vLLM has an environment of its own, with other versions than the type checker's.
+# pyright: reportMissingImports=false
+
 import asyncio
 import os
 import time

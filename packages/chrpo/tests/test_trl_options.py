@@ -1,0 +1,156 @@
+"""Settings of TRL that CHRPO passes through: KL, vLLM, LoRA; and the budget that falls during training."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+class ServedByTransformers:
+    """Takes the requests that TRL sends to a vLLM server, and lets the trained model itself answer."""
+
+    def __init__(self, trainer):
+        self.trainer, self.requests = trainer, []
+
+    def generate(self, prompts, features, n, max_tokens, **_):
+        self.requests.append((prompts, n))
+        completions = []
+        for prompt in prompts:
+            with torch.no_grad():
+                out = self.trainer.model.generate(
+                    torch.tensor([prompt]), max_new_tokens=max_tokens, do_sample=False, pad_token_id=0
+                )[0, len(prompt) :].tolist()
+            end = self.trainer.processing_class.eos_token_id
+            completions.append(out[: out.index(end) + 1] if end in out else out)
+        logprobs = [[[-0.1]] * len(ids) for ids in completions]
+        return {"prompt_ids": prompts, "completion_ids": completions, "logprobs": logprobs}
+
+
+def test_a_vllm_server_is_asked_for_every_rollout_behind_its_own_ratio_token(
+    checkpoint, prompt_rows, tmp_path, config, build
+):
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    trainer = build(checkpoint, config(tmp_path, max_steps=1, beta=0.1), prompt_rows)
+    client = ServedByTransformers(trainer)
+    served = SimpleNamespace(
+        mode="server", accelerator=trainer.accelerator, vllm_client=client, max_completion_length=15, logprobs=0,
+        temperature=1.0, top_p=1.0, top_k=0, min_p=None, repetition_penalty=1.0, structured_outputs_regex=None,
+        generation_kwargs={}, sync_weights=lambda: None,
+    )  # fmt: skip
+    served.generate = lambda **request: VLLMGeneration.generate(served, **request)
+    trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, served, -1
+
+    inputs = [{"prompt": trainer.rows[row]["prompt"], "row": row} for row in (0, 5) for _ in range(6)]
+    trainer.model.train()
+    batch = trainer._generate_and_score_completions(inputs)
+    [(prompts, number)] = client.requests
+    assert number == 1
+    last = trainer.processing_class.convert_ids_to_tokens([ids[-1] for ids in prompts])
+    asked = inputs[6]["prompt"][-1]["content"].split()[-1]
+    assert last == ["<COMP_20>"] * 2 + ["<COMP_60>"] * 2 + ["<COMP_100>"] * 2 + [asked] * 6
+    assert trainer.processing_class.convert_ids_to_tokens(batch["completion_ids"][:, 0].tolist()) == last
+    shape = batch["completion_ids"].shape
+    for name in ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps", "importance_sampling_ratio"):
+        assert batch[name].shape == shape
+    assert set(batch["importance_sampling_ratio"][:, 0].tolist()) == {1.0}
+    assert batch["ref_per_token_logps"][:, 1:].numpy() == pytest.approx(
+        batch["old_per_token_logps"][:, 1:].numpy(), abs=1e-4
+    )
+    trainer.current_gradient_accumulation_steps = 1
+    assert trainer._compute_loss(trainer.model, batch).isfinite()
+
+
+def test_kl_is_over_all_tokens_and_leaves_the_size_of_the_advantages(checkpoint, prompt_rows, tmp_path, config, build):
+    batches = []
+    for beta in (0.0, 0.1):
+        trainer = build(checkpoint, config(tmp_path / str(beta), max_steps=1, beta=beta), prompt_rows)
+        trainer.model.train()
+        inputs = [{"prompt": trainer.rows[row]["prompt"], "row": row} for row in (0, 1) for _ in range(6)]
+        batches.append(trainer._generate_and_score_completions(inputs))
+    plain, kl = batches
+    assert kl["num_items_in_batch"] == kl["completion_mask"][:, 1:].sum()
+    assert plain["num_items_in_batch"] < kl["num_items_in_batch"], "the dead groups of this step carry KL alone"
+    each = [(batch["advantages"] / batch["num_items_in_batch"]).numpy() for batch in batches]
+    assert each[1] == pytest.approx(each[0], abs=1e-6)
+
+
+def test_the_merged_checkpoint_computes_what_the_adapters_computed(checkpoint, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from chrpo.lora import save_merged, wrap
+
+    wrapped = wrap(AutoModelForCausalLM.from_pretrained(checkpoint), 4, seed=0)
+    trained = {name for name, weight in wrapped.named_parameters() if weight.requires_grad}
+    assert any("embed_tokens" in name for name in trained)
+    assert any("lora_A" in name for name in trained)
+    assert not any(name.endswith("q_proj.base_layer.weight") for name in trained)
+    ids = torch.arange(12)[None]
+    optimizer = torch.optim.AdamW([weight for weight in wrapped.parameters() if weight.requires_grad], lr=1e-2)
+    for _ in range(3):
+        wrapped(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    expected = wrapped.eval()(input_ids=ids).logits.detach()
+    assert not torch.allclose(
+        expected, AutoModelForCausalLM.from_pretrained(checkpoint)(input_ids=ids).logits, atol=0.1
+    )
+    save_merged(wrapped, tmp_path)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert torch.allclose(merged(input_ids=ids).logits, expected, atol=1e-4)
+    assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize(("eps", "budgets"), [(0.9, [1.0, 0.5, 0.0]), (0.0, [1.0, 1.0, 1.0])])
+def test_the_budget_falls_only_while_the_floors_hold(checkpoint, prompt_rows, tmp_path, eps, budgets, config, build):
+    changes = {"max_steps": 3, "eps": eps, "budget_step": 0.5, "budget_hold": 1, "per_device_train_batch_size": 12}
+    rows = [{**row, "reference_accuracy": 1.0} for row in prompt_rows]
+    trainer = build(checkpoint, config(tmp_path, **changes), rows)
+    trainer.train()
+    lines = metrics(tmp_path)
+    assert [line["budget"] for line in lines] == budgets
+    if eps:
+        assert lines[0]["reward/right"] < lines[-1]["reward/right"], "at budget 1 no saving is paid"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "words"),
+    [
+        ({"objective": "l1"}, slice(None), "needs the constrained reward"),
+        ({"without": ["constraint"]}, slice(None), "needs the constrained reward"),
+        ({}, slice(-3, None), "in which the model chooses"),
+    ],
+)
+def test_a_budget_needs_a_price_and_a_choice(checkpoint, prompt_rows, tmp_path, changes, rows, words, config, build):
+    from chrpo.errors import DataError
+
+    with pytest.raises(DataError, match=words):
+        build(
+            checkpoint,
+            config(tmp_path, budget_step=0.1, per_device_train_batch_size=6, **changes),
+            prompt_rows[rows],
+        )
+
+
+def test_drawn_ratios_follow_the_policy_whatever_the_process(checkpoint, prompt_rows, tmp_path, config, build):
+    changes = {"objective": "grpo", "num_generations": 4, "per_device_train_batch_size": 12}
+    trainer = build(checkpoint, config(tmp_path, **changes), prompt_rows)
+    trainer._rows = [0] * 3000 + [5] * 10
+    trainer._log_probs = torch.tensor([[0.5, 0.3, 0.2]] * 3010).double().log()
+    trainer._generations = 7
+    drawn = trainer._chosen_rungs()
+    shares = np.bincount(drawn[:3000], minlength=3) / 3000
+    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
+    assert set(drawn[3000:]) == {int(trainer.prompts.asked[5])}
+    trainer._generations = 7
+    assert trainer._chosen_rungs() == drawn
+    assert trainer._chosen_rungs() != drawn, "another generation draws anew"
