@@ -195,7 +195,7 @@ def test_settings_that_cannot_be_honoured_are_refused(tmp_path, changes, words, 
 
 
 def test_rollouts_that_do_not_fit_the_ladder_are_refused(checkpoint, prompt_rows, tmp_path, config, build):
-    for number in (5, 3):
+    for number in (4, 3):
         with pytest.raises(DataError, match="take 6 or more"):
             build(checkpoint, config(tmp_path, num_generations=number), prompt_rows)
 
