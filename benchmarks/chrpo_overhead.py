@@ -178,7 +178,7 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float],
         own: list[float] = []
         timed(trainer, ["_calculate_rewards"] + ([] if plain else ["_ladder_log_probs", "_with_control_token"]), own)
         trainer.train()
-    return clock.seconds[1:], sum(own) / options.steps
+    return clock.seconds[1:], sum(own[len(own) // options.steps :]) / (options.steps - 1)
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -1,33 +1,44 @@
-"""What the compressor keeps: exactness on real traces, and grounded equations beside simpler methods.
+"""What the scorer `rules` keeps: exactness on real traces, grounded equations beside simpler methods; its speed.
 
-Prints, for the scorer `rules`: (1) segmentation speed; (2) on every real trace, at five ratios, whether budget, nesting
-and whole formulas hold; (3) grounded-equation recall on GSM8K's gold solutions and on real traces, beside the baselines
-at the same token count. Solutions of GSM8K are read without their calculator marks (`<<48/2=24>>`).
+Grounded-equation recall is given for real traces and for gold solutions of GSM8K, as published and without their
+calculator marks (`<<48/2=24>>`), each in words, numbers and signs and in the tokens of a model.
 
     python benchmarks/cot_compressor_fidelity.py --data-dir ../shared/data --tokenizer runs/smollm2/base
 
-Without `--tokenizer`, tokens are words, numbers and signs. Needs no network and no model.
+Needs no network and no model.
 """
 
 import gzip
 import itertools
 import json
 import re
-import sys
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
+from recording import record, spread
+from tqdm import tqdm
 
 from cot_compressor.baselines import BASELINES, select_baseline
 from cot_compressor.compressor import Compression, Compressor
+from cot_compressor.counting import Counter
 from cot_compressor.errors import InfeasibleBudget
 from cot_compressor.fidelity import Sample, bootstrap, measure
-from cot_compressor.relations import grounded, question_numbers, read_equations
-from cot_compressor.segment import segment
+from cot_compressor.relations import Equation, grounded, question_numbers, read_equations
+from cot_compressor.rules import Rules
+from cot_compressor.scoring import Item
+from cot_compressor.segment import Unit, segment
 
 RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
+SOLUTION_RATIOS = [0.2, 0.4, 0.6, 0.8]
 CALCULATOR = re.compile(r"<<[^>]*>>")
+METHODS = ("rules", *BASELINES)
+# Subsets of so many statements are tried one by one; beyond, grounding is left out of the bound.
+SEARCHED = 12
+ROUNDS = 3
 
 
 def load(path: Path) -> list[dict]:
@@ -36,131 +47,209 @@ def load(path: Path) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
-def gsm8k(path: Path) -> list[dict]:
-    """Gold solutions as traces."""
-    rows = []
+def solutions(path: Path, rows: int, *, marks: bool) -> list[dict]:
+    """Gold solutions of GSM8K as traces, evenly spread over the file."""
+    found = []
     for at, row in enumerate(load(path)):
         cot, _, answer = row["answer"].partition("\n#### ")
-        rows.append({"id": str(at), "question": row["question"], "cot": CALCULATOR.sub("", cot), "answer": answer})
-    return rows
+        cot = cot if marks else CALCULATOR.sub("", cot)
+        found.append({"id": str(at), "question": row["question"], "cot": cot, "answer": answer})
+    return found[:: max(1, len(found) // rows)][:rows]
 
 
-def print_speed(traces: list[dict]) -> None:
-    """Characters segmented per second of processor time."""
-    start = time.process_time()
-    units = sum(len(segment(row["cot"])) for row in traces)
-    seconds = time.process_time() - start
+def speed(traces: list[dict], work: Callable[[dict], object]) -> dict[str, float]:
+    """Characters per second of processor time, over rounds."""
     characters = sum(len(row["cot"]) for row in traces)
-    print(f"segmentation: {characters} characters, {units} units, {characters / seconds / 1e6:.2f} M characters/s")
+    found = []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        for row in traces:
+            work(row)
+        found.append(characters / (time.process_time() - start))
+    return spread(found)
 
 
-def print_exactness(traces: list[dict], compressor: Compressor) -> None:
-    """Counts of selections that break a promise, over every trace and ratio."""
+def exactness(traces: list[dict], compressor: Compressor) -> dict[str, int]:
+    """Selections that break a promise, and those that come short, over every trace and ratio."""
     count = compressor.counter.count
-    selections = exact = over = short = torn = split = infeasible = not_nested = 0
-    formulas = 0
-    start = time.process_time()
-    for row in traces:
+    names = ("selections", "infeasible", "above", "exact", "short", "short_budget", "not_nested", "torn", "formulas")
+    found = dict.fromkeys([*names, "split"], 0)
+    for row in tqdm(traces, desc=f"exactness, {compressor.counter.name}"):
         cot = row["cot"]
         units = segment(cot)
         try:
             results = compressor.compress(cot, question=row["question"], ratios=RATIOS)
         except InfeasibleBudget:
-            infeasible += 1
+            found["infeasible"] += 1
             continue
         smaller: set[int] = set()
         for result in results:
             kept = {at for begin, end in result.spans for at in range(begin, end)}
             whole = [all(at in kept for at in range(unit.start, unit.end) if not cot[at].isspace()) for unit in units]
             math = [at for at, unit in enumerate(units) if unit.kind == "math"]
-            formulas += len(math)
-            torn += sum(not whole[at] and units[at].start in kept for at in math)
             budget = int(round(result.ratio * result.original_tokens, 6))
-            selections += 1
-            over += count(result.text) > budget
-            exact += result.tokens == budget
+            found["selections"] += 1
+            found["formulas"] += len(math)
+            found["torn"] += sum(not whole[at] and units[at].start in kept for at in math)
+            found["above"] += count(result.text) > budget
+            found["exact"] += result.tokens == budget
             left = [count(cot[unit.start : unit.end]) for at, unit in enumerate(units) if not whole[at]]
-            short += bool(left) and budget - result.tokens > min(left)
-            not_nested += not smaller <= kept
-            split += bool(result.split)
+            if left and budget - result.tokens >= min(left):
+                found["short"] += 1
+                found["short_budget"] = max(found["short_budget"], budget)
+            found["not_nested"] += not smaller <= kept
+            found["split"] += bool(result.split)
             smaller = kept
-    characters = sum(len(row["cot"]) for row in traces)
-    seconds = time.process_time() - start
-    print(
-        f"exactness: {len(traces)} traces x {RATIOS}: {selections} selections, {infeasible} traces infeasible; "
-        f"{over} above the budget, {exact} exactly on it, {short} short by more than the smallest unit left out; "
-        f"{not_nested} not nested; {torn} of {formulas} formulas torn, {split} selections with a formula in parts; "
-        f"{characters / seconds / 1e3:.0f} k characters/s with these checks, five ratios"
-    )
+    return found
 
 
-def print_recall(name: str, rows: list[dict], compressor: Compressor, ratios: list[float]) -> None:
+def most(row: dict, units: list[Unit], counter: Counter, budgets: list[int]) -> list[float]:
+    """For each budget the largest recall that any selection of statements can reach."""
+    cot, known = row["cot"], question_numbers(row["question"])
+    equations = read_equations(cot, units)
+    wanted = {equation.key for equation in grounded(equations, known)}
+    texts = [cot[units[equation.unit].start : units[equation.unit].end] for equation in equations]
+    behind = [min(counter.count(" " + text), counter.count("\n" + text)) for text in texts]
+    # One statement opens the text; the others stand behind white space.
+    saved = [max(0, cost - counter.count(text)) for cost, text in zip(behind, texts, strict=True)]
+    if len(equations) > SEARCHED:
+        cheapest: dict[str, int] = {}
+        for equation, cost in zip(equations, behind, strict=True):
+            if equation.key in wanted:
+                cheapest[equation.key] = min(cost, cheapest.get(equation.key, cost))
+        totals = list(itertools.accumulate(sorted(cheapest.values())))
+        return [sum(total <= budget + max(saved) for total in totals) / len(wanted) for budget in budgets]
+    best = [0] * len(budgets)
+    for chosen in subsets(len(equations)):
+        cost = sum(behind[at] for at in chosen) - max(saved[at] for at in chosen)
+        if any(cost <= budget and len(chosen) > found for budget, found in zip(budgets, best, strict=True)):
+            held = kept_keys([equations[at] for at in chosen], known) & wanted
+            best = [
+                max(found, len(held)) if cost <= budget else found for budget, found in zip(budgets, best, strict=True)
+            ]
+    return [found / len(wanted) for found in best]
+
+
+def subsets(size: int) -> Iterator[tuple[int, ...]]:
+    """All but the empty one."""
+    return itertools.chain.from_iterable(itertools.combinations(range(size), many) for many in range(1, size + 1))
+
+
+def kept_keys(equations: list[Equation], known: frozenset[str]) -> set[str]:
+    """The equations that are grounded among themselves."""
+    return {equation.key for equation in grounded(equations, known)}
+
+
+def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[float]) -> dict[str, Any]:
     """Grounded-equation recall of the scorer and the baselines, on the rows whose text has grounded equations."""
-    print(f"\n{name}: grounded-equation recall, mean over rows (95 % interval over questions)")
+    counter = compressor.counter
     infeasible = 0
-    values: dict[tuple[float, str], list[float | None]] = {}
     groups: list[str] = []
-    most: dict[float, list[float]] = {ratio: [] for ratio in ratios}
-    for row in rows:
-        cot = row["cot"]
+    values: dict[tuple[float, str], list[float | None]] = {}
+    bounds: list[list[float]] = []
+    for row in tqdm(rows, desc=f"{texts}, {counter.name}"):
+        cot, question = row["cot"], row["question"]
         units = segment(cot)
-        chain = grounded(read_equations(cot, units), question_numbers(row["question"]))
-        if not chain:
+        if not grounded(read_equations(cot, units), question_numbers(question)):
             continue
         try:
-            results: list[Compression] = compressor.compress(cot, question=row["question"], ratios=ratios)
+            results: list[Compression] = compressor.compress(cot, question=question, ratios=ratios)
         except InfeasibleBudget:
             infeasible += 1
             continue
-        groups.append(row["question"])
-        sample = Sample(row["question"], cot, units, row["answer"])
-        distinct = {one.key: cot[units[one.unit].start : units[one.unit].end] for one in chain}
-        costs = sorted(compressor.counter.count(formula) for formula in distinct.values())
+        groups.append(question)
+        sample = Sample(question, cot, units, row["answer"])
+        bounds.append(most(row, units, counter, [int(one.ratio * one.original_tokens + 1e-6) for one in results]))
         for result in results:
-            # No selection can hold more equations than the cheapest ones that fit together.
-            fitting = sum(total <= result.ratio * result.original_tokens for total in itertools.accumulate(costs))
-            most[result.ratio].append(fitting / len(costs))
-            entries = {"rules": measure(sample, result.spans, result.text)["grounded_recall"]}
-            for baseline in BASELINES:
-                choice = select_baseline(baseline, cot, result.tokens, compressor.counter)
-                entries[baseline] = measure(sample, choice.spans, choice.text)["grounded_recall"]
-            for method, value in entries.items():
-                values.setdefault((result.ratio, method), []).append(value)
-    print(f"{len(groups)} rows measured, {infeasible} infeasible at the smallest ratio")
-    for ratio in ratios:
-        cells = []
-        for method in ("rules", *BASELINES):
-            interval = bootstrap(values[ratio, method], groups)
-            assert interval is not None
-            cells.append(f"{method} {interval.mean:.3f} ({interval.low:.3f}-{interval.high:.3f})")
-        bound = sum(most[ratio]) / len(groups)
-        print(f"  {ratio:g}: {'  '.join(cells)}; the budget holds at most {bound:.3f}")
+            kept = {"rules": measure(sample, result.spans, result.text)["grounded_recall"]}
+            for name in BASELINES:
+                choice = select_baseline(name, cot, result.tokens, counter)
+                kept[name] = measure(sample, choice.spans, choice.text)["grounded_recall"]
+            for name, value in kept.items():
+                values.setdefault((result.ratio, name), []).append(value)
+    entries = []
+    for at, ratio in enumerate(ratios):
+        intervals = {name: bootstrap(values[ratio, name], groups) for name in METHODS}
+        entries.append(
+            {
+                "ratio": ratio,
+                "at_most": sum(bound[at] for bound in bounds) / len(bounds),
+                "methods": {name: asdict(interval) for name, interval in intervals.items() if interval},
+            }
+        )
+    return {"texts": texts, "tokens": counter.name, "rows": len(groups), "infeasible": infeasible, "ratios": entries}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Markdown of the figures."""
+    lines = ["| work | tokens | characters per second of processor time, median (least to most) |", "|---|---|---:|"]
+    for entry in result["speed"]:
+        high, low, median = (f"{entry['speed'][name]:,.0f}".replace(",", " ") for name in ("high", "low", "median"))
+        lines.append(f"| {entry['work']} | {entry['tokens']} | {median} ({low} to {high}) |")
+    lines += [
+        "",
+        "| tokens | selections | above budget | all of it used | short of it by a unit or more | not nested | "
+        "formulas torn |",
+        "|---|---:|---:|---:|---|---:|---:|",
+    ]
+    for tokens, found in result["exactness"].items():
+        short = f"{found['short']}, budgets of at most {found['short_budget']}" if found["short"] else "0"
+        lines.append(
+            f"| {tokens} | {found['selections']} | {found['above']} | {found['exact']} | {short} | "
+            f"{found['not_nested']} | {found['torn']} of {found['formulas']} |"
+        )
+    head = " | ".join(METHODS)
+    lines += ["", f"| texts | tokens | ratio | {head} | at most |", "|---|---|---:|" + "---:|" * (len(METHODS) + 1)]
+    for group in result["recall"]:
+        name = f"{group['texts']}, {group['rows']}"
+        for entry in group["ratios"]:
+            rules = entry["methods"]["rules"]
+            cells = [f"{rules['mean']:.3f} ({rules['low']:.3f}–{rules['high']:.3f})"]
+            cells += [f"{entry['methods'][method]['mean']:.3f}" for method in BASELINES]
+            lines.append(
+                f"| {name} | {group['tokens']} | {entry['ratio']:g} | {' | '.join(cells)} | {entry['at_most']:.3f} |"
+            )
+    return "\n".join(lines)
 
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
-@click.option("--tokenizer", type=click.Path(path_type=Path), help="Model folder; default: words, numbers and signs.")
-@click.option("--limit", type=click.IntRange(1), help="Use only so many rows of each file, evenly spread.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), help="Model folder; default: words, numbers and signs only."
+)
+@click.option("--limit", type=click.IntRange(1), help="Use only so many real traces, evenly spread.")
 @click.option("--recall-rows", type=click.IntRange(1), default=400, show_default=True, help="Rows of GSM8K.")
 def main(data_dir: Path, tokenizer: Path | None, limit: int | None, recall_rows: int) -> None:
-    """Print the figures."""
+    """Measure, print and record."""
     traces_file, gsm8k_file = data_dir / "traces_math_train.jsonl.gz", data_dir / "gsm8k_test.jsonl"
     if not traces_file.is_file() or not gsm8k_file.is_file():
         print(f"skipped: no {traces_file.name} and {gsm8k_file.name} in {data_dir}; give --data-dir")
         return
     traces = load(traces_file)
     traces = traces[:: max(1, len(traces) // limit)] if limit else traces
-    solutions = gsm8k(gsm8k_file)
-    solutions = solutions[:: max(1, len(solutions) // recall_rows)][:recall_rows]
-    compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
-    print(f"tokens: {compressor.counter.name}")
-    print_speed(traces)
-    sys.stdout.flush()
-    print_recall("GSM8K gold solutions", solutions, compressor, [0.2, 0.4, 0.6])
-    sys.stdout.flush()
-    print_recall("real traces", traces[:: max(1, len(traces) // 40)], compressor, RATIOS)
-    sys.stdout.flush()
-    print_exactness(traces, compressor)
+    few = traces[:: max(1, len(traces) // 40)]
+    rules = Rules()
+    items = {row["id"]: Item(row["question"], row["cot"], segment(row["cot"])) for row in few}
+    result: dict[str, Any] = {"exactness": {}, "recall": []}
+    result["speed"] = [
+        {"work": "segment", "tokens": "", "speed": speed(few, lambda row: segment(row["cot"]))},
+        {"work": "score by rules", "tokens": "", "speed": speed(few, lambda row: rules.score([items[row["id"]]]))},
+    ]
+    for folder in (None, tokenizer) if tokenizer else (None,):
+        compressor = Compressor.from_pretrained("rules", tokenizer=folder)
+        name = compressor.counter.name
+        for work, ratios in (("compress, one ratio", [0.2]), ("compress, five ratios", RATIOS)):
+
+            def compress(row: dict, ratios: list[float] = ratios, compressor: Compressor = compressor) -> None:
+                list(compressor.compress_many([(row["question"], row["cot"])], ratios=ratios))
+
+            result["speed"].append({"work": work, "tokens": name, "speed": speed(few, compress)})
+        for texts, marks in (("GSM8K gold", True), ("GSM8K gold without marks", False)):
+            rows = solutions(gsm8k_file, recall_rows, marks=marks)
+            result["recall"].append(recall(texts, rows, compressor, SOLUTION_RATIOS))
+        result["recall"].append(recall("real traces", few, compressor, RATIOS))
+        result["exactness"][name] = exactness(traces, compressor)
+    record(__file__, result, tables)
 
 
 if __name__ == "__main__":

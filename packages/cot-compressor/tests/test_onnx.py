@@ -35,9 +35,15 @@ def test_an_export_goes_wherever_a_scorer_goes(rounded: Path, tokenizer_folder: 
     assert " = " in compressor.compress(row["cot"], question=row["question"], ratio=0.3).text
 
 
-def test_a_broken_export_and_a_name_in_use_are_one_clear_line(trained: Path, rounded: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_or_read_is_one_clear_line(
+    trained: Path, rounded: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"has no compressor\.json"):
+        export_folder(encoder_folder, tmp_path / "out")
     with pytest.raises(DataError, match="is there already"):
         export_folder(trained, rounded)
+    with pytest.raises(DataError, match="is ONNX already"):
+        export_folder(rounded, tmp_path / "again")
     broken = shutil.copytree(rounded, tmp_path / "broken")
     (broken / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(DataError, match=r"model\.onnx: ONNX Runtime cannot read it"):

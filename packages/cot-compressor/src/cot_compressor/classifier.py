@@ -101,19 +101,13 @@ class TokenClassifier:
             DataError: the folder is missing, or holds no trained scorer.
         """
         folder = find_folder(folder)
-        settings_file = folder / SETTINGS_FILE
-        if not settings_file.is_file():
-            raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
-        settings = parse_json(settings_file.read_text("utf-8"), str(settings_file))
-        if settings.get("format") != FORMAT:
-            raise DataError(f"{settings_file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
-        model = _load_model(folder)
-        return cls(model, load_tokenizer(folder), max_length=int(settings["max_length"]), name=folder.absolute().name)
-
-    def inputs(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
-        """What the model is given for windows."""
-        inputs = model_inputs(windows, self.tokenizer, self.model.config)
-        return {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        settings = read_settings(folder)
+        return cls(
+            load_model(folder),
+            load_tokenizer(folder),
+            max_length=int(settings["max_length"]),
+            name=folder.absolute().name,
+        )
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
         """One mean keep-logit margin per unit of each item."""
@@ -138,7 +132,8 @@ class TokenClassifier:
     @torch.inference_mode()
     def _margins(self, windows: Sequence[Window]) -> list[list[float]]:
         """Keep minus drop logit of each cot token of each window."""
-        logits = self.model(**self.inputs(windows)).logits.float()
+        inputs = model_inputs(windows, self.tokenizer, self.model.config)
+        logits = self.model(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits.float()
         margins = (logits[..., 1] - logits[..., 0]).cpu()
         return [
             row[window.question_tokens : window.question_tokens + window.cot_tokens].tolist()
@@ -146,7 +141,27 @@ class TokenClassifier:
         ]
 
 
-def _load_model(folder: Path) -> Any:
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `train` wrote beside the weights.
+
+    Raises:
+        DataError: it did not write this folder, or in another format.
+    """
+    file = folder / SETTINGS_FILE
+    if not file.is_file():
+        raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
+    settings = parse_json(file.read_text("utf-8"), str(file))
+    if settings.get("format") != FORMAT:
+        raise DataError(f"{file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
+    return settings
+
+
+def load_model(folder: Path) -> Any:
+    """The model of a scorer's folder, in full precision on the CPU: of transformers, or an `OnnxModel`.
+
+    Raises:
+        DataError: it cannot be loaded.
+    """
     from transformers import AutoConfig, AutoModelForTokenClassification
 
     require_safetensors(folder)

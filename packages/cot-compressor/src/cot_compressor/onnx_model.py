@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from .classifier import ONNX_FILE, TokenClassifier
+from .classifier import ONNX_FILE, load_model, model_inputs, read_settings
+from .counting import load_tokenizer
 from .errors import DataError
 from .hub import find_folder
 from .labels import Window
@@ -79,8 +80,11 @@ def export_folder(source: str | Path, out: str | Path) -> Path:
     folder, out = find_folder(source), Path(out)
     if out.exists():
         raise DataError(f"{out}: is there already; remove it or give another name")
-    scorer = TokenClassifier.from_folder(folder)
-    inputs = {name: tensor.cpu() for name, tensor in scorer.inputs(_EXAMPLE).items()}
+    read_settings(folder)
+    model = load_model(folder)
+    if isinstance(model, OnnxModel):
+        raise DataError(f"{folder}: is ONNX already")
+    inputs = model_inputs(_EXAMPLE, load_tokenizer(folder), model.config)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         whole, made = Path(temporary, "fp32.onnx"), Path(temporary, "model")
@@ -90,7 +94,7 @@ def export_folder(source: str | Path, out: str | Path) -> Path:
                 shutil.copy(path, made)
         try:
             with _quiet():
-                _write_onnx(scorer.model.cpu().float(), inputs, whole)
+                _write_onnx(model, inputs, whole)
                 quantize_dynamic(whole, made / ONNX_FILE)
         except Exception as error:  # Its errors share no base class.
             raise DataError(f"{folder}: this encoder cannot be exported ({type(error).__name__})") from error

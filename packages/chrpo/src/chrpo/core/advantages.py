@@ -42,10 +42,13 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     >>> leave_one_out([1.0, 0.0, 0.5], [0, 0, 1]).advantages.tolist()
     [1.0, -1.0, 0.0]
     """
-    values = np.asarray(rewards, float)
-    _, index, sizes = np.unique(np.asarray(group, np.int64), return_inverse=True, return_counts=True)
+    values, index = np.asarray(rewards, float), np.asarray(group, np.int64)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
+    # Numbers that are small already need no sorting, which costs more than all the rest.
+    if index.size and (index.min() < 0 or index.max() > 8 * index.size):
+        _, index = np.unique(index, return_inverse=True)
+    sizes = np.bincount(index)
     sums = np.bincount(index, values, len(sizes))
     low, high = np.full(len(sizes), np.inf), np.full(len(sizes), -np.inf)
     np.minimum.at(low, index, values)

@@ -91,7 +91,7 @@ class ConstrainedReward:
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
         excess = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
         chosen = outcomes.policy & self.mode
-        savings = 1 - np.clip(np.where(chosen, np.maximum(outcomes.cost, self.budget), excess), 0, 1)
+        savings = 1 - np.minimum(np.where(chosen, np.maximum(outcomes.cost, self.budget), excess), 1)
         weight = prices + self.margin
         right = (weight + savings) / (weight + 1)
         main = np.where(outcomes.format_ok, np.where(outcomes.correct, right, 0.0), self.format_failure)

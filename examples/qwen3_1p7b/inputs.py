@@ -1,0 +1,81 @@
+"""Fetch the base model, MetaMath's questions and the test problems from the Hugging Face hub, once.
+
+Each question of MetaMath is used once: in the order of a hash of its text, the first are evaluated on (MetaMath-1k),
+the next are for CHRPO, the others are answered by the base model. Questions of a test set are left out; those that only
+share 13 words with one are left to `ratio-sft build --exclude`. `source.json` says which commits were read.
+
+    python examples/qwen3_1p7b/inputs.py runs/qwen3_1p7b
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from settings import PAPER
+
+MODEL, QUESTIONS = "Qwen/Qwen3-1.7B", "meta-math/MetaMathQA"
+TESTS = ("gsm8k", "math500", "amc23")
+_ANSWER = "The answer is: "
+
+Row = dict[str, Any]
+
+
+def key(question: str) -> str:
+    """What tells questions apart: a hash of their text up to case and white space."""
+    return hashlib.sha256(" ".join(question.casefold().split()).encode()).hexdigest()
+
+
+def questions(rows: Iterable[Row], tests: Iterable[str]) -> Iterator[Row]:
+    """Rows of the problems contract from MetaMath's: each question once, none of `tests`, in the order of hashes."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        _, mark, answer = row["response"].rpartition(_ANSWER)
+        if mark and answer.strip():
+            problem = {"question": row["query"].strip(), "answer": answer.strip(), "type": row["type"]}
+            found.setdefault(key(row["query"]), problem)
+    for name in sorted(found.keys() - set(map(key, tests))):
+        yield {"id": f"metamath/{name[:16]}", **found[name]}
+
+
+def write(path: Path, rows: Iterable[Row]) -> int:
+    """Write JSON Lines; returns how many."""
+    lines = [json.dumps(row) + "\n" for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")
+    return len(lines)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def main(run: Path) -> None:
+    """Write RUN/base, RUN/problems/*.jsonl and RUN/source.json."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    from math_eval.tasks import load_task
+    from math_eval.tasks.hub import read_dataset
+
+    tests = {name: load_task(name) for name in TESTS}
+    for name, task in tests.items():
+        write(run / f"problems/{name}.jsonl", task.problems)
+    asked = [row["question"] for task in tests.values() for row in task.problems]
+    rows, source = read_dataset(QUESTIONS, None, "train")
+    left = questions(rows, asked)
+    sizes = {"metamath1k": PAPER.metamath_questions, "rl": PAPER.rl_questions, "sft": PAPER.sft_questions}
+    for name, size in sizes.items():
+        written = write(run / f"problems/{name}.jsonl", islice(left, size))
+        click.echo(f"{name}: {written} questions" + (f"; MetaMath has no more of the {size}" if written < size else ""))
+    revision = HfApi().model_info(MODEL).sha
+    snapshot_download(
+        MODEL, revision=revision, local_dir=run / "base", allow_patterns=["*.json", "*.safetensors", "*.txt"]
+    )
+    sources = {"model": {"hub": MODEL, "revision": revision}, "questions": source}
+    sources |= {name: task.source for name, task in tests.items()}
+    (run / "source.json").write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What a dry run has in place of `inputs`: a shrunken Qwen3 of random weights and generated problems, nothing fetched.
+
+Tokenizer, chat template and problems are the quickstart's. Each problem keeps its `story`, of which `stand_in` writes
+an answer, because random weights give none.
+
+    python examples/qwen3_1p7b/tiny_inputs.py runs/dry_run
+"""
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import click
+import torch
+from inputs import TESTS, write
+from settings import DRY_RUN
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
+from base_model import build_model, build_tokenizer
+from problems import problems
+
+TEST_PROBLEMS = 6
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def main(run: Path) -> None:
+    """Write RUN/base and RUN/problems/*.jsonl."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    build_model(tokenizer).save_pretrained(run / "base")
+    tokenizer.save_pretrained(run / "base")
+    sizes = {"metamath1k": DRY_RUN.metamath_questions, "rl": DRY_RUN.rl_questions, "sft": DRY_RUN.sft_questions}
+    sizes |= dict.fromkeys(TESTS, TEST_PROBLEMS)
+    rows = problems("base", 0)
+    for name, size in sizes.items():
+        write(run / f"problems/{name}.jsonl", islice(rows, size))
+
+
+if __name__ == "__main__":
+    main()
