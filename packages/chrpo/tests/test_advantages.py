@@ -96,9 +96,13 @@ def test_control_gradient_on_the_logits_is_the_advantage_without_the_factor_pi()
     assert -logits.grad.numpy() == pytest.approx([*(means - means.mean()), 0, 0], abs=1e-6)
 
 
-def test_unequal_rollouts_per_ratio_are_refused():
-    with pytest.raises(DataError, match="same number of rollouts"):
-        control_advantages([1.0, 0.0, 0.5], prompt=[0, 0, 0], ratio=[0, 0, 1], policy=[[0.5, 0.5]])
+def test_a_ratio_counts_alike_however_often_it_was_rolled_out():
+    got = control_advantages([1.0, 0.5, 0.0, 0.0], prompt=[0] * 4, ratio=[0, 1, 1, 1], policy=[[0.2, 0.8]])
+    assert got.q == pytest.approx(np.array([[1, 1 / 6]]))
+    assert got.advantages == pytest.approx([2 * 5 / 12, *[-2 / 3 * 5 / 12] * 3])
+
+
+def test_a_ratio_without_rollouts_is_refused():
     with pytest.raises(DataError, match="at least one"):
         control_advantages([1.0, 0.0], prompt=[0, 0], ratio=[0, 1], policy=[[0.3, 0.3, 0.4]])
 
@@ -108,6 +112,10 @@ def test_response_weights_run_from_uniform_to_the_policy():
     assert response_weights(policy, 0).tolist() == [[1, 1, 1]]
     assert response_weights(policy, 1)[0] == pytest.approx([2.1, 0.6, 0.3])
     assert response_weights(policy, 0.5).mean() == pytest.approx(1)
+    # Drawn as often as the policy chooses, each response counts once; at mix 0 the rarer ones count for more.
+    counts = np.array([[7, 2, 1]])
+    assert response_weights(policy, 1, counts)[0] == pytest.approx([1, 1, 1])
+    assert response_weights(policy, 0, counts)[0] == pytest.approx([10 / 21, 10 / 6, 10 / 3])
     with pytest.raises(DataError, match=r"in \[0, 1\]"):
         response_weights(policy, 2)
 

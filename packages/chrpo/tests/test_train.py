@@ -176,7 +176,7 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--rollouts", "5"], "take 6 or another multiple of 3"),
+        (["--rollouts", "5"], "take 6 or more"),
         (["--steps", "0"], "steps must be positive"),
         (["--max-tokens", "1"], "max_tokens must be at least 2"),
         (["--rows-per-pass", "7"], "rows_per_pass is 7"),

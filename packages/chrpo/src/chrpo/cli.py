@@ -85,7 +85,7 @@ Examples:
 @click.option("--model", required=True, type=_FOLDER, help="The checkpoint to start from.")
 @click.option("--steps", default=100, show_default=True, help="Optimiser steps, each with fresh rollouts.")
 @click.option("--prompts-per-step", default=16, show_default=True, help="Over all processes.")
-@click.option("--rollouts", default=10, show_default=True, help="Per prompt; a multiple of the ladder, 2 or more.")
+@click.option("--rollouts", default=10, show_default=True, help="Per prompt; at least twice as many as ratios.")
 @click.option("--learning-rate", default=1e-6, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True, help="Take that of the samples.")
 @click.option("--max-tokens", type=int, help="Longest completion.  [default: 1.5 times the longest reference]")

@@ -26,7 +26,7 @@ class CHRPOConfig(GRPOConfig):
     """
 
     num_generations: int | None = field(
-        default=10, metadata={"help": "Rollouts per prompt; a multiple of the ladder's length, at least twice it."}
+        default=10, metadata={"help": "Rollouts per prompt; at least twice as many as ratios."}
     )
     gradient_checkpointing: bool | None = field(  # type: ignore[assignment]
         default=None, metadata={"help": "Deprecated by transformers: set activation_checkpointing."}

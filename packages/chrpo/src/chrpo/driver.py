@@ -165,10 +165,15 @@ class Driver:
     def _table(self, rollouts: Sequence[Rollout]) -> Table:
         """The table of facts, groups adjacent and rungs rising within them."""
         facts = np.array([[rollout.row, rollout.rung, *astuple(rollout.facts)] for rollout in rollouts], dtype=float)
+        ratios = len(self.prompts.ladder)
+        group = np.arange(len(rollouts)) // self._group_size
+        cell = group * ratios + facts[:, 1].astype(np.int64)
+        cells = len(rollouts) // self._group_size * ratios
+        counts = np.bincount(cell, minlength=cells)
+        sums = np.bincount(cell, np.array([rollout.log_prob for rollout in rollouts]), cells)
         # Where the user asked for a ratio only that one was rolled out; nobody reads the policy there.
-        log_probs = np.array([rollout.log_prob for rollout in rollouts])
-        ladder = log_probs.reshape(len(rollouts) // self._group_size, len(self.prompts.ladder), -1).mean(axis=2)
-        return Table.of(np.hstack([facts, np.repeat(ladder, self._group_size, axis=0)]))
+        ladder = np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf).reshape(-1, ratios)
+        return Table.of(np.hstack([facts, ladder[group]]))
 
     def _reports(self, used: Mapping[str, float]) -> dict[str, float]:
         reports: dict[str, float] = {}

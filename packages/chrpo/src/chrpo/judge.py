@@ -199,15 +199,18 @@ def judge(
     advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
     control = _control(table, rewards, objective, advantages, chosen, group, floor)
     spread = chosen & objective.stratified
-    weights = np.where(spread, response_weights(table.policy, mix)[np.arange(rollouts), table.rung], 1.0)
+    counts = np.bincount(group * ratios + table.rung, minlength=rollouts // group_size * ratios).reshape(-1, ratios)
+    weights = response_weights(table.policy[::group_size], mix, counts)[group, table.rung]
 
-    expected = _expectations(table, prompts, spread, group_size)
+    expected = _expectations(table, prompts, spread, group, counts)
     first = table.row[::group_size]
     measured = _sums(first, expected["accuracy"], prompts)
     everywhere = spread[::group_size]
-    attainable = _sums(first[everywhere], _best_accuracy(table, everywhere, group_size), prompts)
+    attainable = _sums(first[everywhere], _best_accuracy(table, group, counts)[everywhere], prompts)
     metrics = _metrics(table, prompts, outcomes, chosen, rewards.main, compared.dead, expected, group_size)
-    return Judgement(rewards.main, control, advantages * weights, compared.dead, measured, attainable, metrics)
+    return Judgement(
+        rewards.main, control, advantages * np.where(spread, weights, 1.0), compared.dead, measured, attainable, metrics
+    )
 
 
 def _control(
@@ -241,12 +244,11 @@ def _sums(rows: Ints, values: Floats, prompts: Prompts) -> dict[str, tuple[float
     return sums
 
 
-def _best_accuracy(table: Table, everywhere: Bools, group_size: int) -> Floats:
-    """The share right at the best ratio, for each prompt that was rolled out at every ratio."""
-    ratios = table.policy.shape[1]
-    cell = np.arange(len(table.rung)) // group_size * ratios + table.rung
-    right = np.bincount(cell, table.correct, len(everywhere) * ratios).reshape(-1, ratios)
-    return right[everywhere].max(axis=1, initial=0.0) / (group_size // ratios)
+def _best_accuracy(table: Table, group: Ints, counts: Ints) -> Floats:
+    """The share right at the best ratio of each prompt."""
+    cell = group * counts.shape[1] + table.rung
+    right = np.bincount(cell, table.correct, counts.size).reshape(counts.shape)
+    return (right / np.maximum(counts, 1)).max(axis=1, initial=0.0)
 
 
 def _outcomes(table: Table, prompts: Prompts, chosen: Bools, group: Ints) -> Outcomes:
@@ -267,11 +269,10 @@ def _outcomes(table: Table, prompts: Prompts, chosen: Bools, group: Ints) -> Out
     )
 
 
-def _expectations(table: Table, prompts: Prompts, spread: Bools, group_size: int) -> dict[str, Floats]:
+def _expectations(table: Table, prompts: Prompts, spread: Bools, group: Ints, counts: Ints) -> dict[str, Floats]:
     """Per prompt, what its own policy would get: sum over c of pi(c|q) x mean(q, c) if rolled out at every ratio."""
-    rollouts, ratios = table.policy.shape
-    per_rung = group_size // ratios
-    weight = np.where(spread, table.policy[np.arange(rollouts), table.rung] / max(per_rung, 1), 1 / group_size)
+    own = table.policy[np.arange(len(group)), table.rung] / counts[group, table.rung]
+    weight = np.where(spread, own, 1 / (len(group) // len(counts)))
     cost = table.completion_tokens / prompts.reference_completion[table.row]
     values = {
         "accuracy": table.correct.astype(float),
@@ -279,7 +280,7 @@ def _expectations(table: Table, prompts: Prompts, spread: Bools, group_size: int
         "thinking_tokens": table.thinking_tokens,
         "ratio": prompts.ladder[table.rung],
     }
-    return {name: (weight * value).reshape(-1, group_size).sum(axis=1) for name, value in values.items()}
+    return {name: (weight * value).reshape(len(counts), -1).sum(axis=1) for name, value in values.items()}
 
 
 def _metrics(

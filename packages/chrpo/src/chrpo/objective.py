@@ -28,8 +28,8 @@ class Objective:
             "decoupled": the same, but control tokens are averaged apart from response tokens (Thinkless).
         control_weight: of the control token: in response tokens; where decoupled, of the mean over control tokens.
         scaled: True if advantages are divided by the standard deviation of their prompt.
-        stratified: True if the model's own choice is replaced by every ratio in turn; else the ratio of each rollout
-            is drawn from the policy.
+        stratified: True if a prompt is rolled out once at every ratio, and only further ratios are drawn from the
+            policy; else all are.
         constrained: True if the reward follows the price of accuracy.
     """
 

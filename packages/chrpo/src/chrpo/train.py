@@ -37,7 +37,7 @@ class TrainSettings:
     Args:
         steps: optimiser steps, each with fresh rollouts.
         prompts_per_step: prompts in a step, over all processes.
-        rollouts: per prompt; a multiple of the ladder's length, at least twice it.
+        rollouts: per prompt; at least twice as many as ratios.
         learning_rate: of AdamW, constant.
         temperature: of the rollouts; take that of the samples the prompts were prepared from.
         max_tokens: longest completion, control token included; None for 1.5 times the longest reference.

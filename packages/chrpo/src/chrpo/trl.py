@@ -1,10 +1,10 @@
 """CHRPO on TRL: a small subclass of GRPOTrainer.
 
-Every rollout opens with a ratio token that is given, not generated: where the model chooses, all ratios of the ladder
-in turn (or, for objectives that sample, one drawn from its probabilities); elsewhere the one asked for. TRL generates
-and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and hands TRL
-per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and `core`;
-running a whole job from the shell is left to `train`.
+Every rollout opens with a ratio token that is given, not generated: where the model chooses, each ratio of the ladder
+once and then ones drawn from its probabilities (only these, for objectives that sample); elsewhere the one asked for.
+TRL generates and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and
+hands TRL per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and
+`core`; running a whole job from the shell is left to `train`.
 
     trainer = CHRPOTrainer("checkpoints/sft", CHRPOConfig("out", max_steps=40), prompts=rows, control_tokens=tokens)
     trainer.train()
@@ -132,10 +132,10 @@ class CHRPOTrainer(GRPOTrainer):
         )
         if reward is not None:
             self.objective = replace(self.objective, reward=reward)
-        if self.objective.stratified and (self._group_size % ratios or self._group_size < 2 * ratios):
+        if self.objective.stratified and self._group_size < 2 * ratios:
             raise DataError(
-                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and each needs the same "
-                f"number of rollouts, at least 2: take {2 * ratios} or another multiple of {ratios}"
+                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and a prompt is rolled out "
+                f"once at each and as often again as its policy draws: take {2 * ratios} or more"
             )
         args.shuffle_dataset = False
         super().__init__(
@@ -210,15 +210,14 @@ class CHRPOTrainer(GRPOTrainer):
         first, count = self.accelerator.process_index * len(self._rows), len(self._rows)
         asked = self.prompts.asked[self._rows]
         self._generations += 1
+        # Drawn by generation and place, so that neither a resume nor another number of processes changes them.
+        generator = np.random.default_rng([self.args.seed, self._generations])
+        drawn = generator.random((count * self.accelerator.num_processes, 1))[first : first + count]
+        rising = torch.softmax(self._log_probs, dim=1).cumsum(dim=1).numpy()
+        own = (drawn >= rising[:, :-1]).sum(axis=1)
         if self.objective.stratified:
-            each = self._group_size // len(self._ladder_ids)
-            own = np.arange(first, first + count) % self._group_size // each
-        else:
-            # Drawn by generation and place, so that neither a resume nor another number of processes changes them.
-            generator = np.random.default_rng([self.args.seed, self._generations])
-            drawn = generator.random((count * self.accelerator.num_processes, 1))[first : first + count]
-            rising = torch.softmax(self._log_probs, dim=1).cumsum(dim=1).numpy()
-            own = (drawn >= rising[:, :-1]).sum(axis=1)
+            place = np.arange(first, first + count) % self._group_size
+            own = np.where(place < len(self._ladder_ids), place, own)
         return np.where(asked >= 0, asked, own).tolist()
 
     def _with_control_token(self, batch: dict[str, Any], judgement: Judgement) -> dict[str, Any]:

@@ -74,13 +74,13 @@ def control_advantages(
     policy: npt.ArrayLike,
     floor: float = FLOOR,
 ) -> Control:
-    """The advantage of each ratio token, from rollouts that are stratified over the whole ladder.
+    """The advantage of each ratio token, from rollouts at every ratio of the ladder.
 
-    Every ratio of a prompt was rolled out equally often, so the sum of advantage x grad log pi over them sums over all
-    actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits is
-    the advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et al.
-    2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up and
-    cannot come back.
+    Each ratio of a prompt counts alike however often it was rolled out, so the sum of advantage x grad log pi sums over
+    all actions instead of sampling one. Centred on the plain mean over the ladder, that gradient on the ladder's logits
+    is the advantage itself, without the factor pi, and on every other logit 0: replicator dynamics (NeuRD, Hennes et
+    al. 2020). Our choice, because a softmax policy gradient carries the factor pi, saturates while the price winds up
+    and cannot come back.
 
     Args:
         rewards: [rollouts].
@@ -90,16 +90,17 @@ def control_advantages(
         floor: a ratio whose probability is below it is not pushed down any further, so that none is lost for good.
 
     Raises:
-        DataError: a prompt without rollouts at some ratio, or with more at one ratio than at another.
+        DataError: a prompt without rollouts at some ratio.
     """
     probabilities = np.asarray(policy, float)
     prompts, ratios = probabilities.shape
     cell = np.asarray(prompt, np.int64) * ratios + np.asarray(ratio, np.int64)
     counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios)
-    if np.any(counts == 0) or np.any(counts != counts[:, :1]):
-        raise DataError("every prompt needs the same number of rollouts, at least one, at each ratio of the ladder")
+    if np.any(counts == 0):
+        raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
-    return Control(logit_advantages(q, probabilities, floor).ravel()[cell], q)
+    alike = counts.mean(axis=1, keepdims=True) / counts
+    return Control((logit_advantages(q, probabilities, floor) * alike).ravel()[cell], q)
 
 
 def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
@@ -118,16 +119,18 @@ def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
         part &= ~lost
 
 
-def response_weights(policy: Floats, mix: float) -> Floats:
-    """Weight of each ratio's response, [prompts, ratios], mean 1 over the ladder.
+def response_weights(policy: Floats, mix: float, counts: Ints | None = None) -> Floats:
+    """Weight of each response at each ratio, [prompts, ratios], mean 1 over a prompt's rollouts.
 
-    Stratified rollouts answer at every ratio equally often, the model at those it chooses. 0 trains every ratio alike
-    (no ratio is forgotten), 1 as often as the model would choose it (the on-policy gradient).
+    Rollouts answer at every ratio, the model at those it chooses. 0 trains every ratio alike (no ratio is forgotten), 1
+    as often as the model would choose it (the on-policy gradient).
 
     Args:
         policy: [prompts, ratios].
         mix: between the two, in [0, 1].
+        counts: rollouts at each ratio, [prompts, ratios]; equally many by default.
     """
     if not 0 <= mix <= 1:
         raise DataError(f"mix must be in [0, 1]; got {mix:g}")
-    return (1 - mix) + mix * policy * policy.shape[-1]
+    wanted = (1 - mix) + mix * policy * policy.shape[-1]
+    return wanted if counts is None else wanted * counts.mean(axis=-1, keepdims=True) / np.maximum(counts, 1)
