@@ -1,4 +1,4 @@
-"""Settings of TRL that CHRPO passes through: KL, vLLM, LoRA; and the budget that falls during training."""
+"""What CHRPO expects of TRL and what it passes through: KL, vLLM, LoRA; and the budget that falls during training."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
+from chrpo.errors import ChrpoError
 
 pytest.importorskip("trl")
 
@@ -33,6 +35,29 @@ class ServedByTransformers:
             completions.append(out[: out.index(end) + 1] if end in out else out)
         logprobs = [[[-0.1]] * len(ids) for ids in completions]
         return {"prompt_ids": prompts, "completion_ids": completions, "logprobs": logprobs}
+
+
+def test_a_trl_with_other_methods_is_refused(monkeypatch):
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    from chrpo.seams import check_methods
+
+    monkeypatch.setattr(GRPOTrainer, "_tokenize_prompts", lambda self, prompts, tools: None)
+    with pytest.raises(ChrpoError, match=r"_tokenize_prompts\(self, prompts\).*'tools'.*install trl>=1.16,<1.17"):
+        check_methods()
+
+
+@pytest.mark.parametrize(
+    ("extra", "lost", "words"), [({"routing": 1}, "", r"unknown: \['routing'\]"), ({}, "advantages", "'advantages'")]
+)
+def test_a_batch_with_other_fields_is_refused(extra, lost, words):
+    from chrpo.seams import check_batch
+
+    names = "prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch ref_per_token_logps"
+    batch = dict.fromkeys(names.split())
+    check_batch(batch)
+    with pytest.raises(ChrpoError, match=words):
+        check_batch({name: value for name, value in {**batch, **extra}.items() if name != lost})
 
 
 def test_a_vllm_server_is_asked_for_every_rollout_behind_its_own_ratio_token(

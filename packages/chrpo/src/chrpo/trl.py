@@ -4,13 +4,12 @@ Every rollout opens with a ratio token that is given, not generated: where the m
 once and then ones drawn from its probabilities (only these, for objectives that sample); elsewhere the one asked for.
 TRL generates and computes the loss; this adapter forces the token, judges the rollouts of all processes together, and
 hands TRL per-token advantages. Facts, rewards, prices and advantages come from `rollout`, `judge`, `objective` and
-`core`; running a whole job from the shell is left to `train`.
+`core`; what TRL must offer is checked in `seams`; running a whole job from the shell is left to `train`.
 
     trainer = CHRPOTrainer("checkpoints/sft", CHRPOConfig("out", max_steps=40), prompts=rows, control_tokens=tokens)
     trainer.train()
 """
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, replace
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import trl
 from datasets import Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -36,49 +34,13 @@ from .metrics import METRICS_FILE, append_metrics, forget_after
 from .objective import Objective, choose
 from .records import Row, parse_json, write_json
 from .rollout import RolloutReader, control_ids
+from .seams import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
 
 __all__ = ["STATE_FILE", "CHRPOConfig", "CHRPOTrainer"]
 
 STATE_FILE = "chrpo_state.json"
-_SEAMS = {
-    "_generate_and_score_completions": ["self", "inputs"],
-    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
-    "_tokenize_prompts": ["self", "prompts"],
-    "_generate_single_turn": [
-        "self",
-        "prompt_ids",
-        "images",
-        "multimodal_fields",
-        "num_generations",
-        "has_tool_images",
-    ],
-    "_save_checkpoint": ["self", "model", "trial"],
-    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
-}
-_BATCH_FIELDS = {
-    "prompt_ids",
-    "prompt_mask",
-    "completion_ids",
-    "completion_mask",
-    "advantages",
-    "num_items_in_batch",
-}
-_LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
-_IMPORTANCE_FIELD = "importance_sampling_ratio"
 
-
-def _check_seams() -> None:
-    for name, expected in _SEAMS.items():
-        method = getattr(GRPOTrainer, name, None)
-        found = list(inspect.signature(method).parameters) if method else None
-        if found != expected:
-            raise ChrpoError(
-                f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
-                f"{found}; install trl>=1.16,<1.17"
-            )
-
-
-_check_seams()
+check_methods()
 
 
 def chrpo(**_: Any) -> list[float | None]:
@@ -161,7 +123,6 @@ class CHRPOTrainer(GRPOTrainer):
         self._generations = 0
         self._rows: list[int] = []
         self._rungs: list[int] = []
-        self._judgement: Judgement | None = None
         self._pending: dict[str, Any] = {}
 
     def _schedule_of(self, args: CHRPOConfig) -> BudgetSchedule | None:
@@ -183,13 +144,7 @@ class CHRPOTrainer(GRPOTrainer):
             raise ChrpoError("CHRPOTrainer does not evaluate, so that only training moves a price; use math-eval")
         self._rows = [row["row"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
-        missing = _BATCH_FIELDS - batch.keys()
-        strange = batch.keys() - _BATCH_FIELDS - _LOG_PROB_FIELDS - {_IMPORTANCE_FIELD}
-        if missing or strange or self._judgement is None:
-            raise ChrpoError(
-                f"TRL {trl.__version__} made a batch that chrpo.trl does not know (missing: {sorted(missing)}, "
-                f"unknown: {sorted(strange)}); install trl>=1.16,<1.17"
-            )
+        check_batch(batch)
         return self._with_control_token(batch, self._judgement)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
@@ -248,11 +203,11 @@ class CHRPOTrainer(GRPOTrainer):
         batch["prompt_mask"] = batch["prompt_mask"][:, :-1]
         # The forced token was drawn by us: no sampler's probability to correct, and no KL, as the ratio is to move.
         forced = self._forced_log_probs.to(device)[:, None]
-        for name in _LOG_PROB_FIELDS & batch.keys():
+        for name in LOG_PROB_FIELDS & batch.keys():
             batch[name] = torch.cat([forced, batch[name]], dim=1)
-        if _IMPORTANCE_FIELD in batch:
-            ratios = batch[_IMPORTANCE_FIELD].expand(answer_mask.shape)
-            batch[_IMPORTANCE_FIELD] = torch.cat([torch.ones_like(forced), ratios], dim=1)
+        if IMPORTANCE_FIELD in batch:
+            ratios = batch[IMPORTANCE_FIELD].expand(answer_mask.shape)
+            batch[IMPORTANCE_FIELD] = torch.cat([torch.ones_like(forced), ratios], dim=1)
         return batch
 
     def _gathered(self, local: torch.Tensor) -> torch.Tensor:
@@ -331,7 +286,7 @@ class CHRPOTrainer(GRPOTrainer):
     # --- reports -----------------------------------------------------------------------------------------------------
 
     def _report(self, used: dict[str, float]) -> None:
-        metrics = dict(self._judgement.metrics) if self._judgement else {}
+        metrics = dict(self._judgement.metrics)
         for group, floor in self.constraint.floors.items():
             metrics[f"lambda/{group}"] = used[group]
             metrics[f"violation/{group}"] = self.constraint.violation(group)

@@ -1,0 +1,73 @@
+"""What `trl` relies on in TRL's GRPOTrainer, checked, so that another version fails with a clear line.
+
+What is done at these places is left to `trl`.
+
+    check_methods()                                      # raises ChrpoError unless TRL is as expected
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import trl
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from .errors import ChrpoError
+
+LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
+IMPORTANCE_FIELD = "importance_sampling_ratio"
+_METHODS = {
+    "_generate_and_score_completions": ["self", "inputs"],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_tokenize_prompts": ["self", "prompts"],
+    "_generate_single_turn": [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+        "has_tool_images",
+    ],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+}
+_BATCH_FIELDS = {
+    "prompt_ids",
+    "prompt_mask",
+    "completion_ids",
+    "completion_mask",
+    "advantages",
+    "num_items_in_batch",
+}
+_REMEDY = "install trl>=1.16,<1.17"
+
+
+def check_methods() -> None:
+    """Compare the methods that are overridden with those of TRL 1.16.
+
+    Raises:
+        ChrpoError: one is missing, or takes other parameters.
+    """
+    for name, expected in _METHODS.items():
+        method = getattr(GRPOTrainer, name, None)
+        found = list(inspect.signature(method).parameters) if method else None
+        if found != expected:
+            raise ChrpoError(
+                f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
+                f"{found}; {_REMEDY}"
+            )
+
+
+def check_batch(batch: Mapping[str, Any]) -> None:
+    """Compare the fields of a batch with those that take a control token.
+
+    Raises:
+        ChrpoError: one is missing, or unknown and so without a value for that token.
+    """
+    missing = _BATCH_FIELDS - batch.keys()
+    unknown = batch.keys() - _BATCH_FIELDS - LOG_PROB_FIELDS - {IMPORTANCE_FIELD}
+    if missing or unknown:
+        raise ChrpoError(
+            f"TRL {trl.__version__} made a batch that chrpo.trl does not know (missing: {sorted(missing)}, "
+            f"unknown: {sorted(unknown)}); {_REMEDY}"
+        )
