@@ -28,7 +28,7 @@ $(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 		--editable "packages/chrpo[trl]" --editable "packages/math-eval[champ,hub,openai,transformers]"
 	touch $(READY)
 
-quickstart: $(READY) ## the main job: a tiny model learns to think in a quarter of the tokens (SEED=0 RUN=runs/quickstart)
+quickstart: $(READY) ## the main job: a tiny model learns to think in a fifth of the tokens (SEED=0 RUN=runs/quickstart)
 	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
 
 paper-tables: $(READY) ## every row of the paper's tables in miniature, five seeds: hours, resumable
@@ -49,8 +49,9 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
 	touch $@
 
-test-vllm: $(READY) $(VLLM)/.ready ## run math-eval against vLLM's engine and server on a CPU, in an environment of their own
-	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py
+test-vllm: $(READY) $(VLLM)/.ready ## run math-eval and ratio-sft's checkpoints against vLLM on a CPU, in an environment of its own
+	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python RATIO_SFT_VLLM=$(CURDIR)/$(VLLM)/bin/python \
+		$(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py packages/ratio-sft/tests/test_vllm.py
 
 $(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
@@ -77,10 +78,23 @@ format: $(READY) ## format the code and fix what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## run the benchmarks, then make docs/results.md of what they recorded
-	@set -e; for script in $(filter-out %/recording.py %/render.py, $(wildcard benchmarks/*.py)); do \
-		echo "== $$script"; $(BIN)/python $$script; done
-	$(BIN)/python benchmarks/render.py
+BENCH := $(BIN)/python benchmarks
+bench: $(READY) ## run the benchmarks and make docs/results.md (DATA; RUN=a finished quickstart; CHECKOUTS=the graders' sources)
+	$(BENCH)/chrpo_bandits.py
+	$(BENCH)/chrpo_overhead.py
+	$(BENCH)/cot_compressor_fidelity.py --data-dir $(DATA) --tokenizer $(RUN)/base
+	$(BENCH)/cot_compressor_scorer.py --data-dir $(DATA)
+	$(BENCH)/cot_compressor_speed.py --data-dir $(DATA)
+	$(BENCH)/examples_paper_tables.py
+	$(BENCH)/examples_quickstart.py $(RUN)
+	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
+	$(BENCH)/math_eval_grading.py $(DATA)
+	$(BENCH)/math_eval_hostile.py
+	$(BENCH)/math_eval_intervals.py
+	$(BENCH)/math_eval_throughput.py --model $(RUN)/base --tasks $(RUN)/problems/test.jsonl
+	$(BENCH)/ratio_sft_following.py $(RUN)
+	$(BENCH)/ratio_sft_throughput.py $(RUN)/mix/ratios $(RUN)/base
+	$(BENCH)/render.py
 
 clean: ## remove what the other targets made, .venv included
 	rm -rf $(VENV) $(GYM) $(VERL) $(VLLM) runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

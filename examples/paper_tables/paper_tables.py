@@ -20,7 +20,7 @@ import click
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from charts import draw
 from collect import combine, measure
-from pipeline import SOURCES, pipeline
+from pipeline import SOURCES, measured_commands, pipeline
 from stages import Stages
 from tables import tables
 
@@ -75,7 +75,7 @@ def _run_seed(run: Path, seed: int, output: Path) -> None:
 
 def _digest() -> str:
     """Of all stages and their scripts, so that seeds measured in different ways are never put together."""
-    commands = "\n".join(command for _, command in pipeline(Path("run"), 0)).replace(str(HERE.parent), "examples")
+    commands = "\n".join(measured_commands(Path("run"))).replace(str(HERE.parent), "examples")
     return hashlib.sha256(commands.encode() + b"".join(path.read_bytes() for path in SOURCES)).hexdigest()
 
 

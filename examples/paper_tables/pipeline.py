@@ -11,11 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
 from quickstart import LADDER, RATIOS, RL_SETTINGS, SFT_SETTINGS
+from quickstart import pipeline as quickstart_pipeline
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py", "quickstart.py")),
+    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
     *(HERE / name for name in ("longer.py", "one_ratio.py", "other_compressions.py", "untaught.py")),
 )
 COMPRESSIONS = ("random", "head", "rare-words", "tokenskip")
@@ -61,6 +62,12 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         evaluate("chrpo-no-sft", "chrpo-no-sft", "--ratio policy"),
     ]
     return stages
+
+
+def measured_commands(run: Path) -> list[str]:
+    """Every command of a seed that changes a figure, the quickstart's among them."""
+    stages = [*quickstart_pipeline(run, 0), *pipeline(run, 0)]
+    return [command for _, command in stages if not command.startswith("math-eval report")]
 
 
 def _build(run: Path, name: str, compressed: Path, seed: int) -> tuple[str, str]:

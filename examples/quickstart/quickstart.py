@@ -1,4 +1,4 @@
-"""The whole toolkit on two CPU cores: a tiny model learns to think in a quarter of the tokens and stays right.
+"""The whole toolkit on two CPU cores: a tiny model learns to think in a fifth of the tokens and stays right.
 
 Each stage is one command that you would also type for a real model; only the first, which makes a base model and
 problems without any download, belongs to this example. A finished stage is skipped, a killed one goes on.
@@ -45,7 +45,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
         ),
         (
-            "Compress every trace to five budgets",
+            "Compress every trace to six budgets",
             f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
             f"--scorer rules --tokenizer {run}/base",
         ),
@@ -103,7 +103,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         (
             "Compare and draw",
             f"math-eval report base={run}/eval/base sft={run}/eval/sft chrpo={run}/eval/chrpo --baseline base "
-            f"--by level --title 'Quickstart: thinking in a quarter of the tokens' --output {run}/report.html",
+            f"--by level --title 'Quickstart: thinking in a fifth of the tokens' --output {run}/report.html",
         ),
     ]
 

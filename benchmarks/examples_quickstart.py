@@ -1,0 +1,48 @@
+"""Puts what runs of the quickstart measured among the recorded results.
+
+make quickstart SEED=0 RUN=runs/seed0        # and so on
+python benchmarks/examples_quickstart.py runs/seed0 runs/seed1 runs/seed2
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from recording import record
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Conditions by seed, then the comparison with the base model."""
+    runs = result["runs"]
+    head = "| condition | " + " | ".join(f"seed {run['seed']}: accuracy | tokens" for run in runs) + " |"
+    lines = [head, "|---|" + "---|---|" * len(runs)]
+    for rows in zip(*(run["conditions"] for run in runs), strict=True):
+        cells = [
+            f"{row['accuracy']:.1%} ({row['accuracy_low']:.1%} – {row['accuracy_high']:.1%}) | "
+            f"{row['thinking_tokens']:.1f}"
+            for row in rows
+        ]
+        lines.append(f"| {rows[0]['name']} | {' | '.join(cells)} |")
+    lines += ["", "chrpo@policy against base, paired on the same problems:", ""]
+    lines += ["| seed | fewer thinking tokens | accuracy difference, points | seconds |", "|---|---|---|---|"]
+    for run in runs:
+        found = run["comparison"]
+        low, high = found["accuracy_difference_low"], found["accuracy_difference_high"]
+        lines.append(
+            f"| {run['seed']} | {found['token_reduction']:.1%} | {100 * found['accuracy_difference']:+.1f} "
+            f"({100 * low:+.1f} to {100 * high:+.1f}) | {run['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the runs' results.json; nothing is run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="Folders of finished quickstart runs.")
+    runs = [json.loads((run / "results.json").read_text("utf-8")) for run in parser.parse_args().runs]
+    record(__file__, {"runs": runs}, tables)
+
+
+if __name__ == "__main__":
+    main()
