@@ -39,6 +39,13 @@ def test_a_floor_above_the_best_ratio_is_infeasible_at_any_price():
     assert constraint.infeasible == []
 
 
+def test_a_price_at_its_cap_tells_where_the_best_of_few_samples_looks_within_reach():
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(cap=10, patience=3))
+    for _ in range(3):
+        constraint.update({"policy": (6, 10)}, {"policy": (10, 10)})  # 200 x .3 is above the cap
+    assert constraint.infeasible == ["policy"]
+
+
 def test_the_integral_does_not_wind_up_while_the_policy_is_far_away():
     constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, memory=0))
     for _ in range(100):

@@ -33,7 +33,8 @@ class Gains:
         derivative: price per unit of growth of the violation.
         memory: weight that the past keeps at each update.
         cap: the largest price. The integral stops there too (anti-windup), so it comes back at once.
-        patience: updates in a row that find a floor out of reach, after which it is called infeasible.
+        patience: updates in a row that find a floor out of reach (above the best ratios, or violated with the price at
+            its cap), after which it is called infeasible.
     """
 
     proportional: float = 200.0
@@ -94,7 +95,7 @@ class AccuracyConstraint:
             measured: group -> (sum of accuracies, count), over ALL processes. A group that is absent, or counts
                 nothing, keeps its price.
             attainable: the same for the best ratio of each problem. From few samples a best is too good, so a floor
-                above it is infeasible for certain. Without it, only a price at its cap tells.
+                above it is infeasible; one below it may be so too, which only a price at its cap tells.
 
         Raises:
             DataError: an unknown group, or a sum that is not within its count.
@@ -123,12 +124,11 @@ class AccuracyConstraint:
         dual.cumulative += max(dual.violation, 0.0)
 
     def _judge_reach(self, dual: _Dual, floor: float, best: tuple[float, float] | None) -> None:
-        if best is None:
-            beyond = dual.price >= self.gains.cap and dual.violation > 0
-        else:
+        beyond = dual.price >= self.gains.cap and dual.violation > 0
+        if best is not None:
             dual.best = self.gains.memory * dual.best + best[0]
             dual.best_count = self.gains.memory * dual.best_count + best[1]
-            beyond = dual.best < floor * dual.best_count
+            beyond = beyond or dual.best < floor * dual.best_count
         dual.out_of_reach = dual.out_of_reach + 1 if beyond else 0
 
     def price(self, group: str) -> float:
