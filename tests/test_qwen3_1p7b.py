@@ -1,4 +1,4 @@
-"""The recipe of examples/qwen3_1p7b: commands that exist, questions used once, costs and tolerances worked out by hand."""
+"""The recipe of examples/qwen3_1p7b: its commands exist, a question has one use, costs and tolerances by hand."""
 
 import importlib
 import shlex

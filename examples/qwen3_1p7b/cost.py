@@ -14,8 +14,8 @@ from settings import PAPER, RATIOS, Settings
 GIB = 2**30
 VLLM_GIB = 24.0
 """What TRL lets a colocated vLLM take: .3 of 80 GiB."""
-RECOMPUTED_FLOPS, FORWARD_FLOPS = 8, 2
-"""Per parameter and token: forward, backward and a second forward (checkpointed activations); a forward alone."""
+TRAINING_FLOPS = 8
+"""Per parameter and token: forward, backward, and a second forward for the activations that were not kept."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def decoding_bytes(model: Model, requests: int, length: int) -> float:
 
 def training_hours(model: Model, gpu: Gpu, tokens: float) -> float:
     """GPU-hours of forward, backward and recomputation."""
-    return RECOMPUTED_FLOPS * model.parameters * tokens / (gpu.flops * gpu.training_share) / 3600
+    return TRAINING_FLOPS * model.parameters * tokens / (gpu.flops * gpu.training_share) / 3600
 
 
 def decoding_hours(model: Model, gpu: Gpu, tokens: float, requests: int, length: int) -> float:
