@@ -1,7 +1,7 @@
 """Puts what `examples/paper_tables` measured among the recorded results.
 
-    python examples/paper_tables/paper_tables.py runs/paper_tables --output examples/paper_tables
-    python benchmarks/examples_paper_tables.py
+python examples/paper_tables/paper_tables.py runs/paper_tables --output examples/paper_tables
+python benchmarks/examples_paper_tables.py
 """
 
 import json

@@ -1,29 +1,40 @@
-"""Asked against realised ratios of finished quickstart runs; the table of docs/results.md.
+"""Asked against realised ratios of finished quickstart runs, one for each seed.
 
-python benchmarks/ratio_sft_following.py runs/quickstart runs/seed1 runs/seed2
+python benchmarks/ratio_sft_following.py runs/seed0 runs/seed1 runs/seed2
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
+from recording import record
 
 from ratio_sft.evaluate import evaluate, summary, table
+
+
+def tables(result: dict[str, Any]) -> str:
+    """A table for each run, under its summary."""
+    parts = []
+    for name, report in result["runs"].items():
+        header, *rows = table(report)
+        lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+        parts.append("\n".join([f"**{name}.** {summary(report)}", "", *lines]))
+    return "\n\n".join(parts)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 def main(runs: tuple[Path, ...]) -> None:
-    """Print a Markdown table for every run folder of the quickstart that has come to its evaluation."""
+    """Record the following of every run folder of the quickstart that has come to its evaluation."""
+    reports = {}
     for run in runs or (Path("runs/quickstart"),):
         samples, base = (run / "eval" / name / "samples_test.jsonl" for name in ("sft", "base"))
-        if not (samples.is_file() and base.is_file()):
-            click.echo(f"{run}: no evaluation; run examples/quickstart/quickstart.py {run} first")
-            continue
-        report = evaluate([samples], base=[base])
-        header, *rows = table(report)
-        click.echo(f"\n{run.name}: {summary(report)}\n")
-        for row in (header, ["---"] * len(header), *rows):
-            click.echo("| " + " | ".join(row) + " |")
+        if samples.is_file() and base.is_file():
+            reports[run.name] = evaluate([samples], base=[base])
+        else:
+            click.echo(f"{run}: no evaluation; run examples/quickstart/quickstart.py {run} first", err=True)
+    if reports:
+        record(__file__, {"runs": reports}, tables)
 
 
 if __name__ == "__main__":

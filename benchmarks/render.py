@@ -23,7 +23,10 @@ def section(words: Path) -> str:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    recorded = json.loads(words.with_suffix(".json").read_text("utf-8"))
+    result = words.with_suffix(".json")
+    if not result.is_file():
+        return words.read_text("utf-8").replace(PLACE, f"Not measured yet: `benchmarks/{script.name}` does it.").strip()
+    recorded = json.loads(result.read_text("utf-8"))
     machine = recorded["machine"]
     where = f"Printed by `benchmarks/{script.name}` on {machine['processor']}, {machine['cores']} cores."
     return words.read_text("utf-8").replace(PLACE, f"{module.tables(recorded['result']).strip()}\n\n{where}").strip()

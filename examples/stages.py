@@ -17,6 +17,9 @@ from pathlib import Path
 
 import click
 
+# Commands that keep an output made with other settings unless told otherwise; the others just write theirs.
+_KEEP = ("math-eval run", "cot-compressor", "ratio-sft build", "ratio-sft train", "chrpo train")
+
 
 class Stages:
     """Runs commands once each; what is finished is remembered in `stages.json`, with how long it took.
@@ -58,7 +61,7 @@ class Stages:
         script = command[0].endswith(".py")
         program = [sys.executable] if script else []
         first = command[0] if script else str(Path(sys.executable).parent / command[0])
-        replace = ["--overwrite"] if stale and not script else []
+        replace = ["--overwrite"] if stale and shlex.join(command).startswith(_KEEP) else []
         result = subprocess.run([*program, first, *command[1:], *replace], check=False)
         if result.returncode:
             raise click.ClickException(f"stage {title!r} failed with exit code {result.returncode}")
