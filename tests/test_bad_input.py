@@ -154,7 +154,7 @@ def test_a_missing_file(reader, scratch):
     path.unlink(missing_ok=True)
     message = scratch.refuse(chosen.command, file=path)
     assert str(path) in message
-    assert re.search("no such file|nor a problems file", message)
+    assert re.search("no such file|neither a task nor a file", message)
 
 
 def test_an_empty_file(reader, scratch):
@@ -301,7 +301,7 @@ def test_an_unknown_control_token_in_a_prompt(scratch, pipeline):
     assert f"{path}:2: " in message
 
 
-@pytest.mark.parametrize("rollouts", ["7", "3", "0"])
+@pytest.mark.parametrize("rollouts", ["5", "3", "0"])
 def test_rollouts_that_do_not_cover_the_ladder(scratch, rollouts):
     line = "chrpo train {data}/prompts.jsonl {out} --model {data}/sft --steps 1 --prompts-per-step 1"
     assert f" {rollouts}" in scratch.refuse(f"{line} --rollouts {rollouts}")

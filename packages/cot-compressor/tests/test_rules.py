@@ -26,7 +26,12 @@ def test_the_chain_comes_first_then_a_result_it_does_not_state_then_the_set_up()
 def test_a_number_that_the_chain_holds_is_not_kept_again_by_itself() -> None:
     order = ranked(QUESTION, COT)
     assert order[:4] == ["12 + 15 = 27", "4 * 5 = 20", "27 + 20 = 47", "27 * 4 = 108"]
-    assert order[4:8] == ["He", "gets", "15", "more"]
+    assert order[4:8] == ["Then", ".", "He", "buys"]
+
+
+def test_words_start_with_the_last_step_and_are_in_order_within_it() -> None:
+    order = ranked("What is 2 + 3, doubled?", "First we add 2 + 3 = 5. Then we double 5 * 2 = 10.")
+    assert order == ["2 + 3 = 5", "5 * 2 = 10", "Then", "we", "double", ".", "First", "we", "add", "."]
 
 
 def test_restatements_rechecks_and_chatter_come_last() -> None:

@@ -1,18 +1,19 @@
 """The scorer without a model: what a reader needs to redo the computation comes first.
 
-Units fall into tiers, earlier text first within a tier:
+Units fall into tiers, earlier text first within a tier but the fifth:
 
 0. the grounded chain: each equation the final result rests on, once, where it is first stated after its numbers;
 1. the final result itself, if the chain does not state it;
 2. other grounded equations;
 3. the set-up: other formulas, and the numbers of the question that the chain does not hold, where they first occur;
 4. grounded equations that only a re-check states;
-5. the words around tiers 0 to 3, and negations; 6. the rest;
+5. the words around tiers 0 to 3, those of the last step first, and negations; 6. the rest;
 7. restated formulas and other formulas of re-checks; 8. the words of re-checks and chatter.
 
-Our choice: position alone orders a tier, because a chain cut short is still grounded from its start. A number that
-the chain holds is not kept again by itself: lone numbers tell a reader little, and a model that learns from such text
-mistakes them for results.
+Our choice: position alone orders a tier, because a chain cut short is still grounded from its start. Words start with
+the last step, because there they follow the chain; between its equations a cut sentence reads on into the next one
+(`add 8 to 31 - 3 = 28`). A number that the chain holds is not kept again by itself: lone numbers tell a reader little,
+and a model that learns from such text mistakes them for results.
 
     Rules().score([Item(question, cot, segment(cot))])
 """
@@ -37,6 +38,7 @@ _RECHECK = re.compile(
     re.IGNORECASE,
 )
 _BOXED = "\\boxed"
+_WORDS = 5
 NEGATIONS = words("not no never none neither nor cannot can't don't doesn't isn't won't without unless except only")
 
 
@@ -87,7 +89,11 @@ class Rules:
     def _score(self, item: Item) -> list[float]:
         text, units = item.cot, item.units
         tiers = self._tiers(item, chatter_steps(text, units))
-        return [-tier - at / (len(units) + 1) for at, tier in enumerate(tiers)]
+        places = list(range(len(units)))
+        for place, at in enumerate(sorted(places, key=lambda at: (-units[at].step, at))):
+            if tiers[at] == _WORDS:
+                places[at] = place
+        return [-tier - place / (len(units) + 1) for tier, place in zip(tiers, places, strict=True)]
 
     def _tiers(self, item: Item, chatter: set[int]) -> list[int]:
         text, units = item.cot, item.units
@@ -120,10 +126,12 @@ class Rules:
                 wanted.discard(number)
                 tiers[at] = 3
             elif unit.kind == "word" and text[unit.start : unit.end].lower() in NEGATIONS:
-                tiers[at] = 5
+                tiers[at] = _WORDS
             if tiers[at] <= 3:
                 important.add(unit.step)
-        return [5 if tier == 6 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)]
+        return [
+            _WORDS if tier == 6 and unit.step in important else tier for tier, unit in zip(tiers, units, strict=True)
+        ]
 
     def _repeated(self, text: str, units: Sequence[Unit]) -> set[int]:
         """Math units that say what an earlier one says."""

@@ -67,6 +67,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        Sampling(self.max_tokens, self.temperature, self.top_p)  # which checks its own
         self._check_lists()
         self._check_backend()
 

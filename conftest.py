@@ -1,0 +1,5 @@
+"""One thread for every test process, so that a run in one of its own gives the numbers of one in here, to the last bit."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
