@@ -1,4 +1,4 @@
-"""One thread for every test process, so that a run in one of its own gives the numbers of one in here, to the last bit."""
+"""One thread for every test process, so that a run in one of its own gives the same numbers, to the last bit."""
 
 import os
 
