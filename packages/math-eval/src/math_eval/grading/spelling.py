@@ -38,9 +38,11 @@ _REWRITES = tuple(
         (r"\\(?:le|leq)(?![A-Za-z])", r"\\leq "),
         (r"\\(?:ge|geq)(?![A-Za-z])", r"\\geq "),
         (r"\*\*", "^"),
+        (r"(?<=\d) x 10\^\{?([-+]?\d+)\}?", r" \\times 10^{\1}"),
     )
 )
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_SCIENTIFIC = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[eE]([-+]?\d+)")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
@@ -69,6 +71,8 @@ def normalise(text: str) -> str:
     text = text.strip().removesuffix("\\").removesuffix(".").strip()
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", ",")
+    if scientific := _SCIENTIFIC.fullmatch(text):
+        return rf"{scientific[1]}\cdot 10^{{{scientific[2]}}}"
     return text[1:].strip() if text.startswith("$") else re.sub(r"^-\s*\$\s*", "-", text)
 
 
