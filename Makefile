@@ -13,10 +13,10 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 test test-gym test-verl test-vllm check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-gym test-verl test-vllm check format bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## create .venv and install the four packages and the tools
 
@@ -36,6 +36,9 @@ paper-tables: $(READY) ## every row of the paper's tables in miniature, five see
 
 smollm2: $(READY) ## the same commands on pretrained weights and real traces (DATA=folder of the data files)
 	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
+
+qwen3-dry-run: $(READY) ## the paper's recipe on GPUs, in miniature on a CPU: every stage runs, the numbers mean nothing
+	$(BIN)/python examples/qwen3_1p7b/qwen3_1p7b.py runs/qwen3_dry_run --dry-run
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest
@@ -86,6 +89,7 @@ bench: $(READY) ## run the benchmarks and make docs/results.md (DATA; RUN=a fini
 	$(BENCH)/cot_compressor_speed.py --data-dir $(DATA)
 	$(BENCH)/examples_paper_tables.py
 	$(BENCH)/examples_quickstart.py $(RUN)
+	$(BENCH)/examples_scaling.py
 	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
 	$(BENCH)/math_eval_grading.py $(DATA)
 	$(BENCH)/math_eval_hostile.py
