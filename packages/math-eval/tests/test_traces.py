@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import pytest
 from click.testing import CliRunner
@@ -47,3 +48,13 @@ def test_a_run_without_any_trace_writes_no_file(write_run, tmp_path):
     with pytest.raises(DataError, match="nothing to export"):
         export_traces(run, tmp_path / "t.jsonl")
     assert not (tmp_path / "t.jsonl").exists()
+
+
+def test_the_samples_of_a_run_are_never_in_memory_together(write_run, tmp_path):
+    rows = [{"id": str(number), "completion": _GOOD + 20_000 * " "} for number in range(300)]
+    run = write_run("base", rows)
+    tracemalloc.start()
+    export_traces(run, tmp_path / "traces.jsonl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300 * 20_000 / 3

@@ -9,6 +9,7 @@ Reads finished run folders; producing them is left to `runner`.
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,14 @@ def load_run(folder: str | Path) -> list[Condition]:
     Raises:
         DataError: not a run folder, or not finished.
     """
-    folder = Path(folder)
+    settings = _settings(Path(folder))
+    rows = list(_samples(Path(folder), settings))
+    return [
+        Condition(Path(folder), ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]
+    ]
+
+
+def _settings(folder: Path) -> dict[str, Any]:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
@@ -74,9 +82,12 @@ def load_run(folder: str | Path) -> list[Condition]:
         raise DataError(
             f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
         )
-    settings = parse_json(manifest.read_text("utf-8"), str(manifest))["settings"]
-    rows = [row for task in settings["tasks"] for row in read_records(folder / f"samples_{task}.jsonl", "samples")]
-    return [Condition(folder, ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]]
+    return parse_json(manifest.read_text("utf-8"), str(manifest))["settings"]
+
+
+def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:
+    for task in settings["tasks"]:
+        yield from read_records(folder / f"samples_{task}.jsonl", "samples")
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -93,17 +104,30 @@ def select(run: str, ratio: str | None) -> Condition:
     Raises:
         DataError: the run has several ratios and none is named, or has not the one named.
     """
-    conditions = load_run(run)
-    known = ", ".join(ratio_name(condition.ratio) for condition in conditions)
+    return Condition(Path(run), _find(run, ratio), list(stream(run, ratio)))
+
+
+def stream(run: str, ratio: str | None) -> Iterator[Row]:
+    """The rows of that condition, one at a time for a run that does not fit in memory.
+
+    Raises:
+        DataError: as for `select`.
+    """
+    wanted = _find(run, ratio)
+    return (row for row in _samples(Path(run), _settings(Path(run))) if row["ratio"] == wanted)
+
+
+def _find(run: str, ratio: str | None) -> Ratio:
+    ratios: list[Ratio] = _settings(Path(run))["ratios"]
+    known = ", ".join(map(ratio_name, ratios))
     if ratio is None:
-        if len(conditions) > 1:
+        if len(ratios) > 1:
             raise DataError(f"{run}: this run has several ratios ({known}); name one of them")
-        return conditions[0]
+        return ratios[0]
     wanted = parse_ratio(ratio)
-    for condition in conditions:
-        if condition.ratio == wanted:
-            return condition
-    raise DataError(f"{run}: no ratio {ratio} in this run; it has {known}")
+    if wanted not in ratios:
+        raise DataError(f"{run}: no ratio {ratio} in this run; it has {known}")
+    return wanted
 
 
 def dump_results(rows: list[Row], tasks: list[str], ratios: list[Ratio]) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """Traces out of a run: the correct samples whose thinking is whole, as rows of the traces contract.
 
-Everything else is set aside and counted by reason. Shortening the traces is left to whoever reads the file.
+Everything else is set aside and counted by reason. Only what is set aside is held in memory. Shortening the traces is
+left to whoever reads the file.
 
     tally = export_traces("runs/base", "traces.jsonl", samples_per_problem=2)
     tally.summary()     # '400 read, 371 written, 29 rejected (incorrect 21, truncated 8)'
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .conditions import select
+from .conditions import stream
 from .errors import DataError
 from .records import Row, Tally, validate, write_records
 from .thinking import split_thinking
@@ -46,17 +47,21 @@ def export_traces(
     Raises:
         DataError: not a finished run, or its ratio is not clear, or no sample is fit.
     """
-    condition = select(str(run), ratio)
     tally = Tally()
-    rows = list(_traces(condition.rows, samples_per_problem, tally))
-    if not rows:
-        raise DataError(f"{run}: no correct sample with a closed thinking block ({tally.summary()}); nothing to export")
-    tally.written = write_records(out, rows)
+
+    def traces() -> Iterator[Row]:
+        yield from _traces(stream(str(run), ratio), samples_per_problem, tally)
+        if len(tally.rejected) == tally.read:
+            raise DataError(
+                f"{run}: no correct sample with a closed thinking block ({tally.summary()}); nothing to export"
+            )
+
+    tally.written = write_records(out, traces())
     tally.write_rejected(out)
     return tally
 
 
-def _traces(rows: list[Row], samples_per_problem: int | None, tally: Tally) -> Iterator[Row]:
+def _traces(rows: Iterable[Row], samples_per_problem: int | None, tally: Tally) -> Iterator[Row]:
     kept: Counter[tuple[str, str]] = Counter()
     for row in rows:
         tally.read += 1
@@ -71,7 +76,8 @@ def _traces(rows: list[Row], samples_per_problem: int | None, tally: Tally) -> I
         elif samples_per_problem and kept[problem] >= samples_per_problem:
             tally.reject(row, "enough_samples", f"{samples_per_problem} of this problem are kept already")
         else:
-            kept[problem] += 1
+            if samples_per_problem:
+                kept[problem] += 1
             carried = {name: value for name, value in row.items() if name not in _OF_THE_RUN}
             trace = {**carried, "cot": thinking.text, "response": thinking.answer, "correct": True}
             yield validate(trace, "traces", f"trace {row['id']}")
