@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ratio_sft.control import user_turn
 from ratio_sft.errors import DataError
-from ratio_sft.mixture import MixSettings, kind, mix, question_key, read_teacher, repeats
+from ratio_sft.mixture import MixSettings, kind, mix, question_key, read_teacher
 
 
 def without(row, ratio):
@@ -39,7 +39,7 @@ def test_a_trace_gives_every_ratio_or_none(trace):
         trace(7, question="<COMP_20> 1 + 1?"),
         trace(8, compressions=[{**entry, "text": "wait " * 12} for entry in trace(8)["compressions"]]),
         trace(9, compressions=[{**entry, "text": " \n"} for entry in trace(9)["compressions"]]),
-        trace(10, compressions=[{**entry, "text": "1 " + "=" * 21} for entry in trace(10)["compressions"]]),
+        trace(10, compressions=[{**entry, "text": "1 " + "!" * 21} for entry in trace(10)["compressions"]]),
         trace(11, compressions=[{**entry, "tokens": 80 - entry["tokens"]} for entry in trace(11)["compressions"]]),
     ]
     mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0))
@@ -47,13 +47,14 @@ def test_a_trace_gives_every_ratio_or_none(trace):
         (name, ratio) for name in ("p0", "p4") for ratio in (0.2, 0.6, 1.0)
     ]
     assert mixture.tally.reasons == {
+        "character_run": 1,
         "empty_response": 1,
         "empty_thinking": 1,
         "incorrect": 1,
         "missing_ratio": 1,
         "not_monotone": 1,
         "off_ratio": 1,
-        "repetition": 2,
+        "repeated_phrase": 1,
         "tag_in_text": 2,
     }
     assert mixture.tally.summary().startswith("12 read, 6 written, 10 rejected")
@@ -133,6 +134,7 @@ def test_a_teacher_that_contradicts_itself_is_refused():
     ("rows", "settings", "message"),
     [
         ([(0, {}), (0, {})], {}, "id 'p0', sample 0, model 'tiny' appears twice"),
+        ([(0, {}), (1, {"id": "p0", "sample": 1})], {}, "id 'p0' stands for two questions; give each its own"),
         ([(0, {}), (1, {})], {"ratios": (0.2, 0.3)}, r"no trace has ratio 0\.3"),
         ([(0, {"correct": False})], {}, r"no trace is usable: 1 read, 0 written, 1 rejected \(incorrect 1\)"),
         ([(0, {})], {}, "one question cannot be split"),
@@ -165,16 +167,6 @@ def test_traces_counted_by_several_tokenizers_are_refused(trace):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(DataError):
         MixSettings(**settings)
-
-
-@given(phrase=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8), times=st.integers(12, 20))
-def test_a_phrase_said_twelve_times_is_a_collapse(phrase, times):
-    assert repeats(" ".join(phrase * times))
-
-
-@given(st.lists(st.integers(0, 10**9), max_size=200, unique=True))
-def test_text_without_repetition_is_none(numbers):
-    assert not repeats(" ".join(map(str, numbers)))
 
 
 def test_a_bucket_takes_the_nearest_achieved_ratio_and_of_two_the_shorter(trace):

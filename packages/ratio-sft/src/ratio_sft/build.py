@@ -49,11 +49,13 @@ def build(
     ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
-        **asdict(settings),
+        **_stated(settings),
         "traces": digest(traces) if Path(traces).is_file() else None,
         "teacher": digest(teacher) if teacher else None,
         "exclude": [digest(path) for path in exclude],
     }
+    if settings.traces is not None:
+        made_from["traces_kept"] = settings.traces
     if is_finished(out, made_from, overwrite=overwrite):
         return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
     mixture = mix(rows, settings, ratios, tests)
@@ -76,7 +78,7 @@ def describe(mixture: Mixture, settings: MixSettings) -> Row:
     examples = {f"{kind(row)} {row['ratio']:g}": row for row in reversed(mixture.train)}
     return {
         "format": 1,
-        "settings": asdict(settings),
+        "settings": _stated(settings),
         "control_tokens": {"ratios": mixture.tokens.ratios, "policy": mixture.tokens.policy},
         "tokenizer": mixture.tokenizer,
         "counts": {
@@ -97,6 +99,14 @@ def describe(mixture: Mixture, settings: MixSettings) -> Row:
         "examples": dict(sorted(examples.items())),
         "summary": tally.summary(),
     }
+
+
+def _stated(settings: MixSettings) -> Row:
+    """The settings as manifest and card give them: the paper's floors only where they were asked for."""
+    stated = asdict(settings)
+    if not settings.paper_floors:
+        del stated["paper_floors"]
+    return stated
 
 
 def histogram(rows: list[Row]) -> list[Row]:

@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option("--heldout-share", type=float, default=0.05, show_default=True, help="Share of questions held out.")
 @click.option("--plain-share", type=float, default=0.0, show_default=True, help="Share of full-length rows, no token.")
 @click.option("--traces", "kept", type=int, help="Traces to keep, evenly over their lengths. [default: all]")
+@click.option("--paper-floors", is_flag=True, help="Reject short or number-poor traces as the paper does.")
 @click.option("--exclude", multiple=True, metavar="FILE", help="Test problems to keep out of the mix; repeat it.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="What stands before each question.")
 @click.option("--seed", type=int, default=0, show_default=True)

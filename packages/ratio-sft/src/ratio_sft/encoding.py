@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .control import POLICY, ControlTokens
 from .errors import DataError
-from .mixture import kind
+from .mixture import kind, question_key
 from .records import Row, Tally
 from .template import prompt_ids
 from .tokens import token_ids
@@ -49,10 +49,13 @@ def encode(
     tokens: ControlTokens,
     *,
     max_length: int,
+    context: int | None = None,
     tally: Tally,
     where: str = "row",
 ) -> list[Encoded]:
-    """Encode sft rows; those longer than `max_length` tokens, or with a stray special token, are rejected by reason.
+    """Encode sft rows; those too long, or with a stray special token, are rejected by reason.
+
+    A row may have `max_length` tokens and, where the model has a `context`, no more than it has positions.
 
     The tokenizer must carry the control tokens and the wrapped template.
 
@@ -75,6 +78,8 @@ def encode(
             length = len(prompt) + len(completion) + 1
             if length > max_length:
                 tally.reject(row, "too_long", f"{length} tokens are more than {max_length}")
+            elif context is not None and length > context:
+                tally.reject(row, "beyond_context", f"{length} tokens are more than the model's {context} positions")
             elif not reserved.isdisjoint(completion if teaches == "plain" else completion[1:]):
                 tally.reject(
                     row, "special_token_in_text", "the completion holds a second control token or an end token"
@@ -120,18 +125,40 @@ def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
         )
 
 
+def check_heldout(train: Sequence[Row], heldout: Sequence[Row], tokens: ControlTokens, where: str) -> None:
+    """Refuse held-out questions that are trained on too; the held-out losses would say nothing.
+
+    Raises:
+        DataError: a question is on both sides.
+    """
+    taught = {_question(row, tokens) for row in train}
+    for number, row in enumerate(heldout, 1):
+        if _question(row, tokens) in taught:
+            raise DataError(
+                f"{where}:{number}: prompt: the question of {row['id']!r} is in train.jsonl too; take it out of one of "
+                "them, or let `ratio-sft build` split all traces at once"
+            )
+
+
+def _question(row: Row, tokens: ControlTokens) -> str:
+    text = row["prompt"][-1]["content"].rstrip()
+    for token in tokens.all_tokens:
+        text = text.removesuffix(token)
+    return question_key(text)
+
+
 def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], where: str) -> None:
     """Refuse rows whose compressed texts were measured with another tokenizer than the model's.
 
-    Names of tokenizers are paths and prove nothing, so the texts are counted again: up to 64 rows that carry
-    `thinking_tokens`, and their sum may differ by 5 %. Our choice: a sum, because texts counted in their context
+    Names of tokenizers are paths and prove nothing, so the texts are counted again: the 64 longest of the rows that
+    carry `thinking_tokens`, and their sum may differ by 5 %. Our choice: a sum, because texts counted in their context
     differ by a token at the ends.
 
     Raises:
         DataError: the counts differ.
     """
     counted = [row for row in rows if isinstance(row.get("thinking_tokens"), int)]
-    sample = counted[:: max(1, len(counted) // _COUNTED_ROWS)][:_COUNTED_ROWS]
+    sample = sorted(counted, key=lambda row: row["thinking_tokens"], reverse=True)[:_COUNTED_ROWS]
     if not sample:
         return
     texts = [row["completion"][0]["content"].partition("<think>\n")[2].partition("\n</think>")[0] for row in sample]

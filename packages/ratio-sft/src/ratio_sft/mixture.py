@@ -9,20 +9,17 @@ ratios differ in length and nothing else. Policy rows (2.2) open with a target r
 
 import hashlib
 import random
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .clean import below_floor, collapse
 from .control import INSTRUCTION, ControlTokens, user_turn
 from .decontaminate import TestQuestions
 from .errors import DataError
 from .records import Row, Tally
 
 POLICY_SHARE = 1 / 7
-_LONGEST_PERIOD = 8
-_MOST_REPEATS = 12
-_CHARACTER_RUN = re.compile(r"(\S)\1{20}")
 _LENGTH_BINS = 5
 _FLOAT_SLACK = 1e-9
 
@@ -47,6 +44,9 @@ class MixSettings:
     instruction: str = INSTRUCTION
     """What stands before the question."""
     seed: int = 0
+    paper_floors: bool = False
+    """Reject the short and the number-poor as the paper does (see `clean.below_floor`). Our choice: off, because the
+    floors are made for thinking of 500 tokens and more."""
 
     def __post_init__(self) -> None:
         if self.ratios:
@@ -92,8 +92,8 @@ def mix(
         tests: questions to keep out; a trace of one of them is a reject.
 
     Raises:
-        DataError: a trace appears twice, the traces were counted by several tokenizers, a ratio is nowhere in them,
-            or nothing is left.
+        DataError: a trace appears twice, an id stands for two questions, the traces were counted by several
+            tokenizers, a ratio is nowhere in them, or nothing is left.
     """
     rows = list(traces)
     _refuse_duplicates(rows)
@@ -155,31 +155,17 @@ def question_key(question: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
 
 
-def repeats(text: str) -> bool:
-    """Whether a trace collapsed: a phrase of up to 8 words 12 times in a row, or a character 21 times (2.1, step 5).
-
-    >>> repeats("wait, no. " * 12), repeats("1 + 1 = 2 " * 3)
-    (True, False)
-    """
-    if _CHARACTER_RUN.search(text):
-        return True
-    words = text.split()
-    for period in range(1, _LONGEST_PERIOD + 1):
-        run = 0
-        for index in range(period, len(words)):
-            run = run + 1 if words[index] == words[index - period] else 0
-            if run >= period * (_MOST_REPEATS - 1):
-                return True
-    return False
-
-
 def _refuse_duplicates(rows: list[Row]) -> None:
     seen: set[tuple[str, int, str]] = set()
+    questions: dict[str, str] = {}
     for row in rows:
         key = (row["id"], row["sample"], row["model"])
         if key in seen:
             raise DataError(f"id {key[0]!r}, sample {key[1]}, model {key[2]!r} appears twice; remove one of the rows")
         seen.add(key)
+        question = question_key(row["question"])
+        if questions.setdefault(row["id"], question) != question:
+            raise DataError(f"id {row['id']!r} stands for two questions; give each its own")
 
 
 def _single_tokenizer(rows: list[Row]) -> str:
@@ -221,8 +207,11 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
             return "off_ratio" if asked else "missing_ratio", f"{ratio:g}{achieved}"
         if not entry["text"].strip():
             return "empty_thinking", f"{ratio:g}"
-        if repeats(entry["text"]):
-            return "repetition", f"{ratio:g}"
+        reason, detail = collapse(entry["text"])
+        if not reason and settings.paper_floors:
+            reason, detail = below_floor(row["cot"], entry["text"], entry["tokens"], ratio)
+        if reason:
+            return reason, f"{ratio:g}: {detail}"
         if entry["tokens"] < shorter:
             return "not_monotone", f"{ratio:g}: {entry['tokens']} tokens, fewer than a smaller ratio's {shorter}"
         shorter = entry["tokens"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import checkpoints, lora, template, tokens
 from .control import ControlTokens
-from .encoding import Encoded, check_tokenizer, encode
+from .encoding import Encoded, check_heldout, check_tokenizer, encode
 from .errors import DataError
 from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
 from .records import Row, Tally, parse_json, read_records, write_json, write_records
@@ -117,11 +117,15 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         ladder = ControlTokens.ladder({row["ratio"] for row in rows["train"]})
         tokens.install(model, tokenizer, ladder, seed=settings.seed)
     template.install(tokenizer, ladder)
+    check_heldout(rows["train"], rows.get("heldout", []), ladder, str(data / "heldout.jsonl"))
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     encoded: dict[str, list[Encoded]] = {}
     for name, found in rows.items():
         where = str(data / f"{name}.jsonl")
         check_tokenizer(tokenizer, found, where)
-        encoded[name] = encode(tokenizer, found, ladder, max_length=settings.max_length, tally=tally, where=where)
+        encoded[name] = encode(
+            tokenizer, found, ladder, max_length=settings.max_length, context=context, tally=tally, where=where
+        )
     if not encoded["train"]:
         raise DataError(f"{data}: no row is usable: {tally.summary()}")
     model = _trainable(model, settings, resume if history is not None else None)
