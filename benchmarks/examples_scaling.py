@@ -349,7 +349,7 @@ def tables(result: Row) -> str:
             f"{exponent(row):.2f}",
             f"{start['peak_mib']:.0f}",
             _list([point["peak_mib"] for point in points]),
-            f"{each:.2g}",
+            _list([each], 1),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     walls = [
