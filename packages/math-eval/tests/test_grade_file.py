@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 from click.testing import CliRunner
 
@@ -69,3 +70,13 @@ def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):
     refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
     assert (refused.exit_code, "in.jsonl:4: gold: got 4" in refused.stderr) == (2, True)
     assert not out.exists()
+
+
+def test_a_long_file_is_never_in_memory_whole(tmp_path):
+    row = {"id": "a", "gold": "4", "completion": 4000 * " " + r"\boxed{4}"}
+    source = _write(tmp_path / "in.jsonl", [row] * 2500)
+    tracemalloc.start()
+    regrade.grade_file(source, tmp_path / "out.jsonl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2500 * 4000 * 0.6

@@ -1,6 +1,7 @@
 """Grading a file of completions, with resume: the `math-eval grade` command.
 
-The output holds the input's rows plus `extracted`, `verdict` and `grade_ms`. Sampling is left to `runner`.
+The output holds the input's rows plus `extracted`, `verdict` and `grade_ms`; they pass through in batches, however many
+there are. Sampling is left to `runner`.
 
     grade_file("completions.jsonl", "graded.jsonl")   # Counter({'correct': 71, 'incorrect': 29})
 """
@@ -9,6 +10,8 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -38,10 +41,9 @@ def grade_file(
         DataError: a bad row, an unknown extraction, or an output made with other settings.
     """
     source, out = Path(source), Path(out)
-    rows = list(read_records(source, "grade_input"))
+    content, total = _digest(source)
     partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
     with Grader(extraction=extraction) as grader:
-        content = hashlib.sha256("".join(map(dump_line, rows)).encode()).hexdigest()
         settings = {"input_sha256": content, "grader": grader.description}
         state = manifest.settle(path, settings, done=out, overwrite=overwrite)
         if state == "done":
@@ -50,18 +52,33 @@ def grade_file(
             partial.unlink(missing_ok=True)
             out.unlink(missing_ok=True)
             manifest.write(path, "math-eval grade", settings)
-        graded = _resume(partial)
-        with partial.open("ab") as file, tqdm(total=len(rows), initial=len(graded), unit=" rows") as progress:
-            for start in range(len(graded), len(rows), _BATCH):
-                batch = _graded(rows[start : start + _BATCH], grader)
-                file.write("".join(map(dump_line, batch)).encode())
+        done = _resume(partial)
+        rows = islice(read_records(source, "grade_input"), done, None)
+        with partial.open("ab") as file, tqdm(total=total, initial=done, unit=" rows") as progress:
+            while batch := list(islice(rows, _BATCH)):
+                file.write("".join(map(dump_line, _graded(batch, grader))).encode())
                 file.flush()
                 os.fsync(file.fileno())
-                graded += batch
                 progress.update(len(batch))
-    write_records(out, graded)
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Row]:
+        for row in read_records(partial, "graded"):
+            counts[row["verdict"]] += 1
+            yield row
+
+    write_records(out, counted())
     partial.unlink()
-    return Counter(row["verdict"] for row in graded), False
+    return counts, False
+
+
+def _digest(source: Path) -> tuple[str, int]:
+    """What tells inputs apart, and how many rows there are; a bad row is found before any is graded."""
+    content, total = hashlib.sha256(), 0
+    for row in read_records(source, "grade_input"):
+        content.update(dump_line(row).encode())
+        total += 1
+    return content.hexdigest(), total
 
 
 def _graded(rows: list[Row], grader: Grader) -> list[Row]:
@@ -72,21 +89,20 @@ def _graded(rows: list[Row], grader: Grader) -> list[Row]:
     ]
 
 
-def _resume(partial: Path) -> list[Row]:
-    """The whole rows of an interrupted output; a torn end is cut off."""
-    rows: list[Row] = []
+def _resume(partial: Path) -> int:
+    """How many whole rows an interrupted output has; a torn end is cut off."""
     if not partial.exists():
-        return rows
-    good = 0
+        return 0
+    rows = good = 0
     with partial.open("rb") as lines:
         for line in lines:
             try:
-                row = json.loads(line)
+                json.loads(line)
             except ValueError:
                 break
             if not line.endswith(b"\n"):
                 break
-            rows.append(row)
+            rows += 1
             good += len(line)
     os.truncate(partial, good)
     return rows
