@@ -52,8 +52,9 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
 	touch $@
 
-test-vllm: $(READY) $(VLLM)/.ready ## run math-eval against vLLM's engine and server on a CPU, in an environment of their own
-	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py
+test-vllm: $(READY) $(VLLM)/.ready ## run math-eval and ratio-sft against vLLM on a CPU, which has an environment of its own
+	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python RATIO_SFT_VLLM=$(CURDIR)/$(VLLM)/bin/python \
+		$(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py packages/ratio-sft/tests/test_serving.py
 
 $(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)

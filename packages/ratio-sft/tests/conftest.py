@@ -55,7 +55,7 @@ def _make_tokenizer(chat_template=CHATML, extra=("<|im_start|>",), **kwargs):
     return fast
 
 
-def _make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
+def _make_model(architecture="qwen3", *, tied=True, rows=100, seed=0, head_dim=16):
     import torch
 
     torch.manual_seed(seed)
@@ -72,8 +72,8 @@ def _make_model(architecture="qwen3", *, tied=True, rows=100, seed=0):
         "pad_token_id": 1,
     }
     if architecture == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shape, head_dim=16))
-    return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16))
+        return LlamaForCausalLM(LlamaConfig(**shape, head_dim=head_dim))
+    return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=head_dim))
 
 
 @pytest.fixture(scope="session")

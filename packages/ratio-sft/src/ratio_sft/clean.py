@@ -1,4 +1,4 @@
-r"""Which compressed thinking is not worth learning from: text that collapsed and, if asked for, what is below the floors.
+r"""Which compressed thinking is not worth learning from: text that collapsed and, if asked for, what is too little.
 
 The paper's cleaning (section 2.1, step 5). A text is judged and never repaired, since its tokens are counted already;
 for the same reason rows are rejected whole. Tags in a text, ratios that are off, and the counting of rejects are left
