@@ -97,6 +97,23 @@ def test_the_measured_teacher_ratios_feed_the_next_mixture(pipeline, command, tm
     assert all(row["ratio"] == teacher[row["id"]] for row in policy)
 
 
+def test_adapters_end_in_a_checkpoint_that_is_evaluated_at_every_ratio(pipeline, command, tmp_path):
+    train = "ratio-sft train {0}/mix {1}/lora --model {0}/base --lora-rank 8 --max-steps 100 --batch-size 6"
+    run = "math-eval run --model {1}/lora --tasks {0}/problems.jsonl --max-tokens 130 --output-dir {1}/run"
+    asked = " ".join(f"--ratio {ratio}" for ratio in (*RATIOS, "policy"))
+    for line in (f"{train} --learning-rate 3e-3", f"{run} {asked}"):
+        done = command(line.format(pipeline.folder, tmp_path))
+        assert done.exit_code == 0, done.output
+    tokens = THREE[0].ControlTokens.load(tmp_path / "lora")
+    thinking = {}
+    for line in (tmp_path / "run/samples_problems.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert row["prompt"] == prompt_text(row["question"], tokens.token(row["ratio"]))
+        thinking.setdefault(row["ratio"], []).append(row["thinking_tokens"])
+    assert {ratio: len(found) for ratio, found in thinking.items()} == dict.fromkeys((*RATIOS, "policy"), 6)
+    assert sum(thinking[0.2]) < sum(thinking[1.0])
+
+
 def test_the_report_compares_all_runs_with_the_base_model(pipeline):
     values = json.loads((pipeline / "report.json").read_text())
     names = {condition["name"] for condition in values["conditions"]}

@@ -83,7 +83,8 @@ def client(checkpoint, tmp_path):
         _PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--served-model-name", "sft",
         "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "256", "--enforce-eager",
     ]  # fmt: skip
-    quiet = {
+    environment = {
+        **os.environ,
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_OFFLINE": "1",
@@ -91,9 +92,7 @@ def client(checkpoint, tmp_path):
     }
     log = tmp_path / "log.txt"
     with log.open("w") as file:
-        server = subprocess.Popen(
-            command, stdout=file, stderr=file, env={**os.environ, **quiet}, start_new_session=True
-        )
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
     try:
         while not answers(f"http://127.0.0.1:{port}/v1/models"):
             assert server.poll() is None, log.read_text()[-3000:]
