@@ -30,7 +30,8 @@ from chrpo.grader import grade
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
-PROMPTS, GROUP, PROMPT_WORDS, LENGTH = 4, 10, 40, 128
+PROMPTS, GROUP, PROMPT_WORDS = 4, 10, 40
+LENGTHS = (128, 512)
 
 
 def core_microseconds(rollouts: int) -> list[float]:
@@ -76,12 +77,12 @@ def make_tokenizer() -> Any:
     return tokenizer
 
 
-def recorded(tokenizer: Any) -> list[list[int]]:
-    """Completions of one length, half of them right."""
+def recorded(tokenizer: Any, length: int) -> list[list[int]]:
+    """Completions of `length` tokens, half of them right."""
     generator = np.random.default_rng(0)
     texts = []
     for number in range(PROMPTS * GROUP):
-        words = " ".join(f"w{generator.integers(900)}" for _ in range(LENGTH - 6))
+        words = " ".join(f"w{generator.integers(900)}" for _ in range(length - 6))
         texts.append(f"<think> {words} </think> \\boxed{{ {number % 2} }} [end]")
     return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
 
@@ -127,10 +128,10 @@ def timed(trainer: Any, names: list[str], seconds: list[float]) -> None:
         setattr(trainer, name, wrap(getattr(trainer, name)))
 
 
-def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float], float]:
+def step_seconds(plain: bool, length: int, options: argparse.Namespace) -> tuple[list[float], float]:
     """One run of either trainer: seconds of each step, and seconds a step of what only one of them does."""
     tokenizer = make_tokenizer()
-    completions = recorded(tokenizer)
+    completions = recorded(tokenizer, length)
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(
         Qwen3Config(
@@ -146,7 +147,7 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float],
         settings: dict[str, Any] = {
             "output_dir": folder, "max_steps": options.steps, "num_generations": GROUP, "logging_steps": 1,
             "per_device_train_batch_size": PROMPTS * GROUP, "gradient_accumulation_steps": 1, "use_cpu": True,
-            "max_completion_length": LENGTH, "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
+            "max_completion_length": length, "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
             "bf16": False, "beta": 0.0,
         }  # fmt: skip
         if plain:
@@ -166,7 +167,7 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float],
             rows = [
                 {
                     "id": str(number), "prompt": prompt, "answer": "1", "teacher_ratio": None, "mode": "policy",
-                    "reference_tokens": LENGTH, "reference_accuracy": 0.5,
+                    "reference_tokens": length, "reference_accuracy": 0.5,
                 }
                 for number, prompt in enumerate(prompts)
             ]  # fmt: skip
@@ -182,27 +183,51 @@ def step_seconds(plain: bool, options: argparse.Namespace) -> tuple[list[float],
 
 
 def tables(result: dict[str, Any]) -> str:
-    """The core, then a step."""
-    ratio = result["ratio"]
+    """The core, then steps with short and with long rollouts."""
     lines = ["| facts to advantages | median | least | most |", "|---|---:|---:|---:|"]
     lines += [
         f"| {rollouts} rollouts | {taken['median']:.0f} us | {taken['low']:.0f} us | {taken['high']:.0f} us |"
         for rollouts, taken in result["core"].items()
     ]
-    lines += ["", f"| {result['size']} | processor seconds a step | of these, judging |", "|---|---:|---:|"]
-    for name in ("GRPOTrainer", "CHRPOTrainer"):
-        taken, own = result["steps"][name], result["own"][name]
-        cell = f"{taken['median']:.3f} ({taken['low']:.3f} to {taken['high']:.3f})"
-        lines.append(f"| {name} | {cell} | {own['median']:.4f} ({own['low']:.4f} to {own['high']:.4f}) |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Judging costs {100 * result['share']:.2f} % of a plain step more than calling a reward function. Whole "
-            f"steps, compared within each of {result['rounds']} pairs of runs, differ by "
-            f"{100 * ratio['median']:+.1f} % ({100 * ratio['low']:+.1f} to {100 * ratio['high']:+.1f}).",
-        ]
-    )
+    lines += [
+        "",
+        f"{result['size']}, processor seconds a step:",
+        "",
+        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | judging | share of a plain step |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for length, found in result["steps"].items():
+        plain, ours = (
+            f"{taken['median']:.2f} ({taken['low']:.2f} to {taken['high']:.2f})" for taken in found["seconds"].values()
+        )
+        ratio = found["ratio"]
+        lines.append(
+            f"| {length} tokens | {plain} | {ours} | {100 * ratio['median']:+.1f} % ({100 * ratio['low']:+.1f} to "
+            f"{100 * ratio['high']:+.1f}) | {found['own']:.4f} | {100 * found['share']:.2f} % |"
+        )
+    return "\n".join(lines)
+
+
+def steps_of(length: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Both trainers in turn on rollouts of one length."""
+    runs: dict[bool, list[list[float]]] = {True: [], False: []}
+    own: dict[bool, list[float]] = {True: [], False: []}
+    for pair in range(options.pairs):
+        for plain in (True, False) if pair % 2 == 0 else (False, True):
+            taken, part = step_seconds(plain, length, options)
+            runs[plain].append(taken)
+            own[plain].append(part)
+    medians = {plain: [statistics.median(run) for run in each] for plain, each in runs.items()}
+    more = statistics.median(own[False]) - statistics.median(own[True])
+    return {
+        "seconds": {
+            name: spread([second for run in runs[plain] for second in run])
+            for name, plain in (("GRPOTrainer", True), ("CHRPOTrainer", False))
+        },
+        "own": more,
+        "share": more / statistics.median(medians[True]),
+        "ratio": spread([ours / theirs - 1 for ours, theirs in zip(medians[False], medians[True], strict=True)]),
+    }
 
 
 def main() -> None:
@@ -214,25 +239,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4, help="runs of each trainer")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    core = {str(rollouts): spread(core_microseconds(rollouts)) for rollouts in (128, 1024)}
-    steps: dict[bool, list[list[float]]] = {True: [], False: []}
-    own: dict[bool, list[float]] = {True: [], False: []}
-    for pair in range(options.pairs):
-        for plain in (True, False) if pair % 2 == 0 else (False, True):
-            taken, part = step_seconds(plain, options)
-            steps[plain].append(taken)
-            own[plain].append(part)
-    names = {"GRPOTrainer": True, "CHRPOTrainer": False}
-    medians = {plain: [statistics.median(run) for run in runs] for plain, runs in steps.items()}
-    more = statistics.median(own[False]) - statistics.median(own[True])
     result = {
-        "size": f"{PROMPTS} prompts x {GROUP} rollouts of {LENGTH} tokens, {options.layers} layers of {options.hidden}",
-        "rounds": options.pairs,
-        "core": core,
-        "steps": {name: spread([second for run in steps[plain] for second in run]) for name, plain in names.items()},
-        "own": {name: spread(own[plain]) for name, plain in names.items()},
-        "share": more / statistics.median(medians[True]),
-        "ratio": spread([ours / theirs - 1 for ours, theirs in zip(medians[False], medians[True], strict=True)]),
+        "size": f"{PROMPTS} prompts of {PROMPT_WORDS} tokens x {GROUP} rollouts, "
+        f"{options.layers} layers of {options.hidden}",
+        "core": {str(rollouts): spread(core_microseconds(rollouts)) for rollouts in (128, 1024)},
+        "steps": {str(length): steps_of(length, options) for length in LENGTHS},
     }
     record(__file__, result, tables)
 

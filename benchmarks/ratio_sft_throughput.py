@@ -1,57 +1,85 @@
-"""Tokens per second of `ratio-sft train` against plain SFTTrainer on the same rows, interleaved in one run.
-
-Conditions: plain SFTTrainer (padded, random order), ratio-sft (padded, batches of similar length), ratio-sft with
-packing. Each round times all of them in turn; what counts is the ratio to plain SFTTrainer within a round.
+"""Tokens per second of `ratio-sft train` against plain SFTTrainer, one epoch over the same rows, interleaved in one run.
 
     python benchmarks/ratio_sft_throughput.py runs/quickstart/mix/ratios runs/quickstart/base --rounds 5
+
+One thread and its processor time, so that other work on the machine counts little.
 """
 
+import random
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import click
+import torch
+from recording import record, spread
+from tqdm import tqdm
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ratio_sft import TrainSettings, checkpoints, template, tokens
+from ratio_sft.batches import SimilarLengths
 from ratio_sft.control import ControlTokens
-from ratio_sft.encoding import encode
-from ratio_sft.records import Tally, read_records
+from ratio_sft.encoding import Encoded, encode
+from ratio_sft.records import Row, Tally, read_records
 from ratio_sft.trainer import build_trainer
 
+PLAIN, SAME_BATCHES = "SFTTrainer", "SFTTrainer, batches of ratio-sft"
+PADDED, PACKED = "ratio-sft", "ratio-sft --packing"
+CONDITIONS = (PLAIN, SAME_BATCHES, PADDED, PACKED)
+BATCH = 16
 
-def seconds(condition: str, model: str, mix: str, steps: int) -> tuple[float, int]:
-    """Seconds of `steps` steps over the rows of `mix`, and the unpadded tokens they saw."""
-    rows = list(read_records(Path(mix) / "train.jsonl", "sft"))
-    settings = TrainSettings(
-        model=model, max_steps=steps, batch_size=16, save_steps=steps + 1, packing="packed" in condition
-    )
+
+class SameBatches(SFTTrainer):
+    """Plain SFTTrainer that takes its rows in the order of ratio-sft."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SimilarLengths:
+        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+        return SimilarLengths(lengths, group=BATCH, seed=self.args.seed)
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Speed of each condition, and its ratios to both plain ones."""
+    lines = [f"| | tokens/s | against {PLAIN} | against {SAME_BATCHES} |", "|---|---|---|---|"]
+    for name, found in result["conditions"].items():
+        ratios = (
+            f"{found[other]['median']:.3f} × ({found[other]['low']:.3f} to {found[other]['high']:.3f})"
+            for other in ("to_plain", "to_same_batches")
+        )
+        lines.append(f"| {name} | {found['tokens_per_s']['median']:.0f} | {' | '.join(ratios)} |")
+    lines += [
+        "",
+        f"Median and range of {result['rounds']} rounds, ratios taken within a round. {result['rows']} rows drawn from "
+        f"the mixture, {result['tokens']} tokens without padding, batches of {BATCH}.",
+    ]
+    return "\n".join(lines)
+
+
+def load(model: str, rows: list[Row]) -> tuple[Any, Any, list[Encoded]]:
+    """A fresh model, its tokenizer, and the encoded rows."""
     network, tokenizer = checkpoints.load_model(model)
     ladder = ControlTokens.ladder({row["ratio"] for row in rows})
     tokens.install(network, tokenizer, ladder)
     template.install(tokenizer, ladder)
-    encoded = encode(tokenizer, rows, ladder, max_length=settings.max_length, tally=Tally())
-    seen = []
+    return network, tokenizer, encode(tokenizer, rows, ladder, max_length=6144, tally=Tally())
+
+
+def seconds(condition: str, model: str, rows: list[Row]) -> float:
+    """Processor seconds of one epoch over the rows."""
+    network, tokenizer, encoded = load(model, rows)
+    settings = TrainSettings(model=model, epochs=1, batch_size=BATCH, packing=condition == PACKED)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(network, tokenizer, encoded, settings, Path(folder))
-        if condition == "plain SFTTrainer":
-            trainer = SFTTrainer(
-                network, args=trainer.args, train_dataset=trainer.train_dataset, processing_class=tokenizer
-            )
-            trainer.remove_callback(PrinterCallback)
-        collate = trainer.data_collator
-
-        def counted(batch: list[dict[str, list[int]]]) -> object:
-            seen.append(sum(len(row["input_ids"]) for row in batch))
-            return collate(batch)
-
-        trainer.data_collator = counted
+        trainer: SFTTrainer = build_trainer(network, tokenizer, encoded, settings, Path(folder))
         trainer.args.save_strategy = "no"
-        start = time.perf_counter()
+        if condition in {PLAIN, SAME_BATCHES}:
+            kind = SFTTrainer if condition == PLAIN else SameBatches
+            data = trainer.train_dataset
+            trainer = kind(network, args=trainer.args, train_dataset=data, processing_class=tokenizer)
+            trainer.remove_callback(PrinterCallback)
+        start = time.process_time()
         trainer.train()
-        return time.perf_counter() - start, sum(seen[:steps])
+        return time.process_time() - start
 
 
 @click.command()
@@ -60,20 +88,28 @@ def seconds(condition: str, model: str, mix: str, steps: int) -> tuple[float, in
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--steps", default=40, show_default=True, help="Optimiser steps of one measurement.")
 def main(mix: str, model: str, rounds: int, steps: int) -> None:
-    """Print tokens per second, and the median ratio to plain SFTTrainer with its range over rounds."""
-    conditions = ("plain SFTTrainer", "ratio-sft", "ratio-sft packed")
-    rates: dict[str, list[float]] = {condition: [] for condition in conditions}
-    for number in range(rounds + 1):
-        for condition in conditions if number % 2 else conditions[::-1]:
-            spent, count = seconds(condition, model, mix, steps)
-            if number:
-                rates[condition].append(count / spent)
-    for condition in conditions:
-        ratios = [rate / plain for rate, plain in zip(rates[condition], rates["plain SFTTrainer"], strict=True)]
-        click.echo(
-            f"{condition:18} {median(rates[condition]):9.0f} tokens/s  {median(ratios):.2f} x "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+    """Time every condition in each round, in turns from both ends, after one round that warms up."""
+    torch.set_num_threads(1)
+    rows = random.Random(0).sample(list(read_records(Path(mix) / "train.jsonl", "sft")), steps * BATCH)
+    count = sum(len(row.input_ids) for row in load(model, rows)[2])
+    spent: dict[str, list[float]] = {name: [] for name in CONDITIONS}
+    for number in tqdm(range(rounds + 1), desc="rounds"):
+        for name in CONDITIONS if number % 2 else CONDITIONS[::-1]:
+            spent[name].append(seconds(name, model, rows))
+    spent = {name: times[1:] for name, times in spent.items()}
+
+    def ratio(name: str, other: str) -> dict[str, float]:
+        return spread([theirs / ours for theirs, ours in zip(spent[other], spent[name], strict=True)])
+
+    conditions = {
+        name: {
+            "tokens_per_s": spread([count / second for second in spent[name]]),
+            "to_plain": ratio(name, PLAIN),
+            "to_same_batches": ratio(name, SAME_BATCHES),
+        }
+        for name in CONDITIONS
+    }
+    record(__file__, {"conditions": conditions, "rounds": rounds, "rows": len(rows), "tokens": count}, tables)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import pytest
 from click.testing import CliRunner
@@ -155,3 +156,13 @@ def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint)
     result = run("prepare", files[0], tmp_path / "p.jsonl", "--checkpoint", tmp_path)
     assert result.exit_code == 2
     assert "control_tokens.json" in result.stderr
+
+
+def test_memory_does_not_depend_on_how_long_completions_are(tmp_path):
+    rows = [{**row, "completion": 20_000 * " "} for row in samples({f"p{i}": (4, 4, 4) for i in range(50)})]
+    write_records(tmp_path / "samples.jsonl", rows)
+    tracemalloc.start()
+    prepare(tmp_path / "samples.jsonl", tmp_path / "out.jsonl", tokens=TOKENS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(rows) * 20_000 / 3

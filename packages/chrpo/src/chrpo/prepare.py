@@ -38,6 +38,8 @@ OUTCOME_FIELDS = frozenset(
     }
 )
 """Fields of a sample that belong to the sample; every other field belongs to the problem and is carried through."""
+_TEXTS = frozenset({"prompt", "completion"})
+"""Never looked at, and most of a sample: not kept, so that memory does not depend on how long completions are."""
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
 
 
@@ -129,7 +131,7 @@ def _by_problem(files: Iterable[str | Path], tally: Tally) -> dict[str, Ladder]:
                     "there twice, which would count one answer as two; remove the copy"
                 )
             seen.add(draw)
-            rungs[ratio].append(row)
+            rungs[ratio].append({name: value for name, value in row.items() if name not in _TEXTS})
     return problems
 
 
