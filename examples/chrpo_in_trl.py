@@ -60,6 +60,7 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
     trainer.train()
     trainer.save_model(str(out))
     tokens.save(out)
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass, objective):
             "grad_norm": [line["grad_norm"] for line in logs],
         }
         Path(out).write_text(json.dumps(result), "utf-8")
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ class Commands(click.Group):
         """Run the chosen command; turn an exception into one line on stderr and an exit code."""
         debug = ctx.params.pop("debug", False)
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            _leave_processes()
+            return result
         except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
@@ -39,3 +41,10 @@ class Commands(click.Group):
             message = " ".join(str(error).split()) or "no message"
             click.echo(f"error: {name}{message}{hint}", err=True)
             sys.exit(code or 1)
+
+
+def _leave_processes() -> None:
+    """Leave the process group of torch, if this command joined one: left open, it can abort Python's exit."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
