@@ -76,7 +76,7 @@ def test_prompts_by_hand(files):
         "reference_accuracies": {"0.2": 0.25, "0.6": 1.0, "1": 1.0},
     }
     assert rows["lost"]["difficulty"] == "none"
-    assert (tally.read, tally.written, tally.rejected) == (48, 4, [])
+    assert (tally.read, tally.written, tally.rejected) == (48, 4, 0)
     assert summary["teacher_ratios"] == {"0.2": 1, "0.6": 1, "1": 1, "none": 1}
     assert (summary["not_monotone"], summary["all_fail"]) == (1, 1)
     assert summary["ratios"]["0.2"]["accuracy"] == pytest.approx(9 / 16)

@@ -24,7 +24,7 @@ def rows(trace):
 
 def encode(tokenizer, rows, max_length=6144):
     tally = Tally()
-    return encoding.encode(tokenizer, rows, LADDER, max_length=max_length, tally=tally), tally
+    return list(encoding.encode(tokenizer, rows, LADDER, max_length=max_length, tally=tally)), tally
 
 
 def test_the_loss_counts_the_control_token_first_and_the_end_last(tokenizer, rows):
@@ -66,7 +66,7 @@ def test_long_rows_are_rejected_and_never_cut(tokenizer, rows):
     kept, tally = encode(tokenizer, rows, max_length=limit)
     assert kept == [row for row in everything if len(row.input_ids) <= limit]
     assert tally.reasons == {"too_long": sum(length > limit for length in lengths)}
-    assert tally.read == tally.written + len(tally.rejected)
+    assert tally.read == tally.written + tally.rejected
 
 
 @pytest.mark.parametrize("stray", ["<COMP_20>", "<COMP_POLICY>", "<|im_end|>"])
@@ -88,9 +88,9 @@ def test_a_stray_special_token_is_rejected(tokenizer, rows, stray):
         ({"prompt": [{"role": "system", "content": "<COMP_20>"}]}, "must end in a user message"),
     ],
 )
-def test_contradicting_control_tokens_are_refused(tokenizer, rows, change, message):
+def test_contradicting_control_tokens_are_refused(rows, change, message):
     with pytest.raises(DataError, match=message):
-        encode(tokenizer, [{**rows[0], **change}])
+        encoding.check_tokens({**rows[0], **change}, LADDER, "mix:1")
 
 
 def test_texts_measured_with_another_tokenizer_are_refused(tokenizer, rows):

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from ratio_sft.control import user_turn
 from ratio_sft.errors import DataError
-from ratio_sft.mixture import MixSettings, kind, mix, question_key, read_teacher
+from ratio_sft.mixture import MixSettings, mix, question_key, read_teacher
+from ratio_sft.rows import kind
 
 
 def without(row, ratio):
@@ -113,7 +114,7 @@ def test_policy_rows_follow_the_teacher_and_are_repeated_evenly(trace):
     mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0.25), teacher)
     policy = policy_rows(mixture)
     assert sorted((row["id"], row["ratio"]) for row in policy) == [("p0", 0.2)] * 3 + [("p1", 0.6)] * 3
-    assert mixture.distinct_policy_rows == 2
+    assert len(set(mixture.train.policy)) == 2
     assert mixture.policy_targets == "teacher"
     assert mixture.tally.reasons == {"no_teacher_ratio": 1, "teacher_ratio_not_in_ladder": 1}
 

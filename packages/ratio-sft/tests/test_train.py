@@ -66,7 +66,7 @@ def test_the_loss_is_the_mean_over_all_completion_tokens(tmp_path, base, mix_dir
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "sft")
     rows = list(read_records(mix_dir / "train.jsonl", "sft"))
     tokens = ControlTokens.load(tmp_path / "sft")
-    encoded = encode(tokenizer, rows, tokens, max_length=6144, tally=Tally())
+    encoded = list(encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
     from ratio_sft.batches import SimilarLengths
 
     order = list(SimilarLengths([len(row.input_ids) for row in encoded], group=8, seed=0))[:8]

@@ -1,14 +1,15 @@
 """Samples of the frozen model at every ratio, turned into prompts for reinforcement learning.
 
 Each problem gets its teacher ratio, its reference length and its reference accuracy, all measured once and frozen.
-Sampling and grading were done by whoever wrote the samples (`math-eval run`).
+Samples are counted as they are read, not held. Sampling and grading were done by whoever wrote them (`math-eval run`).
 
     prepare("samples.jsonl", "prompts.jsonl", tokens=ControlTokens.load("checkpoints/sft"))
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,8 +39,6 @@ OUTCOME_FIELDS = frozenset(
     }
 )
 """Fields of a sample that belong to the sample; every other field belongs to the problem and is carried through."""
-_TEXTS = frozenset({"prompt", "completion"})
-"""Never looked at, and most of a sample: not kept, so that memory does not depend on how long completions are."""
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
 
 
@@ -78,8 +77,8 @@ def prepare(
     files = [samples] if isinstance(samples, str | Path) else list(samples)
     tally = Tally()
     ladder = list(tokens.ratios.values())
-    problems = _by_problem(files, tally)
-    usable = {key: rows for key, rows in problems.items() if _usable(key, rows, ladder, needed, tally)}
+    problems = _by_problem(files, ladder[-1], tally)
+    usable = {key: found for key, found in problems.items() if _usable(key, found, ladder, needed, tally)}
     if not usable:
         raise DataError(
             f"{', '.join(map(str, files))}: no problem has the {needed} samples that a ratio needs at each of "
@@ -88,9 +87,10 @@ def prepare(
         )
     asked = _asked_ratios(list(usable), policy_share, ladder, seed)
     teachers = {
-        key: teacher_ratio({r: _right(rows[r]) for r in ladder}, confidence, threshold) for key, rows in usable.items()
+        key: teacher_ratio({r: (found.rungs[r].right, found.rungs[r].samples) for r in ladder}, confidence, threshold)
+        for key, found in usable.items()
     }
-    prompts = [_prompt(rows, ladder, teachers[key], tokens, asked[key], instruction) for key, rows in usable.items()]
+    prompts = [_prompt(found, ladder, teachers[key], tokens, asked[key], instruction) for key, found in usable.items()]
     tally.written = write_records(out, prompts)
     tally.write_rejected(out)
     summary = _summary(usable, ladder, teachers, prompts, tally)
@@ -111,48 +111,94 @@ def summary_path(out: str | Path) -> Path:
     return out.with_name(f"{out.name.removesuffix('.gz').removesuffix('.jsonl')}.summary.json")
 
 
-Ladder = dict[float, list[Row]]
+@dataclass
+class _Rung:
+    """What the samples of one problem at one ratio add up to."""
+
+    draws: set[tuple[int, int]] = field(default_factory=set)
+    """Seed and number of each sample."""
+    right: int = 0
+    thinking: int = 0
+    completion: int = 0
+    truncated: int = 0
+
+    @property
+    def samples(self) -> int:
+        return len(self.draws)
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.samples
+
+    def add(self, row: Row) -> None:
+        self.draws.add((row["seed"], row["sample"]))
+        self.right += row["verdict"] == "correct"
+        self.thinking += row["thinking_tokens"]
+        self.completion += row["completion_tokens"]
+        self.truncated += row["finish_reason"] == "length"
 
 
-def _by_problem(files: Iterable[str | Path], tally: Tally) -> dict[str, Ladder]:
-    problems: dict[str, Ladder] = {}
-    seen: set[tuple[str, float, int, int]] = set()
+@dataclass
+class _Problem:
+    """All that is kept of a problem's samples."""
+
+    question: str
+    answer: str
+    carried: Row = field(default_factory=dict)
+    """The problem's own fields, of its first sample at the largest ratio."""
+    rungs: dict[float, _Rung] = field(default_factory=dict)
+    sampler: dict[str, list[Any]] = field(default_factory=dict)
+    unique: bool = True
+    gradable: bool = True
+
+
+def _by_problem(files: Iterable[str | Path], top: float, tally: Tally) -> dict[str, _Problem]:
+    problems: dict[str, _Problem] = {}
     for path in files:
         for row in read_records(path, "samples"):
             tally.read += 1
-            rungs = problems.setdefault(row["id"], defaultdict(list))
+            problem = problems.setdefault(row["id"], _Problem(row["question"], row["answer"]))
             if not isinstance(row["ratio"], int | float):
                 continue
             ratio = float(row["ratio"])
-            draw = (row["id"], ratio, row["seed"], row["sample"])
-            if draw in seen:
+            rung = problem.rungs.setdefault(ratio, _Rung())
+            if (row["seed"], row["sample"]) in rung.draws:
                 raise DataError(
                     f"{path}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is "
                     "there twice, which would count one answer as two; remove the copy"
                 )
-            seen.add(draw)
-            rungs[ratio].append({name: value for name, value in row.items() if name not in _TEXTS})
+            rung.add(row)
+            problem.unique &= (row["question"], row["answer"]) == (problem.question, problem.answer)
+            problem.gradable &= row["verdict"] != "gold_unparsable"
+            _note_values(problem.sampler, row)
+            if ratio == top and not problem.carried:
+                problem.carried = {name: value for name, value in row.items() if name not in OUTCOME_FIELDS}
     return problems
 
 
-def _usable(key: str, rungs: Ladder, ladder: list[float], needed: int, tally: Tally) -> bool:
-    rows = [row for samples in rungs.values() for row in samples]
-    problem = {"id": key}
-    missing = [f"{ratio:g}" for ratio in ladder if not rungs.get(ratio)]
+def _note_values(seen: dict[str, list[Any]], row: Row) -> None:
+    """Add the sampler settings that a row names to those seen before."""
+    for name in SAMPLER_FIELDS:
+        if name in row and row[name] not in seen.setdefault(name, []):
+            seen[name].append(row[name])
+
+
+def _usable(key: str, problem: _Problem, ladder: list[float], needed: int, tally: Tally) -> bool:
+    counts = {f"{ratio:g}": problem.rungs[ratio].samples if ratio in problem.rungs else 0 for ratio in ladder}
+    missing = [ratio for ratio, count in counts.items() if not count]
+    few = [ratio for ratio, count in counts.items() if count < needed]
     if missing:
-        tally.reject(problem, "ratio_not_sampled", f"no sample at {', '.join(missing)}")
-        return False
-    few = [f"{ratio:g}" for ratio in ladder if len(rungs[ratio]) < needed]
-    if few:
-        tally.reject(problem, "too_few_samples", f"fewer than {needed} samples at {', '.join(few)}")
-        return False
-    if len({(row["question"], row["answer"]) for row in rows}) > 1:
-        tally.reject(problem, "id_not_unique", "two questions or answers share this id")
-        return False
-    if any(row["verdict"] == "gold_unparsable" for row in rows):
-        tally.reject(problem, "gold_unparsable", f"the reference answer {rows[0]['answer']!r} cannot be graded")
-        return False
-    return True
+        reason, detail = "ratio_not_sampled", f"no sample at {', '.join(missing)}"
+    elif few:
+        reason, detail = "too_few_samples", f"fewer than {needed} samples at {', '.join(few)}"
+    elif not problem.unique:
+        reason, detail = "id_not_unique", "two questions or answers share this id"
+    elif not problem.gradable:
+        reason, detail = "gold_unparsable", f"the reference answer {problem.answer!r} cannot be graded"
+    else:
+        return True
+    tally.reject({"id": key}, reason, detail)
+    return False
 
 
 def _asked_ratios(keys: list[str], policy_share: float, ladder: list[float], seed: int) -> dict[str, float | None]:
@@ -166,42 +212,32 @@ def _asked_ratios(keys: list[str], policy_share: float, ladder: list[float], see
     return asked
 
 
-def _right(rows: list[Row]) -> tuple[int, int]:
-    return sum(row["verdict"] == "correct" for row in rows), len(rows)
-
-
-def _share_right(rows: list[Row]) -> float:
-    right, total = _right(rows)
-    return right / total
-
-
 def _prompt(
-    rungs: Ladder,
+    problem: _Problem,
     ladder: list[float],
     teacher: TeacherRatio,
     tokens: ControlTokens,
     asked: float | None,
     instruction: str,
 ) -> Row:
-    top = rungs[ladder[-1]]
-    first = top[0]
+    top = problem.rungs[ladder[-1]]
     token = tokens.token("policy" if asked is None else asked)
-    accuracies = {f"{ratio:g}": _share_right(rungs[ratio]) for ratio in ladder}
+    accuracies = {f"{ratio:g}": problem.rungs[ratio].accuracy for ratio in ladder}
     return {
-        **{name: value for name, value in first.items() if name not in OUTCOME_FIELDS},
-        "prompt": [{"role": "user", "content": user_turn(first["question"], token, instruction)}],
+        **problem.carried,
+        "prompt": [{"role": "user", "content": user_turn(problem.question, token, instruction)}],
         "mode": "policy" if asked is None else "fixed",
         "teacher_ratio": teacher.ratio,
         "difficulty": "none" if teacher.ratio is None else str(ladder.index(teacher.ratio)),
-        "reference_tokens": max(1, round(fmean(row["thinking_tokens"] for row in top))),
-        "reference_completion_tokens": max(1, round(fmean(row["completion_tokens"] for row in top))),
+        "reference_tokens": max(1, round(top.thinking / top.samples)),
+        "reference_completion_tokens": max(1, round(top.completion / top.samples)),
         "reference_accuracy": accuracies[f"{ladder[-1]:g}"],
         "reference_accuracies": accuracies,
     }
 
 
 def _summary(
-    usable: dict[str, Ladder],
+    usable: dict[str, _Problem],
     ladder: list[float],
     teachers: dict[str, TeacherRatio],
     prompts: list[Row],
@@ -209,15 +245,20 @@ def _summary(
 ) -> dict[str, Any]:
     reference = {row["id"]: row["reference_tokens"] for row in prompts}
     rungs: dict[str, Any] = {}
+    sampler: dict[str, list[Any]] = {}
     for ratio in ladder:
-        rows = [row for problem in usable.values() for row in problem[ratio]]
-        thinking = sum(row["thinking_tokens"] for row in rows)
+        found = {key: problem.rungs[ratio] for key, problem in usable.items()}
         rungs[f"{ratio:g}"] = {
-            "accuracy": fmean(_share_right(problem[ratio]) for problem in usable.values()),
-            "realised_ratio": thinking / sum(reference[row["id"]] for row in rows),
-            "samples": len(rows),
-            "truncated": sum(row["finish_reason"] == "length" for row in rows),
+            "accuracy": fmean(rung.accuracy for rung in found.values()),
+            "realised_ratio": sum(rung.thinking for rung in found.values())
+            / sum(reference[key] * rung.samples for key, rung in found.items()),
+            "samples": sum(rung.samples for rung in found.values()),
+            "truncated": sum(rung.truncated for rung in found.values()),
         }
+    for problem in usable.values():
+        for name, values in problem.sampler.items():
+            for value in values:
+                _note_values(sampler, {name: value})
     histogram = Counter("none" if teacher.ratio is None else f"{teacher.ratio:g}" for teacher in teachers.values())
     return {
         "samples": tally.read,
@@ -228,16 +269,5 @@ def _summary(
         "not_monotone": sum(not teacher.monotone for teacher in teachers.values()),
         "all_fail": sum(teacher.all_fail for teacher in teachers.values()),
         "ratios": rungs,
-        "sampler": _sampler(usable),
+        "sampler": sampler,
     }
-
-
-def _sampler(usable: dict[str, Ladder]) -> dict[str, list[Any]]:
-    """The sampler settings that the rows name, each with all its values."""
-    rows = (row for problem in usable.values() for samples in problem.values() for row in samples)
-    seen: dict[str, list[Any]] = {}
-    for row in rows:
-        for name in SAMPLER_FIELDS:
-            if name in row and row[name] not in seen.setdefault(name, []):
-                seen[name].append(row[name])
-    return seen

@@ -51,7 +51,7 @@ def export_traces(
 
     def traces() -> Iterator[Row]:
         yield from _traces(stream(str(run), ratio), samples_per_problem, tally)
-        if len(tally.rejected) == tally.read:
+        if tally.rejected == tally.read:
             raise DataError(
                 f"{run}: no correct sample with a closed thinking block ({tally.summary()}); nothing to export"
             )

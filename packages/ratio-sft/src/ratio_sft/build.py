@@ -13,8 +13,10 @@ from pathlib import Path
 from . import pages
 from .decontaminate import TestQuestions
 from .manifest import digest, is_finished, open_partial, publish
-from .mixture import MixSettings, Mixture, kind, mix, read_teacher
+from .mixture import MixSettings, Mixture, mix, read_teacher
 from .records import Row, parse_json, read_records, write_json, write_records
+from .row_file import RowFile
+from .rows import MixedRows, kind
 
 CARD = "card.json"
 CARD_PAGE = "card.html"
@@ -45,7 +47,6 @@ def build(
         DataError: a file breaks its contract, nothing usable is in it, or `out` holds something else.
     """
     out = Path(out)
-    rows = read_records(traces, "compressed")
     ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
@@ -58,7 +59,7 @@ def build(
         made_from["traces_kept"] = settings.traces
     if is_finished(out, made_from, overwrite=overwrite):
         return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
-    mixture = mix(rows, settings, ratios, tests)
+    mixture = mix(RowFile(traces, "compressed"), settings, ratios, tests)
     card = {**describe(mixture, settings), "decontamination": tests.report() if tests else None}
     partial = out.with_name(f"{out.name}.partial")
     open_partial(partial, "ratio-sft build", made_from, keep=False)
@@ -74,8 +75,8 @@ def build(
 
 def describe(mixture: Mixture, settings: MixSettings) -> Row:
     """The data card: counts, ratio histogram, rejects by reason, settings and one example of each kind."""
-    tally = mixture.tally
-    examples = {f"{kind(row)} {row['ratio']:g}": row for row in reversed(mixture.train)}
+    tally, policy = mixture.tally, mixture.train.policy
+    found, examples = histogram(mixture.train)
     return {
         "format": 1,
         "settings": _stated(settings),
@@ -84,7 +85,7 @@ def describe(mixture: Mixture, settings: MixSettings) -> Row:
         "counts": {
             "traces_read": tally.read,
             "rows_written": tally.written,
-            "rejected": len(tally.rejected),
+            "rejected": tally.rejected,
             "questions": mixture.questions,
             "train": len(mixture.train),
             "heldout": len(mixture.heldout),
@@ -92,10 +93,10 @@ def describe(mixture: Mixture, settings: MixSettings) -> Row:
         "rejected_by_reason": tally.reasons,
         "policy": {
             "targets": mixture.policy_targets,
-            "train_rows": sum(row["mode"] == "policy" for row in mixture.train),
-            "distinct_train_rows": mixture.distinct_policy_rows,
+            "train_rows": len(policy),
+            "distinct_train_rows": len(set(policy)),
         },
-        "histogram": histogram(mixture.train),
+        "histogram": found,
         "examples": dict(sorted(examples.items())),
         "summary": tally.summary(),
     }
@@ -109,21 +110,28 @@ def _stated(settings: MixSettings) -> Row:
     return stated
 
 
-def histogram(rows: list[Row]) -> list[Row]:
-    """Rows, mean achieved ratio and mean thinking tokens for each mode and ratio, in rising order."""
-    groups: dict[tuple[str, float], list[Row]] = {}
+def histogram(rows: MixedRows) -> tuple[list[Row], dict[str, Row]]:
+    """Rows, mean achieved ratio and mean thinking tokens of each mode and ratio, in rising order; and a row of each."""
+    sums: dict[tuple[str, float], list[float]] = {}
+    examples: dict[str, Row] = {}
     for row in rows:
-        groups.setdefault((kind(row), row["ratio"]), []).append(row)
-    return [
+        mode, ratio = kind(row), row["ratio"]
+        examples.setdefault(f"{mode} {ratio:g}", row)
+        group = sums.setdefault((mode, ratio), [0, 0.0, 0])
+        group[0] += 1
+        group[1] += row["achieved_ratio"]
+        group[2] += row["thinking_tokens"]
+    lines = [
         {
             "mode": mode,
             "ratio": ratio,
-            "rows": len(group),
-            "mean_achieved_ratio": round(sum(row["achieved_ratio"] for row in group) / len(group), 4),
-            "mean_thinking_tokens": round(sum(row["thinking_tokens"] for row in group) / len(group), 2),
+            "rows": count,
+            "mean_achieved_ratio": round(achieved / count, 4),
+            "mean_thinking_tokens": round(tokens / count, 2),
         }
-        for (mode, ratio), group in sorted(groups.items())
+        for (mode, ratio), (count, achieved, tokens) in sorted(sums.items())
     ]
+    return lines, examples
 
 
 def _page(card: Row) -> str:

@@ -4,18 +4,21 @@ A template may rewrite assistant messages (Qwen3's drops what stands before `<th
 completions never pass through it. A row is `template(prompt) + tokens(completion) + end of sequence`, and the loss
 counts the completion and the end. Batching is left to `batches`.
 
-    row = encode(tokenizer, [sft_row], tokens, max_length=6144, tally=Tally())[0]
+    row = next(encode(tokenizer, [sft_row], tokens, max_length=6144, tally=Tally()))
     row.labels[row.prompt_tokens] == tokenizer.convert_tokens_to_ids("<COMP_40>")     # the first one in the loss
 """
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .control import POLICY, ControlTokens
 from .errors import DataError
-from .mixture import kind, question_key
+from .mixture import question_key, text_hash
 from .records import Row, Tally
+from .rows import kind
 from .template import prompt_ids
 from .tokens import token_ids
 
@@ -30,7 +33,7 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Encoded:
-    """One training row: token ids, how many of them are the prompt, and what it teaches (see `mixture.kind`)."""
+    """One training row: token ids, how many of them are the prompt, and what it teaches (see `rows.kind`)."""
 
     input_ids: list[int]
     prompt_tokens: int
@@ -45,30 +48,23 @@ class Encoded:
 
 def encode(
     tokenizer: "PreTrainedTokenizerBase",
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     tokens: ControlTokens,
     *,
     max_length: int,
     context: int | None = None,
     tally: Tally,
-    where: str = "row",
-) -> list[Encoded]:
+) -> Iterator[Encoded]:
     """Encode sft rows; those too long, or with a stray special token, are rejected by reason.
 
     A row may have `max_length` tokens and, where the model has a `context`, no more than it has positions.
 
-    The tokenizer must carry the control tokens and the wrapped template.
-
-    Raises:
-        DataError: a row's control tokens are unknown or contradict its ratio and mode.
+    The rows must have passed `check_tokens`, and the tokenizer must carry the control tokens and the wrapped template.
     """
-    for number, row in enumerate(rows, 1):
-        check_tokens(row, tokens, f"{where}:{number}")
     end: Any = tokenizer.eos_token_id
     reserved = {*token_ids(tokenizer, tokens), end}
-    encoded: list[Encoded] = []
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
+    left = iter(rows)
+    while chunk := list(islice(left, _CHUNK)):
         tally.read += len(chunk)
         texts = [row["completion"][0]["content"] for row in chunk]
         completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
@@ -85,10 +81,8 @@ def encode(
                     row, "special_token_in_text", "the completion holds a second control token or an end token"
                 )
             else:
-                ids = [*prompt, *completion, end]
-                encoded.append(Encoded(ids, len(prompt), float(row["ratio"]), teaches))
-    tally.written += len(encoded)
-    return encoded
+                tally.written += 1
+                yield Encoded([*prompt, *completion, end], len(prompt), float(row["ratio"]), teaches)
 
 
 def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
@@ -125,15 +119,15 @@ def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
         )
 
 
-def check_heldout(train: Sequence[Row], heldout: Sequence[Row], tokens: ControlTokens, where: str) -> None:
+def check_heldout(train: Iterable[Row], heldout: Iterable[Row], tokens: ControlTokens, where: str) -> None:
     """Refuse held-out questions that are trained on too; the held-out losses would say nothing.
 
     Raises:
         DataError: a question is on both sides.
     """
-    taught = {_question(row, tokens) for row in train}
+    taught = {text_hash(_question(row, tokens)) for row in train}
     for number, row in enumerate(heldout, 1):
-        if _question(row, tokens) in taught:
+        if text_hash(_question(row, tokens)) in taught:
             raise DataError(
                 f"{where}:{number}: prompt: the question of {row['id']!r} is in train.jsonl too; take it out of one of "
                 "them, or let `ratio-sft build` split all traces at once"
@@ -147,7 +141,7 @@ def _question(row: Row, tokens: ControlTokens) -> str:
     return question_key(text)
 
 
-def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], where: str) -> None:
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row], where: str) -> None:
     """Refuse rows whose compressed texts were measured with another tokenizer than the model's.
 
     Names of tokenizers are paths and prove nothing, so the texts are counted again: the 64 longest of the rows that
@@ -157,8 +151,8 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], w
     Raises:
         DataError: the counts differ.
     """
-    counted = [row for row in rows if isinstance(row.get("thinking_tokens"), int)]
-    sample = sorted(counted, key=lambda row: row["thinking_tokens"], reverse=True)[:_COUNTED_ROWS]
+    counted = (row for row in rows if isinstance(row.get("thinking_tokens"), int))
+    sample = heapq.nlargest(_COUNTED_ROWS, counted, key=lambda row: row["thinking_tokens"])
     if not sample:
         return
     texts = [row["completion"][0]["content"].partition("<think>\n")[2].partition("\n</think>")[0] for row in sample]

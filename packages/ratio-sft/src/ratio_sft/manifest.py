@@ -20,28 +20,17 @@ from .errors import DataError
 from .records import Row, parse_json, write_json
 
 FILE_NAME = "manifest.json"
-_EDGE_BYTES = 2**20
 _PACKAGES = ("ratio-sft", "torch", "transformers", "trl", "accelerate")
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file, or of a folder's top-level files.
-
-    Our choice: of a file above 64 MiB only its size and its first and last MiB count, because reading a large
-    model's weights twice would take longer than it protects.
-    """
+    """SHA-256 of a file, or of a folder's top-level files with their names."""
     path = Path(path)
     sha = hashlib.sha256()
     for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
-        size = file.stat().st_size
-        sha.update(f"{file.name if path.is_dir() else ''}:{size}:".encode())
+        sha.update(f"{file.name if path.is_dir() else ''}:".encode())
         with file.open("rb") as stream:
-            if size <= 64 * _EDGE_BYTES:
-                sha.update(stream.read())
-            else:
-                sha.update(stream.read(_EDGE_BYTES))
-                stream.seek(-_EDGE_BYTES, os.SEEK_END)
-                sha.update(stream.read())
+            sha.update(hashlib.file_digest(stream, "sha256").digest())
     return sha.hexdigest()
 
 

@@ -1,23 +1,25 @@
 r"""Mix compressed traces into rows that teach every ratio of a ladder, and the policy token.
 
 A correct trace gives one row for each ratio, or none at all (the paper's strict intersection, section 2.1), so that
-ratios differ in length and nothing else. Policy rows (2.2) open with a target ratio. Tokenising is left to `encoding`.
+ratios differ in length and nothing else. Policy rows (2.2) open with a target ratio. Of a trace only number, length and
+a hash of the question are held; the rows are made by `rows`, tokenising is left to `encoding`.
 
-    mixture = mix(read_records("compressed.jsonl", "compressed"), MixSettings())
+    mixture = mix(RowFile("compressed.jsonl", "compressed"), MixSettings())
     mixture.train[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
 """
 
 import hashlib
 import random
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .clean import below_floor, collapse
-from .control import INSTRUCTION, ControlTokens, user_turn
+from .control import INSTRUCTION, ControlTokens
 from .decontaminate import TestQuestions
 from .errors import DataError
 from .records import Row, Tally
+from .rows import MixedRows, Traces, nearest
 
 POLICY_SHARE = 1 / 7
 _LENGTH_BINS = 5
@@ -66,18 +68,28 @@ class MixSettings:
 class Mixture:
     """Rows for training and rows held out, and how they came about."""
 
-    train: list[Row]
-    heldout: list[Row]
+    train: MixedRows
+    heldout: MixedRows
     tokens: ControlTokens
     tokenizer: str
     policy_targets: str
-    distinct_policy_rows: int
     questions: dict[str, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
 
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """What is remembered of a usable trace."""
+
+    number: int
+    tokens: int
+    """Of its whole thinking."""
+    question: bytes
+    """A seeded hash of `question_key`, which also decides who is held out."""
+
+
 def mix(
-    traces: Iterable[Row],
+    traces: Traces,
     settings: MixSettings,
     teacher: Mapping[str, float | None] | None = None,
     tests: TestQuestions | None = None,
@@ -85,7 +97,7 @@ def mix(
     """Build the mixture.
 
     Args:
-        traces: rows of the `compressed` contract.
+        traces: rows of the `compressed` contract, looked at several times.
         settings: what to mix.
         teacher: problem id -> measured ratio, or None for a problem without one (see `read_teacher`); policy rows are
             then made of these problems only. Without it their targets are drawn uniformly.
@@ -95,10 +107,7 @@ def mix(
         DataError: a trace appears twice, an id stands for two questions, the traces were counted by several
             tokenizers, a ratio is nowhere in them, or nothing is left.
     """
-    rows = list(traces)
-    _refuse_duplicates(rows)
-    tokenizer = _single_tokenizer(rows)
-    found = {float(entry["ratio"]) for row in rows for entry in row["compressions"]}
+    found, tokenizer = _survey(traces)
     tokens = ControlTokens.ladder(settings.ratios or found)
     absent = sorted(set(tokens.ratios.values()) - found)
     if absent:
@@ -107,34 +116,41 @@ def mix(
     if settings.plain_share and 1.0 not in tokens.ratios.values():
         raise DataError("rows without a token are full-length rows; add ratio 1 to the ladder or leave plain_share 0")
     tally = Tally()
-    accepted = [row for row in rows if _accept(row, tokens, settings, tests, tally)]
+    accepted = [
+        _Accepted(
+            number,
+            max((entry["original_tokens"] for entry in row["compressions"]), default=0),
+            text_hash(f"{settings.seed}:{question_key(row['question'])}"),
+        )
+        for number, row in _each(traces)
+        if _accept(row, tokens, settings, tests, tally)
+    ]
     if settings.traces is not None:
-        accepted = _balance(accepted, settings.traces, settings.seed, tally)
+        accepted = _balance(traces, accepted, settings.traces, settings.seed, tally)
     if not accepted:
         raise DataError(f"no trace is usable: {tally.summary()}")
-    keys = _split(accepted, settings)
-    train = [row for row in accepted if question_key(row["question"]) not in keys]
-    heldout = [row for row in accepted if question_key(row["question"]) in keys]
-    train_policy = _policy_rows(train, tokens, settings, teacher, tally)
-    if teacher is not None and settings.policy_share and not train_policy:
+    heldout = _heldout(accepted, settings)
+    sides = {
+        "train": [trace for trace in accepted if trace.question not in heldout],
+        "heldout": [trace for trace in accepted if trace.question in heldout],
+    }
+    mixed = {
+        name: _mixed(traces, [trace.number for trace in side], tokens, settings, teacher, tally)
+        for name, side in sides.items()
+    }
+    if teacher is not None and settings.policy_share and not mixed["train"].policy:
         raise DataError(
             "no question of the traces has a teacher ratio of the ladder; is --teacher of the same problems?"
         )
-    mixture = Mixture(
-        train=_fixed_rows(train, tokens, settings) + train_policy,
-        heldout=_fixed_rows(heldout, tokens, settings) + _policy_rows(heldout, tokens, settings, teacher, tally),
+    tally.written = len(mixed["train"]) + len(mixed["heldout"])
+    return Mixture(
+        **mixed,
         tokens=tokens,
         tokenizer=tokenizer,
         policy_targets="uninformed" if teacher is None else "teacher",
-        distinct_policy_rows=len({(row["id"], row["sample"], row["ratio"]) for row in train_policy}),
-        questions={
-            side: len({question_key(row["question"]) for row in rows})
-            for side, rows in (("train", train), ("heldout", heldout))
-        },
+        questions={name: len({trace.question for trace in side}) for name, side in sides.items()},
         tally=tally,
     )
-    tally.written = len(mixture.train) + len(mixture.heldout)
-    return mixture
 
 
 def read_teacher(rows: Iterable[Row]) -> dict[str, float | None]:
@@ -155,26 +171,40 @@ def question_key(question: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
 
 
-def _refuse_duplicates(rows: list[Row]) -> None:
-    seen: set[tuple[str, int, str]] = set()
-    questions: dict[str, str] = {}
-    for row in rows:
+def _each(traces: Traces) -> Iterable[tuple[int, Row]]:
+    return ((number, traces[number]) for number in range(len(traces)))
+
+
+def text_hash(text: str) -> bytes:
+    """Sixteen bytes in place of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _survey(traces: Traces) -> tuple[set[float], str]:
+    """The ratios that occur, and the tokenizer; twins and mixed tokenizers are refused."""
+    seen: set[bytes] = set()
+    questions: dict[str, bytes] = {}
+    ratios: set[float] = set()
+    names: set[str] = set()
+    for _, row in _each(traces):
         key = (row["id"], row["sample"], row["model"])
-        if key in seen:
+        hashed = text_hash(repr(key))
+        if hashed in seen:
             raise DataError(f"id {key[0]!r}, sample {key[1]}, model {key[2]!r} appears twice; remove one of the rows")
-        seen.add(key)
-        question = question_key(row["question"])
+        seen.add(hashed)
+        question = text_hash(question_key(row["question"]))
         if questions.setdefault(row["id"], question) != question:
             raise DataError(f"id {row['id']!r} stands for two questions; give each its own")
-
-
-def _single_tokenizer(rows: list[Row]) -> str:
-    names = sorted({entry["tokenizer"] for row in rows for entry in row["compressions"]})
+        for entry in row["compressions"]:
+            ratios.add(float(entry["ratio"]))
+            names.add(entry["tokenizer"])
     if len(names) > 1:
-        raise DataError(f"compressed with several tokenizers ({', '.join(names)}); use the target model's for all")
+        raise DataError(
+            f"compressed with several tokenizers ({', '.join(sorted(names))}); use the target model's for all"
+        )
     if not names:
         raise DataError("no traces; compress some first")
-    return names[0]
+    return ratios, names.pop()
 
 
 def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tests: TestQuestions | None, tally: Tally) -> bool:
@@ -200,7 +230,7 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
             return "tag_in_text", tag
     shorter = 0
     for ratio in tokens.ratios.values():
-        entry = _entry(row, ratio)
+        entry = nearest(row, ratio)
         if entry is None or abs(entry["achieved_ratio"] - ratio) > settings.tolerance + _FLOAT_SLACK:
             asked = any(entry["ratio"] == ratio for entry in row["compressions"])
             achieved = f": nearest {entry['achieved_ratio']:.3f}" if entry else ""
@@ -218,106 +248,79 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
     return "", ""
 
 
-def _entry(row: Row, ratio: float) -> Row | None:
-    """The compression for a ratio's bucket by ACTUAL tokens: the nearest achieved one, the shorter of two."""
-    return min(
-        row["compressions"],
-        key=lambda entry: (round(abs(entry["achieved_ratio"] - ratio), 9), entry["tokens"]),
-        default=None,
-    )
-
-
-def _balance(rows: list[Row], wanted: int, seed: int, tally: Tally) -> list[Row]:
-    """`wanted` rows, taken in turns from five equally wide bins of thinking length; the others are counted rejects."""
-    lengths = [max((entry["original_tokens"] for entry in row["compressions"]), default=0) for row in rows]
+def _balance(traces: Traces, accepted: list[_Accepted], wanted: int, seed: int, tally: Tally) -> list[_Accepted]:
+    """`wanted` traces, in turns from five equally wide bins of thinking length; the others are counted rejects."""
+    lengths = [trace.tokens for trace in accepted]
     shortest, longest = min(lengths, default=0), max(lengths, default=0)
     width = (longest - shortest + 1) / _LENGTH_BINS
     bins: list[list[int]] = [[] for _ in range(_LENGTH_BINS)]
-    order = list(range(len(rows)))
+    order = list(range(len(accepted)))
     random.Random(f"{seed}:balance").shuffle(order)
     for index in order:
         bins[int((lengths[index] - shortest) / width)].append(index)
     turns = sorted((place, number, index) for number, found in enumerate(bins) for place, index in enumerate(found))
     kept = {index for *_, index in turns[:wanted]}
-    for index, row in enumerate(rows):
+    for index, trace in enumerate(accepted):
         if index not in kept:
-            tally.reject(row, "surplus_of_its_length", f"{lengths[index]} tokens")
-    return [rows[index] for index in sorted(kept)]
+            tally.reject(traces[trace.number], "surplus_of_its_length", f"{trace.tokens} tokens")
+    return [accepted[index] for index in sorted(kept)]
 
 
-def _split(rows: list[Row], settings: MixSettings) -> set[str]:
-    """The keys of the held-out questions: those with the smallest seeded hashes, so the order of rows is no matter."""
-    keys = sorted({question_key(row["question"]) for row in rows})
+def _heldout(accepted: list[_Accepted], settings: MixSettings) -> set[bytes]:
+    """The held-out questions: those with the smallest seeded hashes, so the order of rows is no matter."""
     if not settings.heldout_share:
         return set()
-    if len(keys) < 2:
+    questions = sorted({trace.question for trace in accepted})
+    if len(questions) < 2:
         raise DataError("one question cannot be split; add traces or set --heldout-share 0")
-    keys.sort(key=lambda key: hashlib.sha256(f"{settings.seed}:{key}".encode("utf-8", "surrogatepass")).digest())
-    return set(keys[: min(len(keys) - 1, max(1, round(len(keys) * settings.heldout_share)))])
+    return set(questions[: min(len(questions) - 1, max(1, round(len(questions) * settings.heldout_share)))])
 
 
-def kind(row: Row) -> str:
-    """What an sft row teaches: "fixed", "policy", or "plain" for a full-length row without a control token."""
-    return "plain" if row["completion"][0]["content"].startswith("<think>") else row["mode"]
-
-
-def _row(row: Row, ratio: float, mode: str, tokens: ControlTokens, settings: MixSettings) -> Row:
-    entry = _entry(row, ratio)
-    assert entry is not None
-    token = tokens.token(ratio)
-    asked = {"policy": tokens.policy, "fixed": token, "plain": None}[mode]
-    completion = f"<think>\n{entry['text'].strip()}\n</think>\n\n{row['response'].strip()}"
-    if asked is not None:
-        completion = f"{token}\n{completion}"
-    return {
-        "id": row["id"],
-        "sample": row["sample"],
-        "model": row["model"],
-        "prompt": [{"role": "user", "content": user_turn(row["question"], asked, settings.instruction)}],
-        "completion": [{"role": "assistant", "content": completion}],
-        "ratio": ratio,
-        "mode": "policy" if mode == "policy" else "fixed",
-        "achieved_ratio": entry["achieved_ratio"],
-        "thinking_tokens": entry["tokens"],
-    }
-
-
-def _fixed_rows(side: list[Row], tokens: ControlTokens, settings: MixSettings) -> list[Row]:
-    """A row for each ratio; of the full-length ones, a drawn share without a token."""
-    draw = random.Random(f"{settings.seed}:plain")
-    plain = set(draw.sample(range(len(side)), round(len(side) * settings.plain_share)))
-    return [
-        _row(row, ratio, "plain" if ratio == 1.0 and index in plain else "fixed", tokens, settings)
-        for index, row in enumerate(side)
-        for ratio in tokens.ratios.values()
-    ]
-
-
-def _policy_rows(
-    side: list[Row],
+def _mixed(
+    traces: Traces,
+    side: list[int],
     tokens: ControlTokens,
     settings: MixSettings,
     teacher: Mapping[str, float | None] | None,
     tally: Tally,
-) -> list[Row]:
+) -> MixedRows:
+    """A row for each trace and ratio, of the full-length ones a drawn share without a token; then the policy rows."""
+    draw = random.Random(f"{settings.seed}:plain")
+    plain = set(draw.sample(side, round(len(side) * settings.plain_share)))
+    policy = _policy(traces, side, tokens, settings, teacher, tally)
+    return MixedRows(traces, tokens, settings.instruction, fixed=side, plain=plain, policy=policy)
+
+
+def _policy(
+    traces: Traces,
+    side: list[int],
+    tokens: ControlTokens,
+    settings: MixSettings,
+    teacher: Mapping[str, float | None] | None,
+    tally: Tally,
+) -> list[tuple[int, float]]:
     """As many policy rows as the share asks for; whole rounds over the candidates first, so that all count alike."""
     wanted = round(len(side) * len(tokens.ratios) * settings.policy_share / (1 - settings.policy_share))
     if not wanted:
         return []
     draw = random.Random(f"{settings.seed}:policy")
     ladder = list(tokens.ratios.values())
-    first_of_problem: dict[str, Row] = {}
-    for row in side:
-        first_of_problem.setdefault(row["id"], row)
-    candidates = list(first_of_problem.values())
-    targets = {row["id"]: ladder for row in candidates}
-    if teacher is not None:
-        candidates = [row for row in candidates if _taught(row, ladder, teacher, tally)]
-        targets = {row["id"]: [float(teacher[row["id"]] or 0)] for row in candidates}
-    rows: list[Row] = []
+    problems: dict[str, int] = {}
+    for number in side:
+        problems.setdefault(traces[number]["id"], number)
+    if teacher is None:
+        targets: dict[int, Sequence[float]] = dict.fromkeys(problems.values(), ladder)
+    else:
+        targets = {
+            number: [float(teacher[name] or 0)]
+            for name, number in problems.items()
+            if _taught(traces[number], ladder, teacher, tally)
+        }
+    candidates = list(targets)
+    rows: list[tuple[int, float]] = []
     while candidates and len(rows) < wanted:
-        for row in draw.sample(candidates, min(len(candidates), wanted - len(rows))):
-            rows.append(_row(row, draw.choice(targets[row["id"]]), "policy", tokens, settings))
+        for number in draw.sample(candidates, min(len(candidates), wanted - len(rows))):
+            rows.append((number, draw.choice(targets[number])))
     return rows
 
 

@@ -10,6 +10,7 @@ The four packages carry this module letter for letter, since none imports anothe
 import gzip
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from functools import cache
 from importlib.resources import files
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -25,6 +27,7 @@ from .errors import DataError
 
 Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
+_SPOOL_BYTES = 2**20
 
 
 @cache
@@ -154,7 +157,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 class Tally:
-    """Counts what a command reads, writes and rejects, and keeps the rejected rows.
+    """Counts what a command reads, writes and rejects; the rejected rows wait in a temporary file.
 
     >>> tally = Tally()
     >>> tally.read += 1
@@ -166,22 +169,31 @@ class Tally:
     def __init__(self) -> None:
         self.read = 0
         self.written = 0
-        self.rejected: list[Row] = []
+        self._reasons: Counter[str] = Counter()
+        self._rows: IO[str] = SpooledTemporaryFile(  # noqa: SIM115 (it lives as long as the tally)
+            _SPOOL_BYTES, "w+", encoding="utf-8", newline="\n"
+        )
 
     def reject(self, row: Row, reason: str, detail: str = "") -> None:
         """Set a row aside; `reason` is a short slug to count by, `detail` says more."""
-        self.rejected.append({**row, "reject_reason": reason, "reject_detail": detail})
+        self._reasons[reason] += 1
+        self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were rejected."""
+        return self._reasons.total()
 
     @property
     def reasons(self) -> dict[str, int]:
         """Rejected rows by reason."""
-        return dict(sorted(Counter(row["reject_reason"] for row in self.rejected).items()))
+        return dict(sorted(self._reasons.items()))
 
     def summary(self) -> str:
         """One line for the terminal."""
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.items())
         tail = f" ({reasons})" if reasons else ""
-        return f"{self.read} read, {self.written} written, {len(self.rejected)} rejected{tail}"
+        return f"{self.read} read, {self.written} written, {self.rejected} rejected{tail}"
 
     def write_rejected(self, out: str | Path) -> None:
         """Write the rejected rows to `OUT.rejected.jsonl`, or remove a stale one if there are none."""
@@ -189,6 +201,8 @@ class Tally:
         stem = out.name.removesuffix(".gz").removesuffix(".jsonl")
         path = out.with_name(f"{stem}.rejected.jsonl")
         if self.rejected:
-            write_records(path, self.rejected)
+            self._rows.seek(0)
+            with open_atomic(path) as written:
+                shutil.copyfileobj(self._rows, written)
         else:
             path.unlink(missing_ok=True)

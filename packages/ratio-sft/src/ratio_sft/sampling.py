@@ -7,15 +7,15 @@ of the trace's. Sampling with a real grader is math-eval's work, the full report
     following["realised 0.2"], following["accuracy 0.2"]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .control import ControlTokens
 from .following import measure
-from .mixture import kind
 from .records import Row
+from .rows import kind
 from .template import prompt_ids
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BOX = "\\boxed{"
 
 
-def questions(rows: Sequence[Row], tokens: ControlTokens, count: int) -> list[dict[float, Row]]:
+def questions(rows: Iterable[Row], tokens: ControlTokens, count: int) -> list[dict[float, Row]]:
     """The first `count` held-out traces that have a row of every ratio: ratio -> row."""
     traces: dict[tuple[Any, ...], dict[float, Row]] = {}
     for row in rows:

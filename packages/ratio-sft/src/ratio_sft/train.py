@@ -1,7 +1,8 @@
 """`ratio-sft train`: fine-tuning on a built mixture with TRL's SFTTrainer, resumable, one or many processes.
 
 All weights are trained, or LoRA adapters that are merged at the end.
-Rows are encoded once, before training; checkpoints and the final folder live in `OUT.partial` until all is done.
+Rows are encoded once, before training, into a file; it, checkpoints and the final folder live in `OUT.partial`, which
+every process must see, until all is done.
 
     report = train("mix", "checkpoints/sft", TrainSettings(model="checkpoints/base"))
     report["heldout_loss"]["fixed 0.2"]         # nats per completion token
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import checkpoints, lora, template, tokens
 from .control import ControlTokens
-from .encoding import Encoded, check_heldout, check_tokenizer, encode
+from .encoding import check_heldout, check_tokenizer, check_tokens, encode
 from .errors import DataError
 from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
-from .records import Row, Tally, parse_json, read_records, write_json, write_records
+from .records import Row, Tally, parse_json, write_json, write_records
+from .row_file import RowFile
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+    from datasets import Dataset
 
 REPORT = "train_report.json"
 LOG = "train_log.jsonl"
@@ -45,7 +48,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
     """
     data, out = Path(data), Path(out)
     checkpoints.check_model_folder(settings.model)
-    rows = {name: _read(data / f"{name}.jsonl") for name in ("train", "heldout") if _wanted(data, name)}
+    rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _wanted(data, name)}
     state = _processes()
     made_from = _made_from(data, rows, settings, state.num_processes)
     finished = is_finished(out, made_from, overwrite=overwrite)
@@ -82,25 +85,22 @@ def _wanted(data: Path, name: str) -> bool:
     return name == "train" or (data / f"{name}.jsonl").is_file()
 
 
-def _read(path: Path) -> list[Row]:
-    return list(read_records(path, "sft"))
-
-
 def _processes() -> "PartialState":
     from accelerate import PartialState
 
     return PartialState()
 
 
-def _made_from(data: Path, rows: dict[str, list[Row]], settings: TrainSettings, processes: int) -> Row:
+def _made_from(data: Path, rows: dict[str, RowFile], settings: TrainSettings, processes: int) -> Row:
     """Settings with digests in place of paths, so that a moved folder is still the same input."""
     model = f"{Path(settings.model).resolve().name} {digest(settings.model)[:16]}"
     files = {name: digest(data / f"{name}.jsonl") for name in rows}
     return {**asdict(settings), "model": model, "data": files, "processes": processes}
 
 
-def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, settings: TrainSettings) -> Row:
+def _run(data: Path, rows: dict[str, RowFile], out: Path, partial: Path, settings: TrainSettings) -> Row:
     """Encode, train or continue, measure, save; the processes do the same but for what only the main one writes."""
+    from accelerate.utils import broadcast_object_list
     from transformers.utils.logging import disable_progress_bar
 
     from . import sampling
@@ -117,19 +117,9 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         ladder = ControlTokens.ladder({row["ratio"] for row in rows["train"]})
         tokens.install(model, tokenizer, ladder, seed=settings.seed)
     template.install(tokenizer, ladder)
-    check_heldout(rows["train"], rows.get("heldout", []), ladder, str(data / "heldout.jsonl"))
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    encoded: dict[str, list[Encoded]] = {}
-    for name, found in rows.items():
-        where = str(data / f"{name}.jsonl")
-        check_tokenizer(tokenizer, found, where)
-        encoded[name] = encode(
-            tokenizer, found, ladder, max_length=settings.max_length, context=context, tally=tally, where=where
-        )
-    if not encoded["train"]:
-        raise DataError(f"{data}: no row is usable: {tally.summary()}")
+    encoded = _encode(data, rows, partial, model, tokenizer, ladder, settings, tally)
     model = _trainable(model, settings, resume if history is not None else None)
-    asked = sampling.questions(rows.get("heldout", []), ladder, settings.follow)
+    asked = sampling.questions(rows.get("heldout", []), ladder, settings.follow) if settings.follow else []
     if settings.follow and not asked:
         raise DataError(f"{data}: no held-out question has a row of every ratio, so --follow has nothing to ask")
 
@@ -148,11 +138,11 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         "format": 1,
         "steps": total_steps(len(encoded["train"]), settings, trainer.accelerator.num_processes),
         "rows": {name: len(found) for name, found in encoded.items()},
-        "tokens": sum(len(row.input_ids) for row in encoded["train"]),
+        "tokens": sum(len(ids) for ids in encoded["train"]["input_ids"]),
         "rejected_by_reason": tally.reasons,
         "first_loss": log[0]["loss"],
         "last_loss": log[-1]["loss"],
-        "heldout_loss": heldout_loss(trainer, encoded["heldout"]) if encoded.get("heldout") else {},
+        "heldout_loss": heldout_loss(trainer, encoded["heldout"]) if len(encoded.get("heldout", ())) else {},
         "following": followed[-1] if followed else None,
         "summary": tally.summary(),
     }
@@ -176,8 +166,41 @@ def _run(data: Path, rows: dict[str, list[Row]], out: Path, partial: Path, setti
         shutil.copyfile(partial / FILE_NAME, final / FILE_NAME)
         publish(final, out)
         shutil.rmtree(partial)
-    trainer.accelerator.wait_for_everyone()
-    return report
+    return broadcast_object_list([report])[0]
+
+
+def _encode(
+    data: Path,
+    rows: dict[str, RowFile],
+    partial: Path,
+    model: Any,
+    tokenizer: Any,
+    ladder: ControlTokens,
+    settings: TrainSettings,
+    tally: Tally,
+) -> dict[str, "Dataset"]:
+    """All processes check the rows, the main one encodes them; `tally` counts in that one only."""
+    from . import encoded_file
+
+    check_heldout(rows["train"], rows.get("heldout", ()), ladder, str(data / "heldout.jsonl"))
+    for name, found in rows.items():
+        where = str(data / f"{name}.jsonl")
+        for number, row in enumerate(found, 1):
+            check_tokens(row, ladder, f"{where}:{number}")
+        check_tokenizer(tokenizer, found, where)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    files = {name: partial / f"{name}.arrow" for name in rows}
+    state = _processes()
+    if state.is_main_process:
+        for name, found in rows.items():
+            length = settings.max_length
+            written = encode(tokenizer, found, ladder, max_length=length, context=context, tally=tally)
+            encoded_file.write(files[name], written)
+    state.wait_for_everyone()
+    encoded = {name: encoded_file.read(path) for name, path in files.items()}
+    if not len(encoded["train"]):
+        raise DataError(f"{data}: no row is usable: {tally.summary()}")
+    return encoded
 
 
 def _trainable(model: Any, settings: TrainSettings, finished: Path | None) -> Any:

@@ -10,7 +10,7 @@ Imports the trainer libraries, so it is imported inside commands only.
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from .batches import SimilarLengths
 from .checkpoints import mark_complete
-from .encoding import IGNORED, Encoded
+from .encoding import IGNORED
 from .errors import DataError, RatioSftError
 from .packing import Collator
 from .settings import TrainSettings
@@ -160,27 +160,27 @@ def save_interval(steps: int, settings: TrainSettings) -> tuple[int, int]:
 def build_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Encoded],
+    data: Dataset,
     settings: TrainSettings,
     folder: Path,
     sample: Callable[[RatioTrainer], dict[str, float]] | None = None,
 ) -> RatioTrainer:
-    """The trainer over encoded rows; checkpoints go to `folder`, and `sample` is asked for figures at each of them.
+    """The trainer over the rows of an `encoded_file`.
+
+    Checkpoints go to `folder`, and `sample` is asked for figures at each of them.
 
     float32 on CPU; on a GPU float32 weights with bfloat16 arithmetic, since the paper's step size is below what
     bfloat16 weights can add up. Activations are recomputed on a GPU only, where memory is what runs out.
     """
     state = PartialState()
     on_gpu = torch.device(state.device or "cpu").type == "cuda"
-    save, log = save_interval(total_steps(len(rows), settings, state.num_processes), settings)
+    save, log = save_interval(total_steps(len(data), settings, state.num_processes), settings)
     with warnings.catch_warnings():
         # TRL's default for gradient_checkpointing is deprecated in transformers; users can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
         config = _config(settings, folder, save=save, log=log, on_gpu=on_gpu)
-    columns: dict[str, Any] = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
     if settings.ratio_weights:
-        columns["weight"] = _weights(rows, dict(settings.ratio_weights))
-    data = Dataset.from_dict(columns)
+        data = data.add_column("weight", _weights(data, dict(settings.ratio_weights)))  # type: ignore[arg-type]
     order = _Order()
     callbacks = [order, _Complete(), _Progress()]
     trainer = RatioTrainer(model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=callbacks)
@@ -200,13 +200,14 @@ def build_trainer(
     return trainer
 
 
-def _weights(rows: Sequence[Encoded], weights: dict[float, float]) -> list[float]:
+def _weights(data: Dataset, weights: dict[float, float]) -> list[float]:
     """Each row's loss weight, with a mean of 1 over all completion tokens."""
-    unknown = sorted(set(weights) - {row.ratio for row in rows})
+    ratios: list[float] = list(data["ratio"])
+    unknown = sorted(set(weights) - set(ratios))
     if unknown:
         raise DataError(f"--ratio-weight names ratio {unknown[0]:g}, of which there is no row to train on")
-    raw = [weights.get(row.ratio, 1.0) for row in rows]
-    counts = [sum(label != IGNORED for label in row.labels) for row in rows]
+    raw = [weights.get(ratio, 1.0) for ratio in ratios]
+    counts = [sum(label != IGNORED for label in labels) for labels in data["labels"]]
     total = sum(weight * count for weight, count in zip(raw, counts, strict=True))
     if not total > 0:
         raise DataError("--ratio-weight: all rows weigh 0; give some ratio a weight")
@@ -243,17 +244,18 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gp
     )
 
 
-def heldout_loss(trainer: RatioTrainer, rows: Sequence[Encoded]) -> dict[str, float]:
+def heldout_loss(trainer: RatioTrainer, data: Dataset) -> dict[str, float]:
     """Mean loss in nats per completion token over all rows, over each fixed ratio, and over the policy rows."""
     accelerator = trainer.accelerator
     model: Any = trainer.model
-    names = sorted({name for row in rows for name in _groups(row)})
+    names = sorted({name for kind in zip(data["ratio"], data["mode"], strict=True) for name in _groups(*kind)})
     sums = torch.zeros(len(names), 2, dtype=torch.float64, device=accelerator.device)
-    mine = sorted(rows, key=lambda row: len(row.input_ids))[accelerator.process_index :: accelerator.num_processes]
-    features = [{"input_ids": row.input_ids, "labels": row.labels, "groups": _groups(row)} for row in mine]
+    lengths = [len(ids) for ids in data["input_ids"]]
+    order = sorted(range(len(data)), key=lengths.__getitem__)
+    features = data.select(order[accelerator.process_index :: accelerator.num_processes])
 
     def collate(batch: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
-        return trainer.padded(batch), [row["groups"] for row in batch]
+        return trainer.padded(batch), [_groups(row["ratio"], row["mode"]) for row in batch]
 
     loader: Any = DataLoader(features, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
     model.eval()
@@ -269,5 +271,5 @@ def heldout_loss(trainer: RatioTrainer, rows: Sequence[Encoded]) -> dict[str, fl
     return {name: (total / count).item() for name, (total, count) in zip(names, sums, strict=True)}
 
 
-def _groups(row: Encoded) -> list[str]:
-    return ["all", f"fixed {row.ratio:g}" if row.mode == "fixed" else row.mode]
+def _groups(ratio: float, mode: str) -> list[str]:
+    return ["all", f"fixed {ratio:g}" if mode == "fixed" else mode]

@@ -1,0 +1,33 @@
+"""Encoded rows in a file that is mapped into memory, so that training holds only the batch at hand.
+
+What a row is, is said by `encoding`; the file is a working file of one run.
+
+    data = write(Path("out.partial/train.arrow"), encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
+    data[0]["labels"][:2]                 # [-100, -100]
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+
+from .encoding import Encoded
+
+_FEATURES = Features(
+    input_ids=List(Value("int32")), labels=List(Value("int32")), ratio=Value("float64"), mode=Value("string")
+)
+
+
+def write(path: Path, rows: Iterable[Encoded]) -> None:
+    """Write the rows to `path`, replacing what is there."""
+    path.unlink(missing_ok=True)
+    with ArrowWriter(features=_FEATURES, path=str(path)) as writer:
+        for row in rows:
+            writer.write({"input_ids": row.input_ids, "labels": row.labels, "ratio": row.ratio, "mode": row.mode})
+        writer.finalize()
+
+
+def read(path: Path) -> Dataset:
+    """The rows of a written file: columns `input_ids`, `labels`, `ratio` and `mode`."""
+    return Dataset.from_file(str(path))

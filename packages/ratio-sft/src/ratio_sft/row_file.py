@@ -1,0 +1,61 @@
+"""The rows of a file by number, for work that looks at every row more than once.
+
+What is held in memory is where each row starts: eight bytes. What a row may hold is left to `records`.
+
+    rows = RowFile("compressed.jsonl.gz", "compressed")
+    len(rows), rows[7]["id"]
+"""
+
+import gzip
+import json
+import shutil
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from .records import Row, read_records
+
+
+class RowFile:
+    """Validated rows of a `.jsonl` or `.jsonl.gz` file; the latter is unpacked to a temporary file.
+
+    Raises:
+        DataError: as `read_records` does, for any row, when the object is made.
+    """
+
+    def __init__(self, path: str | Path, schema: str) -> None:
+        for _ in read_records(path, schema):
+            pass
+        self._file = _open(Path(path))
+        self._starts = array("Q")
+        self._last: tuple[int, Row] | None = None
+        start = 0
+        for line in self._file:
+            if line.strip():
+                self._starts.append(start)
+            start += len(line)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, number: int) -> Row:
+        """The row; the last one read is remembered."""
+        if self._last is None or self._last[0] != number:
+            self._file.seek(self._starts[number])
+            self._last = number, json.loads(self._file.readline())
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[number] for number in range(len(self)))
+
+
+def _open(path: Path) -> IO[bytes]:
+    if not path.name.endswith(".gz"):
+        return path.open("rb")
+    unpacked: IO[bytes] = TemporaryFile()  # noqa: SIM115 (it lives as long as the rows)
+    with gzip.open(path) as packed:
+        shutil.copyfileobj(packed, unpacked)
+    unpacked.seek(0)
+    return unpacked

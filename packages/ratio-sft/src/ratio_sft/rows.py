@@ -1,0 +1,96 @@
+r"""The sft rows of a mixture, each made when it is asked for, so that a mixture is no larger than its list of traces.
+
+Which traces, ratios and modes there are is said by `mixture`.
+
+    rows = MixedRows(traces, settings, tokens, fixed=[0, 1], plain={1}, policy=[(0, 0.2)])
+    rows[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from .control import ControlTokens, user_turn
+from .records import Row
+
+
+class Traces(Protocol):
+    """Rows of the `compressed` contract by number: a list, or a `RowFile`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Row: ...
+
+
+class MixedRows(Sequence[Row]):
+    """Rows of the `sft` contract: one for each trace and ratio of the ladder, then the policy rows.
+
+    Args:
+        traces: what the rows are made of.
+        tokens: the ladder.
+        instruction: what stands before each question.
+        fixed: numbers of the traces that give a row for every ratio.
+        plain: those of them whose full-length row stands without a control token.
+        policy: trace number and target ratio of each policy row.
+    """
+
+    def __init__(
+        self,
+        traces: Traces,
+        tokens: ControlTokens,
+        instruction: str,
+        *,
+        fixed: Sequence[int],
+        plain: Collection[int],
+        policy: Sequence[tuple[int, float]],
+    ) -> None:
+        self.traces, self.tokens, self.instruction = traces, tokens, instruction
+        self.fixed, self.plain, self.policy = fixed, plain, policy
+
+    def __len__(self) -> int:
+        return len(self.fixed) * len(self.tokens.ratios) + len(self.policy)
+
+    def __getitem__(self, number: int) -> Row:  # type: ignore[override]
+        """Row `number`; no slices."""
+        ladder = list(self.tokens.ratios.values())
+        place = number - len(self.fixed) * len(ladder)
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        if place >= 0:
+            trace, ratio = self.policy[place]
+            return self._row(self.traces[trace], ratio, "policy")
+        trace, ratio = self.fixed[number // len(ladder)], ladder[number % len(ladder)]
+        return self._row(self.traces[trace], ratio, "plain" if ratio == 1.0 and trace in self.plain else "fixed")
+
+    def _row(self, trace: Row, ratio: float, mode: str) -> Row:
+        entry = nearest(trace, ratio)
+        assert entry is not None
+        token = self.tokens.token(ratio)
+        asked = {"policy": self.tokens.policy, "fixed": token, "plain": None}[mode]
+        completion = f"<think>\n{entry['text'].strip()}\n</think>\n\n{trace['response'].strip()}"
+        if asked is not None:
+            completion = f"{token}\n{completion}"
+        return {
+            "id": trace["id"],
+            "sample": trace["sample"],
+            "model": trace["model"],
+            "prompt": [{"role": "user", "content": user_turn(trace["question"], asked, self.instruction)}],
+            "completion": [{"role": "assistant", "content": completion}],
+            "ratio": ratio,
+            "mode": "policy" if mode == "policy" else "fixed",
+            "achieved_ratio": entry["achieved_ratio"],
+            "thinking_tokens": entry["tokens"],
+        }
+
+
+def nearest(trace: Row, ratio: float) -> Row | None:
+    """The compression for a ratio's bucket by ACTUAL tokens: the nearest achieved one, the shorter of two."""
+    return min(
+        trace["compressions"],
+        key=lambda entry: (round(abs(entry["achieved_ratio"] - ratio), 9), entry["tokens"]),
+        default=None,
+    )
+
+
+def kind(row: Row) -> str:
+    """What an sft row teaches: "fixed", "policy", or "plain" for a full-length row without a control token."""
+    return "plain" if row["completion"][0]["content"].startswith("<think>") else row["mode"]
