@@ -36,7 +36,7 @@ START_ROWS, SHORT = 10, 2
 LONG_ROWS, PROCESS_ROWS = 200, 20_000
 MODELS = ((128, 3), (256, 5), (512, 7))
 """Width and layers; about 0.6, 4 and 22 million parameters."""
-TRAIN_STEPS, LONGEST = 8, 8192
+TRAIN_TRACES, TRAIN_STEPS, LONGEST = 32, 8, 8192
 
 
 def problems(count: int, steps: int) -> Iterator[Row]:
@@ -203,9 +203,11 @@ class Inputs:
         source = write(self.folder / "in.jsonl", samples(rows, steps, LADDER, 3))
         return f"chrpo prepare {source} {self.folder}/prompts.jsonl --checkpoint {self.folder}"
 
-    def sft(self, model: tuple[int, int], steps: int = SHORT, updates: int = TRAIN_STEPS) -> str:
+    def sft(
+        self, model: tuple[int, int], steps: int = SHORT, updates: int = TRAIN_STEPS, rows: int = TRAIN_TRACES
+    ) -> str:
         """A mix of traces of this length, and a model; so many updates of two rows."""
-        for command in (self.compress(32, steps), f"ratio-sft build {self.folder}/out.jsonl {self.folder}/mix"):
+        for command in (self.compress(rows, steps), f"ratio-sft build {self.folder}/out.jsonl {self.folder}/mix"):
             measure(command)
         return (
             f"ratio-sft train {self.folder}/mix {self.folder}/sft --model {self.model(*model)} --max-steps {updates} "
@@ -292,6 +294,7 @@ SERIES = (
         (1, 2),
         lambda inputs, size: inputs.processes(PROCESS_ROWS if size else START_ROWS, size or 1),
     ),
+    by_traces("ratio-sft train", lambda inputs, rows, steps: inputs.sft(MODELS[0], steps, 1, rows)),
     Series(
         "ratio-sft train",
         "steps a trace",
