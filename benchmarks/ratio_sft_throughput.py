@@ -1,4 +1,4 @@
-"""Tokens per second of `ratio-sft train` against plain SFTTrainer, one epoch over the same rows, interleaved in one run.
+"""Tokens per second of `ratio-sft train` and plain SFTTrainer, one epoch over the same rows, interleaved in one run.
 
     python benchmarks/ratio_sft_throughput.py runs/quickstart/mix/ratios runs/quickstart/base --rounds 5
 

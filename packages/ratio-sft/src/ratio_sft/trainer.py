@@ -42,11 +42,14 @@ class RatioTrainer(SFTTrainer):
 
     padded: Any
     """The collator that pads, one row to a line, whatever training uses."""
+    lengths: Sequence[int]
+    """Tokens of each row, without the blank one that may follow them in the dataset."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SimilarLengths:
-        group = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]  # type: ignore[index]
-        self.order = SimilarLengths(lengths, group=group, seed=self.args.seed)
+        processes, batch = self.args.world_size, self.args.train_batch_size
+        group = batch * self.args.gradient_accumulation_steps * processes
+        round_of = batch * processes if processes > 1 else 1
+        self.order = SimilarLengths(self.lengths, group=group, seed=self.args.seed, round_of=round_of)
         return self.order
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -171,15 +174,18 @@ def build_trainer(
     bfloat16 weights can add up. Activations are recomputed on a GPU only, where memory is what runs out.
     """
     state = PartialState()
-    on_gpu = torch.device(state.device or "cpu").type == "cuda"
+    device = torch.device(state.device or "cpu").type
     save, log = save_interval(total_steps(len(rows), settings, state.num_processes), settings)
     with warnings.catch_warnings():
         # TRL's default for gradient_checkpointing is deprecated in transformers; users can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
-        config = _config(settings, folder, save=save, log=log, on_gpu=on_gpu)
+        config = _config(settings, folder, save=save, log=log, device=device)
     columns: dict[str, Any] = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
     if settings.ratio_weights:
         columns["weight"] = _weights(rows, dict(settings.ratio_weights))
+    if state.num_processes > 1:
+        blank = {"input_ids": [tokenizer.eos_token_id] * 2, "labels": [IGNORED] * 2, "weight": 1.0}
+        columns = {name: [*column, blank[name]] for name, column in columns.items()}
     data = Dataset.from_dict(columns)
     order = _Order()
     callbacks = [order, _Complete(), _Progress()]
@@ -187,13 +193,16 @@ def build_trainer(
     trainer.remove_callback(PrinterCallback)
     order.trainer = trainer
     trainer.padded = trainer.data_collator
+    trainer.lengths = [len(row.input_ids) for row in rows]
     if settings.packing or settings.ratio_weights:
         flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
         pad: Any = tokenizer.pad_token_id
         trainer.data_collator = Collator(pad, pack=settings.packing, one_line=flash)
+    if trainer.accelerator.distributed_type.value not in _WHOLE_REPLICAS:
+        for option, given in (("--follow", sample is not None), ("--lora-rank", settings.lora_rank is not None)):
+            if given:
+                raise DataError(f"{option} needs the whole model on every process (one process, or DDP); leave it out")
     if sample is not None:
-        if trainer.accelerator.distributed_type.value not in _WHOLE_REPLICAS:
-            raise DataError("--follow needs the whole model on every process (one process, or DDP); leave it out")
         following = _Follow(lambda: sample(trainer), save)
         following.trainer = trainer
         trainer.add_callback(following)
@@ -213,7 +222,8 @@ def _weights(rows: Sequence[Encoded], weights: dict[float, float]) -> list[float
     return [weight * sum(counts) / total for weight in raw]
 
 
-def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gpu: bool) -> SFTConfig:
+def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, device: str) -> SFTConfig:
+    on_gpu = device == "cuda"
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
@@ -225,6 +235,7 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gp
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_share,
         weight_decay=settings.weight_decay,
+        use_cpu=device == "cpu",
         bf16=on_gpu,
         gradient_checkpointing=on_gpu,
         max_length=None,
@@ -249,8 +260,12 @@ def heldout_loss(trainer: RatioTrainer, rows: Sequence[Encoded]) -> dict[str, fl
     model: Any = trainer.model
     names = sorted({name for row in rows for name in _groups(row)})
     sums = torch.zeros(len(names), 2, dtype=torch.float64, device=accelerator.device)
-    mine = sorted(rows, key=lambda row: len(row.input_ids))[accelerator.process_index :: accelerator.num_processes]
+    sorted_rows = sorted(rows, key=lambda row: len(row.input_ids))
+    mine = sorted_rows[accelerator.process_index :: accelerator.num_processes]
     features = [{"input_ids": row.input_ids, "labels": row.labels, "groups": _groups(row)} for row in mine]
+    if len(mine) < math.ceil(len(rows) / accelerator.num_processes):
+        # A sharded model computes on all processes at once or not at all, so none may have a batch less.
+        features.append({"input_ids": rows[0].input_ids, "labels": rows[0].labels, "groups": []})
 
     def collate(batch: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
         return trainer.padded(batch), [row["groups"] for row in batch]
