@@ -1,4 +1,4 @@
-"""Tokens per second of `ratio-sft train` against plain SFTTrainer, one epoch over the same rows, interleaved in one run.
+"""Tokens per second of `ratio-sft train` and plain SFTTrainer, one epoch over the same rows, interleaved in one run.
 
     python benchmarks/ratio_sft_throughput.py runs/quickstart/mix/ratios runs/quickstart/base --rounds 5
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
-from ratio_sft import TrainSettings, checkpoints, template, tokens
+from ratio_sft import TrainSettings, checkpoints, encoded_file, template, tokens
 from ratio_sft.batches import SimilarLengths
 from ratio_sft.control import ControlTokens
 from ratio_sft.encoding import Encoded, encode
@@ -62,7 +62,7 @@ def load(model: str, rows: list[Row]) -> tuple[Any, Any, list[Encoded]]:
     ladder = ControlTokens.ladder({row["ratio"] for row in rows})
     tokens.install(network, tokenizer, ladder)
     template.install(tokenizer, ladder)
-    return network, tokenizer, encode(tokenizer, rows, ladder, max_length=6144, tally=Tally())
+    return network, tokenizer, list(encode(tokenizer, rows, ladder, max_length=6144, tally=Tally()))
 
 
 def seconds(condition: str, model: str, rows: list[Row]) -> float:
@@ -70,11 +70,12 @@ def seconds(condition: str, model: str, rows: list[Row]) -> float:
     network, tokenizer, encoded = load(model, rows)
     settings = TrainSettings(model=model, epochs=1, batch_size=BATCH, packing=condition == PACKED)
     with tempfile.TemporaryDirectory() as folder:
-        trainer: SFTTrainer = build_trainer(network, tokenizer, encoded, settings, Path(folder))
+        encoded_file.write(Path(folder) / "rows.arrow", encoded)
+        data = encoded_file.read(Path(folder) / "rows.arrow")
+        trainer: SFTTrainer = build_trainer(network, tokenizer, data, settings, Path(folder))
         trainer.args.save_strategy = "no"
         if condition in {PLAIN, SAME_BATCHES}:
             kind = SFTTrainer if condition == PLAIN else SameBatches
-            data = trainer.train_dataset
             trainer = kind(network, args=trainer.args, train_dataset=data, processing_class=tokenizer)
             trainer.remove_callback(PrinterCallback)
         start = time.process_time()

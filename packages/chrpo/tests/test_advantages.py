@@ -4,7 +4,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chrpo.core import control_advantages, leave_one_out, logit_advantages, response_weights, token_loss
+from chrpo.core import (
+    ConstrainedReward,
+    LengthPenalty,
+    Outcomes,
+    PaperReward,
+    control_advantages,
+    leave_one_out,
+    logit_advantages,
+    response_weights,
+    token_loss,
+)
 from chrpo.errors import DataError
 
 
@@ -94,6 +104,26 @@ def test_control_gradient_on_the_logits_is_the_advantage_without_the_factor_pi()
     token_loss(log_probs[ratio], torch.tensor(got.advantages), tokens=2).backward()
     means = np.array([0.2, 0.7, 0.0])
     assert -logits.grad.numpy() == pytest.approx([*(means - means.mean()), 0, 0], abs=1e-6)
+
+
+def test_a_prompt_that_every_ratio_fails_pushes_no_ratio_down():
+    """An ungated price on length would: nothing else tells its rollouts apart."""
+    ratios = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    lost = Outcomes.of(
+        format_ok=[True] * 5, correct=[False] * 5, asked_ratio=ratios, realised_ratio=ratios, cost=ratios
+    )
+
+    def growth(reward):
+        """How the expected ratio of an even policy starts to move."""
+        rewards = reward(lost)
+        got = control_advantages(
+            rewards.main + rewards.control, prompt=[0] * 5, ratio=range(5), policy=np.full((1, 5), 0.2)
+        )
+        return float((ratios - ratios.mean()) @ got.advantages) / 5
+
+    assert growth(ConstrainedReward()) == 0
+    assert growth(PaperReward()) > 0, "no ratio passes, so the way is up"
+    assert growth(LengthPenalty()) < 0
 
 
 def test_a_ratio_counts_alike_however_often_it_was_rolled_out():

@@ -1,7 +1,10 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, logit_advantages, simulate, simulate_all
 from chrpo.errors import DataError
@@ -14,6 +17,32 @@ RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 )
 def test_optimum_is_that_of_the_linear_program(bandit, savings, price):
     assert bandit.optimum() == pytest.approx((savings, price), abs=5e-5)
+
+
+def best_mixture(bandit):
+    """Savings of the best mixture of two policies that each take one ratio per context: a linear program with one
+    constraint over all contexts has its optimum there."""
+    contexts, ratios = bandit.accuracy.shape
+    arms = np.array(list(itertools.product(range(ratios), repeat=contexts)))
+    right = bandit.weights * bandit.accuracy[np.arange(contexts), arms]
+    accuracy, savings = right.sum(axis=1), (right * (1 - bandit.ratios[arms])).sum(axis=1)
+    best = savings[accuracy >= bandit.floor - 1e-12].max()
+    for over in np.flatnonzero(accuracy > bandit.floor):
+        for under in np.flatnonzero(accuracy < bandit.floor):
+            share = (bandit.floor - accuracy[under]) / (accuracy[over] - accuracy[under])
+            best = max(best, share * savings[over] + (1 - share) * savings[under])
+    return best
+
+
+@given(st.integers(0, 10**6))
+def test_optimum_is_that_of_the_best_mixture_whatever_the_bandit(seed):
+    generator = np.random.default_rng(seed)
+    contexts, ratios = generator.integers(1, 4), generator.integers(1, 5)
+    accuracy = generator.random((contexts, ratios)).round(int(generator.integers(1, 8)))
+    ladder = np.cumsum(generator.uniform(0.02, 1 / ratios, ratios))
+    bandit = Bandit(generator.dirichlet(np.ones(contexts)), ladder, accuracy, 0.0)
+    bandit = replace(bandit, floor=bandit.best_accuracy * generator.choice([0, 0.7, 0.95, 0.999]))
+    assert bandit.optimum()[0] == pytest.approx(best_mixture(bandit), abs=1e-9)
 
 
 def test_golden_bandit_is_solved_by_the_exact_gradient():
@@ -80,6 +109,25 @@ def test_an_infeasible_floor_is_flagged_and_gives_the_most_accurate_policy():
     assert result.accuracy == pytest.approx(GOLDEN.best_accuracy, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("weights", "ratios", "accuracy", "floor"),
+    [
+        ([1.0], [0.3, 1.0], [[0.5, 0.9]], 0.8),
+        ([0.9, 0.1], [0.1, 0.15, 0.9], [[0.8, 0.4, 0.9], [0.2, 0.7, 0.6]], 0.84),
+        ([0.5, 0.5], [0.25, 0.5, 1.0], [[0.7] * 3, [0.4] * 3], 0.5),
+        ([0.2, 0.8], [0.5, 1.0], [[0.1, 0.9], [0.2, 0.6]], 0.0),
+        ([1.0], [0.7], [[0.6]], 0.6),
+    ],
+    ids=["one context, two ratios", "not monotone", "equal accuracies", "no floor", "no choice"],
+)
+def test_odd_bandits_are_solved_too(weights, ratios, accuracy, floor):
+    bandit = Bandit(np.array(weights), np.array(ratios), np.array(accuracy), floor)
+    result = simulate(bandit, 5000)
+    assert result.accuracy >= floor - 0.003
+    assert result.savings == pytest.approx(bandit.optimum()[0], abs=0.004)
+    assert not result.infeasible
+
+
 def test_a_collapsed_policy_comes_back():
     # All mass on the smallest ratio; with the factor pi in the gradient this would take a thousand times as long.
     policy, q = np.array([[0.996, 0.001, 0.001, 0.001, 0.001]]), np.array([[0.1, 0.2, 0.5, 0.9, 0.95]])
@@ -87,6 +135,12 @@ def test_a_collapsed_policy_comes_back():
     for _ in range(120):
         logits += 0.1 * logit_advantages(q, np.exp(logits) / np.exp(logits).sum())
     assert (np.exp(logits) / np.exp(logits).sum())[0].argmax() == 4
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0}, {"step_size": np.nan}, {"rollouts": 0}, {"seed": -1}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(DataError, match="step_size above 0"):
+        simulate(GOLDEN, 10, **options)
 
 
 @pytest.mark.parametrize(

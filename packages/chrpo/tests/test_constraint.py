@@ -46,6 +46,14 @@ def test_a_price_at_its_cap_tells_where_the_best_of_few_samples_looks_within_rea
     assert constraint.infeasible == ["policy"]
 
 
+@pytest.mark.parametrize("accuracy", [0.1, 0.7, 0.8633333333333333])
+def test_a_floor_that_the_best_ratios_just_reach_is_in_reach(accuracy):
+    constraint = AccuracyConstraint({"policy": accuracy})
+    for _ in range(300):
+        constraint.update({"policy": (3 * accuracy, 3)}, {"policy": (3 * accuracy, 3)})
+        assert constraint.infeasible == []
+
+
 def test_the_integral_does_not_wind_up_while_the_policy_is_far_away():
     constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, memory=0))
     for _ in range(100):
@@ -116,6 +124,7 @@ def test_a_saved_state_is_a_copy():
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (np.nan, 1)}), "0 <= right <= count"),
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (1, np.inf)}), "0 <= right <= count"),
         (lambda: Gains(cap=0), "must be positive"),
+        (lambda: Gains(integral=float("nan")), "must be finite"),
         (lambda: Gains(memory=1), "memory"),
         (
             lambda: AccuracyConstraint({"policy": 0.9}).load_state_dict(

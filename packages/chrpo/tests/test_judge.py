@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chrpo.control import ControlTokens
-from chrpo.core import ConstrainedReward, PaperReward
+from chrpo.core import ConstrainedReward
 from chrpo.errors import DataError
 from chrpo.judge import Prompts, Table, judge
 from chrpo.objective import choose
@@ -116,40 +116,3 @@ def test_floors_are_the_frozen_accuracy_of_each_group_minus_eps(rows):
 def test_prompts_that_do_not_fit_the_ladder_are_refused(rows, change, words):
     with pytest.raises(DataError, match=words):
         Prompts.of([{**rows[0], **change}], TOKENS)
-
-
-HONEST = {"asked": 0.2, "thinking": 1, "completion": 8, "correct": True, "format_ok": True}
-HACKS = {
-    "thinking moved behind </think>": {"thinking": 1, "completion": 12},
-    "unclosed block": {"format_ok": False, "correct": False, "thinking": 8},
-    "a second control token": {"format_ok": False},
-    "several different boxes": {"format_ok": False},
-    "truncated": {"format_ok": False, "correct": False, "completion": 24},
-    "says <COMP_20>, thinks at full length": {"thinking": 5, "completion": 12},
-    "repeats to fill the ratio": {"asked": 1.0, "thinking": 5, "completion": 12, "integrity": 0.5},
-    "wrong but short": {"correct": False, "thinking": 0, "completion": 4},
-}
-
-
-@pytest.mark.parametrize("hack", HACKS)
-@pytest.mark.parametrize("reward", [ConstrainedReward(), PaperReward()], ids=["constrained", "paper"])
-def test_every_hack_earns_less_than_the_honest_short_answer(make_prompt, hack, reward):
-    cases = [HONEST, {**HONEST, **HACKS[hack]}]
-    rungs = {0.2: 0, 0.6: 1, 1.0: 2}
-    facts = Table(
-        row=np.zeros(6, int),
-        rung=np.array([rungs[case["asked"]] for case in cases] + [1, 1, 2, 2]),
-        format_ok=np.array([case["format_ok"] for case in cases] + [True] * 4),
-        correct=np.array([case["correct"] for case in cases] + [True] * 4),
-        truncated=np.zeros(6, bool),
-        thinking_tokens=np.array([case["thinking"] for case in cases] + [3.0, 3, 5, 5]),
-        completion_tokens=np.array([case["completion"] for case in cases] + [10.0, 10, 12, 12]),
-        integrity=np.array([case.get("integrity", 0.0) for case in cases] + [0.0] * 4),
-        policy=np.full((6, 3), 1 / 3),
-        ladder_mass=np.ones(6),
-    )
-    from chrpo.judge import _outcomes
-
-    prompts = Prompts.of([make_prompt("3")], TOKENS)
-    values = reward(_outcomes(facts, prompts, np.ones(6, bool), np.zeros(6, int)), price=0.5).main
-    assert values[1] < values[0]

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,16 @@ def test_everything_at_and_above_the_teacher_ratio_passes(right):
     below = [ratio for ratio in LADDER if ratio not in at_or_above]
     assert not below or not passes[below[-1]]
     assert found.all_fail == (not any(passes.values()))
+
+
+def test_lucky_samples_do_not_make_a_small_ratio_the_teacher():
+    """Four samples each of 2000 problems whose smaller ratios are right less than half of the time."""
+    drawn = np.random.default_rng(0).binomial(4, [0.2, 0.4, 0.99, 1.0, 1.0], (2000, 5))
+    found = [teacher_ratio(dict(zip(LADDER, ((int(n), 4) for n in row), strict=True))).ratio for row in drawn]
+    too_small = sum(ratio in (0.2, 0.4) for ratio in found) / 2000
+    by_the_best_sample = (drawn[:, 1] > 0).mean()
+    assert too_small < 0.05 < 0.8 < by_the_best_sample
+    assert found.count(0.6) > 1800
 
 
 @pytest.mark.parametrize(("right", "total"), [(5, 4), (-1, 4), (0, 0)])

@@ -77,6 +77,9 @@ def test_the_plot_shows_the_targets_and_loads_nothing(tmp_path):
         ({**GOOD, "accuracy": [[0.1], [0.1, 0.2]]}, "accuracy must be a list of equally long"),
         ({**GOOD, "accuracy": [0.1, 0.2]}, "accuracy must be a list of equally long"),
         ({**GOOD, "floor": None}, "floor must be a number"),
+        ({**GOOD, "floor": True}, "floor must be a number"),
+        ({**GOOD, "weights": ["0.3", 0.3, 0.4]}, "weights must be a list of numbers"),
+        (json.dumps({**GOOD, "floor": 0}).replace('"floor": 0', '"floor": 1e999'), "floor must be a number"),
         ({**GOOD, "floor": 87.67}, "must be in [0, 1]"),
         ({**GOOD, "ratios": [20, 40, 60, 80, 100]}, "ratios must rise within (0, 1]"),
     ],
@@ -91,4 +94,6 @@ def test_a_bad_bandit_ends_in_one_line_and_exit_2(tmp_path, data, words):
 def test_a_missing_bandit_and_bad_steps_are_named(tmp_path):
     missing = CliRunner().invoke(cli, ["simulate", str(tmp_path / "none.json")])
     assert (missing.exit_code, "none.json" in missing.stderr) == (2, True)
-    assert simulate(tmp_path / "b.json", GOOD, "--steps", 0).exit_code == 2
+    for flags in (["--steps", 0], ["--step-size", "nan"], ["--proportional", "nan"], ["--seed", -1]):
+        result = simulate(tmp_path / "b.json", GOOD, "--steps", 5, *flags, "--json")
+        assert (result.exit_code, result.stdout) == (2, ""), flags

@@ -183,6 +183,8 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
         (["--prompts-per-step", "500"], "too few"),
         (["--objective", "l1", "--without", "constraint"], "no part 'constraint'"),
         (["--beta", "-1"], "beta must be 0 or more"),
+        (["--proportional", "-1"], "gains must not be negative"),
+        (["--objective", "l1", "--integral", "1"], "integral: this objective has no price"),
         (["--vllm", "server"], "vllm is not installed"),
     ],
 )
@@ -190,6 +192,15 @@ def test_settings_out_of_range_are_named(checkpoint, prompts, tmp_path, flags, w
     result = run("train", prompts, tmp_path / "out", "--model", checkpoint, "--rollouts", "6", *flags)
     assert result.exit_code == 2, result.output
     assert words in result.stderr
+
+
+def test_gains_reach_the_price(undisturbed, checkpoint, prompts, tmp_path):
+    """The first step is the same, so its violation is; a price without gains stays at 0."""
+    flags = [*FLAGS, "--steps", "2", "--proportional", "0", "--integral", "0"]
+    assert run("train", prompts, tmp_path / "out", "--model", checkpoint, *flags).exit_code == 0
+    free, priced = metrics(tmp_path / "out"), metrics(undisturbed)
+    assert free[0]["violation/policy"] == priced[0]["violation/policy"] > 0
+    assert free[1]["lambda/policy"] == 0 < priced[1]["lambda/policy"]
 
 
 def test_a_folder_of_something_else_is_not_touched(checkpoint, prompts, tmp_path):

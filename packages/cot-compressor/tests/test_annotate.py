@@ -115,6 +115,7 @@ class _Server:
 
     def __init__(self, answers: list[str | int], together: int = 1) -> None:
         """Each answer waits until `together` requests are there."""
+        self.answers = answers
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
         self.most_at_once = 0
@@ -126,7 +127,7 @@ class _Server:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                answer = answers[min(len(outer.requests), len(answers) - 1)]
+                answer = outer.answers[min(len(outer.requests), len(outer.answers) - 1)]
                 outer.requests.append(body)
                 outer.keys.append(self.headers.get("Authorization"))
                 nonlocal inside
@@ -265,6 +266,36 @@ def test_a_lost_answer_is_told_to_the_model_and_then_rejected(one_trace: Path, t
     assert len(server.requests) == 3
 
 
+@pytest.mark.enable_socket
+def test_no_answer_is_asked_for_twice_and_a_failed_run_tells_what_it_cost(
+    tmp_path: Path, toy_traces: list[dict]
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{**row, "answer": "27", "cot": COT} for row in toy_traces[:4]]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with _Server(["nonsense", '{"ranges": [[7, 7]]}', '{"ranges": [[7, 7]]}', 401]) as server:
+        options = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--prices", "2000", "50000"]
+        command = ["annotate", str(source), str(out), *options]
+        failed = CliRunner().invoke(cli, [*command, "--concurrency", "1"])
+        assert failed.exit_code == 1
+        assert "3 requests, 1 bad answers, 300 prompt tokens, 30 completion tokens, 2.1000 dollars" in failed.stderr
+        # Without what `annotate` itself keeps, as if another trace had been added.
+        (tmp_path / ".out.jsonl.partial").unlink()
+        kept = tmp_path / "out.jsonl.answers.jsonl"
+        with kept.open("a", encoding="utf-8") as file:
+            file.write('{"request": "torn')
+        asked = len(server.requests)
+        server.answers[3] = '{"ranges": [[7, 7]]}'
+        done = CliRunner().invoke(cli, [*command, "--concurrency", "4"])
+        assert done.exit_code == 0, done.output
+        assert len(server.requests) == asked + 2
+        assert "2 requests, 1 bad answers, 200 prompt tokens, 20 completion tokens, 3 answers that were" in done.stderr
+        again = CliRunner().invoke(cli, [*command, "--overwrite"])
+        assert "0 requests, 1 bad answers, 0 prompt tokens, 0 completion tokens, 5 answers that were" in again.stderr
+        assert len(server.requests) == asked + 2
+    assert [row["keep"] for row in read_records(out, "annotated")] == [[[22, 34]]] * 4
+
+
 def test_long_traces_are_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     cot = "\n".join(f"So {at} + 1 = {at + 1} here." for at in range(300))
     annotator = OpenAIAnnotator("m", base_url="http://127.0.0.1:9/v1")
@@ -280,6 +311,11 @@ def test_long_traces_are_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     spans = annotator.keep("Q?", cot)
     assert [cot[start:end] for start, end in spans] == [f"{at} + 1 = {at + 1}" for at in range(300)]
     assert asked == [(1, 400), (401, 800), (801, 1200)]
+
+
+def test_a_price_below_zero_is_refused() -> None:
+    with pytest.raises(DataError, match="prices must be 0 or more"):
+        OpenAIAnnotator("m", base_url="http://127.0.0.1:9/v1", prices=(1.0, -1.0))
 
 
 def test_a_missing_key_or_model_is_one_clear_line(

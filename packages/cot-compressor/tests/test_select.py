@@ -173,6 +173,16 @@ def test_infeasible_ratio_names_the_smallest_feasible_one(compressor: Compressor
         compressor.compress(" \n", ratio=0.5)
 
 
+@pytest.mark.parametrize("length", [3, 6, 7, 9, 11])
+def test_the_ratio_that_an_error_names_is_enough(length: int) -> None:
+    compressor = Compressor.from_pretrained("rules")
+    cot = " ".join("word" for _ in range(length))
+    with pytest.raises(InfeasibleBudget) as caught:
+        compressor.compress(cot, ratio=0.01)
+    named = float(str(caught.value).rpartition(" ")[2])
+    assert compressor.compress(cot, ratio=named).tokens == 1
+
+
 @pytest.mark.parametrize(
     "cot", ["a \x00 b c", "x \ud800 y z", "a\r\nb\r\nc d", "👍🏽 é $ unclosed \\( more words", "שלום עולם טוב"]
 )

@@ -175,3 +175,13 @@ def test_several_tasks_are_compared_each_and_together_and_flips_are_named(write_
     written = json.loads(out.read_text("utf-8"))
     assert written["accuracy_difference"] == pytest.approx(0.25)
     assert {task: one["accuracy_difference"] for task, one in written["tasks"].items()} == {"one": -0.5, "two": 1.0}
+
+
+def test_equal_answers_vote_together_however_they_are_spelt(write_run):
+    answers = ["7", "0.5", "7", r"\frac{1}{2}", "1/2"]
+    rows = [
+        {"id": "a", "sample": k, "extracted": one, "verdict": "incorrect" if one == "7" else "correct"}
+        for k, one in enumerate(answers)
+    ]
+    (condition,) = load_run(write_run("r", rows))
+    assert condition.summary()["maj@5"] == 1.0

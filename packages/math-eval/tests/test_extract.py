@@ -87,6 +87,8 @@ def test_the_fallbacks_in_order():
     assert extract_answer("4 - 1 = 3\n#### 1,234") == "1,234"
     assert extract_answer("She paid 10-3 and has $18.50.") == "$18.50"
     assert extract_answer("it fell to -4") == "-4"
+    assert extract_answer("<answer> 42 </answer>") == "42"
+    assert extract_answer("The answer isn't 5, it must be 6.") == "6"
     assert extract_answer("I do not know") is None
 
 

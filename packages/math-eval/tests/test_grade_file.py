@@ -5,6 +5,8 @@ from click.testing import CliRunner
 
 from math_eval import regrade
 from math_eval.cli import cli
+from math_eval.compare import compare
+from math_eval.conditions import select
 
 ROWS = [
     {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
@@ -80,3 +82,44 @@ def test_a_long_file_is_never_in_memory_whole(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2500 * 4000 * 0.6
+
+
+def test_the_input_is_never_its_own_output(tmp_path, write_run):
+    source, run = _write(tmp_path / "in.jsonl", ROWS), write_run("base", [{"id": "a"}])
+    for path in (source, run):
+        refused = CliRunner().invoke(cli, ["grade", str(path), str(path), "--overwrite"])
+        assert (refused.exit_code, "the output is the input" in refused.stderr) == (2, True)
+    assert _read(source) == ROWS
+    assert (run / "results.json").exists()
+
+
+def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
+    completion = r"<think>\boxed{1}</think> \boxed{3}"
+    rows = [{"id": name, "task": task, "completion": completion} for task in ("sums", "more") for name in "ab"]
+    run, out = write_run("base", rows, ("sums", "more")), tmp_path / "again"
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    command = ["grade", str(run), str(out), "--extraction", "reference"]
+    done = CliRunner().invoke(cli, command)
+    assert (done.exit_code, done.stdout) == (0, "incorrect 4\n")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert [row["extracted"] for row in _read(out / "samples_more.jsonl")] == ["1", "1"]
+    assert compare(select(str(run), None), select(str(out), None)).values["only_a_correct"] == 4
+    settings = json.loads((out / "manifest.json").read_text("utf-8"))["settings"]
+    assert (settings["seeds"], settings["grader"]["extraction"]) == ([0], "reference")
+    again = CliRunner().invoke(cli, command)
+    assert (again.exit_code, again.stdout, "nothing to do" in again.stderr) == (0, "incorrect 4\n", True)
+    refused = CliRunner().invoke(cli, command[:3])
+    assert (refused.exit_code, "grader.extraction was 'reference'" in refused.stderr) == (2, True)
+
+
+def test_an_interrupted_grading_of_a_run_keeps_the_tasks_it_finished(tmp_path, write_run):
+    rows = [{"id": "a", "task": task} for task in ("sums", "more")]
+    run, out = write_run("base", rows, ("sums", "more")), tmp_path / "again"
+    regrade.grade_run(run, out)
+    whole = (out / "results.json").read_bytes()
+    for name in ("results.json", "samples_more.jsonl"):
+        (out / name).unlink()
+    finished = (out / "samples_sums.jsonl").stat().st_mtime_ns
+    assert regrade.grade_run(run, out) == ({"correct": 2}, False)
+    assert (out / "samples_sums.jsonl").stat().st_mtime_ns == finished
+    assert (out / "results.json").read_bytes() == whole

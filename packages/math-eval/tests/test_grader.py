@@ -20,6 +20,10 @@ ALGEBRA = [
     (r"\sin(2x)", r"2\sin(x)", "incorrect"),
     (r"\frac{1}{2004!}", r"\frac{1}{2006!}", "incorrect"),
     ("5x", "5", "incorrect"),
+    (r"\infty", r"\lim_{x \to 0} \frac{1}{x^2}", "correct"),
+    (r"\cosh(x')", r"\cosh(x)", "incorrect"),
+    ("1e5", r"\ln(e) \cdot 100000", "correct"),
+    ("5 fifths", "5", "incorrect"),
 ]
 NEEDS_A_WORKER = r"\sin(x)+{}", r"{}+\sin(x)"
 GOLDS = [
@@ -48,6 +52,7 @@ GOLDS = [
 BOMBS = [
     "9^{9^{9^{9}}}",
     "10^{999999999}",
+    "1.5e-999999999",
     "((((7!)!)!)!)",
     "99999999!",
     "9" * 100_000,

@@ -194,6 +194,7 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
         (["--top-p", "0"], "top-p must be in (0, 1]; got 0"),
         (["--tasks", "gsm8k"], "--data-dir"),
         (["--model", "nowhere"], "no such model folder"),
+        (["--model", "nowhere", "--tasks", "gsm8k"], "no such model folder"),
     ],
 )
 def test_bad_requests_are_one_clear_line_and_leave_nothing(tiny_model, problems, tmp_path, arguments, message):

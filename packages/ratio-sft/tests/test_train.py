@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -130,28 +129,6 @@ def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_d
     assert train(mix_dir, tmp_path / "cut", settings) == whole
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut")]
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
-
-
-def test_two_processes_give_the_losses_of_one(tmp_path, base, mix_dir):
-    one = TrainSettings(model=str(base), batch_size=8, **QUICK)
-    train(mix_dir, tmp_path / "one", one)
-    two = replace(one, batch_size=4)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    done = subprocess.run(
-        [*launch, *COMMAND[2:], str(mix_dir), str(tmp_path / "two"), *arguments(two)],
-        env={**environment(), "ACCELERATE_USE_CPU": "true"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.count("held-out loss all") == 1
-    logs = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "train_log.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
-    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
-    reports = [json.loads((tmp_path / name / "train_report.json").read_text()) for name in ("one", "two")]
-    assert reports[1]["heldout_loss"] == pytest.approx(reports[0]["heldout_loss"], rel=1e-4)
 
 
 def test_a_checkpoint_is_continued_on_its_own_ladder_only(tmp_path, base, mix_dir, compressed):

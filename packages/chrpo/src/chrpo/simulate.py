@@ -45,12 +45,12 @@ def read_bandit(path: str | Path) -> Bandit:
 def _numbers(path: Path, name: str, value: object, depth: int) -> np.ndarray:
     kind = ("a number", "a list of numbers", "a list of equally long lists of numbers")[depth]
     try:
-        array = np.array(value, float)
-    except (TypeError, ValueError) as error:
+        array = np.array(value)
+    except ValueError as error:
         raise DataError(f"{path}: {name} must be {kind}") from error
-    if array.ndim != depth or not array.size or not np.all(np.isfinite(array)):
+    if array.ndim != depth or not array.size or array.dtype.kind not in "if" or not np.all(np.isfinite(array)):
         raise DataError(f"{path}: {name} must be {kind}, finite and not empty")
-    return array
+    return array.astype(float)
 
 
 def report(bandit: Bandit, result: Simulation) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import lora, manifest
 from .control import ControlTokens
+from .core.constraint import Gains
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
@@ -48,6 +49,9 @@ class TrainSettings:
         control_weight: of the control token; None for the objective's own.
         budget_step: lowers the cost that is paid for by this, from 1, while the floors hold; None pays for any saving.
         budget_hold: steps that the floors must hold before each.
+        proportional: gain of the price on the violation; None for the trainer's own, as with the next two.
+        integral: gain on its sum.
+        derivative: gain on its growth.
         beta: weight of the KL penalty to the first checkpoint, on response tokens.
         lora_rank: rank of adapters, merged at the end; None trains all weights.
         vllm: "colocate" or "server" lets vLLM write the rollouts, as in TRL; None leaves it to transformers.
@@ -70,6 +74,9 @@ class TrainSettings:
     control_weight: float | None = None
     budget_step: float | None = None
     budget_hold: int = 20
+    proportional: float | None = None
+    integral: float | None = None
+    derivative: float | None = None
     beta: float = 0.0
     lora_rank: int | None = None
     vllm: str | None = None
@@ -88,13 +95,22 @@ class TrainSettings:
             raise DataError(f"vllm must be colocate or server; got {self.vllm!r}")
         if self.max_tokens is not None and self.max_tokens < 2:
             raise DataError(f"max_tokens must be at least 2, a control token and an answer; got {self.max_tokens}")
+        Gains(**self.gains)
         object.__setattr__(self, "without", sorted(set(self.without)))
-        choose(
+        chosen = choose(
             self.objective,
             without=self.without,
             length_weight=self.length_weight,
             control_weight=self.control_weight,
         )
+        if self.gains and not chosen.constrained:
+            raise DataError(f"{', '.join(self.gains)}: this objective has no price of accuracy; leave the gains out")
+
+    @property
+    def gains(self) -> dict[str, float]:
+        """The gains that are not left to the trainer."""
+        given = {name: getattr(self, name) for name in ("proportional", "integral", "derivative")}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def train(
@@ -295,6 +311,7 @@ def _trainer(
         control_weight=settings.control_weight,
         budget_step=settings.budget_step,
         budget_hold=settings.budget_hold,
+        **{f"price_{name}": gain for name, gain in settings.gains.items()},
         beta=settings.beta,
         use_vllm=settings.vllm is not None,
         vllm_mode=settings.vllm or "colocate",

@@ -3,7 +3,8 @@
 The model sees the units of the trace as numbered lines, each formula as one line, and answers with ranges of numbers.
 So it cannot split a formula, reword or invent. The answer must be strict JSON and pass the checks below, or the model
 is asked again with the error; a trace that never passes is rejected, never guessed. Nothing in a trace is treated as
-an instruction. The key comes from the environment (OPENAI_API_KEY) alone.
+an instruction. Answers are kept in a file, so a run that starts again pays for none of them twice (`answers.py`). The
+key comes from the environment (OPENAI_API_KEY) alone.
 
     OpenAIAnnotator("qwen3-32b", base_url="http://127.0.0.1:8000/v1").keep(question, cot)
 """
@@ -11,10 +12,12 @@ an instruction. The key comes from the environment (OPENAI_API_KEY) alone.
 import json
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from . import __version__
+from .answers import Answer, AnswerFile
 from .errors import CompressorError, DataError, RejectedRow
 from .fidelity import says
 from .relations import states_relation
@@ -123,13 +126,28 @@ class OpenAIAnnotator:
     version = __version__
 
     def __init__(
-        self, model: str, *, base_url: str | None = None, keep_share: float = 0.3, concurrency: int = 8
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        keep_share: float = 0.3,
+        concurrency: int = 8,
+        answers: str | Path | None = None,
+        prices: tuple[float, float] | None = None,
     ) -> None:
-        """Connect to `base_url`, or to OpenAI's own server, with at most `concurrency` requests at a time.
+        """Connect to a server.
+
+        Args:
+            model: Its name there.
+            base_url: The server; OpenAI's own by default.
+            keep_share: About what share of the lines to ask for.
+            concurrency: Requests at a time, at most.
+            answers: File that holds the answers; what it answers already is not asked again.
+            prices: Dollars per million prompt and completion tokens, for `usage`.
 
         Raises:
-            DataError: the `openai` package or the key is missing, the share is not in (0, 1), or the concurrency is
-                below 1.
+            DataError: the `openai` package or the key is missing, the share is not in (0, 1), the concurrency is below
+                1, or a price below 0.
         """
         try:
             import openai
@@ -139,6 +157,8 @@ class OpenAIAnnotator:
             raise DataError(f"keep share must be in (0, 1); got {keep_share:g}")
         if concurrency < 1:
             raise DataError(f"concurrency must be at least 1; got {concurrency}")
+        if prices is not None and not all(price >= 0 for price in prices):
+            raise DataError(f"prices must be 0 or more dollars per million tokens; got {prices[0]:g} and {prices[1]:g}")
         key = os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
@@ -148,7 +168,10 @@ class OpenAIAnnotator:
         self.settings: dict[str, Any] = {"model": model, "base_url": base_url, "keep_share": keep_share}
         self.concurrency = concurrency
         self._limits = (_SHARE_LIMITS[0], min(_SHARE_LIMITS[1], max(_SHARE_SLACK * keep_share, 0.1)))
+        self._answers = None if answers is None else AnswerFile(answers)
+        self._prices = prices
         self._counts = {"requests": 0, "bad answers": 0, "prompt tokens": 0, "completion tokens": 0}
+        self._known = 0
         self._lock = Lock()
 
     def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
@@ -177,7 +200,14 @@ class OpenAIAnnotator:
 
     def usage(self) -> str:
         """What this run cost, for the terminal."""
-        return ", ".join(f"{count} {name}" for name, count in self._counts.items())
+        parts = [f"{count} {name}" for name, count in self._counts.items()]
+        if self._known:
+            parts.append(f"{self._known} answers that were there already")
+        if self._prices is not None:
+            tokens = self._counts["prompt tokens"], self._counts["completion tokens"]
+            spent = sum(count * price for count, price in zip(tokens, self._prices, strict=True)) / 1e6
+            parts.append(f"{spent:.4f} dollars")
+        return ", ".join(parts)
 
     def _ask(
         self,
@@ -213,6 +243,21 @@ class OpenAIAnnotator:
         raise RejectedRow("bad_annotation", f"{problem} (after {_MAX_ATTEMPTS} attempts)")
 
     def _complete(self, messages: list[Any]) -> str:
+        request = {"server": self.settings["base_url"], "model": self.settings["model"], "messages": messages}
+        known = self._answers.find(request) if self._answers else None
+        if known is not None:
+            with self._lock:
+                self._known += 1
+            return known.text
+        answer = self._request(messages)
+        self._count("requests", 1)
+        self._count("prompt tokens", answer.prompt_tokens)
+        self._count("completion tokens", answer.completion_tokens)
+        if self._answers:
+            self._answers.add(request, answer)
+        return answer.text
+
+    def _request(self, messages: list[Any]) -> Answer:
         try:
             reply = self._client.chat.completions.create(
                 model=self.settings["model"], messages=messages, temperature=0.0
@@ -221,13 +266,9 @@ class OpenAIAnnotator:
             raise RejectedRow("refused_by_server", str(error)) from error
         except self._errors as error:
             raise CompressorError(f"the server did not answer ({error}); start the command again to go on") from error
-        self._count("requests", 1)
-        if reply.usage is not None:
-            self._count("prompt tokens", reply.usage.prompt_tokens)
-            self._count("completion tokens", reply.usage.completion_tokens)
-        if not reply.choices:
-            return ""
-        return reply.choices[0].message.content or ""
+        text = (reply.choices[0].message.content or "") if reply.choices else ""
+        tokens = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else (0, 0)
+        return Answer(text, *tokens)
 
     def _count(self, name: str, amount: int) -> None:
         with self._lock:

@@ -60,6 +60,9 @@ Example:
 @click.option(
     "--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Requests at a time (openai)."
 )
+@click.option(
+    "--prices", type=(float, float), help="Dollars per million prompt and completion tokens, to tell the cost (openai)."
+)
 @_overwrite
 def annotate(
     source: Path,
@@ -69,9 +72,13 @@ def annotate(
     model: str | None,
     base_url: str | None,
     concurrency: int,
+    prices: tuple[float, float] | None,
     overwrite: bool,
 ) -> None:
-    """Mark what to keep in each trace of IN."""
+    """Mark what to keep in each trace of IN.
+
+    Answers of a model are kept in OUT.answers.jsonl, and none is asked for twice.
+    """
     from .annotate import Annotator, RulesAnnotator, annotate_file
 
     chosen: Annotator
@@ -80,14 +87,24 @@ def annotate(
 
         if not model:
             raise DataError("--annotator openai needs --model NAME")
-        chosen = OpenAIAnnotator(model, base_url=base_url, keep_share=keep_share, concurrency=concurrency)
+        answers = out.with_name(out.name + ".answers.jsonl")
+        chosen = OpenAIAnnotator(
+            model,
+            base_url=base_url,
+            keep_share=keep_share,
+            concurrency=concurrency,
+            answers=answers,
+            prices=prices,
+        )
     else:
-        if model or base_url:
-            raise DataError("--model and --base-url are for --annotator openai; drop them")
+        if model or base_url or prices:
+            raise DataError("--model, --base-url and --prices are for --annotator openai; drop them")
         chosen = RulesAnnotator(keep_share)
-    _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
-    if annotator == "openai":
-        click.echo(chosen.usage(), err=True)  # type: ignore[attr-defined]
+    try:
+        _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
+    finally:
+        if annotator == "openai":
+            click.echo(chosen.usage(), err=True)  # type: ignore[attr-defined]
 
 
 @cli.command(

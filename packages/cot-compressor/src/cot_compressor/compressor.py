@@ -228,7 +228,8 @@ class Compressor:
                     raise
                 chosen = self._select(cot, units, scores, self.counter.measure(cot, units)[1], budgets, wanted)
         except InfeasibleBudget as error:
-            share = f"; the smallest ratio for it is {error.needed_tokens / original:.4f}" if original else ""
+            smallest = math.ceil(10_000 * error.needed_tokens / original) / 10_000 if original else 0.0
+            share = f"; the smallest ratio for it is {smallest:.4f}" if original else ""
             asked = f"ratio {ratios[0]:g}" if max_tokens is None else f"max_tokens {max_tokens}"
             raise InfeasibleBudget(
                 f"{asked} of {original} tokens: {error}{share}", needed_tokens=error.needed_tokens

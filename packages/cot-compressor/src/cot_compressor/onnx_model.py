@@ -59,7 +59,7 @@ class OnnxModel:
         for at in range(len(inputs["input_ids"])):
             real = int(inputs["attention_mask"][at].sum())
             window = {name: tensor[at : at + 1, :real].numpy() for name, tensor in inputs.items()}
-            (logits,) = self._session.run(None, window)
+            logits: Any = self._session.run(None, window)[0]
             rows.append(torch.from_numpy(logits[0]))
         return SimpleNamespace(logits=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True))
 

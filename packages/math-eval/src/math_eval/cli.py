@@ -110,19 +110,21 @@ def tasks_command() -> None:
     "grade",
     epilog="""\b
 Example:
+  math-eval grade runs/base runs/base-reference --extraction reference
   math-eval grade completions.jsonl graded.jsonl
   (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
 """,
 )
-@click.argument("source", metavar="IN.jsonl", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT.jsonl", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN.jsonl|RUN", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--extraction", default="standard", show_default=True, help="Of the answer: standard or reference.")
 @click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
 def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> None:
-    """Grade rows {id, gold, completion}; adds extracted, verdict and grade_ms."""
-    from .regrade import grade_file
+    """Grade rows {id, gold, completion}; adds extracted, verdict and grade_ms. Or grade a finished run as a new one."""
+    from .regrade import grade_file, grade_run
 
-    counts, was_done = grade_file(source, out, extraction=extraction, overwrite=overwrite)
+    grade = grade_run if source.is_dir() else grade_file
+    counts, was_done = grade(source, out, extraction=extraction, overwrite=overwrite)
     click.echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
     click.echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 

@@ -67,14 +67,19 @@ def load_run(folder: str | Path) -> list[Condition]:
     Raises:
         DataError: not a run folder, or not finished.
     """
-    settings = _settings(Path(folder))
+    settings = read_manifest(Path(folder))["settings"]
     rows = list(_samples(Path(folder), settings))
     return [
         Condition(Path(folder), ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]
     ]
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Raises:
+        DataError: not a run folder, or not finished.
+    """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
@@ -82,7 +87,7 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
         )
-    return parse_json(manifest.read_text("utf-8"), str(manifest))["settings"]
+    return parse_json(manifest.read_text("utf-8"), str(manifest))
 
 
 def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:
@@ -114,11 +119,11 @@ def stream(run: str, ratio: str | None) -> Iterator[Row]:
         DataError: as for `select`.
     """
     wanted = _find(run, ratio)
-    return (row for row in _samples(Path(run), _settings(Path(run))) if row["ratio"] == wanted)
+    return (row for row in _samples(Path(run), read_manifest(Path(run))["settings"]) if row["ratio"] == wanted)
 
 
 def _find(run: str, ratio: str | None) -> Ratio:
-    ratios: list[Ratio] = _settings(Path(run))["ratios"]
+    ratios: list[Ratio] = read_manifest(Path(run))["settings"]["ratios"]
     known = ", ".join(map(ratio_name, ratios))
     if ratio is None:
         if len(ratios) > 1:

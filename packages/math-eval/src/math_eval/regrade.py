@@ -1,24 +1,28 @@
-"""Grading a file of completions, with resume: the `math-eval grade` command.
+"""Grading what was generated before, a file of completions or a finished run, with resume: `math-eval grade`.
 
-The output holds the input's rows plus `extracted`, `verdict` and `grade_ms`; they pass through in batches, however many
-there are. Sampling is left to `runner`.
+A file's rows come back with `extracted`, `verdict` and `grade_ms`; a run comes back as another run folder with new
+verdicts. Rows pass through in batches, however many there are. Sampling is left to `runner`.
 
     grade_file("completions.jsonl", "graded.jsonl")   # Counter({'correct': 71, 'incorrect': 29})
+    grade_run("runs/base", "runs/base-reference", extraction="reference")
 """
 
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from . import manifest
+from .conditions import dump_results, read_manifest
+from .errors import DataError
 from .grading import Grader
-from .records import Row, dump_line, read_records, write_records
+from .records import Row, dump_line, parse_json, read_records, write_json, write_records
+from .store import locked
 
 _BATCH = 256
 
@@ -38,9 +42,10 @@ def grade_file(
         how many rows got which verdict, and whether the output was there already.
 
     Raises:
-        DataError: a bad row, an unknown extraction, or an output made with other settings.
+        DataError: a bad row, an unknown extraction, an output made with other settings, or one that is the input.
     """
     source, out = Path(source), Path(out)
+    _check_apart(source, out)
     content, total = _digest(source)
     partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
     with Grader(extraction=extraction) as grader:
@@ -55,7 +60,7 @@ def grade_file(
         done = _resume(partial)
         rows = islice(read_records(source, "grade_input"), done, None)
         with partial.open("ab") as file, tqdm(total=total, initial=done, unit=" rows") as progress:
-            while batch := list(islice(rows, _BATCH)):
+            for batch in _batches(rows):
                 file.write("".join(map(dump_line, _graded(batch, grader))).encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -70,6 +75,82 @@ def grade_file(
     write_records(out, counted())
     partial.unlink()
     return counts, False
+
+
+def grade_run(
+    run: str | Path, out: str | Path, *, extraction: str = "standard", overwrite: bool = False
+) -> tuple[Counter[str], bool]:
+    """Grade the samples of a finished run again, into a run folder of its own.
+
+    Args:
+        run: a finished run folder, left as it is.
+        out: the new run folder; tasks that an interrupted command finished are not graded again.
+        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
+        overwrite: replace a folder made from another run or with another extraction.
+
+    Returns:
+        how many samples got which verdict, and whether the output was there already.
+
+    Raises:
+        DataError: not a finished run, an unknown extraction, or an output made with other settings or that is the run.
+        MathEvalError: another process writes to the output.
+    """
+    source, out = Path(run), Path(out)
+    _check_apart(source, out)
+    before = read_manifest(source)
+    path, done = out / "manifest.json", out / "results.json"
+    with Grader(extraction=extraction) as grader:
+        settings = {**before["settings"], "grader": grader.description}
+        state = manifest.settle(path, settings, done=done, overwrite=overwrite)
+        if state == "done":
+            return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
+        with locked(out):
+            if state == "new":
+                for stale in (done, *out.glob("samples_*.jsonl")):
+                    stale.unlink(missing_ok=True)
+                kept = {
+                    name: value for name, value in before.items() if name not in ("command", "math_eval", "settings")
+                }
+                manifest.write(path, "math-eval grade", settings, **kept, graded_from=str(source))
+            rows = [row for task in settings["tasks"] for row in _graded_task(source, out, task, grader)]
+            results = dump_results(rows, list(settings["tasks"]), settings["ratios"])
+            write_json(done, results)
+    return _verdicts(results), False
+
+
+def _graded_task(source: Path, out: Path, task: str, grader: Grader) -> Iterator[Row]:
+    """The rows of one task with new verdicts, from the output's file if it is there."""
+    name = f"samples_{task}.jsonl"
+    if not (out / name).exists():
+        rows = tqdm(read_records(source / name, "samples"), desc=task, unit=" samples")
+        write_records(out / name, (row for batch in _batches(rows) for row in _graded_samples(batch, grader)))
+    return read_records(out / name, "samples")
+
+
+def _graded_samples(rows: list[Row], grader: Grader) -> list[Row]:
+    verdicts = grader.grade_many([(row["completion"], row["answer"], row["prompt"]) for row in rows])
+    return [
+        {**row, "extracted": verdict.extracted, "verdict": verdict.verdict}
+        for row, verdict in zip(rows, verdicts, strict=True)
+    ]
+
+
+def _verdicts(results: Row) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for condition in results["conditions"]:
+        counts.update(condition["verdicts"])
+    return +counts
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    if out.exists() and source.exists() and out.samefile(source):
+        raise DataError(f"{out}: the output is the input; name another")
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, _BATCH)):
+        yield batch
 
 
 def _digest(source: Path) -> tuple[str, int]:

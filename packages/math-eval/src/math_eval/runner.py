@@ -62,11 +62,12 @@ def run(
     """
     folder = Path(output_dir)
     path, done = folder / "manifest.json", folder / "results.json"
+    tokens = _control_tokens(settings)
     tasks = [load_task(name, data_dir=data_dir, limit=settings.limit) for name in settings.tasks]
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
-    tokens, model = _control_tokens(settings), _model(settings)
+    model = _model(settings)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction))
         known = _known(settings, tasks, grader, model)
@@ -103,10 +104,10 @@ def _control_tokens(settings: RunSettings) -> ControlTokens | None:
             raise DataError(f"ratio {asked[0]} of a server: name the checkpoint's folder with --tokenizer")
         return None
     folder = Path(settings.tokenizer or settings.model)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model folder; check --{'tokenizer' if settings.tokenizer else 'model'}")
     if not asked and not (folder / FILE_NAME).is_file():
         return None
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such model folder; check --model")
     tokens = ControlTokens.load(folder)
     for ratio in asked:
         tokens.token(ratio)
@@ -149,14 +150,11 @@ def _model(settings: RunSettings) -> dict[str, Any]:
     """What identifies the model and how it is run, as JSON values."""
     if settings.server is not None:
         return {"model": settings.model}
-    folder = Path(settings.model)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such model folder; check --model")
     if settings.backend == "vllm":
         how = {"tensor_parallel": settings.tensor_parallel, "data_parallel": settings.data_parallel}
     else:
         how = {"batch_size": settings.batch_size}
-    return {"backend": settings.backend, "model_sha256": model_sha256(folder), **how}
+    return {"backend": settings.backend, "model_sha256": model_sha256(Path(settings.model)), **how}
 
 
 def _known(settings: RunSettings, tasks: list[Task], grader: Grader, model: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import metrics
 from .grading import VERDICTS
+from .grading.exact import decide
 from .records import Row
 
 
@@ -64,7 +65,7 @@ def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples
     """avg@k and maj@k of all k samples; pass@ for the powers of two below k, and k."""
     ks = [*(2**power for power in range(1, samples.bit_length()) if 2**power < samples), samples]
     votes = [
-        metrics.majority([row["extracted"] for row in group], scores)
+        metrics.majority(_one_spelling([row["extracted"] for row in group]), scores)
         for group, scores in zip(problems, correct, strict=True)
     ]
     return {
@@ -72,6 +73,15 @@ def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples
         **{f"pass@{k}": metrics.mean_pass_at_k(correct, k) for k in ks},
         f"maj@{samples}": sum(votes) / len(votes),
     }
+
+
+def _one_spelling(answers: list[str | None]) -> list[str | None]:
+    """The answers, each as the first one that exact arithmetic finds equal to it: `0.5` and `1/2` vote together."""
+    first: dict[str, str] = {}
+    for answer in answers:
+        if answer is not None and answer not in first:
+            first[answer] = next((one for one in dict.fromkeys(first.values()) if decide(answer, one)), answer)
+    return [None if answer is None else first[answer] for answer in answers]
 
 
 def _over_seeds(rows: list[Row]) -> dict[str, Any]:

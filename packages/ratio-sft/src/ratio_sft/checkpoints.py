@@ -108,7 +108,8 @@ def save_model(
         model.save_pretrained(folder)
     else:
         model.config.dtype = dtype
-        model.save_pretrained(folder, state_dict={name: weight.to(dtype) for name, weight in weights.items()})
+        whole = {name: weight.to(dtype) for name, weight in weights.items() if name not in model.all_tied_weights_keys}
+        model.save_pretrained(folder, state_dict=whole)
 
 
 def mark_complete(checkpoint: Path) -> None:

@@ -86,9 +86,11 @@ def _wanted(data: Path, name: str) -> bool:
 
 
 def _processes() -> "PartialState":
+    """The processes of this run; accelerate joins them without an accelerator only if it is told that there is none."""
     from accelerate import PartialState
+    from torch.accelerator import is_available
 
-    return PartialState()
+    return PartialState(cpu=not is_available())
 
 
 def _made_from(data: Path, rows: dict[str, RowFile], settings: TrainSettings, processes: int) -> Row:

@@ -10,13 +10,13 @@ Imports the trainer libraries, so it is imported inside commands only.
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -42,11 +42,14 @@ class RatioTrainer(SFTTrainer):
 
     padded: Any
     """The collator that pads, one row to a line, whatever training uses."""
+    lengths: Sequence[int]
+    """Tokens of each row, without the blank one that may follow them in the dataset."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SimilarLengths:
-        group = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]  # type: ignore[index]
-        self.order = SimilarLengths(lengths, group=group, seed=self.args.seed)
+        processes, batch = self.args.world_size, self.args.train_batch_size
+        group = batch * self.args.gradient_accumulation_steps * processes
+        round_of = batch * processes if processes > 1 else 1
+        self.order = SimilarLengths(self.lengths, group=group, seed=self.args.seed, round_of=round_of)
         return self.order
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -173,27 +176,36 @@ def build_trainer(
     bfloat16 weights can add up. Activations are recomputed on a GPU only, where memory is what runs out.
     """
     state = PartialState()
-    on_gpu = torch.device(state.device or "cpu").type == "cuda"
+    device = torch.device(state.device or "cpu").type
     save, log = save_interval(total_steps(len(data), settings, state.num_processes), settings)
     with warnings.catch_warnings():
         # TRL's default for gradient_checkpointing is deprecated in transformers; users can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
-        config = _config(settings, folder, save=save, log=log, on_gpu=on_gpu)
+        config = _config(settings, folder, save=save, log=log, device=device)
+    lengths = [len(ids) for ids in data["input_ids"]]
     if settings.ratio_weights:
         data = data.add_column("weight", _weights(data, dict(settings.ratio_weights)))  # type: ignore[arg-type]
+    if state.num_processes > 1:
+        end = tokenizer.eos_token_id
+        blank = {"input_ids": [end] * 2, "labels": [IGNORED] * 2, "ratio": 1.0, "mode": "blank", "weight": 1.0}
+        row = Dataset.from_list([{name: blank[name] for name in data.column_names}], features=data.features)
+        data = concatenate_datasets([data, row])
     order = _Order()
     callbacks = [order, _Complete(), _Progress()]
     trainer = RatioTrainer(model, args=config, train_dataset=data, processing_class=tokenizer, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     order.trainer = trainer
     trainer.padded = trainer.data_collator
+    trainer.lengths = lengths
     if settings.packing or settings.ratio_weights:
         flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
         pad: Any = tokenizer.pad_token_id
         trainer.data_collator = Collator(pad, pack=settings.packing, one_line=flash)
+    if trainer.accelerator.distributed_type.value not in _WHOLE_REPLICAS:
+        for option, given in (("--follow", sample is not None), ("--lora-rank", settings.lora_rank is not None)):
+            if given:
+                raise DataError(f"{option} needs the whole model on every process (one process, or DDP); leave it out")
     if sample is not None:
-        if trainer.accelerator.distributed_type.value not in _WHOLE_REPLICAS:
-            raise DataError("--follow needs the whole model on every process (one process, or DDP); leave it out")
         following = _Follow(lambda: sample(trainer), save)
         following.trainer = trainer
         trainer.add_callback(following)
@@ -214,7 +226,8 @@ def _weights(data: Dataset, weights: dict[float, float]) -> list[float]:
     return [weight * sum(counts) / total for weight in raw]
 
 
-def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gpu: bool) -> SFTConfig:
+def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, device: str) -> SFTConfig:
+    on_gpu = device == "cuda"
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
@@ -226,6 +239,7 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, on_gp
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_share,
         weight_decay=settings.weight_decay,
+        use_cpu=device == "cpu",
         bf16=on_gpu,
         gradient_checkpointing=on_gpu,
         max_length=None,
@@ -252,12 +266,19 @@ def heldout_loss(trainer: RatioTrainer, data: Dataset) -> dict[str, float]:
     sums = torch.zeros(len(names), 2, dtype=torch.float64, device=accelerator.device)
     lengths = [len(ids) for ids in data["input_ids"]]
     order = sorted(range(len(data)), key=lengths.__getitem__)
-    features = data.select(order[accelerator.process_index :: accelerator.num_processes])
+    mine = [(index, True) for index in order[accelerator.process_index :: accelerator.num_processes]]
+    if len(mine) < math.ceil(len(data) / accelerator.num_processes):
+        # A sharded model computes on all processes at once or not at all, so none may have a batch less.
+        mine.append((order[0], False))
 
-    def collate(batch: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
-        return trainer.padded(batch), [_groups(row["ratio"], row["mode"]) for row in batch]
+    def collate(batch: list[tuple[int, bool]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
+        rows = [data[index] for index, _ in batch]
+        counted = [count for _, count in batch]
+        return trainer.padded(rows), [
+            _groups(row["ratio"], row["mode"]) if count else [] for row, count in zip(rows, counted, strict=True)
+        ]
 
-    loader: Any = DataLoader(features, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
+    loader: Any = DataLoader(mine, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
     model.eval()
     with torch.no_grad(), accelerator.autocast():
         for batch, groups in loader:

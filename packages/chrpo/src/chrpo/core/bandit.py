@@ -139,10 +139,15 @@ def simulate_all(
         constrained: False keeps the price at 0.
 
     Raises:
-        DataError: bandits of several shapes, or no step.
+        DataError: bandits of several shapes, no step, or an option out of range.
     """
     if steps < 1 or len({bandit.accuracy.shape for bandit in bandits}) != 1:
         raise DataError(f"expected at least one step and bandits of one shape; got {steps} and {len(bandits)} bandits")
+    if not (0 < step_size < np.inf and seed >= 0 and (rollouts is None or rollouts >= 1)):
+        raise DataError(
+            f"expected step_size above 0, a seed of 0 or more and at least one rollout; got {step_size:g}, {seed} and "
+            f"{rollouts}"
+        )
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
     constraint = AccuracyConstraint({name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}, gains)

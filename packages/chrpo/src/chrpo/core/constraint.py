@@ -15,6 +15,8 @@ from typing import Any
 
 from chrpo.errors import DataError
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Gains:
@@ -46,6 +48,8 @@ class Gains:
     patience: int = 20
 
     def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in asdict(self).values()):
+            raise DataError(f"gains must be finite; got {self}")
         if min(self.proportional, self.integral, self.derivative) < 0 or min(self.cap, self.reach, self.patience) <= 0:
             raise DataError(f"gains must not be negative; cap, reach and patience must be positive; got {self}")
         if not 0 <= self.memory < 1:
@@ -128,7 +132,8 @@ class AccuracyConstraint:
         if best is not None:
             dual.best = self.gains.memory * dual.best + best[0]
             dual.best_count = self.gains.memory * dual.best_count + best[1]
-            beyond = beyond or dual.best < floor * dual.best_count
+            # A floor that the best ratios just reach is no more than rounding away from their mean.
+            beyond = beyond or dual.best < (floor - _ROUNDING) * dual.best_count
         dual.out_of_reach = dual.out_of_reach + 1 if beyond else 0
 
     def price(self, group: str) -> float:

@@ -18,14 +18,13 @@ from .expression import read, same_value
 from .number import as_digits, as_fraction, same_with_comma
 from .polynomial import proportional
 from .shapes import equation, matrix, sequence, union
-from .spelling import normalise, split_name, squeeze, without_unit, words
+from .spelling import normalise, split_choice, split_name, squeeze, words
+from .unit import changes_the_number, different_units, without_unit
 
 _MAX_CHARS = 600
 _MAX_PAIRS = 256
 _COMMA = re.compile(r"[-+]?\d+,\d+")
-_COUNTS = {
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many", "all", "every"
-}  # fmt: skip
+_COUNTS = {"many", "all", "every"}
 _TRUTHS = {"none", "no", "yes", "never", "always", "true", "false", "undefined", "infinite", "dne", "empty", "reals"}
 
 
@@ -48,7 +47,16 @@ def _same(left: str, right: str) -> bool | None:
             return None
         if squeeze(left) == squeeze(right):
             return True
-    for judge in (_same_number, _same_words, _same_digits, _same_parts, _same_matrix, _same_equation, _different_kinds):
+    for judge in (
+        _same_choice,
+        _same_number,
+        _same_words,
+        _same_digits,
+        _same_parts,
+        _same_matrix,
+        _same_equation,
+        _different_kinds,
+    ):
         verdict = judge(left, right)
         if verdict is not None:
             return verdict
@@ -61,10 +69,23 @@ def _named(text: str) -> tuple[str, str]:
     return ("", text) if parts and not parts.brackets else split_name(text)
 
 
-def _same_number(left: str, right: str) -> bool | None:
-    (left, left_unit), (right, right_unit) = without_unit(left), without_unit(right)
-    if left_unit and right_unit and left_unit != right_unit:
+def _same_choice(left: str, right: str) -> bool | None:
+    """A letter with its value, against either or against another such pair."""
+    one, two = split_choice(left), split_choice(right)
+    if one and two:
+        return _same_in_order(list(one), list(two))
+    choice, other = (one, right) if one else (two, left)
+    if choice is None or not _is_value(choice[1]):
         return None
+    return _same(choice[0] if words(other) else choice[1], other)
+
+
+def _same_number(left: str, right: str) -> bool | None:
+    (left, left_unit), (right, right_unit) = _with_units(left, right)
+    if left_unit and right_unit and left_unit != right_unit:
+        return False if different_units(left_unit, right_unit) else None
+    if changes_the_number(left) != changes_the_number(right):
+        return False
     one, two = as_fraction(left), as_fraction(right)
     if one is None or two is None:
         return same_value(left, right)
@@ -72,6 +93,16 @@ def _same_number(left: str, right: str) -> bool | None:
     if (a_percent and right_unit) or (b_percent and left_unit):
         return None
     return a == b or (a_percent and a / 100 == b) or (b_percent and b / 100 == a)
+
+
+def _with_units(left: str, right: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Both quantities with their units; beside a unit, a letter may be one too."""
+    one, two = without_unit(left), without_unit(right)
+    if one[1] and not two[1]:
+        two = without_unit(right, letters=True)
+    elif two[1] and not one[1]:
+        one = without_unit(left, letters=True)
+    return one, two
 
 
 def _same_words(left: str, right: str) -> bool | None:
@@ -99,6 +130,8 @@ def _same_parts(left: str, right: str) -> bool | None:
     one, two = sequence(left), sequence(right)
     if one is None or two is None:
         return None
+    if one.brackets and two.brackets and one.ordered != two.ordered:
+        return False
     if not (one.ordered and two.ordered):
         verdict = _same_members(one.parts, two.parts)
         return None if verdict and (one.ordered or two.ordered) else verdict

@@ -21,13 +21,14 @@ from math_eval.thinking import CLOSE, OPEN, split_thinking
 
 _BRACES = re.compile(r"\\(?:begin)?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASES = (
-    re.compile(r"\banswer[ *]{0,4}(?:is|=)[ *]{0,4}:?", re.IGNORECASE),
+    re.compile(r"\banswer[ *]{0,4}(?:is(?!n['’]t)|=)[ *]{0,4}:?", re.IGNORECASE),
     re.compile(r"\banswer[ *]{0,4}:", re.IGNORECASE),
     re.compile(r"####"),
 )
 _FINAL = re.compile(r"\bfinal answer is:?\s*(?=\$|\\[(\[])", re.IGNORECASE)
 _FIRST_BOX = re.compile(r"\\boxed\s*\{([^}]*)\}", re.IGNORECASE)
 _FURTHER_THINKING = re.compile(f"{OPEN}.*?(?:{CLOSE}|\\Z)", re.DOTALL)
+_TAG = re.compile(r"</?answer>")
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}.])[-−])?\\?\$?(?:\d+,\d{1,2}(?![\d,])|\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?\\?%?"
 )
@@ -59,7 +60,7 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | N
     thinking = split_thinking(completion, prompt)
     if not thinking.closed:
         return None
-    answer = _FURTHER_THINKING.sub("", thinking.answer)
+    answer = _TAG.sub(" ", _FURTHER_THINKING.sub("", thinking.answer)).strip()
     finals = list(_FINAL.finditer(answer))
     if finals and finals[-1].start() > max(answer.rfind(r"\boxed"), answer.rfind(r"\fbox")):
         formula = _MATH_SPAN.match(answer, finals[-1].end())

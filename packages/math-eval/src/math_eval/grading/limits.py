@@ -20,6 +20,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _OPERATOR = re.compile(r"[-+*/^=!<>]")
 _LONG_NUMBER = re.compile(r"\d{257}")
 _POWER = re.compile(r"(?:\^|\*\*)[\s{(]*-?\s*([\d.,]+)")
+_SCIENTIFIC = re.compile(r"(?<=[\d.])[eE][-+]?(\d+)")
 _TOWER = re.compile(r"(?:\^|\*\*)[\s{(]*[\w.]+[\s)]*(?:\^|\*\*|!)")
 _FACTORIAL = re.compile(r"(\d+)[\s)}]*!")
 _REPEATED_FACTORIAL = re.compile(r"![)}\]\s]*!")
@@ -44,7 +45,7 @@ def _explosive(text: str) -> str:
     """Why evaluating the powers and factorials of `text` could blow up, or an empty string."""
     if _TOWER.search(text):
         return "a tower of powers"
-    if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text)):
+    if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text) + _SCIENTIFIC.findall(text)):
         return f"an exponent above {_MAX_EXPONENT}"
     if _REPEATED_FACTORIAL.search(text):
         return "a factorial of a factorial"

@@ -1,9 +1,10 @@
-r"""Plain numbers as exact fractions: whole, decimal, mixed, grouped in thousands, in per cent, or in another base.
+r"""Plain numbers as exact fractions: decimal, repeating, mixed, grouped in thousands, in per cent, or in another base.
 
 What has letters or roots is left to `expression`.
 
 as_fraction("1,234.50")             # (Fraction(2469, 2), False)
 as_fraction(r"50\%")                # (Fraction(50, 1), True), the per cent sign being told apart
+as_fraction(r"0.1\overline{6}")     # (Fraction(1, 6), False)
 as_digits("52_8")                   # Digits(written=52, value=42)
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 _NUMBER = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?")
 _FRACTION = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*([-+]?[\d.,]+)\s*\}\{\s*([-+]?[\d.,]+)\s*\}")
 _SLASHED = re.compile(r"([-+]?)\s*(?:(\d+)\s+)?([\d.,]+)\s*/\s*([\d.,]+)")
+_REPEATING = re.compile(r"([-+]?\d*)\.(\d*)\\(?:overline|bar)\s*\{?(\d+)\}?")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent)$")
 _BASED = re.compile(r"(\d+)\s*_\s*\{?(\d{1,2})\}?")
 _COMMA = re.compile(r"([-+]?0(?=,\d\d)|[-+]?\d+(?=,(?:\d\d|\d{4,})$)),(\d+)")
@@ -37,6 +39,10 @@ def as_fraction(text: str) -> tuple[Fraction, bool] | None:
 def _plain(text: str) -> Fraction | None:
     if any(char.isdigit() for char in text) and text.isascii() and _NUMBER.fullmatch(text):
         return Fraction(text.replace(",", "").rstrip("."))
+    if text.isascii() and (repeating := _REPEATING.fullmatch(text)):
+        whole, once, again = repeating.groups()
+        added = Fraction(int(again), 10 ** len(once) * (10 ** len(again) - 1))
+        return Fraction(f"{whole}.{once}0") + (-added if whole.startswith("-") else added)
     match = _FRACTION.fullmatch(text) or _SLASHED.fullmatch(text)
     if match is None or not text.isascii():
         return None

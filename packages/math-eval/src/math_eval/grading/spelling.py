@@ -5,7 +5,7 @@ fraction; the others split off what may stand around a value.
 
     normalise(r"$\dfrac12$.")                   # '\\frac{1}{2}'
     split_name(r"x \in [-2,7]")                 # ('x', '[-2,7]')
-    without_unit(r"15 \text{ cm}^2")            # ('15', 'cm^2')
+    words(r"\text{(C)}")                        # ['C']
 """
 
 import re
@@ -35,27 +35,36 @@ _REWRITES = tuple(
         (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
         (r"([_^])\{(\w)\}", r"\1\2"),
         (r"\\(?:ldots|dots|cdots)(?![A-Za-z])", "..."),
+        (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+        (r"\\langle(?![A-Za-z])", "("),
+        (r"\\rangle(?![A-Za-z])", ")"),
+        (r"(?<![A-Za-z\\])[Ii]nfinity(?![A-Za-z])", r"\\infty "),
+        (r"^(?:[Nn]egative|[Mm]inus) (?=\d)", "-"),
         (r"\\(?:le|leq)(?![A-Za-z])", r"\\leq "),
         (r"\\(?:ge|geq)(?![A-Za-z])", r"\\geq "),
         (r"\*\*", "^"),
         (r"(?<=\d) x 10\^\{?([-+]?\d+)\}?", r" \\times 10^{\1}"),
     )
 )
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_NUMBER_WORDS = {name: str(number) for number, name in enumerate(_NUMBERS.split())}
+_CHOICE = re.compile(r"(?:\\text\s*\{\s*\(([A-J])\)\s*\}|\(([A-J])\)(?= ))\s*(\S.*)")
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _SCIENTIFIC = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[eE]([-+]?\d+)")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _SPACE_AROUND = re.compile(r"\s*([^\w\s])\s*|(?<=[^\d\s])\s+(?=\S)|(?<=\S)\s+(?=[^\d\s])")
 _NAME = re.compile(r"\s*([A-Za-z](?:_\w)?)\s*(?:=|\\in(?![A-Za-z]))\s*")
-_UNIT = re.compile(
-    r"^\s*(.*?(?:[\d.})]|\\pi))\s*"
-    r"(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z .]*))\s*(\^\s*\{?[23]\}?)?\s*$"
-)
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_OPTION = re.compile(r"(?:option|choice) (?=\(?[A-J]\)?\.?$)", re.IGNORECASE)
 _FUNCTIONS = {"pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "mod", "infinity", "inf"}
 _JOINERS = {"and", "or", "to", "times", "plus", "minus", "over", "base", "choose", "factorial", "squared", "cubed"}
-_PARTS = {"half", "halves", "third", "thirds", "quarter", "quarters", "percent"}
-_MULTIPLIERS = {"dozen", "hundred", "thousand", "million", "billion", "trillion"}
+_PARTS = {"half", "halves", "quarter", "quarters", "percent"}
+_ORDINAL = re.compile(r"(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth|hundredth|thousandth)s?")
+_MULTIPLIERS = {"dozen", "score", "hundred", "thousand", "million", "billion", "trillion"}
 _MATHEMATICAL = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
 
 
@@ -68,9 +77,11 @@ def normalise(text: str) -> str:
             text = next((group for group in wrapped.groups() if group is not None), "").strip()
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    text = text.strip().removesuffix("\\").removesuffix(".").strip()
+    text = text.strip().rstrip("\\ ").removesuffix(".").strip()
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", ",")
+    if (number := _TEXT.sub(r"\1", text).strip().lower()) in _NUMBER_WORDS:
+        return _NUMBER_WORDS[number]
     if scientific := _SCIENTIFIC.fullmatch(text):
         return rf"{scientific[1]}\cdot 10^{{{scientific[2]}}}"
     return text[1:].strip() if text.startswith("$") else re.sub(r"^-\s*\$\s*", "-", text)
@@ -88,17 +99,15 @@ def split_name(text: str) -> tuple[str, str]:
     return (match[1], text[match.end() :]) if match else ("", text)
 
 
-def without_unit(text: str) -> tuple[str, str]:
-    """A quantity and its unit ("" if it has none, or if the words may be mathematics)."""
-    match = _UNIT.match(text)
-    if match is None:
-        return text, ""
-    unit = (match.group(2) or match.group(3) or "").strip().rstrip(".").lower()
-    if not unit or (any(len(word) < 2 for word in unit.split()) and match.group(2) is None):
-        return text, ""
-    if set(unit.split()) & _MATHEMATICAL:
-        return text, ""
-    return match.group(1), unit + (match.group(4) or "").replace(" ", "")
+def split_choice(text: str) -> tuple[str, str] | None:
+    r"""The letter and the rest of a choice that is written out, as in `\textbf{(B)}\ 12`, or None."""
+    match = _CHOICE.fullmatch(text)
+    return (match[1] or match[2], match[3]) if match else None
+
+
+def is_mathematical(word: str) -> bool:
+    """Whether a word, in small letters, changes a value: a function, a part, a multiple."""
+    return word in _MATHEMATICAL or _ORDINAL.fullmatch(word) is not None
 
 
 def words(text: str) -> list[str] | None:
@@ -106,10 +115,10 @@ def words(text: str) -> list[str] | None:
 
     A lone capital is a choice; a lone small letter may be a variable, so it is none.
     """
-    bare = _TEXT.sub(r"\1", text).strip().strip("().").strip()
+    bare = _OPTION.sub("", _TEXT.sub(r"\1", text).strip()).strip("().").strip()
     if len(bare) == 1 and bare.isascii() and bare.isupper():
         return [bare]
     found = bare.split()
-    if not found or not all(_WORD.fullmatch(word) and word.lower() not in _MATHEMATICAL for word in found):
+    if not found or not all(_WORD.fullmatch(word) and not is_mathematical(word.lower()) for word in found):
         return None
     return [word.lower() for word in found]

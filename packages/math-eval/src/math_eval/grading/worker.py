@@ -26,6 +26,9 @@ _PLAIN = (
     (re.compile(r"\\(?:mathrm|text)\s*\{\s*([eid])\s*\}"), r"\1"),
     (re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta)(?![A-Za-z])"), r"\\\1"),
     (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![A-Za-z\\])([A-Za-z])'+"), r"\1_{prime}"),
+    (re.compile(r"(?<![\w.\\])(\d+\.?\d*)[eE]([-+]?\d+)(?!\w)"), r"\1 \\cdot 10^{\2}"),
+    (re.compile(r"(?<![A-Za-z\\])[Ii]nfinity(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<!\\)\*"), r" \\cdot "),
     (re.compile(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))"), ""),
@@ -61,13 +64,15 @@ def _read(text: str) -> list[Any]:
 
 def _exactly_different(one: Any, two: Any) -> bool:
     """True if both are exact numbers and fifty digits tell them apart, which rounding to six does not."""
-    from sympy import Expr, Float
+    from sympy import Expr, Float, nan
 
     if not (isinstance(one, Expr) and isinstance(two, Expr)) or not (one.is_number and two.is_number):
         return False
     if one.has(Float) or two.has(Float):
         return False
     difference = (one - two).doit()
+    if difference.has(nan):
+        return False
     value = difference.evalf(50)
     scale = max(abs(one.doit().evalf(50)), abs(two.doit().evalf(50)))
     return bool(value.is_number and abs(value) > scale * 10**-40)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from math_eval.compare import Comparison, act_ratio, compare
-from math_eval.conditions import Condition, Ratio, load_run, ratio_name, select, split_name
+from math_eval.conditions import Condition, Ratio, load_run, ratio_name, read_manifest, select, split_name
 from math_eval.errors import DataError
-from math_eval.records import Row, parse_json
+from math_eval.records import Row
 from math_eval.summary import summarise
 
 _MISSING = "(none)"
@@ -103,9 +103,7 @@ def collect(runs: Sequence[str], *, baseline: str | None = None, by: str | None 
             values |= {field: value for field, value in comparison.values.items() if field.startswith(_AGAINST)}
         if condition.ratio == "policy":
             values["chosen"] = _chosen(condition.rows)
-        path = condition.run / "manifest.json"
-        manifest = parse_json(path.read_text("utf-8"), str(path))
-        entries.append(Entry(name, label, condition, values, comparison, manifest))
+        entries.append(Entry(name, label, condition, values, comparison, read_manifest(condition.run)))
     first = next(entry for entry in entries if entry.comparison is None)
     fields = ["task"] if len({row["task"] for row in base.rows}) > 1 else []
     fields += [by] if by and by not in fields else []
