@@ -130,7 +130,7 @@ def _same_parts(left: str, right: str) -> bool | None:
     one, two = sequence(left), sequence(right)
     if one is None or two is None:
         return None
-    if one.brackets and two.brackets and one.ordered != two.ordered:
+    if (left.startswith(r"\{") and two.ordered) or (right.startswith(r"\{") and one.ordered):
         return False
     if not (one.ordered and two.ordered):
         verdict = _same_members(one.parts, two.parts)
