@@ -254,9 +254,7 @@ def test_traces_are_asked_at_the_same_time_and_written_in_order(tmp_path: Path, 
 
 
 @pytest.mark.enable_socket
-def test_half_a_character_reaches_the_server_as_a_mark_and_the_spans_stay_right(
-    one_trace: Path, tmp_path: Path
-) -> None:
+def test_half_a_character_reaches_the_server_as_a_mark(one_trace: Path, tmp_path: Path) -> None:
     cot = "lone \ud800 halves, so 12 + 15 = 27 then."
     row = {**json.loads(one_trace.read_text("utf-8")), "question": "What \ud800?", "answer": "27", "cot": cot}
     one_trace.write_text(json.dumps(row) + "\n", "utf-8")
