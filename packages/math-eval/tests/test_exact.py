@@ -167,6 +167,7 @@ UNSURE = [
     ("5 x/y", "5"),
     ("3 fourths", "3"),
     ("5 widgets", r"5 \text{ gadgets}"),
+    (r"5 \text{ ms}", r"5 \text{ m}"),
     ("", "1"),
 ]
 

@@ -87,4 +87,5 @@ def _canonical(unit: str) -> str:
 
 def _known(word: str) -> str:
     word = word.rstrip(".")
-    return _UNITS.get(word) or _UNITS.get(word.removesuffix("s"), "")
+    singular = word.removesuffix("s") if len(word) > len("ms") else word
+    return _UNITS.get(word) or _UNITS.get(singular, "")
