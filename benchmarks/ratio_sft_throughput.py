@@ -48,7 +48,11 @@ def tables(result: dict[str, Any]) -> str:
             for other in ("to_plain", "to_same_batches")
         )
         lines.append(f"| {name} | {found['tokens_per_s']['median']:.0f} | {' | '.join(ratios)} |")
+    packed = result["packed_to_padded"]
     lines += [
+        "",
+        f"Packed against padded, both of ratio-sft: {packed['median']:.3f} × "
+        f"({packed['low']:.3f} to {packed['high']:.3f}).",
         "",
         f"Median and range of {result['rounds']} rounds, ratios taken within a round. {result['rows']} rows drawn from "
         f"the mixture, {result['tokens']} tokens without padding, batches of {BATCH}.",
@@ -110,7 +114,8 @@ def main(mix: str, model: str, rounds: int, steps: int) -> None:
         }
         for name in CONDITIONS
     }
-    record(__file__, {"conditions": conditions, "rounds": rounds, "rows": len(rows), "tokens": count}, tables)
+    result = {"conditions": conditions, "packed_to_padded": ratio(PACKED, PADDED)}
+    record(__file__, {**result, "rounds": rounds, "rows": len(rows), "tokens": count}, tables)
 
 
 if __name__ == "__main__":

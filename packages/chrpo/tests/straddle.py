@@ -6,6 +6,7 @@ Run by one process, or by two:
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -85,7 +86,10 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass, objective):
             "grad_norm": [line["grad_norm"] for line in logs],
         }
         Path(out).write_text(json.dumps(result), "utf-8")
-    trainer.accelerator.end_training()
+    # Python's exit joins gloo's threads without letting go of the lock that one of them may still be waiting for.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

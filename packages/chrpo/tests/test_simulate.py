@@ -64,6 +64,7 @@ def test_the_plot_shows_the_targets_and_loads_nothing(tmp_path):
     assert page.count("<svg") == 3
     assert page.count("stroke-dasharray") == 3
     assert "context 3, ratio 0.8" in page
+    assert page.count("step 50<") == 3, "the last step is drawn"
     assert "http" not in page
 
 

@@ -183,6 +183,8 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
         (["--prompts-per-step", "500"], "too few"),
         (["--objective", "l1", "--without", "constraint"], "no part 'constraint'"),
         (["--beta", "-1"], "beta must be 0 or more"),
+        (["--eps", "nan"], "eps must be a finite number"),
+        (["--seed", "-1"], "seed must be 0 or more"),
         (["--proportional", "-1"], "gains must not be negative"),
         (["--objective", "l1", "--integral", "1"], "integral: this objective has no price"),
         (["--vllm", "server"], "vllm is not installed"),
@@ -218,10 +220,16 @@ def test_prompts_for_another_ladder_are_named(checkpoint, make_prompt, tmp_path)
     assert "must end in a ratio token" in result.stderr
 
 
-def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompts, tmp_path):
-    """The main process of the second run kills itself after step 3; the run goes on from the checkpoint of step 2."""
+def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompt_rows, tmp_path):
+    """The main process of the second run kills itself after step 3; the run goes on from the checkpoint of step 2.
+
+    Floors hold where the model chooses, so that the budget falls, and fail elsewhere, so that prices rise.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    flags = ["--steps", "4", *FLAGS[2:]]
+    flags = ["--steps", "4", *FLAGS[2:], "--budget-step", ".25", "--budget-hold", "2"]
+    hard = dict.fromkeys(("0.2", "0.6", "1"), 1.0)
+    prompts = tmp_path / "prompts.jsonl"
+    write_records(prompts, [{**row, "reference_accuracy": 0.0, "reference_accuracies": hard} for row in prompt_rows])
 
     def launch(out, *program):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]
@@ -237,6 +245,8 @@ def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompts, tmp_p
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert metrics(killed) == metrics(whole)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [line["budget"] for line in metrics(whole)] == [1, 1, 0.75, 0.75]
+    assert any(value > 0 for name, value in metrics(whole)[-1].items() if name.startswith("lambda/fixed"))
 
 
 def test_plot_draws_a_finished_run_and_names_a_folder_that_is_none(undisturbed, tmp_path):

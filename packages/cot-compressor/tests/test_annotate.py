@@ -254,6 +254,18 @@ def test_traces_are_asked_at_the_same_time_and_written_in_order(tmp_path: Path, 
 
 
 @pytest.mark.enable_socket
+def test_half_a_character_reaches_the_server_as_a_mark(one_trace: Path, tmp_path: Path) -> None:
+    cot = "lone \ud800 halves, so 12 + 15 = 27 then."
+    row = {**json.loads(one_trace.read_text("utf-8")), "question": "What \ud800?", "answer": "27", "cot": cot}
+    one_trace.write_text(json.dumps(row) + "\n", "utf-8")
+    with _Server(['{"ranges": [[5, 6]]}']) as server:
+        annotate_file(one_trace, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=server.url))
+    assert "1\tlone\n2\t\ufffd\n3\thalves\n" in server.requests[0]["messages"][1]["content"]
+    (written,) = read_records(tmp_path / "out.jsonl", "annotated")
+    assert [cot[start:end] for start, end in written["keep"]] == ["so 12 + 15 = 27"]
+
+
+@pytest.mark.enable_socket
 def test_a_lost_answer_is_told_to_the_model_and_then_rejected(one_trace: Path, tmp_path: Path) -> None:
     row = {**json.loads(one_trace.read_text("utf-8")), "answer": "20", "cot": STEPS}
     one_trace.write_text(json.dumps(row) + "\n", "utf-8")

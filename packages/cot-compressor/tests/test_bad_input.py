@@ -6,6 +6,7 @@ import pytest
 from transformers import ByT5Tokenizer
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
+from cot_compressor.evaluate import evaluate_file
 from cot_compressor.render import render
 
 
@@ -63,6 +64,14 @@ def test_odd_text_gives_whole_pieces_of_itself(compressor: Compressor, request, 
     for result in results:
         assert result.text == render(cot, result.spans) != ""
         assert result.tokens <= result.ratio * result.original_tokens
+
+
+def test_half_a_character_does_not_break_the_report(tokenizer_folder: Path, tmp_path: Path) -> None:
+    row = {"id": "\ud800", "question": "What \ud800 is it?", "cot": "lone \ud800 halves, so 12 + 15 = 27 it is."}
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps(row) + "\n", "utf-8")
+    evaluate_file(source, tmp_path / "report", ratios=[0.6], scorer="rules", tokenizer=tokenizer_folder)
+    assert "lone \ufffd 12 + 15 = 27" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
 def test_a_tokenizer_without_a_fast_version_is_refused(tmp_path: Path) -> None:

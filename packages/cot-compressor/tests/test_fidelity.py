@@ -7,7 +7,7 @@ from cot_compressor.arithmetic import equation_truths
 from cot_compressor.baselines import BASELINES, select_baseline
 from cot_compressor.counting import TokenCounter
 from cot_compressor.evaluate import evaluate_file
-from cot_compressor.fidelity import METRICS, Sample, bootstrap, measure
+from cot_compressor.fidelity import FORM, METRICS, Sample, bootstrap, measure
 from cot_compressor.render import render
 from cot_compressor.segment import segment
 
@@ -29,7 +29,37 @@ def test_the_whole_text_scores_full_marks() -> None:
         "question_numbers": 1.0,
         "negations": 1.0,
         "equation_validity": 1.0,
+        "orphan_equations": 0.0,
+        "dangling_operators": 0.0,
+        "balanced": 1.0,
+        "punctuation_pieces": 0.0,
+        "piece_words": 23.0,
     }
+
+
+def test_how_the_pieces_read() -> None:
+    values = measured("12 + 15 =", "27 + 4 = 31", ".")
+    assert values["orphan_equations"] == 1.0
+    assert values["dangling_operators"] == values["punctuation_pieces"] == pytest.approx(1 / 3)
+    assert values["piece_words"] == pytest.approx((4 + 5 + 1) / 3)
+    assert measured("Tom")["orphan_equations"] is None
+
+
+@pytest.mark.parametrize(
+    ("cot", "spans", "balanced"),
+    [
+        ("a (b) [c {d}] $e$", [(0, 5)], 1.0),
+        ("a (b) [c {d}] $e$", [(2, 4)], 0.0),
+        ("a (b) [c {d}] $e$", [(6, 9), (12, 13)], 1.0),
+        ("a (b) [c {d}] $e$", [(6, 10), (12, 13)], 0.0),
+        ("a (b) [c {d}] $e$", [(14, 16)], 0.0),
+        ("pay \\$5 (all)", [(4, 7)], 1.0),
+        ("a (b", [(0, 1)], None),
+        ("a )b(", [(0, 1)], None),
+    ],
+)
+def test_brackets_and_dollars_still_pair_up(cot: str, spans: list[tuple[int, int]], balanced: float | None) -> None:
+    assert measure(Sample("", cot, segment(cot), None), spans, render(cot, spans))["balanced"] == balanced
 
 
 def test_half_an_equation_is_torn() -> None:
@@ -49,7 +79,9 @@ def test_an_equation_without_its_ground_does_not_count() -> None:
 
 def test_what_is_not_there_is_not_measured() -> None:
     sample = Sample("Why?", "because so", segment("because so"), None)
-    assert set(measure(sample, [(0, 7)], "because").values()) == {None}
+    values = measure(sample, [(0, 7)], "because")
+    assert {name for name, value in values.items() if value is not None} == FORM.keys() - {"orphan_equations"}
+    assert set(measure(sample, [], "").values()) == {None, 1.0}
     assert measured(COT, answer="99")["answer_retention"] is None
 
 

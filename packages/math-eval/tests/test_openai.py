@@ -185,6 +185,15 @@ def test_bad_addresses_are_refused():
             backend.Server("m", url)
 
 
+def test_a_key_that_no_header_can_carry_is_refused_without_being_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\nmore")
+    with pytest.raises(DataError, match="OPENAI_API_KEY") as refused:
+        backend.Server("m", "http://127.0.0.1:9/v1")
+    assert SECRET not in str(refused.value)
+    monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\n")
+    backend.Server("m", "http://127.0.0.1:9/v1").close()
+
+
 def _command(sums, problems, folder):
     return [
         "run", "--model", "openai:m", "--base-url", sums.url, "--tasks", str(problems), "--instruction", "",

@@ -71,6 +71,13 @@ def _make_model(architecture="qwen3", *, tied=True, rows=100, seed=0, head_dim=1
         "eos_token_id": 2,
         "pad_token_id": 1,
     }
+    if architecture == "smollm2":  # 135M has 9 heads for 3 key-value heads, no bias, and heads of 64 numbers
+        shape |= {
+            "hidden_size": 48,
+            "num_attention_heads": 3,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
+        }
+        return LlamaForCausalLM(LlamaConfig(**shape, rms_norm_eps=1e-5, initializer_range=1 / 24))
     if architecture == "llama":
         return LlamaForCausalLM(LlamaConfig(**shape, head_dim=head_dim))
     return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=head_dim))

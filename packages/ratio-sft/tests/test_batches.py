@@ -15,6 +15,17 @@ def test_an_epoch_is_every_row_once_in_a_fixed_order(lengths, group, seed, epoch
     assert order == list(sampler)
 
 
+@given(LENGTHS, st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
+def test_blank_rows_fill_the_last_round_and_change_no_other(lengths, batch, processes, accumulation):
+    group = batch * processes * accumulation
+    order = list(SimilarLengths(lengths, group=group, seed=0))
+    filled = SimilarLengths(lengths, group=group, seed=0, round_of=batch * processes)
+    assert len(filled) == len(list(filled))
+    assert len(filled) % (batch * processes) == 0
+    assert len(filled) - len(order) < batch * processes
+    assert list(filled) == order + [len(lengths)] * (len(filled) - len(order))
+
+
 def test_epochs_and_seeds_differ():
     sampler = SimilarLengths(list(range(64)), group=4, seed=0)
     first = list(sampler)

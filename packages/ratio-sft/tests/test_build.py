@@ -109,7 +109,10 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, mess
     assert not list(tmp_path.glob("mix*"))
 
 
-@pytest.mark.parametrize("arguments", [["--ratio", "20"], ["--ratio", "0.35"], ["--policy-share", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--ratio", "20"], ["--ratio", "0.35"], ["--policy-share", "1"], ["--policy-quota", "0.2"]],
+)
 def test_options_out_of_range_end_with_exit_code_2(tmp_path, compressed, arguments):
     assert run("build", compressed, tmp_path / "mix", *arguments).exit_code == 2
 

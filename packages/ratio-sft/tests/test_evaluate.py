@@ -99,6 +99,14 @@ def test_samples_that_cannot_be_compared_are_refused(tmp_path, write_lines, rows
         evaluate([files], base=other)
 
 
+@pytest.mark.parametrize("name", ["", "report.json"])
+def test_a_page_is_written_to_an_html_file_only(tmp_path, write_lines, name):
+    files = write_lines(tmp_path / "samples.jsonl", [sample("a", 0.2, 10), sample("a", 1.0, 10)])
+    result = CliRunner().invoke(cli, ["evaluate", str(files), "--output", str(tmp_path / name)])
+    assert (result.exit_code, "must end in .html" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == [files]
+
+
 def test_two_questions_with_one_id_are_refused(tmp_path, write_lines):
     rows = [sample("a", 0.2, 10), sample("a", 1.0, 10, question="another")]
     with pytest.raises(DataError, match="stands for two questions"):

@@ -13,7 +13,9 @@ from ratio_sft import lora
 IDS = torch.tensor([[3, 9, 27, 81, 40]])
 
 
-@pytest.mark.parametrize(("architecture", "tied"), [("qwen3", True), ("qwen3", False), ("llama", True)])
+@pytest.mark.parametrize(
+    ("architecture", "tied"), [("qwen3", True), ("qwen3", False), ("llama", True), ("smollm2", True)]
+)
 def test_the_merged_and_reloaded_model_has_the_logits_of_the_trained_one(tmp_path, make_model, architecture, tied):
     model = make_model(architecture, tied=tied)
     model.save_pretrained(tmp_path / "base")

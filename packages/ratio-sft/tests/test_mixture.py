@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,22 @@ def test_policy_rows_follow_the_teacher_and_are_repeated_evenly(trace):
     assert mixture.tally.reasons == {"no_teacher_ratio": 1, "teacher_ratio_not_in_ladder": 1}
 
 
+def test_quotas_set_the_shares_of_the_policy_targets(trace):
+    rows = [trace(number) for number in range(40)]
+    quotas = ((0.2, 0.25), (0.6, 0.75), (1.0, 0))
+    settings = MixSettings(heldout_share=0, policy_quotas=quotas)
+    drawn = policy_rows(mix(rows, settings))
+    assert Counter(row["ratio"] for row in drawn) == {0.2: 5, 0.6: 15}
+    measured = {f"p{number}": 0.2 if number < 4 else 0.6 if number < 24 else 1.0 for number in range(40)}
+    taught = policy_rows(mix(rows, settings, measured))
+    assert Counter(row["ratio"] for row in taught) == {0.2: 5, 0.6: 15}
+    assert all(measured[row["id"]] == row["ratio"] for row in taught)
+    with pytest.raises(DataError, match=r"asks for ratio 0\.2, which is no question's target"):
+        mix(rows, settings, dict.fromkeys(measured, 0.6))
+    with pytest.raises(DataError, match=r"no control token for ratio 0\.4"):
+        mix(rows, MixSettings(policy_quotas=((0.4, 1.0),)))
+
+
 def test_a_teacher_of_other_problems_is_refused(trace):
     with pytest.raises(DataError, match="no question of the traces has a teacher ratio"):
         mix([trace(0), trace(1)], MixSettings(heldout_share=0), {"other": 0.2})
@@ -163,6 +181,9 @@ def test_traces_counted_by_several_tokenizers_are_refused(trace):
         {"heldout_share": -0.5},
         {"plain_share": 1.5},
         {"traces": 0},
+        {"policy_quotas": ((0.2, 0.5),)},
+        {"policy_quotas": ((0.2, 1.5), (0.6, -0.5))},
+        {"policy_quotas": ((0.2, 0.5), (0.2, 0.5))},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):

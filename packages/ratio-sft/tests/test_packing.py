@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 from ratio_sft import MixSettings, TrainSettings, build, train
 from ratio_sft.errors import DataError
@@ -90,15 +89,3 @@ def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_ratio_out(t
     assert gaps[0] < gaps[1]
     with pytest.raises(DataError, match=r"ratio 0\.3, of which there is no row"):
         train(tmp_path / "mix", tmp_path / "none", TrainSettings(ratio_weights=((0.3, 1.0),), **plain))
-
-
-def test_smollm2_is_a_tied_llama_with_grouped_heads(tmp_path, mix_dir, make_model, make_tokenizer):
-    """SmolLM2's shape in small: tied embeddings, three heads a key-value head, no spare rows."""
-    model = make_model("llama", rows=83)
-    assert isinstance(model.config, LlamaConfig)
-    model.save_pretrained(tmp_path / "base")
-    make_tokenizer().save_pretrained(tmp_path / "base")
-    train(mix_dir, tmp_path / "sft", TrainSettings(model=str(tmp_path / "base"), **QUICK))
-    after = AutoModelForCausalLM.from_pretrained(tmp_path / "sft")
-    assert after.get_input_embeddings().weight is after.get_output_embeddings().weight
-    assert after.get_input_embeddings().weight.shape[0] == 88

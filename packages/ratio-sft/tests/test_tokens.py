@@ -7,7 +7,7 @@ from ratio_sft.control import ControlTokens
 from ratio_sft.errors import DataError
 
 LADDER = ControlTokens.ladder(module.DEFAULT_RATIOS)
-ARCHITECTURES = [("qwen3", True), ("qwen3", False), ("llama", True), ("llama", False)]
+ARCHITECTURES = [("qwen3", True), ("qwen3", False), ("llama", True), ("llama", False), ("smollm2", True)]
 
 
 def weights(model):

@@ -28,7 +28,9 @@ def folder_of(tmp_path, model, tokenizer):
     return tmp_path / "base"
 
 
-@pytest.mark.parametrize(("architecture", "tied"), [("qwen3", True), ("qwen3", False), ("llama", False)])
+@pytest.mark.parametrize(
+    ("architecture", "tied"), [("qwen3", True), ("qwen3", False), ("llama", False), ("smollm2", True)]
+)
 def test_training_ends_in_a_checkpoint_that_follows_ratios(
     tmp_path, mix_dir, make_model, make_tokenizer, architecture, tied
 ):

@@ -7,14 +7,15 @@ What is measured is left to `judge`; here it is only drawn.
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .metrics import Metrics
 from .records import open_atomic
 
 _WIDTH, _HEIGHT = 460, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 40, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 40, 34
+_LETTER, _LINE = 7, 14
 _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444")
 
 
@@ -56,6 +57,7 @@ def write_page(
     note: str,
     charts: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float]]]]],
     last: Metrics,
+    heading: str = "Last step",
 ) -> None:
     """Write one page of line charts and a table of final numbers.
 
@@ -65,6 +67,7 @@ def write_page(
         note: one sentence under it.
         charts: (title, label -> points (step, value)); a label that begins with "floor" or "optimum" is dashed.
         last: name -> number.
+        heading: of that table.
     """
     drawn = "".join(_chart(name, series) for name, series in charts)
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
@@ -74,7 +77,7 @@ def write_page(
             "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:980px;color:#222}"
             "svg{margin:.3rem}td{padding:.1rem 1rem .1rem 0;border-bottom:1px solid #eee}"
             f"td:last-child{{text-align:right}}</style></head><body><h1>{html.escape(title)}</h1>"
-            f"<p>{html.escape(note)}</p>{drawn}<h2>Last step</h2><table>{rows}</table></body></html>\n"
+            f"<p>{html.escape(note)}</p>{drawn}<h2>{html.escape(heading)}</h2><table>{rows}</table></body></html>\n"
         )
 
 
@@ -95,10 +98,12 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
     left = min(min(x for x, _ in points), right - 1)
     low, high = min(y for _, y in points), max(y for _, y in points)
     low, high = min(low, 0.0) if low < 0.5 * high else low, high if high > low else low + 1
+    legend = _legend(series)
+    top = legend[-1][1] + 10
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = _LEFT + (x - left) / (right - left) * (_WIDTH - _LEFT - _RIGHT)
-        up = _HEIGHT - _BOTTOM - (y - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+        up = _HEIGHT - _BOTTOM - (y - low) / (high - low) * (_HEIGHT - top - _BOTTOM)
         return round(across, 1), round(up, 1)
 
     parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{html.escape(title)}</text>']
@@ -110,13 +115,25 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         parts.append(
             f'<text x="{place(x, low)[0]}" y="{_HEIGHT - 14}" text-anchor="{anchor}" fill="#666">step {x:g}</text>'
         )
-    offset = 0
     for number, (label, line) in enumerate(series.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         dash = ' stroke-dasharray="5 4"' if label.startswith(("floor", "optimum")) else ""
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"{dash}/>')
-        parts.append(f'<text x="{_LEFT + offset}" y="30" fill="{colour}">{html.escape(label)}</text>')
-        offset += 9 * len(label) + 12
+        across, down = legend[number]
+        parts.append(f'<text x="{across}" y="{down}" fill="{colour}">{html.escape(label)}</text>')
     body = "".join(parts)
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" font-size="12">{body}</svg>'
+
+
+def _legend(labels: Iterable[str]) -> list[tuple[int, int]]:
+    """Where each label starts; a line that is full goes on below."""
+    places: list[tuple[int, int]] = []
+    across, down = _LEFT, _TOP - 10
+    for label in labels:
+        width = _LETTER * len(label)
+        if places and across + width > _WIDTH - _RIGHT:
+            across, down = _LEFT, down + _LINE
+        places.append((across, down))
+        across += width + 2 * _LETTER
+    return places

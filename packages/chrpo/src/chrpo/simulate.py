@@ -72,8 +72,8 @@ def report(bandit: Bandit, result: Simulation) -> dict[str, Any]:
 
 def write_trajectory(path: str | Path, bandit: Bandit, result: Simulation) -> None:
     """Draw accuracy, savings and price over the steps, each with its target, as one HTML file."""
-    every = max(1, len(result.trajectory) // _POINTS)
-    rows = [(step + 1, *result.trajectory[step]) for step in range(0, len(result.trajectory), every)]
+    steps = np.unique(np.linspace(0, len(result.trajectory) - 1, _POINTS).round().astype(int))
+    rows = [(step + 1, *result.trajectory[step]) for step in steps.tolist()]
     savings, price = bandit.optimum() or (None, None)
     charts = [
         ("Accuracy", _lines(rows, 1, "floor", bandit.floor)),
@@ -85,7 +85,8 @@ def write_trajectory(path: str | Path, bandit: Bandit, result: Simulation) -> No
         for context, shares in enumerate(result.policy)
         for ratio, share in zip(bandit.ratios, shares, strict=True)
     }
-    write_page(path, "Simulated bandit", "The policy's own accuracy and savings at every step.", charts, final)
+    note = "The policy's own accuracy and savings at every step."
+    write_page(path, "Simulated bandit", note, charts, final, "Probability of each ratio, mean over the last tenth")
 
 
 def _lines(

@@ -5,6 +5,7 @@ Works in `.OUT.partial` beside OUT; OUT appears when everything in it is complet
     train("prompts.jsonl", "checkpoints/chrpo", model="checkpoints/sft", settings=TrainSettings(steps=40))
 """
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -89,6 +90,11 @@ class TrainSettings:
         for name in positive:
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise DataError(f"{name} must be positive; got {value}")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DataError(f"{name} must be a finite number; got {value}")
+        if self.seed < 0:
+            raise DataError(f"seed must be 0 or more; got {self.seed}")
         if self.beta < 0:
             raise DataError(f"beta must be 0 or more; got {self.beta:g}")
         if self.vllm not in (None, "colocate", "server"):

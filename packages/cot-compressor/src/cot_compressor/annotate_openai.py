@@ -18,6 +18,7 @@ from typing import Any
 
 from . import __version__
 from .answers import Answer, AnswerFile
+from .counting import clean
 from .errors import CompressorError, DataError, RejectedRow
 from .fidelity import says
 from .relations import states_relation
@@ -225,7 +226,7 @@ class OpenAIAnnotator:
         wish = f"Keep about {self.settings['keep_share']:.0%} of the lines."
         messages: list[Any] = [
             {"role": "system", "content": _SYSTEM},
-            {"role": "user", "content": f"Question:\n{question}\n\n<lines>\n{lines}\n</lines>\n\n{wish}"},
+            {"role": "user", "content": clean(f"Question:\n{question}\n\n<lines>\n{lines}\n</lines>\n\n{wish}")},
         ]
         problem = ""
         for _ in range(_MAX_ATTEMPTS):

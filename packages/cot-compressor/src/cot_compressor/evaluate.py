@@ -14,6 +14,7 @@ from typing import Any
 
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios
+from .counting import clean
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, measure, summarise
 from .hub import find_folder
@@ -88,7 +89,7 @@ def evaluate_file(
         },
     )
     with open_atomic(out / "report.html") as page:
-        page.write(html_page(summary, _shown(compressor, source, wanted), len(rows)))
+        page.write(clean(html_page(summary, _shown(compressor, source, wanted), len(rows))))
     return text_table(summary, len(rows))
 
 

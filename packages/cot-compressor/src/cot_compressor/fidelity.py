@@ -6,6 +6,7 @@ text will do well; that is measured downstream. `report.py` shows them beside th
     measure(Sample(question, cot, units, answer), spans, text)["grounded_recall"]
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .render import Span
 from .rules import NEGATIONS
 from .segment import Unit
 
-METRICS: dict[str, str] = {
+KEPT: dict[str, str] = {
     "ratio_error": "achieved minus asked ratio",
     "unit_integrity": "formulas kept whole or dropped whole, of all formulas",
     "torn_equations": "formulas with a relation of which only a part is kept, of all such",
@@ -28,6 +29,19 @@ METRICS: dict[str, str] = {
     "negations": "negations kept, of all",
     "equation_validity": "equations between plain numbers in the shortened text that hold, of all of them there",
 }
+"""What survives."""
+FORM: dict[str, str] = {
+    "orphan_equations": "kept equations that compute with a number not known by then, of all kept whole",
+    "dangling_operators": "pieces that begin or end with an operator or a relation sign, of all pieces",
+    "balanced": "texts whose brackets and dollars still pair up, of those where they did",
+    "punctuation_pieces": "pieces of punctuation alone, of all pieces",
+    "piece_words": "words in a piece",
+}
+"""How what survives reads; a piece is what stood together in the source."""
+METRICS = KEPT | FORM
+_OPERATORS = "=+*/×·÷^<>≤≥≠≈"
+_BRACKET = re.compile(r"\\\$|[()\[\]{}$]")
+_CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float | None]:
-    """All metrics but the ratio error; None where the source has nothing to measure."""
+    """All metrics but the ratio error; None where there is nothing to measure."""
     units = sample.units
     kept = [kept_characters(spans, unit) for unit in units]
     whole = [count == unit.end - unit.start for count, unit in zip(kept, units, strict=True)]
@@ -85,7 +99,9 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
     given = question_numbers(sample.question)
     equations = read_equations(sample.cot, units)
     all_grounded = {equation.key for equation in grounded(equations, given)}
-    still = {equation.key for equation in grounded([one for one in equations if whole[one.unit]], given)}
+    stated = [one for one in equations if whole[one.unit]]
+    held = grounded(stated, given)
+    still = {equation.key for equation in held}
 
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
     negations = [at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS]
@@ -99,7 +115,35 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
         "negations": _share(sum(whole[at] for at in negations), len(negations)),
         "equation_validity": _share(truths.count(True), len(truths)),
+        "orphan_equations": _share(len(stated) - len(held), len(stated)),
+        "balanced": float(_pair_up(text)) if _pair_up(sample.cot) else None,
+        **_pieces([sample.cot[start:end] for start, end in spans]),
     }
+
+
+def _pieces(pieces: Sequence[str]) -> dict[str, float | None]:
+    """How the pieces read, each by itself."""
+    return {
+        "dangling_operators": _share(
+            sum(one[0] in _OPERATORS or one[-1] in _OPERATORS + "-−" for one in pieces), len(pieces)
+        ),
+        "punctuation_pieces": _share(sum(not any(map(str.isalnum, one)) for one in pieces), len(pieces)),
+        "piece_words": _share(sum(len(one.split()) for one in pieces), len(pieces)),
+    }
+
+
+def _pair_up(text: str) -> bool:
+    """True if every bracket has its partner, and dollars are even; escaped dollars do not count."""
+    waiting: list[str] = []
+    dollars = 0
+    for sign in _BRACKET.findall(text):
+        if sign in _CLOSED_BY:
+            waiting.append(_CLOSED_BY[sign])
+        elif sign == "$":
+            dollars += 1
+        elif sign in ")]}" and (not waiting or waiting.pop() != sign):
+            return False
+    return not waiting and dollars % 2 == 0
 
 
 def bootstrap(

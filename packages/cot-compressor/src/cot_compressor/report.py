@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .compressor import Compression
-from .fidelity import METRICS, Interval
+from .fidelity import FORM, KEPT, Interval
 from .records import Row
 from .render import Span
 
@@ -40,13 +40,11 @@ def _tokens(entry: Mapping[str, Any]) -> str:
 
 
 def text_table(summary: Sequence[Mapping[str, Any]], rows: int) -> str:
-    """One line per ratio and method; intervals are in the report files."""
-    header = ["ratio", "method", "tokens", *(name.replace("_", " ") for name in METRICS)]
+    """One line per ratio and method with what survives; how it reads, and intervals, are in the report files."""
+    header = ["ratio", "method", "tokens", *(name.replace("_", " ") for name in KEPT)]
     lines = [header]
     for entry in summary:
-        values = [
-            _number(name, value.mean) if (value := entry["metrics"][name]) is not None else "-" for name in METRICS
-        ]
+        values = [_number(name, value.mean) if (value := entry["metrics"][name]) is not None else "-" for name in KEPT]
         lines.append([f"{entry['ratio']:g}", entry["method"], _tokens(entry), *values])
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
     table = "\n".join(
@@ -86,18 +84,6 @@ def html_page(
         shown: Rows and what they became at each ratio.
         rows: How many rows were measured.
     """
-    heads = "".join(f'<th title="{html.escape(text)}">{name.replace("_", " ")}</th>' for name, text in METRICS.items())
-    previous = None
-    body: list[str] = []
-    for entry in summary:
-        row_class = ' class="first"' if entry["ratio"] != previous else ""
-        previous = entry["ratio"]
-        cells = "".join(_cell(name, entry["metrics"][name]) for name in METRICS)
-        method = html.escape(entry["method"])
-        body.append(f"<tr{row_class}><td>{entry['ratio']:g}</td><td>{method}</td><td>{_tokens(entry)}</td>{cells}</tr>")
-    meanings = "".join(
-        f"<li><b>{name.replace('_', ' ')}</b>: {html.escape(text)}</li>" for name, text in METRICS.items()
-    )
     texts = "".join(_side_by_side(row, results) for row, results in shown)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Compression fidelity</title>'
@@ -106,9 +92,28 @@ def html_page(
         "methods are held to the token count the scorer reached: <i>random</i>, <i>head</i> and <i>tail</i> keep whole "
         "words, <i>drop-steps</i> whole sentences and lines drawn at random; <i>rare-words</i> stands in for "
         "LLMLingua-2: numbers first, then rare words, signs last.</p>"
-        f"<table><thead><tr><th>ratio</th><th>method</th><th>tokens</th>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table><ul>{meanings}</ul><h2>Side by side</h2>"
+        f"{_table(summary, KEPT)}<h2>How it reads</h2>{_table(summary, FORM)}<h2>Side by side</h2>"
         f"<p>Left the source with what is kept marked, right the result.</p>{texts}</body></html>\n"
+    )
+
+
+def _table(summary: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> str:
+    """Some of the metrics, and what each means."""
+    heads = "".join(f'<th title="{html.escape(text)}">{name.replace("_", " ")}</th>' for name, text in metrics.items())
+    previous = None
+    body: list[str] = []
+    for entry in summary:
+        row_class = ' class="first"' if entry["ratio"] != previous else ""
+        previous = entry["ratio"]
+        cells = "".join(_cell(name, entry["metrics"][name]) for name in metrics)
+        method = html.escape(entry["method"])
+        body.append(f"<tr{row_class}><td>{entry['ratio']:g}</td><td>{method}</td><td>{_tokens(entry)}</td>{cells}</tr>")
+    meanings = "".join(
+        f"<li><b>{name.replace('_', ' ')}</b>: {html.escape(text)}</li>" for name, text in metrics.items()
+    )
+    return (
+        f"<table><thead><tr><th>ratio</th><th>method</th><th>tokens</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table><ul>{meanings}</ul>"
     )
 
 

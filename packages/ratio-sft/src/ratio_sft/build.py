@@ -103,11 +103,9 @@ def describe(mixture: Mixture, settings: MixSettings) -> Row:
 
 
 def _stated(settings: MixSettings) -> Row:
-    """The settings as manifest and card give them: the paper's floors only where they were asked for."""
-    stated = asdict(settings)
-    if not settings.paper_floors:
-        del stated["paper_floors"]
-    return stated
+    """The settings as manifest and card give them: the paper's floors and quotas only where they were asked for."""
+    optional = ("paper_floors", "policy_quotas")
+    return {name: value for name, value in asdict(settings).items() if value or name not in optional}
 
 
 def histogram(rows: MixedRows) -> tuple[list[Row], dict[str, Row]]:

@@ -44,6 +44,7 @@ def cli() -> None:
 )
 @click.option("--tolerance", type=float, default=0.05, show_default=True, help="Largest |achieved - asked| ratio.")
 @click.option("--policy-share", type=float, default=POLICY_SHARE, show_default="1/7", help="Share of policy rows.")
+@click.option("--policy-quota", "quotas", multiple=True, metavar="R=SHARE", help="Share of a ratio's policy rows.")
 @click.option("--teacher", metavar="FILE", help="RL prompts whose teacher_ratio is the target of policy rows.")
 @click.option("--heldout-share", type=float, default=0.05, show_default=True, help="Share of questions held out.")
 @click.option("--plain-share", type=float, default=0.0, show_default=True, help="Share of full-length rows, no token.")
@@ -58,6 +59,7 @@ def build_command(
     out: str,
     teacher: str | None,
     exclude: tuple[str, ...],
+    quotas: tuple[str, ...],
     kept: int | None,
     overwrite: bool,
     **options: Any,
@@ -67,7 +69,9 @@ def build_command(
     A correct trace gives one row for each ratio, or none if a ratio is missing or off; policy rows are added, and a
     share of the questions is held out.
     """
-    settings = MixSettings(traces=kept, **options)
+    settings = MixSettings(
+        traces=kept, policy_quotas=tuple(_ratio_pair(text, "--policy-quota") for text in quotas), **options
+    )
     card = build(traces, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite)
     if _said_finished(card, out):
         return
@@ -122,13 +126,14 @@ def train_command(data: str, out: str, weights: tuple[str, ...], overwrite: bool
     from .train import train
 
     start = time.monotonic()
-    settings = TrainSettings(ratio_weights=tuple(_ratio_weight(text) for text in weights), **options)
+    settings = TrainSettings(ratio_weights=tuple(_ratio_pair(text, "--ratio-weight") for text in weights), **options)
     report = train(data, out, settings, overwrite=overwrite)
     if not PartialState().is_main_process or _said_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():
         click.echo(f"held-out loss {name:10} {loss:.4f}")
-    for name, figure in (report["following"] or {}).items():
+    following = {name: figure for name, figure in (report["following"] or {}).items() if name != "step"}
+    for name, figure in following.items():
         click.echo(f"following {name:19} {figure:.3f}")
     click.echo(
         f"{out}: {report['steps']} steps, loss {report['first_loss']:.4f} to {report['last_loss']:.4f}, "
@@ -168,12 +173,12 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     click.echo(summary(report))
 
 
-def _ratio_weight(text: str) -> tuple[float, float]:
-    ratio, _, weight = text.partition("=")
+def _ratio_pair(text: str, option: str) -> tuple[float, float]:
+    ratio, _, number = text.partition("=")
     try:
-        return float(ratio), float(weight)
+        return float(ratio), float(number)
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not RATIO=WEIGHT, such as 0.2=2", param_hint="--ratio-weight") from error
+        raise click.BadParameter(f"{text!r} is not RATIO=NUMBER, such as 0.2=2", param_hint=option) from error
 
 
 def _said_finished(result: Row, out: str) -> bool:

@@ -31,8 +31,11 @@ def evaluate(
         output: an HTML page with a chart; the report as JSON goes beside it.
 
     Raises:
-        DataError: a file breaks its contract, a sample appears twice, or there is nothing to compare.
+        DataError: a file breaks its contract, a sample appears twice, there is nothing to compare, or `output` is not
+            named .html.
     """
+    if output is not None and Path(output).suffix != ".html":
+        raise DataError(f"{output}: the page's name must end in .html; the report goes beside it as .json")
     conditions = _by_condition(samples)
     ladder = sorted(ratio for ratio in conditions if isinstance(ratio, float))
     if len(ladder) < 2:

@@ -36,6 +36,9 @@ class MixSettings:
     """Largest difference between asked and achieved ratio (section 2.1, step 2)."""
     policy_share: float = POLICY_SHARE
     """Share of policy rows in the mix: the paper's 10k beside 60k rows of fixed ratio (section 2.1)."""
+    policy_quotas: tuple[tuple[float, float], ...] = ()
+    """(ratio, share) pairs: the shares of the policy rows' targets, as the paper has them (.18 .24 .26 .22 .10, section
+    2.2). Our choice: none, because the measured targets then stand as often as they were measured."""
     heldout_share: float = 0.05
     """Share of questions held out. Our choice: half of the paper's 10 %, because one split of many rows suffices."""
     plain_share: float = 0.0
@@ -55,6 +58,11 @@ class MixSettings:
             ControlTokens.ladder(self.ratios)
         if not 0 <= self.tolerance <= 1:
             raise DataError(f"tolerance must be in [0, 1]; got {self.tolerance:g}")
+        shares = [share for _, share in self.policy_quotas]
+        if shares and not (min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6):
+            raise DataError(f"the shares of policy_quotas must be 0 or more and add up to 1; got {sum(shares):g}")
+        if len(dict(self.policy_quotas)) < len(shares):
+            raise DataError("policy_quotas names a ratio twice; give each one share")
         for name in ("policy_share", "heldout_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} must be in [0, 1); got {getattr(self, name):g}")
@@ -115,6 +123,8 @@ def mix(
         raise DataError(f"no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
     if settings.plain_share and 1.0 not in tokens.ratios.values():
         raise DataError("rows without a token are full-length rows; add ratio 1 to the ladder or leave plain_share 0")
+    for ratio, _ in settings.policy_quotas:
+        tokens.token(ratio)
     tally = Tally()
     accepted = [
         _Accepted(
@@ -142,6 +152,10 @@ def mix(
         raise DataError(
             "no question of the traces has a teacher ratio of the ladder; is --teacher of the same problems?"
         )
+    taught = {ratio for _, ratio in mixed["train"].policy}
+    for ratio, share in settings.policy_quotas:
+        if taught and share and ratio not in taught:
+            raise DataError(f"policy_quotas asks for ratio {ratio:g}, which is no question's target; give it 0")
     tally.written = len(mixed["train"]) + len(mixed["heldout"])
     return Mixture(
         **mixed,
@@ -316,11 +330,16 @@ def _policy(
             for name, number in problems.items()
             if _taught(traces[number], ladder, teacher, tally)
         }
-    candidates = list(targets)
+    pools = [(ladder, wanted)]
+    if settings.policy_quotas:
+        pools = [([ratio], round(wanted * share)) for ratio, share in settings.policy_quotas]
     rows: list[tuple[int, float]] = []
-    while candidates and len(rows) < wanted:
-        for number in draw.sample(candidates, min(len(candidates), wanted - len(rows))):
-            rows.append((number, draw.choice(targets[number])))
+    for ratios, count in pools:
+        able = [number for number, wants in targets.items() if not set(ratios).isdisjoint(wants)]
+        last = len(rows) + count if able else 0
+        while len(rows) < last:
+            for number in draw.sample(able, min(len(able), last - len(rows))):
+                rows.append((number, draw.choice([ratio for ratio in targets[number] if ratio in ratios])))
     return rows
 
 

@@ -72,7 +72,9 @@ class Server:
         self._extra, self._patience_s = extra or {}, patience_s
         self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
-        key = os.environ.get("OPENAI_API_KEY") or "none"
+        key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
+        if not (key.isascii() and key.isprintable()):
+            raise DataError("OPENAI_API_KEY holds a character that no key has; set it again")
         timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         self._client = AsyncOpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
         self._background = Background()

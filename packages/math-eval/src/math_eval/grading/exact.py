@@ -1,9 +1,9 @@
 r"""The fast path: equality that exact arithmetic can decide, without sympy.
 
 `decide` answers True, False or None (not sure: ask math-verify). Rounding never makes two different values equal. Our
-choices, since graders differ: `50\%` equals both 0.5 and 50; a unit written on one side only is ignored; two different
-units are left to math-verify; a list without brackets has no order; a decimal comma is read where the other answer is
-the same number with a point.
+choices, since graders differ: `50\%` equals both 0.5 and 50; a unit written on one side only is ignored, two known ones
+must be the same, and others are left to math-verify; a list without brackets has no order; a decimal comma is read
+where the other answer is the same number with a point.
 
     decide(r"\frac{1}{2}", "0.50")        # True
     decide("1,000", "1000 dollars")       # True
@@ -130,7 +130,7 @@ def _same_parts(left: str, right: str) -> bool | None:
     one, two = sequence(left), sequence(right)
     if one is None or two is None:
         return None
-    if one.brackets and two.brackets and one.ordered != two.ordered:
+    if (left.startswith(r"\{") and two.ordered) or (right.startswith(r"\{") and one.ordered):
         return False
     if not (one.ordered and two.ordered):
         verdict = _same_members(one.parts, two.parts)

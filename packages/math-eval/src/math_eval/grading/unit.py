@@ -29,6 +29,8 @@ _UNIT = re.compile(
     r"^\s*(.*?(?:[\d.})]|\\pi))\s*"
     r"(?:\\text\s*\{\s*([^{}\d]*?)\s*\}|(?<=\d)\s+([A-Za-z][A-Za-z ./]*))\s*(\^\s*\{?[23]\}?)?\s*$"
 )
+_WORDS = r"(?:\\text\s*\{[^{}\d]*\}|[A-Za-z ]*)"
+_NUMBER_IN_WORDS = re.compile(rf"{_WORDS}\s*[-+]?\d[\d.,/]*\s*{_WORDS}")
 _NO_UNIT = re.compile(
     r"\b(?:is|not|never|negative|remainder|at (?:least|most)"
     r"|(?:or|and) (?:more|less|fewer|greater|above|below|over|under))\b"
@@ -64,8 +66,8 @@ def _is_plain(found: list[str], letters: bool) -> bool:
 
 
 def changes_the_number(text: str) -> bool:
-    """Whether there are words that are no unit but make something else of a number, as in `5 or more`."""
-    return bool(_NO_UNIT.search(text.lower()))
+    """Whether it is a number with words that are no unit but make something else of it, as in `5 or more`."""
+    return bool(_NUMBER_IN_WORDS.fullmatch(text) and _NO_UNIT.search(text.lower()))
 
 
 def different_units(one: str, two: str) -> bool:
@@ -85,4 +87,5 @@ def _canonical(unit: str) -> str:
 
 def _known(word: str) -> str:
     word = word.rstrip(".")
-    return _UNITS.get(word) or _UNITS.get(word.removesuffix("s"), "")
+    singular = word.removesuffix("s") if len(word) > len("ms") else word
+    return _UNITS.get(word) or _UNITS.get(singular, "")
