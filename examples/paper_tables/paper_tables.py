@@ -3,7 +3,7 @@
 One resumable command. A finished stage is skipped and a killed one goes on; every process computes with one thread, so
 that a second run of a seed gives the same numbers.
 
-    python examples/paper_tables/paper_tables.py runs/paper_tables --seed 0 --seed 1 --jobs 2
+    python examples/paper_tables/paper_tables.py runs/paper_tables --seed 5 --seed 6 --jobs 2
 """
 
 import hashlib
@@ -25,7 +25,8 @@ from stages import Stages
 from tables import tables
 
 HERE = Path(__file__).parent
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (5, 6, 7, 8, 9)
+"""Never looked at while settings were chosen; seeds 0 to 4 were."""
 
 
 @click.command()
