@@ -21,15 +21,18 @@ from cot_compressor.train import TrainSettings, train_file
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "cot_compressor"]
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TORCHRUN += ["-m", "cot_compressor"]
 
-def start(*arguments: object) -> subprocess.Popen:
-    command = [*LAUNCH, *map(str, arguments)]
+
+def start(*arguments: object, launcher: list[str] = LAUNCH) -> subprocess.Popen:
+    command = [*launcher, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def launch(*arguments: object) -> str:
-    process = start(*arguments)
+def launch(*arguments: object, launcher: list[str] = LAUNCH) -> str:
+    process = start(*arguments, launcher=launcher)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     return errors
@@ -113,6 +116,7 @@ def test_two_processes_write_the_file_of_one(
 
 def test_two_processes_report_what_one_reports(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     evaluate_file(traces_file, tmp_path / "one", ratios=[0.4], scorer="rules", tokenizer=tokenizer_folder)
-    launch("evaluate", traces_file, tmp_path / "two", "--ratio", 0.4, "--tokenizer", tokenizer_folder)
+    arguments = ("evaluate", traces_file, tmp_path / "two", "--ratio", 0.4, "--tokenizer", tokenizer_folder)
+    launch(*arguments, launcher=TORCHRUN)
     for name in ("metrics.jsonl", "report.json", "report.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

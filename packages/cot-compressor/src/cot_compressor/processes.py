@@ -58,6 +58,8 @@ def device() -> "torch.device":
 def _state() -> Any:
     """The state of accelerate; the first call meets the other processes.
 
+    Without an accelerator accelerate joins them only if it is told that there is none.
+
     Raises:
         DataError: accelerate is not installed.
     """
@@ -65,4 +67,6 @@ def _state() -> Any:
         from accelerate import PartialState
     except ImportError as error:
         raise DataError("several processes need accelerate: pip install 'cot-compressor[train]'") from error
-    return PartialState(timeout=_PATIENCE)
+    from torch.cuda import is_available
+
+    return PartialState(cpu=not is_available(), timeout=_PATIENCE)
