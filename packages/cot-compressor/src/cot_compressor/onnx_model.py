@@ -1,8 +1,8 @@
 """A trained scorer as an int8 ONNX file, for scoring on a CPU: made, and run by ONNX Runtime.
 
-The weights are rounded to 8 bits, so scores differ a little from those of the folder it is made from; how many
-selections stay the same is measured in the results. It is a model folder like any other: whatever takes a scorer takes
-it. The exporter is torch's own, since optimum's does not go with current transformers.
+The weights are rounded to 8 bits, so scores differ from those of the folder it is made from, and with them some of what
+is kept; how much is measured in the results. It is a model folder like any other: whatever takes a scorer takes it. The
+exporter is torch's own, since optimum's does not go with current transformers.
 
     export_folder("models/compressor", "models/compressor-int8")
     Compressor.from_pretrained("models/compressor-int8")
