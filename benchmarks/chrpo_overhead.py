@@ -2,10 +2,11 @@
 
 Both trainers train the same random Qwen3 on the same recorded completions, graded by the same function, so that a step
 is the same work. Processor time of one thread, both trainers in turn (A B B A), the first step of every run left out.
-As two steps differ by more than the objective costs, its own part is also timed directly: what the trainer does and
-plain GRPOTrainer does not, and judging in place of calling a reward function.
+As two steps differ by more than the objective costs, its share is taken inside each step of its own, where both parts
+of the fraction meet the same load: what only CHRPOTrainer does, less a plain reward function on the same completions,
+over the rest of that step.
 
-    python benchmarks/chrpo_overhead.py --layers 4 --hidden 256 --steps 4
+    python benchmarks/chrpo_overhead.py --layers 4 --hidden 256 --steps 6
 """
 
 import argparse
@@ -32,6 +33,8 @@ from chrpo.trl import CHRPOConfig, CHRPOTrainer
 LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
 PROMPTS, GROUP, PROMPT_WORDS = 4, 10, 40
 LENGTHS = (128, 512)
+OWN = ("_ladder_log_probs", "_calculate_rewards", "_with_control_token")
+"""What CHRPOTrainer does in a step and GRPOTrainer does not, or does with a reward function."""
 
 
 def core_microseconds(rollouts: int) -> list[float]:
@@ -88,18 +91,36 @@ def recorded(tokenizer: Any, length: int) -> list[list[int]]:
 
 
 class Clock(TrainerCallback):
-    """Processor seconds of every optimiser step."""
+    """Processor seconds of every optimiser step, and of what is timed within it."""
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+    def __init__(self, after_step: Callable[[], object]) -> None:
+        self._after_step = after_step
+        self.steps: list[dict[str, float]] = []
+        self._parts: dict[str, float] = {}
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Start."""
+        self._parts = {}
         self._start = time.process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stop."""
-        self.seconds.append(time.process_time() - self._start)
+        """Stop; then time what a plain trainer does in place of the parts."""
+        whole = time.process_time() - self._start
+        start = time.process_time()
+        self._after_step()
+        self.steps.append({"step": whole, "reward function": time.process_time() - start, **self._parts})
+
+    def time(self, trainer: Any, name: str) -> None:
+        """Note the time of a method in every step."""
+        method = getattr(trainer, name)
+
+        def run(*arguments: Any, **options: Any) -> Any:
+            start = time.process_time()
+            done = method(*arguments, **options)
+            self._parts[name] = self._parts.get(name, 0.0) + time.process_time() - start
+            return done
+
+        setattr(trainer, name, run)
 
 
 def replaying(kind: type[GRPOTrainer], completions: list[list[int]]) -> type[Any]:
@@ -112,24 +133,8 @@ def replaying(kind: type[GRPOTrainer], completions: list[list[int]]) -> type[Any
     return Replay
 
 
-def timed(trainer: Any, names: list[str], seconds: list[float]) -> None:
-    """Note the processor time of some methods."""
-
-    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **options: Any) -> Any:
-            start = time.process_time()
-            done = method(*arguments, **options)
-            seconds.append(time.process_time() - start)
-            return done
-
-        return run
-
-    for name in names:
-        setattr(trainer, name, wrap(getattr(trainer, name)))
-
-
-def step_seconds(plain: bool, length: int, options: argparse.Namespace) -> tuple[list[float], float]:
-    """One run of either trainer: seconds of each step, and seconds a step of what only one of them does."""
+def run(plain: bool, length: int, options: argparse.Namespace) -> list[dict[str, float]]:
+    """One run of either trainer: the seconds of each step but the first, and of its parts."""
     tokenizer = make_tokenizer()
     completions = recorded(tokenizer, length)
     torch.manual_seed(0)
@@ -142,7 +147,11 @@ def step_seconds(plain: bool, length: int, options: argparse.Namespace) -> tuple
     )  # fmt: skip
     question = " ".join(f"w{number}" for number in range(PROMPT_WORDS))
     prompts = [[{"role": "user", "content": f"w{number} {question} {LADDER.policy}"}] for number in range(PROMPTS)]
-    clock = Clock()
+
+    def right(completion_ids: list[list[int]], **_: Any) -> list[float]:
+        return [float(grade(tokenizer.decode(ids), "1")) for ids in completion_ids]
+
+    clock = Clock(lambda: right(completions))
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
             "output_dir": folder, "max_steps": options.steps, "num_generations": GROUP, "logging_steps": 1,
@@ -153,10 +162,6 @@ def step_seconds(plain: bool, length: int, options: argparse.Namespace) -> tuple
         if plain:
             make = replaying(GRPOTrainer, completions)
             args = GRPOConfig(**settings, scale_rewards="none", gradient_checkpointing=False)
-
-            def right(completion_ids: list[list[int]], **_: Any) -> list[float]:
-                return [float(grade(tokenizer.decode(ids), "1")) for ids in completion_ids]
-
             rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
             trainer = make(
                 model, reward_funcs=[right], args=args, train_dataset=rows, processing_class=tokenizer,
@@ -175,11 +180,11 @@ def step_seconds(plain: bool, length: int, options: argparse.Namespace) -> tuple
                 model, CHRPOConfig(**settings, activation_checkpointing=False), prompts=rows, control_tokens=LADDER,
                 processing_class=tokenizer, callbacks=[clock],
             )  # fmt: skip
+            for name in OWN:
+                clock.time(trainer, name)
         trainer.remove_callback(PrinterCallback)
-        own: list[float] = []
-        timed(trainer, ["_calculate_rewards"] + ([] if plain else ["_ladder_log_probs", "_with_control_token"]), own)
         trainer.train()
-    return clock.seconds[1:], sum(own[len(own) // options.steps :]) / (options.steps - 1)
+    return clock.steps[1:]
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -193,39 +198,41 @@ def tables(result: dict[str, Any]) -> str:
         "",
         f"{result['size']}, processor seconds a step:",
         "",
-        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | judging | share of a plain step |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | pass over the prompts | judging | "
+        "share of a plain step |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for length, found in result["steps"].items():
         plain, ours = (
             f"{taken['median']:.2f} ({taken['low']:.2f} to {taken['high']:.2f})" for taken in found["seconds"].values()
         )
-        ratio = found["ratio"]
+        ratio, share = ({name: 100 * value for name, value in found[key].items()} for key in ("ratio", "share"))
         lines.append(
-            f"| {length} tokens | {plain} | {ours} | {100 * ratio['median']:+.1f} % ({100 * ratio['low']:+.1f} to "
-            f"{100 * ratio['high']:+.1f}) | {found['own']:.4f} | {100 * found['share']:.2f} % |"
+            f"| {length} tokens | {plain} | {ours} | {ratio['median']:+.1f} % ({ratio['low']:+.1f} to "
+            f"{ratio['high']:+.1f}) | {found['pass']:.4f} | {found['judging']:.4f} | {share['median']:.2f} % "
+            f"({share['low']:.2f} to {share['high']:.2f}) |"
         )
     return "\n".join(lines)
 
 
 def steps_of(length: int, options: argparse.Namespace) -> dict[str, Any]:
     """Both trainers in turn on rollouts of one length."""
-    runs: dict[bool, list[list[float]]] = {True: [], False: []}
-    own: dict[bool, list[float]] = {True: [], False: []}
+    runs: dict[bool, list[list[dict[str, float]]]] = {True: [], False: []}
     for pair in range(options.pairs):
         for plain in (True, False) if pair % 2 == 0 else (False, True):
-            taken, part = step_seconds(plain, length, options)
-            runs[plain].append(taken)
-            own[plain].append(part)
-    medians = {plain: [statistics.median(run) for run in each] for plain, each in runs.items()}
-    more = statistics.median(own[False]) - statistics.median(own[True])
+            runs[plain].append(run(plain, length, options))
+    medians = {plain: [statistics.median(step["step"] for step in each) for each in runs[plain]] for plain in runs}
+    ours = [step for each in runs[False] for step in each]
+    more = [sum(step[name] for name in OWN) - step["reward function"] for step in ours]
+    passes = [step[OWN[0]] for step in ours]
     return {
         "seconds": {
-            name: spread([second for run in runs[plain] for second in run])
+            name: spread([step["step"] for each in runs[plain] for step in each])
             for name, plain in (("GRPOTrainer", True), ("CHRPOTrainer", False))
         },
-        "own": more,
-        "share": more / statistics.median(medians[True]),
+        "pass": statistics.median(passes),
+        "judging": statistics.median(own - one for own, one in zip(more, passes, strict=True)),
+        "share": spread([own / (step["step"] - own) for own, step in zip(more, ours, strict=True)]),
         "ratio": spread([ours / theirs - 1 for ours, theirs in zip(medians[False], medians[True], strict=True)]),
     }
 
@@ -235,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--pairs", type=int, default=4, help="runs of each trainer")
     options = parser.parse_args()
     torch.set_num_threads(1)
