@@ -1,13 +1,17 @@
-"""TokenSkip's mixture (arXiv 2502.12067): each trace at one ratio, drawn at random, instead of at all of them.
+"""TokenSkip's mixture (arXiv 2502.12067): each trace at one ratio, drawn at random, whatever its others came to.
 
-python examples/paper_tables/one_ratio.py mix/rare-words mix/tokenskip --seed 0
+python examples/paper_tables/one_ratio.py compressed-rare-words.jsonl mix/tokenskip --seed 0
 """
 
-import json
 import random
+from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 
 import click
+
+from ratio_sft import MixSettings, mix
+from ratio_sft.records import read_records, write_records
 
 
 @click.command()
@@ -15,15 +19,19 @@ import click
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 def main(source: Path, out: Path, seed: int) -> None:
-    """Thin the rows of a built mixture; the control tokens and the order of the traces stay."""
+    """Write OUT/train.jsonl from a compressed file; each ratio is a mix of its own, so none waits for another."""
     rng = random.Random(f"one ratio {seed}")
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("train.jsonl", "heldout.jsonl"):
-        traces: dict[tuple[str, int], list[str]] = {}
-        for line in (source / name).read_text("utf-8").splitlines():
-            row = json.loads(line)
-            traces.setdefault((row["id"], row["sample"]), []).append(line)
-        (out / name).write_text("".join(f"{rng.choice(lines)}\n" for lines in traces.values()), encoding="utf-8")
+    drawn: dict[float, list[dict]] = defaultdict(list)
+    for row in read_records(source, "compressed"):
+        entry = rng.choice(row["compressions"])
+        drawn[entry["ratio"]].append({**row, "compressions": [entry]})
+    mixes = [
+        mix(rows, MixSettings(ratios=(ratio,), policy_share=0, heldout_share=0))
+        for ratio, rows in sorted(drawn.items())
+    ]
+    write_records(out / "train.jsonl", chain.from_iterable(found.train for found in mixes))
+    for ratio, found in zip(sorted(drawn), mixes, strict=True):
+        click.echo(f"ratio {ratio:g}: {found.tally.summary()}")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _sft(run: Path, name: str, mix: Path, seed: int) -> tuple[str, str]:
 def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
     """SFT on another compression of the same traces to the same lengths; TokenSkip draws one ratio for each trace."""
     if name == "tokenskip":
-        command = f"{HERE}/one_ratio.py {run}/mix/rare-words {run}/mix/tokenskip --seed {seed}"
+        command = f"{HERE}/one_ratio.py {run}/compressed-rare-words.jsonl {run}/mix/tokenskip --seed {seed}"
         return [("Draw one ratio a trace: tokenskip", command), _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed)]
     compressed = run / f"compressed-{name}.jsonl"
     return [
