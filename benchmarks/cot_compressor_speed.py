@@ -1,11 +1,13 @@
 """Characters per second beside llmlingua 0.2.2: the same token classifier, the same texts, turn by turn in one run.
 
 The classifier is MiniLM with a head of random weights: speed does not depend on what it has learnt. Each text goes
-through llmlingua and ours at one ratio and at five (llmlingua once for each), and through `rules`. llmlingua counts
-with a tokenizer that it downloads; here it gets one of single bytes instead, which has no table to look up. A second
-part compresses files of 1 and of 8 times the same traces and prints the peak memory.
+through llmlingua and ours at one ratio and at five (llmlingua once for each), and through `rules`. The table that
+llmlingua counts with, and would download, comes from a wheel. A second part compresses a file of short texts and one
+of eight times as many, and prints the peak memory of both.
 
-    python benchmarks/cot_compressor_speed.py --texts 12 --threads 2
+    OMP_WAIT_POLICY=passive python benchmarks/cot_compressor_speed.py --texts 12 --threads 2
+
+On a shared machine the variable keeps threads that wait from counting as busy.
 """
 
 import gzip
@@ -21,23 +23,24 @@ from typing import Any
 
 import click
 import torch
-from peers import DEFAULT, environment, minilm
+from peers import DEFAULT, environment, minilm, wheel_file
 from recording import record, spread
+from tqdm import tqdm
 
 from cot_compressor.compressor import Compressor
 from cot_compressor.onnx_model import export_folder
 
-RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
-ONE = [0.3]
+SHARES = {"one ratio": [0.3], "five ratios": [0.1, 0.2, 0.4, 0.6, 0.8]}
 PACKAGES = ("torch==2.13.0", "llmlingua==0.2.2")
+# tiktoken's cl100k_base under the name its cache gives it; tiktoken compares the checksum.
+TABLE = ("litellm==1.110.2", "litellm/litellm_core_utils/tokenizers/9b5ad71b2ce5302211f9c61530b329a4922fc6a4")
+MEMORY_ROWS = 128
+MEMORY_CHARACTERS = 300
 # The name makes llmlingua take the folder for one of its own models.
 NAME = "bert-base-multilingual-cased-minilm"
 WORKER = """
-import json, sys, time, tiktoken, torch
+import json, sys, time, torch
 torch.set_num_threads(int(sys.argv[2]))
-one_byte = {bytes([at]): at for at in range(256)}
-stand_in = tiktoken.Encoding("bytes", pat_str="[^ ]+| +", mergeable_ranks=one_byte, special_tokens={})
-tiktoken.encoding_for_model = lambda name: stand_in
 from llmlingua import PromptCompressor
 compressor = PromptCompressor(sys.argv[1], use_llmlingua2=True, device_map="cpu")
 print("ready", flush=True)
@@ -48,6 +51,7 @@ for line in sys.stdin:
         compressor.compress_prompt(text, rate=rate)
     print(json.dumps([time.perf_counter() - start[0], time.process_time() - start[1]]), flush=True)
 """
+Run = Callable[[dict[str, Any]], list[float]]
 MEASURE_MEMORY = """
 import resource, sys
 from cot_compressor.compress import compress_file
@@ -76,37 +80,100 @@ def timed(work: Callable[[], Any]) -> list[float]:
     return [time.perf_counter() - start[0], time.process_time() - start[1]]
 
 
-def outside_model(compressor: Compressor, rows: list[dict[str, Any]], ratios: list[float]) -> float:
-    """Share of the processor time that is not spent in the model."""
-    inside = 0.0
-    model = compressor.scorer.model  # type: ignore[attr-defined]
-    forward = model.forward
+class Inside:
+    """Wall seconds and processor seconds spent in a model so far."""
 
-    def counted(*positional: Any, **named: Any) -> Any:
-        nonlocal inside
-        start = time.process_time()
-        try:
-            return forward(*positional, **named)
-        finally:
-            inside += time.process_time() - start
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.seconds = [0.0, 0.0]
+        self._forward = model.forward
+        model.forward = self._counted
 
-    model.forward = counted
-    total = timed(
-        lambda: list(compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=ratios))
-    )
-    model.forward = forward
-    return 1 - inside / total[1]
+    def _counted(self, *positional: Any, **named: Any) -> Any:
+        outputs: list[Any] = []
+        spent = timed(lambda: outputs.append(self._forward(*positional, **named)))
+        self.seconds = [before + more for before, more in zip(self.seconds, spent, strict=True)]
+        return outputs[0]
 
 
-def memory(folder: Path, model: Path, rows: list[dict[str, Any]], copies: int) -> float:
-    """Peak memory in MiB of compressing a file with so many copies of the rows."""
-    source = folder / f"{copies}.jsonl"
+class Llmlingua:
+    """llmlingua in an environment and a process of its own."""
+
+    def __init__(self, peers: Path, model: Path, threads: int) -> None:
+        settings = {
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": str(threads),
+            "TIKTOKEN_CACHE_DIR": str(wheel_file(peers, *TABLE).parent),
+        }
+        self._process = subprocess.Popen(
+            [environment(peers, "llmlingua", *PACKAGES), "-c", WORKER, model, str(threads)],
+            env={**os.environ, **settings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._back = self._process.stdin, self._process.stdout
+        while self._back.readline() != "ready\n":
+            assert self._process.poll() is None, "llmlingua did not start"
+
+    def run(self, ratios: list[float]) -> Run:
+        """What compresses a row at each ratio, one after the other."""
+
+        def one(row: dict[str, Any]) -> list[float]:
+            self._to.write(json.dumps([row["cot"], ratios]) + "\n")
+            self._to.flush()
+            return json.loads(self._back.readline())
+
+        return one
+
+    def close(self) -> None:
+        """End the process."""
+        self._to.close()
+        self._process.wait()
+
+
+def interleaved(
+    rows: list[dict[str, Any]], runs: dict[str, Run], inside: dict[str, Inside]
+) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+    """Seconds of every run on every row, row by row, and of some those that were not spent in the model."""
+    for run in runs.values():
+        run({**rows[0], "cot": rows[0]["cot"][:2000]})
+    seconds: dict[str, list[list[float]]] = {name: [] for name in runs}
+    outside: dict[str, list[list[float]]] = {name: [] for name in inside}
+    for row in tqdm(rows, unit="text", leave=False):
+        for name, run in runs.items():
+            before = inside[name].seconds if name in inside else []
+            seconds[name].append(run(row))
+            if name in inside:
+                spent = zip(seconds[name][-1], before, inside[name].seconds, strict=True)
+                outside[name].append([whole - (end - start) for whole, start, end in spent])
+    return seconds, outside
+
+
+def memory(folder: Path, model: Path, rows: list[dict[str, Any]], count: int) -> float:
+    """Peak memory in MiB of compressing a file of so many short texts, the rows over and over."""
+    source = folder / f"{count}.jsonl"
     with source.open("w", encoding="utf-8") as file:
-        for copy in range(copies):
-            for row in rows:
-                file.write(json.dumps({**row, "id": f"{row['id']}-{copy}", "cot": row["cot"][:1000]}) + "\n")
+        for at in range(count):
+            row = rows[at % len(rows)]
+            file.write(json.dumps({**row, "id": str(at), "cot": row["cot"][:MEMORY_CHARACTERS]}) + "\n")
     command = [sys.executable, "-c", MEASURE_MEMORY, source, source.with_suffix(".out.jsonl"), model, model]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compared(peer: list[list[float]], own: list[list[float]]) -> list[dict[str, float]]:
+    """How many times faster than the peer, by wall clock and by processor time: in all, and over the texts."""
+    found: list[dict[str, float]] = []
+    for at in range(2):
+        total = sum(one[at] for one in peer) / sum(one[at] for one in own)
+        found.append({"total": total, **spread([one[at] / two[at] for one, two in zip(peer, own, strict=True)])})
+    return found
+
+
+def times(values: dict[str, float]) -> str:
+    """For a cell of a table."""
+    return f"{values['total']:.2f} ({values['low']:.2f} to {values['high']:.2f})"
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -119,16 +186,22 @@ def tables(result: dict[str, Any]) -> str:
     ]
     for name, entry in result["methods"].items():
         cells = [f"{entry['per_second']:.0f}", f"{entry['per_processor_second']:.0f}"]
-        for clock in ("ratio", "processor_ratio"):
-            values = entry[clock]
-            cells.append(f"{values['total']:.2f} ({values['low']:.2f} to {values['high']:.2f})")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    outside, peak = result["outside_model"], result["memory"]
+        lines.append(f"| {name} | {' | '.join([*cells, *map(times, entry['ratios'])])} |")
     lines += [
         "",
-        f"Outside the model: {outside['one']:.1%} of the processor time at one ratio, {outside['five']:.1%} at five. "
-        f"Peak memory: {peak['1']:.0f} MiB for {result['memory_rows']} traces, {peak['8']:.0f} MiB for "
-        f"{8 * result['memory_rows']}.",
+        "| | int8 ONNX, × fp32 PyTorch | by processor time | outside the model | by processor time |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ("one ratio", "five ratios"):
+        outside = [
+            f"{one['total']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in result["outside_model"][name]
+        ]
+        lines.append(f"| {name} | {' | '.join([*map(times, result['int8'][name]), *outside])} |")
+    lines += [
+        "",
+        "Peak memory of the classifier: "
+        + ", ".join(f"{peak:.0f} MiB for {count} texts" for count, peak in result["memory"].items())
+        + ".",
     ]
     return "\n".join(lines)
 
@@ -153,71 +226,48 @@ def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model = checkpoint(folder / NAME, minilm(peers))
-        trained, rules = Compressor.from_pretrained(model), Compressor.from_pretrained("rules", tokenizer=model)
-        rounded = Compressor.from_pretrained(export_folder(model, folder / "int8"))
-        llmlingua = subprocess.Popen(
-            [environment(peers, "llmlingua", *PACKAGES), "-c", WORKER, model, str(threads)],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        to, back = llmlingua.stdin, llmlingua.stdout
-        assert to is not None
-        assert back is not None
-        while back.readline() != "ready\n":
-            assert llmlingua.poll() is None, "llmlingua did not start"
+        export_folder(model, folder / "int8")
+        llmlingua = Llmlingua(peers, model, threads)
 
-        def theirs(row: dict[str, Any], ratios: list[float]) -> list[float]:
-            to.write(json.dumps([row["cot"], ratios]) + "\n")
-            to.flush()
-            return json.loads(back.readline())
+        def ours(scorer: str | Path, ratios: list[float]) -> tuple[Compressor, Run]:
+            # One for each run: none counts with what another has remembered of the same text.
+            compressor = Compressor.from_pretrained(scorer, tokenizer=model)
+            return compressor, lambda row: timed(
+                lambda: list(compressor.compress_many([(row["question"], row["cot"])], ratios=ratios))
+            )
 
-        def ours(compressor: Compressor, row: dict[str, Any], ratios: list[float]) -> list[float]:
-            return timed(lambda: list(compressor.compress_many([(row["question"], row["cot"])], ratios=ratios)))
-
-        runs: dict[str, tuple[str, Callable[[dict[str, Any]], list[float]]]] = {
-            "llmlingua, one ratio": ("llmlingua, one ratio", lambda row: theirs(row, ONE)),
-            "classifier, one ratio": ("llmlingua, one ratio", lambda row: ours(trained, row, ONE)),
-            "classifier as int8 ONNX, one ratio": ("llmlingua, one ratio", lambda row: ours(rounded, row, ONE)),
-            "rules, one ratio": ("llmlingua, one ratio", lambda row: ours(rules, row, ONE)),
-            "llmlingua, five ratios": ("llmlingua, five ratios", lambda row: theirs(row, RATIOS)),
-            "classifier, five ratios": ("llmlingua, five ratios", lambda row: ours(trained, row, RATIOS)),
-            "classifier as int8 ONNX, five ratios": ("llmlingua, five ratios", lambda row: ours(rounded, row, RATIOS)),
-            "rules, five ratios": ("llmlingua, five ratios", lambda row: ours(rules, row, RATIOS)),
-        }
-        for _, run in runs.values():
-            run({**rows[0], "cot": rows[0]["cot"][:2000]})
-        seconds = {name: [] for name in runs}
-        for row in rows:
-            for name, (_, run) in runs.items():
-                seconds[name].append(run(row))
-        to.close()
-        llmlingua.wait()
+        runs: dict[str, Run] = {}
+        inside: dict[str, Inside] = {}
+        for name, ratios in SHARES.items():
+            runs[f"llmlingua, {name}"] = llmlingua.run(ratios)
+            compressor, runs[f"classifier, {name}"] = ours(model, ratios)
+            inside[f"classifier, {name}"] = Inside(compressor.scorer.model)  # type: ignore[attr-defined]
+            _, runs[f"classifier as int8 ONNX, {name}"] = ours(folder / "int8", ratios)
+            _, runs[f"rules, {name}"] = ours("rules", ratios)
+        seconds, outside = interleaved(rows, runs, inside)
+        llmlingua.close()
         characters = sum(len(row["cot"]) for row in rows)
         methods: dict[str, Any] = {}
-        for name, (peer, _) in runs.items():
-            totals = [sum(column) for column in zip(*seconds[name], strict=True)]
-            entry: dict[str, Any] = {
-                "per_second": characters / totals[0],
-                "per_processor_second": characters / totals[1],
+        for name, measured in seconds.items():
+            wall, processor = (sum(column) for column in zip(*measured, strict=True))
+            methods[name] = {
+                "per_second": characters / wall,
+                "per_processor_second": characters / processor,
+                "ratios": compared(seconds["llmlingua, " + name.rpartition(", ")[2]], measured),
             }
-            for at, clock in enumerate(("ratio", "processor_ratio")):
-                pairs = zip(seconds[peer], seconds[name], strict=True)
-                total = sum(one[at] for one in seconds[peer]) / totals[at]
-                entry[clock] = {"total": total, **spread([one[at] / other[at] for one, other in pairs])}
-            methods[name] = entry
         result = {
             "texts": len(rows),
             "characters": characters,
             "threads": threads,
             "methods": methods,
-            "outside_model": {
-                "one": outside_model(trained, rows, ONE),
-                "five": outside_model(trained, rows, RATIOS),
+            "int8": {
+                name: compared(seconds[f"classifier, {name}"], seconds[f"classifier as int8 ONNX, {name}"])
+                for name in SHARES
             },
-            "memory_rows": len(rows),
-            "memory": {str(copies): memory(folder, model, rows, copies) for copies in (1, 8)},
+            "outside_model": {
+                name: compared(outside[f"classifier, {name}"], seconds[f"classifier, {name}"]) for name in SHARES
+            },
+            "memory": {str(count): memory(folder, model, rows, count) for count in (MEMORY_ROWS, 8 * MEMORY_ROWS)},
         }
     record(__file__, result, tables)
 
