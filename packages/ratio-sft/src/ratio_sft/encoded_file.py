@@ -9,6 +9,7 @@ What a row is, is said by `encoding`; the file is a working file of one run.
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.compute
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
@@ -31,3 +32,8 @@ def write(path: Path, rows: Iterable[Encoded]) -> None:
 def read(path: Path) -> Dataset:
     """The rows of a written file: columns `input_ids`, `labels`, `ratio` and `mode`."""
     return Dataset.from_file(str(path))
+
+
+def lengths(data: Dataset) -> list[int]:
+    """Tokens of each row."""
+    return pyarrow.compute.list_value_length(data.data.column("input_ids")).to_pylist()  # type: ignore[attr-defined]

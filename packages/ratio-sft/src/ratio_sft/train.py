@@ -105,7 +105,7 @@ def _run(data: Path, rows: dict[str, RowFile], out: Path, partial: Path, setting
     from accelerate.utils import broadcast_object_list
     from transformers.utils.logging import disable_progress_bar
 
-    from . import sampling
+    from . import encoded_file, sampling
     from .trainer import FOLLOWING, RatioTrainer, build_trainer, heldout_loss, total_steps
 
     disable_progress_bar()
@@ -140,7 +140,7 @@ def _run(data: Path, rows: dict[str, RowFile], out: Path, partial: Path, setting
         "format": 1,
         "steps": total_steps(len(encoded["train"]), settings, trainer.accelerator.num_processes),
         "rows": {name: len(found) for name, found in encoded.items()},
-        "tokens": sum(len(ids) for ids in encoded["train"]["input_ids"]),
+        "tokens": sum(encoded_file.lengths(encoded["train"])),
         "rejected_by_reason": tally.reasons,
         "first_loss": log[0]["loss"],
         "last_loss": log[-1]["loss"],

@@ -24,6 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from . import encoded_file
 from .batches import SimilarLengths
 from .checkpoints import mark_complete
 from .encoding import IGNORED
@@ -182,7 +183,7 @@ def build_trainer(
         # TRL's default for gradient_checkpointing is deprecated in transformers; users can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
         config = _config(settings, folder, save=save, log=log, device=device)
-    lengths = [len(ids) for ids in data["input_ids"]]
+    lengths = encoded_file.lengths(data)
     if settings.ratio_weights:
         data = data.add_column("weight", _weights(data, dict(settings.ratio_weights)))  # type: ignore[arg-type]
     if state.num_processes > 1:
@@ -264,7 +265,7 @@ def heldout_loss(trainer: RatioTrainer, data: Dataset) -> dict[str, float]:
     model: Any = trainer.model
     names = sorted({name for kind in zip(data["ratio"], data["mode"], strict=True) for name in _groups(*kind)})
     sums = torch.zeros(len(names), 2, dtype=torch.float64, device=accelerator.device)
-    lengths = [len(ids) for ids in data["input_ids"]]
+    lengths = encoded_file.lengths(data)
     order = sorted(range(len(data)), key=lengths.__getitem__)
     mine = [(index, True) for index in order[accelerator.process_index :: accelerator.num_processes]]
     if len(mine) < math.ceil(len(data) / accelerator.num_processes):
