@@ -52,9 +52,12 @@ $(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
 		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
 	touch $@
 
-test-vllm: $(READY) $(VLLM)/.ready ## run math-eval and ratio-sft against vLLM on a CPU, which has an environment of its own
-	MATH_EVAL_VLLM=$(CURDIR)/$(VLLM)/bin/python RATIO_SFT_VLLM=$(CURDIR)/$(VLLM)/bin/python \
-		$(BIN)/python -m pytest packages/math-eval/tests/test_vllm.py packages/ratio-sft/tests/test_serving.py
+test-vllm: export COT_COMPRESSOR_VLLM := $(CURDIR)/$(VLLM)/bin/python
+test-vllm: export MATH_EVAL_VLLM := $(CURDIR)/$(VLLM)/bin/python
+test-vllm: export RATIO_SFT_VLLM := $(CURDIR)/$(VLLM)/bin/python
+test-vllm: $(READY) $(VLLM)/.ready ## run what talks to vLLM, on a CPU, which has an environment of its own
+	$(BIN)/python -m pytest packages/cot-compressor/tests/test_server.py packages/math-eval/tests/test_vllm.py \
+		packages/ratio-sft/tests/test_serving.py
 
 $(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
