@@ -257,8 +257,8 @@ def _summary(
         }
     for problem in usable.values():
         for name, values in problem.sampler.items():
-            for value in values:
-                _note_values(sampler, {name: value})
+            known = sampler.setdefault(name, [])
+            known += [value for value in values if value not in known]
     histogram = Counter("none" if teacher.ratio is None else f"{teacher.ratio:g}" for teacher in teachers.values())
     return {
         "samples": tally.read,

@@ -2,8 +2,8 @@
 
 What a row is, is said by `encoding`; the file is a working file of one run.
 
-    data = write(Path("out.partial/train.arrow"), encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
-    data[0]["labels"][:2]                 # [-100, -100]
+    write(Path("out.partial/train.arrow"), encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
+    read(Path("out.partial/train.arrow"))[0]["labels"][:2]      # [-100, -100]
 """
 
 from collections.abc import Iterable

@@ -132,7 +132,7 @@ def mix(
             max((entry["original_tokens"] for entry in row["compressions"]), default=0),
             text_hash(f"{settings.seed}:{question_key(row['question'])}"),
         )
-        for number, row in _each(traces)
+        for number, row in enumerate(traces)
         if _accept(row, tokens, settings, tests, tally)
     ]
     if settings.traces is not None:
@@ -185,10 +185,6 @@ def question_key(question: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
 
 
-def _each(traces: Traces) -> Iterable[tuple[int, Row]]:
-    return ((number, traces[number]) for number in range(len(traces)))
-
-
 def text_hash(text: str) -> bytes:
     """Sixteen bytes in place of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
@@ -200,7 +196,7 @@ def _survey(traces: Traces) -> tuple[set[float], str]:
     questions: dict[str, bytes] = {}
     ratios: set[float] = set()
     names: set[str] = set()
-    for _, row in _each(traces):
+    for row in traces:
         key = (row["id"], row["sample"], row["model"])
         hashed = text_hash(repr(key))
         if hashed in seen:

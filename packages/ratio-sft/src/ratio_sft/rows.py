@@ -6,7 +6,7 @@ Which traces, ratios and modes there are is said by `mixture`.
     rows[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from .control import ControlTokens, user_turn
@@ -19,6 +19,8 @@ class Traces(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int, /) -> Row: ...
+
+    def __iter__(self) -> Iterator[Row]: ...
 
 
 class MixedRows(Sequence[Row]):

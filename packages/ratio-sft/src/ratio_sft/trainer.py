@@ -274,9 +274,9 @@ def heldout_loss(trainer: RatioTrainer, data: Dataset) -> dict[str, float]:
 
     def collate(batch: list[tuple[int, bool]]) -> tuple[dict[str, torch.Tensor], list[list[str]]]:
         rows = [data[index] for index, _ in batch]
-        counted = [count for _, count in batch]
+        groups = [_groups(row["ratio"], row["mode"]) for row in rows]
         return trainer.padded(rows), [
-            _groups(row["ratio"], row["mode"]) if count else [] for row, count in zip(rows, counted, strict=True)
+            found if counted else [] for found, (_, counted) in zip(groups, batch, strict=True)
         ]
 
     loader: Any = DataLoader(mine, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
