@@ -28,6 +28,7 @@ def test_the_whole_text_scores_full_marks() -> None:
         "answer_retention": 1.0,
         "question_numbers": 1.0,
         "negations": 1.0,
+        "turned": 0.0,
         "equation_validity": 1.0,
         "orphan_equations": 0.0,
         "dangling_operators": 0.0,
@@ -68,6 +69,14 @@ def test_half_an_equation_is_torn() -> None:
     assert values["unit_integrity"] == 0.5
     assert values["grounded_recall"] == 0.0
     assert values["negations"] == 0.0
+
+
+def test_what_is_negated_without_its_negation_is_turned() -> None:
+    assert measured("13")["turned"] == 1.0
+    assert measured("13")["negations"] == 0.0
+    assert measured("not")["turned"] == 0.0
+    assert measured("not 13")["negations"] == 1.0
+    assert measured("12 pens")["turned"] == 0.0
 
 
 def test_an_equation_without_its_ground_does_not_count() -> None:
@@ -177,6 +186,9 @@ def test_evaluate_compares_with_the_baselines_and_escapes_what_it_shows(
         assert ours["metrics"]["unit_integrity"]["mean"] == 1.0
         assert ours["metrics"]["torn_equations"]["mean"] == 0.0
         assert -0.05 < ours["metrics"]["ratio_error"]["mean"] <= 0
+        assert abs(ours["metrics"]["ratio_error"]["mean"]) <= ours["ratio_error_p95"] < 0.05
+        assert ours["metrics"]["within_one_unit"]["mean"] == 1.0
+        assert results[ratio, "drop-steps"]["metrics"]["within_one_unit"]["mean"] < 1.0
         for name in BASELINES:
             other = results[ratio, name]
             assert other["tokens"] <= ours["tokens"]

@@ -102,3 +102,10 @@ def test_question_numbers_know_words_and_commas() -> None:
     known = question_numbers("A dozen of 1,200 at 2.50 each, twice a week, 10% off")
     assert {"12", "1200", "2.5", "7", "10", "100", "2"} <= known
     assert numbers_in("007 and .5 and 3.0") == ["7", "0.5", "3"]
+
+
+def test_a_negated_number_is_no_result_and_a_negated_equation_grounds_nothing() -> None:
+    assert ranked("What is 2 + 3?", "It is 9, not 7.")[0] == "9"
+    order = ranked("12, 15 and 3", "It is not 12 + 15 = 28. So 28 + 3 = 31. And 12 + 3 = 15.")
+    assert order[0] == "12 + 3 = 15"
+    assert "not 12 + 15 = 28" in order

@@ -71,9 +71,28 @@ def test_prose_and_currency_are_not_formulas(text: str) -> None:
     assert pieces(text, "math") == []
 
 
-@pytest.mark.parametrize("text", ["\\begin{align} x never ends", "\\boxed{ x never ends"])
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("91 is not a prime. No, it isn't 5", ["not a prime", "isn't 5"]),
+        ("It is NOT\u00a0divisible by 7, nor by 3", ["NOT\u00a0divisible by 7", "nor by 3"]),
+        ("at least 3 of them, 5 more than twice that", ["at least 3", "more than twice"]),
+        ("x isn’t $y$ unless x = 0", ["isn’t $y$", "unless x = 0"]),
+        ("only 12/4 = 3 are left, only three", ["12/4 = 3", "only three"]),
+        ("not a + b = 3", ["not a + b = 3"]),
+        ("no more than 12/4 = 3", ["no more than 12/4 = 3"]),
+        ("At most\n5 is less than, or not", ["At most", "less than"]),
+        ("less = 3", ["less = 3"]),
+        ("no. 5 is less, at last", []),
+    ],
+)
+def test_a_negation_and_a_comparison_are_one_unit_with_what_follows(text: str, phrases: list[str]) -> None:
+    assert [piece for piece in pieces(text) if len(piece.split()) > 1] == phrases
+
+
+@pytest.mark.parametrize("text", ["\\begin{align} x goes on", "\\boxed{ x goes on"])
 def test_an_unclosed_command_takes_no_text_with_it(text: str) -> None:
-    assert pieces(text)[-3:] == ["x", "never", "ends"]
+    assert pieces(text)[-3:] == ["x", "goes", "on"]
 
 
 def test_a_line_of_code_is_one_unit_and_its_dollars_open_nothing() -> None:
@@ -146,6 +165,9 @@ def test_an_equation_before_any_sentence_end_is_whole(left: int, right: int, sig
         "{",
         "```\n",
         "```\na\n",
+        "not ",
+        "not a ",
+        "less than 5 ",
     ],
 )
 def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:

@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios
 from .counting import clean
 from .errors import DataError, InfeasibleBudget, RejectedRow
-from .fidelity import METRICS, Interval, Sample, measure, summarise
+from .fidelity import METRICS, Interval, Sample, kept_characters, measure, summarise
 from .hub import find_folder
 from .records import Row, open_atomic, read_records, write_json
 from .report import html_page, text_table
@@ -118,6 +120,7 @@ class _Measurer:
     def _measure(self, row: Row, results: Sequence[Compression]) -> Row:
         cot, counter = row["cot"], self.compressor.counter
         sample = Sample(row["question"], cot, segment(cot), row.get("answer") or None)
+        costs = [counter.count(cot[unit.start : unit.end]) for unit in sample.units]
         measured: list[dict[str, Any]] = []
         for result in results:
             methods = [("trained" if self.trained else "rules", result.text, result.spans, result.tokens)]
@@ -128,9 +131,16 @@ class _Measurer:
                 (scores,) = Rules().score([Item(row["question"], cot, sample.units)])
                 (choice,) = select(cot, sample.units, scores, [result.tokens], counter.count, rough=counter.rough)
                 methods.append(("rules", choice.text, choice.spans, choice.tokens))
+            budget = int(round(result.ratio * result.original_tokens, 6))
             for name, text, spans, tokens in methods:
+                left = [
+                    cost
+                    for unit, cost in zip(sample.units, costs, strict=True)
+                    if kept_characters(spans, unit) < unit.end - unit.start
+                ]
                 values = {
                     "ratio_error": tokens / result.original_tokens - result.ratio,
+                    "within_one_unit": float(0 <= budget - tokens < min(left, default=budget + 1)),
                     **measure(sample, spans, text),
                 }
                 measured.append(
@@ -151,6 +161,7 @@ def _summarise(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
     summary: list[dict[str, Any]] = []
     for at, first in enumerate(rows[0]["measured"]):
         entries = [row["measured"][at] for row in rows]
+        errors = [abs(entry["metrics"]["ratio_error"]) for entry in entries]
         metrics: dict[str, Interval | None] = summarise([entry["metrics"] for entry in entries], groups, seed=seed)
         summary.append(
             {
@@ -158,6 +169,7 @@ def _summarise(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
                 "method": first["method"],
                 "tokens": sum(entry["tokens"] for entry in entries) / len(entries),
                 "original_tokens": sum(entry["original_tokens"] for entry in entries) / len(entries),
+                "ratio_error_p95": float(np.quantile(errors, 0.95)),
                 "metrics": metrics,
             }
         )

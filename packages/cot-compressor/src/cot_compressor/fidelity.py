@@ -14,19 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arithmetic import equation_truths
+from .phrases import negated
 from .relations import formula_key, grounded, numbers_in, question_numbers, read_equations, states_relation
 from .render import Span
-from .rules import NEGATIONS
 from .segment import Unit
 
 KEPT: dict[str, str] = {
     "ratio_error": "achieved minus asked ratio",
+    "within_one_unit": "texts within the budget and short of it by less than the smallest unit left out, of all",
     "unit_integrity": "formulas kept whole or dropped whole, of all formulas",
     "torn_equations": "formulas with a relation of which only a part is kept, of all such",
     "grounded_recall": "grounded equations kept whole and still grounded in what is kept, of all grounded ones",
     "answer_retention": "texts in which the answer still occurs, of those that had it",
     "question_numbers": "numbers of the question still there, of those the text used",
-    "negations": "negations kept, of all",
+    "negations": "negations kept with what they negate, of all",
+    "turned": "negations dropped where a part of what they negate is kept, of all",
     "equation_validity": "equations between plain numbers in the shortened text that hold, of all of them there",
 }
 """What survives."""
@@ -88,7 +90,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float | None]:
-    """All metrics but the ratio error; None where there is nothing to measure."""
+    """All metrics but those of the length; None where there is nothing to measure."""
     units = sample.units
     kept = [kept_characters(spans, unit) for unit in units]
     whole = [count == unit.end - unit.start for count, unit in zip(kept, units, strict=True)]
@@ -104,7 +106,8 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
     still = {equation.key for equation in held}
 
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
-    negations = [at for at, unit in enumerate(units) if sample.cot[unit.start : unit.end].lower() in NEGATIONS]
+    negations = [at for at, unit in enumerate(units) if negated(sample.cot[unit.start : unit.end])]
+    turned = [at for at in negations if kept[at] and kept_characters(spans, _first_word(sample.cot, units[at])) == 0]
     truths = equation_truths(text)
     answered = sample.answer is not None and says(sample.answer, sample.cot)
     return {
@@ -114,11 +117,16 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
         "answer_retention": float(says(sample.answer or "", text)) if answered else None,
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
         "negations": _share(sum(whole[at] for at in negations), len(negations)),
+        "turned": _share(len(turned), len(negations)),
         "equation_validity": _share(truths.count(True), len(truths)),
         "orphan_equations": _share(len(stated) - len(held), len(stated)),
         "balanced": float(_pair_up(text)) if _pair_up(sample.cot) else None,
         **_pieces([sample.cot[start:end] for start, end in spans]),
     }
+
+
+def _first_word(text: str, unit: Unit) -> Unit:
+    return unit._replace(end=unit.start + len(text[unit.start : unit.end].split(maxsplit=1)[0]))
 
 
 def _pieces(pieces: Sequence[str]) -> dict[str, float | None]:

@@ -99,14 +99,15 @@ class FormulaFinder:
     def _type(self, at: int) -> str:
         return self.types[at] if at < len(self.types) else ""
 
-    def _token(self, at: int) -> str:
+    def token(self, at: int) -> str:
+        """Its text, empty after the last."""
         return self.text[self.starts[at] : self.ends[at]] if at < len(self.types) else ""
 
     def _glued(self, at: int) -> bool:
         """True if token `at` follows the one before without white space."""
         return 0 < at < len(self.types) and self.starts[at] == self.ends[at - 1]
 
-    def _near(self, at: int) -> bool:
+    def near(self, at: int) -> bool:
         """True if token `at` follows on the same line."""
         if at >= len(self.types):
             return False
@@ -117,22 +118,22 @@ class FormulaFinder:
         """(token after the operator, whether it is a relation) if an operator stands at `at` between operands."""
         kind = self._type(at)
         if kind == "R":
-            if not self._near(at) and self.text.count("\n", self.ends[at - 1], self.starts[at]) != 1:
+            if not self.near(at) and self.text.count("\n", self.ends[at - 1], self.starts[at]) != 1:
                 return None
             symbol = self.text[self.starts[at]]
             if symbol in "<>" and self._glued(at) != self._glued(at + 1):
                 return None
-            return (at + 1, True) if self._near(at + 1) else None
-        if not self._near(at) or not self._near(at + 1):
+            return (at + 1, True) if self.near(at + 1) else None
+        if not self.near(at) or not self.near(at + 1):
             return None
         if kind == "O":
-            starred = self._token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
+            starred = self.token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
             if starred and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
                 return None
             return at + 1, False
-        if kind == "V" and self._token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):
+        if kind == "V" and self.token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):
             return (at + 1, False) if self._type(at + 1) in {"N", "A", "M"} else None
-        if kind == "W" and self._token(at) in _WORD_OPERATORS:
+        if kind == "W" and self.token(at) in _WORD_OPERATORS:
             return at + 1, False
         return None
 
@@ -157,9 +158,9 @@ class FormulaFinder:
 
     def _noun(self, at: int, seen: set[str]) -> str:
         """The unit of measure at `at`, as in `20 eggs x $2`, or an empty string."""
-        if self._type(at) not in {"W", "V"} or self._type(at - 1) != "N" or self._glued(at) or not self._near(at):
+        if self._type(at) not in {"W", "V"} or self._type(at - 1) != "N" or self._glued(at) or not self.near(at):
             return ""
-        word = self._token(at)
+        word = self.token(at)
         if word.lower() in _PROSE or word in _WORD_OPERATORS or self._operator(at):
             return ""
         return word if word in seen or word in _COMMON_UNITS or self._operator(at + 1) else ""
@@ -167,7 +168,7 @@ class FormulaFinder:
     def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
         """A number, variable, call, bracket or delimited formula with what is glued to it."""
         signed = self._type(at) == "O" and self.text[self.starts[at]] in "-−±+" and self._glued(at + 1)
-        rooted = self._token(at) == "√"
+        rooted = self.token(at) == "√"
         if signed or rooted:
             at += 1
         head = self._head(at, depth, after=after)
@@ -203,30 +204,30 @@ class FormulaFinder:
         return _Read(close + 1, True) if "\n" not in inside and "." not in inside.rstrip(".") else None
 
     def _word(self, at: int, depth: int, *, after: bool) -> _Read | None:
-        word = self._token(at)
+        word = self.token(at)
         if word in _FUNCTIONS:
             if self._type(at + 1) == "A" and self._glued(at + 1):
                 group = self._group(at + 1, depth)
                 return _Read(group.stop, True) if group else None
-            if self._type(at + 1) in {"N", "V"} and self._near(at + 1):
+            if self._type(at + 1) in {"N", "V"} and self.near(at + 1):
                 return _Read(at + 2, True)
         if word.lower() in _PROSE or word in _WORD_OPERATORS or "-" in word or "'" in word:
             return None
         if after:
-            spelled = self._token(at - 1) in {"/", "-", "–"} and self._glued(at)
+            spelled = self.token(at - 1) in {"/", "-", "–"} and self._glued(at)
             return None if spelled and len(word) > 3 else _Read(at + 1, False)
         operator = self._operator(at + 1)
-        if operator is None or (self._token(at + 1) in {"/", "-", "–"} and (self._glued(at + 1) or len(word) > 3)):
+        if operator is None or (self.token(at + 1) in {"/", "-", "–"} and (self._glued(at + 1) or len(word) > 3)):
             return None
         return _Read(at + 1, False)
 
     def _fenced(self, at: int, depth: int) -> _Read | None:
         """`|x - 3|` and `**27**`: the same mark before and after."""
-        mark = self._token(at)
+        mark = self.token(at)
         if mark not in {"|", "**"} or at in self.failed or depth >= _MAX_DEPTH or not self._glued(at + 1):
             return None
         inner = self._relation(at + 1, depth + 1)
-        if inner is None or self._token(inner.stop) != mark or not self._glued(inner.stop):
+        if inner is None or self.token(inner.stop) != mark or not self._glued(inner.stop):
             self.failed.add(at)
             return None
         return _Read(inner.stop + 1, True)
@@ -237,15 +238,15 @@ class FormulaFinder:
         if close is None or at in self.failed or depth >= _MAX_DEPTH:
             return None
         position, compound = at + 1, False
-        while position < close and self._near(position):
+        while position < close and self.near(position):
             item = self._relation(position, depth + 1)
             if item is None or item.stop > close:
                 break
             compound = compound or item.compound
             position = item.stop
-            if position == close and self._near(close):
+            if position == close and self.near(close):
                 return _Read(close + 1, compound)
-            if self._token(position) not in {",", ";", ":"} or not self._near(position):
+            if self.token(position) not in {",", ";", ":"} or not self.near(position):
                 break
             compound = True
             position += 1
@@ -255,7 +256,7 @@ class FormulaFinder:
     def _suffixes(self, read: _Read, depth: int) -> _Read:
         """Adds what is glued behind: `2x`, `3(4)`, `x²`, `5!`, `2π`."""
         stop, compound = read
-        while self._glued(stop) or (self.types[stop - 1] == "L" and self._near(stop)):
+        while self._glued(stop) or (self.types[stop - 1] == "L" and self.near(stop)):
             kind = self.types[stop]
             if kind == "V" and self.types[stop - 1] == "L":
                 stop += 1
@@ -274,7 +275,7 @@ class FormulaFinder:
                 if group is None:
                     break
                 stop = group.stop
-            elif self._token(stop) == "!" and self._is_factorial(stop):
+            elif self.token(stop) == "!" and self._is_factorial(stop):
                 stop += 1
             else:
                 break

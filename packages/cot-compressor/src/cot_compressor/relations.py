@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .phrases import negated
 from .segment import Unit
 
 _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<=[a-zA-Z}])\d+|(?<!\w)\.\d+")
@@ -112,13 +113,13 @@ def states_relation(formula: str) -> bool:
 
 
 def read_equation(formula: str, unit: int) -> Equation | None:
-    """The equation a formula states, or None if it computes nothing with numbers.
+    """The equation a formula states, or None if it computes nothing with numbers, or is negated.
 
     Sides with an operation give operands, a side that is a lone number gives a result; if every side has an
     operation, the last one is the result.
     """
     sides = _EQUALS.split(formula)
-    if len(sides) < 2:
+    if len(sides) < 2 or negated(formula):
         return None
     operands: set[str] = set()
     results: set[str] = set()

@@ -67,10 +67,13 @@ def highlighted(text: str, spans: Sequence[Span]) -> str:
     return "".join([*pieces, html.escape(text[position:])])
 
 
-def _cell(name: str, value: Interval | None) -> str:
+def _cell(name: str, entry: Mapping[str, Any]) -> str:
+    value: Interval | None = entry["metrics"][name]
     if value is None:
         return "<td>-</td>"
     interval = f"{_number(name, value.low)} to {_number(name, value.high)}"
+    if name == "ratio_error":
+        interval += f"<br>95 % within {entry['ratio_error_p95']:.4f}"
     return f"<td>{_number(name, value.mean)}<small>{interval}<br>n={value.rows}</small></td>"
 
 
@@ -80,7 +83,8 @@ def html_page(
     """The whole page.
 
     Args:
-        summary: One entry per ratio and method: `ratio`, `method`, `tokens`, `original_tokens`, `metrics`.
+        summary: One entry per ratio and method: `ratio`, `method`, `tokens`, `original_tokens`, `ratio_error_p95`,
+            `metrics`.
         shown: Rows and what they became at each ratio.
         rows: How many rows were measured.
     """
@@ -105,7 +109,7 @@ def _table(summary: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> 
     for entry in summary:
         row_class = ' class="first"' if entry["ratio"] != previous else ""
         previous = entry["ratio"]
-        cells = "".join(_cell(name, entry["metrics"][name]) for name in metrics)
+        cells = "".join(_cell(name, entry) for name in metrics)
         method = html.escape(entry["method"])
         body.append(f"<tr{row_class}><td>{entry['ratio']:g}</td><td>{method}</td><td>{_tokens(entry)}</td>{cells}</tr>")
     meanings = "".join(

@@ -7,7 +7,7 @@ Units fall into tiers, earlier text first within a tier but the fifth:
 2. other grounded equations;
 3. the set-up: other formulas, and the numbers of the question that the chain does not hold, where they first occur;
 4. grounded equations that only a re-check states;
-5. the words around tiers 0 to 3, those of the last step first, and negations; 6. the rest;
+5. the words around tiers 0 to 3, those of the last step first, and what is negated; 6. the rest;
 7. restated formulas and other formulas of re-checks; 8. the words of re-checks and chatter.
 
 Our choice: position alone orders a tier, because a chain cut short is still grounded from its start. Words start with
@@ -21,7 +21,7 @@ and a model that learns from such text mistakes them for results.
 import re
 from collections.abc import Iterable, Sequence
 
-from .plain import words
+from .phrases import negated
 from .relations import ASSUMED, Equation, formula_key, grounded, numbers_in, question_numbers, read_equations
 from .scoring import Item
 from .segment import Unit
@@ -39,7 +39,6 @@ _RECHECK = re.compile(
 )
 _BOXED = "\\boxed"
 _WORDS = 5
-NEGATIONS = words("not no never none neither nor cannot can't don't doesn't isn't won't without unless except only")
 
 
 def chatter_steps(text: str, units: Sequence[Unit]) -> set[int]:
@@ -125,7 +124,7 @@ class Rules:
             elif unit.kind == "number" and (number := _only_number(text, unit)) in wanted:
                 wanted.discard(number)
                 tiers[at] = 3
-            elif unit.kind == "word" and text[unit.start : unit.end].lower() in NEGATIONS:
+            elif unit.kind == "word" and negated(text[unit.start : unit.end]):
                 tiers[at] = _WORDS
             if tiers[at] <= 3:
                 important.add(unit.step)
@@ -148,7 +147,11 @@ class Rules:
     def _final_result(self, text: str, units: Sequence[Unit]) -> tuple[set[int], str | None]:
         """Units that state the result last, and its number if it has one: the last box, else the last number."""
         boxed = [at for at, unit in enumerate(units) if unit.kind == "math" and _BOXED in text[unit.start : unit.end]]
-        stating = boxed or [at for at, unit in enumerate(units) if unit.kind in {"math", "number"}]
+        stating = boxed or [
+            at
+            for at, unit in enumerate(units)
+            if unit.kind in {"math", "number"} and not negated(text[unit.start : unit.end])
+        ]
         if not stating:
             return set(), None
         numbers = numbers_in(

@@ -1,7 +1,7 @@
 """Cut a chain of thought into units: formulas, numbers, words, punctuation.
 
-A unit is the smallest thing that may be kept or dropped, so a formula is one unit however long it is, and so is a
-line of a fenced code block.
+A unit is the smallest thing that may be kept or dropped, so a formula is one unit however long it is, and so are a
+line of a fenced code block and a negation with what it negates (`phrases.py`).
 Units are sorted, disjoint and cover all text but white space. One pass finds what LaTeX delimits, one pass
 cuts the rest into tokens, and `plain.py` joins tokens into plain-text formulas; each takes linear time.
 What a unit is worth is left to the scorers.
@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from .phrases import NEGATIONS, OPENERS, leaning_words
 from .plain import FormulaFinder, Tokens
 
 Kind = Literal["math", "number", "word", "punctuation"]
@@ -220,6 +221,29 @@ def _tokenise(text: str) -> Tokens:
     return Tokens(text, types, starts, ends)
 
 
+def _unit_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]:
+    """(token after the unit that begins at token `at`, its kind)."""
+    kind = tokens.types[at]
+    if kind == "W":
+        following = tokens.types[at + 1] if at + 1 < len(tokens.types) else ""
+        if following in {"R", "O", "A"} and (formula := finder.formula_at(at)):
+            return formula
+        if tokens.text[tokens.starts[at] : tokens.ends[at]] in OPENERS:
+            return _phrase_at(tokens, finder, at)
+        return at + 1, "word"
+    return finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
+
+
+def _phrase_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]:
+    """The words that lean on what follows, with it; a formula is joined to a negation only."""
+    leaning = leaning_words(finder, at)
+    if leaning > at and finder.near(leaning):
+        stop, kind = _unit_at(tokens, finder, leaning)
+        if kind in {"word", "number"} or (kind == "math" and finder.token(at) in NEGATIONS):
+            return stop, kind
+    return max(leaning, at + 1), "word"
+
+
 def segment(text: str) -> list[Unit]:
     """Cut `text` into units, in order.
 
@@ -239,12 +263,7 @@ def segment(text: str) -> list[Unit]:
         start = starts[at]
         if start > previous and (sentence_end or text.find("\n", previous, start) >= 0) and units:
             step += 1
-        kind = types[at]
-        following = types[at + 1] if at + 1 < count else ""
-        if kind == "W" and following not in {"R", "O", "A"}:
-            stop, shape = at + 1, "word"
-        else:
-            stop, shape = finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
+        stop, shape = _unit_at(tokens, finder, at)
         previous = ends[stop - 1]
         units.append(Unit(start, previous, shape, step))
         sentence_end = shape == "punctuation" and text[previous - 1] in ".?!"
