@@ -47,14 +47,19 @@ def load(path: Path) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
-def solutions(path: Path, rows: int, *, marks: bool) -> list[dict]:
-    """Gold solutions of GSM8K as traces, evenly spread over the file."""
+def spread_evenly(rows: list[dict], limit: int | None) -> list[dict]:
+    """At most `limit` rows, at equal distances; all without one."""
+    return rows if limit is None else rows[:: -(-len(rows) // limit)]
+
+
+def solutions(path: Path, *, marks: bool) -> list[dict]:
+    """Gold solutions of GSM8K as traces."""
     found = []
     for at, row in enumerate(load(path)):
         cot, _, answer = row["answer"].partition("\n#### ")
         cot = cot if marks else CALCULATOR.sub("", cot)
         found.append({"id": str(at), "question": row["question"], "cot": cot, "answer": answer})
-    return found[:: max(1, len(found) // rows)][:rows]
+    return found
 
 
 def speed(traces: list[dict], work: Callable[[dict], object]) -> dict[str, float]:
@@ -217,17 +222,15 @@ def tables(result: dict[str, Any]) -> str:
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), help="Model folder; default: words, numbers and signs only."
 )
-@click.option("--limit", type=click.IntRange(1), help="Use only so many real traces, evenly spread.")
-@click.option("--recall-rows", type=click.IntRange(1), default=400, show_default=True, help="Rows of GSM8K.")
-def main(data_dir: Path, tokenizer: Path | None, limit: int | None, recall_rows: int) -> None:
+@click.option("--limit", type=click.IntRange(1), help="Use only so many traces and rows of GSM8K, evenly spread.")
+def main(data_dir: Path, tokenizer: Path | None, limit: int | None) -> None:
     """Measure, print and record."""
     traces_file, gsm8k_file = data_dir / "traces_math_train.jsonl.gz", data_dir / "gsm8k_test.jsonl"
     if not traces_file.is_file() or not gsm8k_file.is_file():
         print(f"skipped: no {traces_file.name} and {gsm8k_file.name} in {data_dir}; give --data-dir")
         return
-    traces = load(traces_file)
-    traces = traces[:: max(1, len(traces) // limit)] if limit else traces
-    few = traces[:: max(1, len(traces) // 40)]
+    traces = spread_evenly(load(traces_file), limit)
+    few = spread_evenly(traces, 90)
     rules = Rules()
     items = {row["id"]: Item(row["question"], row["cot"], segment(row["cot"])) for row in few}
     result: dict[str, Any] = {"exactness": {}, "recall": []}
@@ -245,7 +248,7 @@ def main(data_dir: Path, tokenizer: Path | None, limit: int | None, recall_rows:
 
             result["speed"].append({"work": work, "tokens": name, "speed": speed(few, compress)})
         for texts, marks in (("GSM8K gold", True), ("GSM8K gold without marks", False)):
-            rows = solutions(gsm8k_file, recall_rows, marks=marks)
+            rows = spread_evenly(solutions(gsm8k_file, marks=marks), limit)
             result["recall"].append(recall(texts, rows, compressor, SOLUTION_RATIOS))
         result["recall"].append(recall("real traces", few, compressor, RATIOS))
         result["exactness"][name] = exactness(traces, compressor)

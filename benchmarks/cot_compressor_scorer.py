@@ -38,7 +38,8 @@ SHOWN = {
     "grounded_recall": "grounded equations kept",
     "answer_retention": "answer kept",
     "question_numbers": "numbers of the question kept",
-    "negations": "negations kept",
+    "negations": "negations kept with what they negate",
+    "turned": "negations lost where a part of what they negate is kept",
 }
 
 
