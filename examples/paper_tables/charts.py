@@ -1,9 +1,10 @@
-"""Pictures of a combined result: accuracy against thinking tokens for every row, and the constraint over the RL steps.
+"""Pictures of a combined result: accuracy and thinking tokens of every row, and the constraint over the RL steps.
 
 draw(results, Path("examples/paper_tables"))          # pareto.svg, trajectory.svg
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from collect import Row
@@ -20,6 +21,8 @@ _METHODS = {
     "tokenskip": ("SFT, TokenSkip-style", "#c39bd3", "d--"),
 }
 
+_OURS = "#c8553d"
+
 
 def draw(results: Row, folder: Path) -> None:
     """Write `pareto.svg` and `trajectory.svg`."""
@@ -33,36 +36,46 @@ def _save(figure: "plt.Figure", path: Path) -> None:
 
 
 def _pareto(rows: list[Row]) -> "plt.Figure":
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, (ladder, tokens, accuracy) = plt.subplots(1, 3, figsize=(12, 5), width_ratios=(2.4, 1, 1))
+    marked = {row["name"]: row for row in rows}
     for method, (label, colour, style) in _METHODS.items():
-        line = [row for row in rows if row["name"].startswith(f"{method}@") and not row["name"].endswith("policy")]
-        axes.errorbar(
-            [row["thinking_tokens"] for row in line],
-            [100 * row["accuracy"] for row in line],
-            yerr=_errors(line),
-            fmt=style, color=colour, label=label, capsize=2, markersize=4, linewidth=1,
-        )  # fmt: skip
-    for row in rows:
-        if "@" in row["name"] and row["name"] != "sft@policy":
-            continue
-        ours = row["name"] == "chrpo"
-        axes.errorbar(
-            row["thinking_tokens"], 100 * row["accuracy"], yerr=_errors([row]),
-            fmt="*" if ours else "x", color="#c8553d" if ours else "#333333", markersize=12 if ours else 6, capsize=2,
-        )  # fmt: skip
-        axes.annotate(row["name"], (row["thinking_tokens"], 100 * row["accuracy"]), xytext=(5, 4),
-                      textcoords="offset points", fontsize=7)  # fmt: skip
-    axes.set(xscale="log", xlabel="mean thinking tokens (log scale)", ylabel="accuracy, % (95 % interval over seeds)")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=7, loc="lower right")
+        line = [row for row in rows if row["name"].startswith(f"{method}@") and row["name"] != "sft@policy"]
+        _points(ladder, line, fmt=style, color=colour, label=label, markersize=4)
+    _points(ladder, [marked["base"]], fmt="X", color="#333333", label="base", markersize=8)
+    _points(ladder, [marked["chrpo"]], fmt="*", color=_OURS, label="CHRPO, the model chooses", markersize=12)
+    ladder.set(xscale="log", ylim=(0, 100), xlabel="mean thinking tokens (log scale)", ylabel="accuracy, %")
+    ladder.set_xticks([15, 20, 40, 60, 100], [15, 20, 40, 60, 100])
+    ladder.minorticks_off()
+    ladder.legend(fontsize=7, loc="center left", bbox_to_anchor=(0.01, 0.46))
+    free = [row for row in reversed(rows) if "@" not in row["name"] or row["name"] == "sft@policy"]
+    for axes, field, scale, title in (
+        (tokens, "thinking_tokens", 1, "mean thinking tokens"),
+        (accuracy, "accuracy", 100, "accuracy, %"),
+    ):
+        for at, row in enumerate(free):
+            colour = _OURS if row["name"] == "chrpo" else "#333333"
+            seeds = [scale * value for value in row[f"{field}_seeds"]]
+            axes.plot(seeds, [at] * len(seeds), "-", color=colour, linewidth=1, alpha=0.5)
+            axes.plot(scale * row[field], at, "o", color=colour, markersize=5)
+        axes.set_yticks(range(len(free)), [row["name"] for row in free])
+        axes.set(xlabel=title)
+    accuracy.tick_params(labelleft=False)
+    tokens.set(xscale="log")
+    tokens.set_xticks([20, 40, 80], [20, 40, 80])
+    tokens.minorticks_off()
+    for axes in (ladder, tokens, accuracy):
+        axes.grid(alpha=0.25)
+    figure.suptitle("Means over seeds; bars from the least to the most of a seed", fontsize=9)
+    figure.tight_layout()
     return figure
 
 
-def _errors(rows: list[Row]) -> list[list[float]] | None:
-    if any(row["accuracy_low"] is None for row in rows):
-        return None
-    half = [100 * (row["accuracy_high"] - row["accuracy"]) for row in rows]
-    return [half, half]
+def _points(axes: "plt.Axes", rows: list[Row], **style: Any) -> None:
+    """Accuracy against thinking tokens."""
+    middle = [100 * row["accuracy"] for row in rows]
+    low = [mean - 100 * min(row["accuracy_seeds"]) for mean, row in zip(middle, rows, strict=True)]
+    high = [100 * max(row["accuracy_seeds"]) - mean for mean, row in zip(middle, rows, strict=True)]
+    axes.errorbar([row["thinking_tokens"] for row in rows], middle, yerr=[low, high], capsize=2, linewidth=1, **style)
 
 
 def _trajectory(trajectories: dict[str, dict[str, Row]]) -> "plt.Figure":
