@@ -223,15 +223,15 @@ def _tokenise(text: str) -> Tokens:
 
 def _unit_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]:
     """(token after the unit that begins at token `at`, its kind)."""
-    kind = tokens.types[at]
-    if kind == "W":
-        following = tokens.types[at + 1] if at + 1 < len(tokens.types) else ""
-        if following in {"R", "O", "A"} and (formula := finder.formula_at(at)):
-            return formula
-        if tokens.text[tokens.starts[at] : tokens.ends[at]] in OPENERS:
-            return _phrase_at(tokens, finder, at)
-        return at + 1, "word"
-    return finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
+    types = tokens.types
+    kind = types[at]
+    if kind != "W":
+        return finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
+    if at + 1 < len(types) and types[at + 1] in {"R", "O", "A"} and (formula := finder.formula_at(at)):
+        return formula
+    if tokens.text[tokens.starts[at] : tokens.ends[at]] in OPENERS:
+        return _phrase_at(tokens, finder, at)
+    return at + 1, "word"
 
 
 def _phrase_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]:
