@@ -23,7 +23,7 @@ from recording import record, spread
 from tqdm import tqdm
 
 from cot_compressor.baselines import BASELINES, select_baseline
-from cot_compressor.compressor import Compression, Compressor
+from cot_compressor.compressor import Compression, Compressor, token_budget
 from cot_compressor.counting import Counter
 from cot_compressor.errors import InfeasibleBudget
 from cot_compressor.fidelity import Sample, bootstrap, measure
@@ -92,7 +92,7 @@ def exactness(traces: list[dict], compressor: Compressor) -> dict[str, int]:
             kept = {at for begin, end in result.spans for at in range(begin, end)}
             whole = [all(at in kept for at in range(unit.start, unit.end) if not cot[at].isspace()) for unit in units]
             math = [at for at, unit in enumerate(units) if unit.kind == "math"]
-            budget = int(round(result.ratio * result.original_tokens, 6))
+            budget = token_budget(result.ratio, result.original_tokens)
             found["selections"] += 1
             found["formulas"] += len(math)
             found["torn"] += sum(not whole[at] and units[at].start in kept for at in math)
@@ -164,7 +164,7 @@ def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[fl
             continue
         groups.append(question)
         sample = Sample(question, cot, units, row["answer"])
-        bounds.append(most(row, units, counter, [int(one.ratio * one.original_tokens + 1e-6) for one in results]))
+        bounds.append(most(row, units, counter, [token_budget(one.ratio, one.original_tokens) for one in results]))
         for result in results:
             kept = {"rules": measure(sample, result.spans, result.text)["grounded_recall"]}
             for name in BASELINES:

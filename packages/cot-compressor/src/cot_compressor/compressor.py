@@ -76,6 +76,11 @@ def check_ratios(ratios: Sequence[float]) -> list[float]:
     return sorted(set(ratios))
 
 
+def token_budget(ratio: float, original_tokens: int) -> int:
+    """The tokens that a ratio allows: 0.7 * 90 is 62.99…; nothing but that noise is rounded away."""
+    return int(round(ratio * original_tokens, 6))
+
+
 class Compressor:
     """Shortens chains of thought to exact budgets, formulas whole."""
 
@@ -212,8 +217,7 @@ class Compressor:
             raise InfeasibleBudget("the chain of thought is blank; leave it out", needed_tokens=0)
         original, costs = self.counter.measure(cot, units)
         if max_tokens is None:
-            # 0.7 * 90 is 62.99…; nothing but that noise is rounded away.
-            budgets = [int(round(ratio * original, 6)) for ratio in ratios]
+            budgets = [token_budget(ratio, original) for ratio in ratios]
         else:
             budgets = [min(max_tokens, original)]
             ratios = [budgets[0] / original if original else 1.0]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .baselines import BASELINES, select_baseline
-from .compressor import Compression, Compressor, check_ratios
+from .compressor import Compression, Compressor, check_ratios, token_budget
 from .counting import clean
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, kept_characters, measure, summarise
@@ -131,7 +131,7 @@ class _Measurer:
                 (scores,) = Rules().score([Item(row["question"], cot, sample.units)])
                 (choice,) = select(cot, sample.units, scores, [result.tokens], counter.count, rough=counter.rough)
                 methods.append(("rules", choice.text, choice.spans, choice.tokens))
-            budget = int(round(result.ratio * result.original_tokens, 6))
+            budget = token_budget(result.ratio, result.original_tokens)
             for name, text, spans, tokens in methods:
                 left = [
                     cost

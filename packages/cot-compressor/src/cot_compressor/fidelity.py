@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arithmetic import equation_truths
-from .phrases import negated
+from .phrases import first_word, negated
 from .relations import formula_key, grounded, numbers_in, question_numbers, read_equations, states_relation
 from .render import Span
 from .segment import Unit
@@ -126,7 +126,7 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
 
 
 def _first_word(text: str, unit: Unit) -> Unit:
-    return unit._replace(end=unit.start + len(text[unit.start : unit.end].split(maxsplit=1)[0]))
+    return unit._replace(end=unit.start + len(first_word(text[unit.start : unit.end])))
 
 
 def _pieces(pieces: Sequence[str]) -> dict[str, float | None]:

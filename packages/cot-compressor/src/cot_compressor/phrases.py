@@ -61,4 +61,9 @@ def leaning_words(finder: FormulaFinder, at: int) -> int:
 
 def negated(text: str) -> bool:
     """True if a unit with this text begins with a negation."""
-    return text.split(maxsplit=1)[0] in NEGATIONS
+    return first_word(text) in NEGATIONS
+
+
+def first_word(text: str) -> str:
+    """Of a unit's text, up to its first white space."""
+    return text.split(maxsplit=1)[0]
