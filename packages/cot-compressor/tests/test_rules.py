@@ -54,6 +54,16 @@ def test_an_equation_that_arrives_at_1_or_2_is_needed_where_its_result_is_used()
     assert ranked("12, 6, 7 and 5", cot)[:3] == ["12 / 6 = 2", "2 * 5 = 10", "7 + 5 = 12"]
 
 
+def test_what_brings_in_a_number_from_nowhere_comes_with_the_chain_that_rests_on_it() -> None:
+    cot = "By the way 12 + 15 = 27. A pack has 7, so 4 * 7 = 28. Then 28 + 12 = 40."
+    assert ranked(QUESTION, cot)[:3] == ["4 * 7 = 28", "28 + 12 = 40", "12 + 15 = 27"]
+
+
+def test_a_number_comes_from_the_grounded_equation_if_there_is_one() -> None:
+    cot = "Say 9 * 3 = 27. He has 12 + 15 = 27. Then 27 + 4 = 31."
+    assert ranked(QUESTION, cot)[:3] == ["12 + 15 = 27", "27 + 4 = 31", "9 * 3 = 27"]
+
+
 def test_an_equation_that_only_a_recheck_states_comes_before_words() -> None:
     cot = "He gets 12 + 15 = 27. Wait, check 27 + 4 = 31. So 27."
     assert ranked(QUESTION, cot)[:2] == ["12 + 15 = 27", "27 + 4 = 31"]

@@ -109,6 +109,11 @@ def test_dollar_before_a_digit_does_not_close_a_formula() -> None:
     assert pieces("I have $20 and $x$ more", "math") == ["$x$"]
 
 
+def test_a_dollar_before_a_calculator_mark_is_currency() -> None:
+    text = "They cost 16+14=$<<16+14=30>>30\nSo each paid $5+$<<5+10=15>>15 for $x$"
+    assert pieces(text, "math") == ["16+14", "16+14=30", "5+10=15", "$x$"]
+
+
 def test_marks_and_emoji_stay_with_their_letter() -> None:
     assert pieces("cafe\u0301 👍🏽 नमस्ते") == ["cafe\u0301", "👍🏽", "नमस्ते"]
 

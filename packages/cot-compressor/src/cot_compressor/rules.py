@@ -2,7 +2,7 @@
 
 Units fall into tiers, earlier text first within a tier but the fifth:
 
-0. the grounded chain: each equation the final result rests on, once, where it is first stated after its numbers;
+0. the chain: each equation the final result rests on, once, where it is first stated after its numbers;
 1. the final result itself, if the chain does not state it;
 2. other grounded equations;
 3. the set-up: other formulas, and the numbers of the question that the chain does not hold, where they first occur;
@@ -54,26 +54,28 @@ def chatter_steps(text: str, units: Sequence[Unit]) -> set[int]:
     }
 
 
-def needed_equations(chain: Sequence[Equation], given: frozenset[str], final: str | None) -> list[Equation]:
-    """Those of a grounded chain that lead to `final`, found by walking back from it; all if nothing leads there."""
-    producer: dict[str, int] = {}
-    for at, equation in enumerate(chain):
+def needed_equations(
+    equations: Sequence[Equation], chain: Sequence[Equation], given: frozenset[str], final: str | None
+) -> list[Equation]:
+    """The equations that `final` rests on, found by walking back from it; if none states it, all that `chain` rests on.
+
+    A number comes from the first equation of the grounded chain that has it as its result, else from the first of all:
+    what rests on a number out of nowhere is no help without the equation that brings it in.
+    """
+    order = {equation: at for at, equation in enumerate(equations)}
+    producer: dict[str, Equation] = {}
+    for equation in [*chain, *equations]:
         for result in equation.results:
-            producer.setdefault(result, at)
-    if final is None or final not in producer:
-        return list(chain)
+            producer.setdefault(result, equation)
+    todo = [producer[final]] if final in producer else list(chain)
     needed: set[int] = set()
-    todo = [producer[final]]
     while todo:
-        at = todo.pop()
+        at = order[todo.pop()]
         if at not in needed:
             needed.add(at)
-            todo += [
-                producer[operand]
-                for operand in chain[at].operands
-                if operand not in given and producer.get(operand, at) < at
-            ]
-    return [chain[at] for at in sorted(needed)]
+            sources = [producer[operand] for operand in equations[at].operands - given if operand in producer]
+            todo += [source for source in sources if order[source] < at]
+    return [equations[at] for at in sorted(needed)]
 
 
 class Rules:
@@ -97,11 +99,12 @@ class Rules:
     def _tiers(self, item: Item, chatter: set[int]) -> list[int]:
         text, units = item.cot, item.units
         given, asked = question_numbers(item.question), set(numbers_in(item.question))
-        chain = _once(grounded(read_equations(text, units), given))
+        equations = read_equations(text, units)
+        chain = _once(grounded(equations, given))
         reached = {equation.unit for equation in chain}
         said_before = self._repeated(text, units) - reached
         final_units, final = self._final_result(text, units)
-        path = needed_equations(chain, given - (ASSUMED - asked), final)
+        path = needed_equations(equations, chain, given - (ASSUMED - asked), final)
         needed = {equation.unit for equation in path}
         held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
 

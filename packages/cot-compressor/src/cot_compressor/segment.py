@@ -83,6 +83,8 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _END = re.compile(r"\\end\{([A-Za-z]{1,24}\*?)\}")
 _BRACE = re.compile(r"\\.|[{}]|\n[^\S\n]*\n", re.DOTALL)
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_CALCULATOR = "<<"
+"""Opens GSM8K's marks: `5 * $2 = $<<5*2=10>>10`."""
 _FENCE = re.compile(r"^[^\S\n]*```[^\n]*$", re.MULTILINE)
 _LINE = re.compile(r"\S(?:[^\n]*\S)?")
 _KINDS: dict[str, Kind] = {"M": "math", "N": "number", "W": "word", "V": "word", "L": "math"}
@@ -132,17 +134,17 @@ class _Delimited:
         return found + len(needle) if found >= 0 and self._in_paragraph(start, found) else -1
 
     def _dollar_end(self, opener: int) -> int:
-        """Pandoc's rule, and: the closer is the very next dollar, and prose after a digit is currency."""
+        """Pandoc's rule, and: the closer is the very next dollar, and prose after a digit or `$<<` is currency."""
         text = self.text
         start = opener + 1
-        if start >= len(text) or text[start].isspace():
+        if start >= len(text) or text[start].isspace() or text.startswith(_CALCULATOR, start):
             return -1
         end = self._find("$", start)
         while end > 0 and text[end - 1] == "\\":
             end = self._find("$", end + 1)
         if end <= start or text[end - 1].isspace() or not self._in_paragraph(start, end):
             return -1
-        if end + 1 < len(text) and text[end + 1].isdigit():
+        if text[end + 1 : end + 2].isdigit() or text.startswith(_CALCULATOR, end + 1):
             return -1
         if text[start].isdigit() and "\\" not in (inside := text[start:end]) and _PROSE.search(inside):
             return -1
