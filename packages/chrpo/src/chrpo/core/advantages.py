@@ -49,13 +49,13 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     if index.size and (index.min() < 0 or index.max() > 8 * index.size):
         _, index = np.unique(index, return_inverse=True)
     sizes = np.bincount(index)
-    sums = np.bincount(index, values, len(sizes))
-    low, high = np.full(len(sizes), np.inf), np.full(len(sizes), -np.inf)
-    np.minimum.at(low, index, values)
-    np.maximum.at(high, index, values)
-    dead = (low == high)[index]
-    others = (sums[index] - values) / np.maximum(sizes[index] - 1, 1)
-    return Response(np.where(dead, 0.0, values - others), dead)
+    # Counted from one reward of the group, equal rewards are exactly 0, which their mean is not.
+    one = np.empty(len(sizes))
+    one[index] = values
+    beyond = values - one[index]
+    unequal = np.bincount(index, beyond != 0)
+    others = (np.bincount(index, beyond)[index] - beyond) / np.maximum(sizes - 1, 1)[index]
+    return Response(beyond - others, (unequal == 0)[index])
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def control_advantages(
     prompts, ratios = probabilities.shape
     cell = np.asarray(prompt, np.int64) * ratios + np.asarray(ratio, np.int64)
     counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios)
-    if np.any(counts == 0):
+    if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
-    alike = counts.mean(axis=1, keepdims=True) / counts
+    alike = counts.sum(axis=1, keepdims=True) / (ratios * counts)
     return Control((logit_advantages(q, probabilities, floor) * alike).ravel()[cell], q)
 
 
@@ -109,10 +109,12 @@ def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
     A ratio below the floor that is worse than the mean takes no part, and the mean is taken over the others. Our
     choice: only zeroing it would leave a sum above 0, which the softmax takes out of the likeliest ratio.
     """
+    # Counted from one of them, equal rewards are exactly 0, which their mean is not.
+    beyond = q - q[..., :1]
     part = np.ones(q.shape, bool)
     while True:
-        mean = (q * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)
-        advantages = np.where(part & (q.max(axis=-1, keepdims=True) > q.min(axis=-1, keepdims=True)), q - mean, 0.0)
+        mean = (beyond * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)
+        advantages = (beyond - mean) * part
         lost = part & (policy < floor) & (advantages < 0)
         if not lost.any():
             return advantages
