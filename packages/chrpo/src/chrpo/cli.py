@@ -85,7 +85,7 @@ Examples:
 @click.option("--model", required=True, type=_FOLDER, help="The checkpoint to start from.")
 @click.option("--steps", default=100, show_default=True, help="Optimiser steps, each with fresh rollouts.")
 @click.option("--prompts-per-step", default=16, show_default=True, help="Over all processes.")
-@click.option("--rollouts", default=10, show_default=True, help="Per prompt; at least twice as many as ratios.")
+@click.option("--rollouts", type=int, help="Per prompt.  [default: twice as many as ratios, the least]")
 @click.option("--learning-rate", default=1e-6, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True, help="Take that of the samples.")
 @click.option("--max-tokens", type=int, help="Longest completion.  [default: 1.5 times the longest reference]")
@@ -106,7 +106,7 @@ Examples:
 @click.option("--rows-per-pass", type=int, help="Rollouts in one pass.  [default: all on a CPU, at most 16 on a GPU]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--config", type=_FOLDER, is_eager=True, expose_value=False, callback=_read_config, help="TOML of flags.")
-@click.option("--report-to", multiple=True, type=click.Choice(["tensorboard", "trackio"]), help="Log there too.")
+@click.option("--report-to", multiple=True, type=click.Choice(["tensorboard", "trackio", "wandb"]), help="Log there.")
 @click.option("--overwrite", is_flag=True, help="Replace a run of other settings.")
 def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tuple[str, ...], **settings: Any) -> None:
     """Train the checkpoint MODEL on PROMPTS and write it to the folder OUT.

@@ -39,7 +39,7 @@ class TrainSettings:
     Args:
         steps: optimiser steps, each with fresh rollouts.
         prompts_per_step: prompts in a step, over all processes.
-        rollouts: per prompt; at least twice as many as ratios.
+        rollouts: per prompt; None for twice as many as ratios, the least.
         learning_rate: of AdamW, constant.
         temperature: of the rollouts; take that of the samples the prompts were prepared from.
         max_tokens: longest completion, control token included; None for 1.5 times the longest reference.
@@ -64,7 +64,7 @@ class TrainSettings:
 
     steps: int = 100
     prompts_per_step: int = 16
-    rollouts: int = 10
+    rollouts: int | None = None
     learning_rate: float = 1e-6
     temperature: float = 1.0
     max_tokens: int | None = None
@@ -113,7 +113,7 @@ class TrainSettings:
             raise DataError(f"{', '.join(self.gains)}: this objective has no price of accuracy; leave the gains out")
 
     @property
-    def gains(self) -> dict[str, float]:
+    def gains(self) -> dict[str, Any]:
         """The gains that are not left to the trainer."""
         given = {name: getattr(self, name) for name in ("proportional", "integral", "derivative")}
         return {name: value for name, value in given.items() if value is not None}
@@ -138,7 +138,7 @@ def train(
         settings: see `TrainSettings`.
         overwrite: replace an output, or an unfinished run, of other settings.
         grader: (completion, reference answer) -> right.
-        report_to: "tensorboard" or "trackio", besides metrics.jsonl.
+        report_to: "tensorboard", "trackio" or "wandb", besides metrics.jsonl.
 
     Returns:
         False if `out` was already there, made with the same settings from the same inputs.
@@ -156,7 +156,7 @@ def train(
     _check_weights(model)
     rows = list(read_records(prompts, "rl_prompts"))
     _check_prompts(prompts, rows, tokens)
-    settings = _resolved(settings, rows)
+    settings = _resolved(settings, rows, len(tokens.ratios))
     wanted = manifest.describe(asdict(settings), {"prompts": prompts, "model": model})
     work = out.with_name(f".{out.name}.partial")
     done = _finished(out, wanted, overwrite)
@@ -217,11 +217,13 @@ def _check_weights(model: Path) -> None:
         raise DataError(f"{model}: {found}; save the model as safetensors")
 
 
-def _resolved(settings: TrainSettings, rows: Sequence[Row]) -> TrainSettings:
-    if settings.max_tokens is not None:
-        return settings
+def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:
     longest = max(int(row.get("reference_completion_tokens", row["reference_tokens"])) for row in rows)
-    return replace(settings, max_tokens=longest + longest // 2 + 8)
+    return replace(
+        settings,
+        rollouts=settings.rollouts or 2 * ratios,
+        max_tokens=settings.max_tokens or longest + longest // 2 + 8,
+    )
 
 
 def _finished(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
@@ -289,10 +291,11 @@ def _trainer(
     from .trl import CHRPOConfig, CHRPOTrainer
 
     gpu = torch.cuda.is_available()
-    share, left = divmod(settings.prompts_per_step * settings.rollouts, processes)
+    rollouts = int(settings.rollouts or 0)
+    share, left = divmod(settings.prompts_per_step * rollouts, processes)
     if left:
         raise DataError(
-            f"{settings.prompts_per_step} prompts x {settings.rollouts} rollouts do not divide among {processes} "
+            f"{settings.prompts_per_step} prompts x {rollouts} rollouts do not divide among {processes} "
             "processes; change one of them"
         )
     rows_per_pass = settings.rows_per_pass or _largest_divisor(share, _MOST_ROWS_GPU if gpu else _MOST_ROWS_CPU)
@@ -301,7 +304,7 @@ def _trainer(
     args = CHRPOConfig(
         output_dir=str(work),
         max_steps=settings.steps,
-        num_generations=settings.rollouts,
+        num_generations=rollouts,
         per_device_train_batch_size=rows_per_pass,
         gradient_accumulation_steps=share // rows_per_pass,
         learning_rate=settings.learning_rate,

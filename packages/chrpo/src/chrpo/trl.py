@@ -96,8 +96,8 @@ class CHRPOTrainer(GRPOTrainer):
             self.objective = replace(self.objective, reward=reward)
         if self.objective.stratified and self._group_size < 2 * ratios:
             raise DataError(
-                f"num_generations is {self._group_size}; the ladder has {ratios} ratios, and a prompt is rolled out "
-                f"once at each and as often again as its policy draws: take {2 * ratios} or more"
+                f"num_generations (--rollouts) is {self._group_size}; the ladder has {ratios} ratios, and a prompt is "
+                f"rolled out once at each and as often again as its policy draws: take {2 * ratios} or more"
             )
         args.shuffle_dataset = False
         super().__init__(
