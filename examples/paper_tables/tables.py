@@ -14,7 +14,7 @@ _HEAD = (
 
 
 def tables(results: Row) -> str:
-    """All rows; what each loses to its rival; accuracy by difficulty and on longer problems."""
+    """All rows; what each loses to its rival; accuracy by difficulty and on longer problems; what the model chooses."""
     rows = results["rows"]
     seeds = ", ".join(map(str, results["seeds"]))
     return "\n\n".join(
@@ -30,6 +30,8 @@ def tables(results: Row) -> str:
             ),
             "Accuracy by difficulty, and on problems with more steps than any in training:",
             _levels(rows),
+            "Where the model chooses: how often it takes each ratio, and thinking tokens by difficulty:",
+            _choices([row for row in rows if row["ratios"] and row["name"].partition("@")[2] in {"", "policy"}]),
         ]
     )
 
@@ -58,6 +60,21 @@ def _levels(rows: list[Row]) -> str:
     names = [(field, name) for field in ("levels", "longer") for name in rows[0][field]]
     head = f"| row | {' | '.join(name for _, name in names)} |\n|---|{'---|' * len(names)}"
     body = [[row["name"], *(f"{row[field][name]['accuracy']:.1%}" for field, name in names)] for row in rows]
+    return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in body)])
+
+
+def _choices(rows: list[Row]) -> str:
+    ratios = sorted({ratio for row in rows for ratio in row["ratios"]}, key=float)
+    levels = list(rows[0]["levels"])
+    head = f"| row | {' | '.join([*ratios, *levels])} |\n|---|{'---|' * (len(ratios) + len(levels))}"
+    body = [
+        [
+            row["name"],
+            *(f"{row['ratios'].get(ratio, 0):.1%}" for ratio in ratios),
+            *(f"{row['levels'][level]['thinking_tokens']:.1f}" for level in levels),
+        ]
+        for row in rows
+    ]
     return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in body)])
 
 
