@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
 from cot_compressor.counting import TokenCounter
-from cot_compressor.render import merge_spans, render
+from cot_compressor.render import line_breaks, merge_spans, render
 from cot_compressor.segment import segment
 from cot_compressor.select import select
 
@@ -96,6 +96,13 @@ def test_gaps_become_one_space_or_one_line_break() -> None:
     (choice,) = select(text, segment(text), [1, 1, 0, 1, 1], [4], words)
     assert choice.text == "aa   bb\ndd  ee"
     assert choice.spans == ((0, 7), (12, 18))
+
+
+@given(PROSE, st.integers(1, 5))
+def test_known_line_breaks_change_nothing(text: str, step: int) -> None:
+    units = segment(text)
+    spans = merge_spans(units, range(0, len(units), step))
+    assert render(text, spans, line_breaks(text)) == render(text, spans)
 
 
 def test_a_wrong_rough_count_changes_nothing() -> None:

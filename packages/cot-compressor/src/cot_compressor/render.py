@@ -7,6 +7,7 @@ held one. So no two words are ever glued, and the text can be rebuilt from the s
 'a\nd'
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 Span = tuple[int, int]
@@ -26,13 +27,33 @@ def merge_spans(units: Sequence[Sequence[object]], kept: Iterable[int]) -> list[
     return spans
 
 
-def render(text: str, spans: Sequence[Span]) -> str:
-    """The pieces of `text` under `spans` (sorted, disjoint), joined."""
+def line_breaks(text: str) -> list[int]:
+    """Offsets of the line breaks in `text`."""
+    breaks: list[int] = []
+    at = text.find("\n")
+    while at >= 0:
+        breaks.append(at)
+        at = text.find("\n", at + 1)
+    return breaks
+
+
+def render(text: str, spans: Sequence[Span], breaks: Sequence[int] | None = None) -> str:
+    """The pieces of `text` under `spans` (sorted, disjoint), joined.
+
+    With `breaks`, the offsets of all its line breaks, no gap is searched: pieces far apart cost no more than near ones.
+    """
     pieces: list[str] = []
     previous = -1
     for start, end in spans:
         if previous >= 0:
-            pieces.append("\n" if text.find("\n", previous, start) >= 0 else " ")
+            pieces.append("\n" if _broken(text, previous, start, breaks) else " ")
         pieces.append(text[start:end])
         previous = end
     return "".join(pieces)
+
+
+def _broken(text: str, start: int, end: int, breaks: Sequence[int] | None) -> bool:
+    if breaks is None:
+        return text.find("\n", start, end) >= 0
+    at = bisect_left(breaks, start)
+    return at < len(breaks) and breaks[at] < end

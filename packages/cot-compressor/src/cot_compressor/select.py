@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .errors import InfeasibleBudget
-from .render import Span, merge_spans, render
+from .render import Span, line_breaks, merge_spans, render
 
 Count = Callable[[str], int]
 _NEIGHBOURS = 2
@@ -66,9 +66,10 @@ class _Filler:
         self.tokens = 0
         """Their tokens, counted whole."""
         self._least: dict[int, int] = {}
+        self._breaks = line_breaks(text)
 
     def text_of(self, kept: Iterable[int]) -> str:
-        return render(self.text, merge_spans(self.units, kept))
+        return render(self.text, merge_spans(self.units, kept), self._breaks)
 
     def measure(self, extra: Sequence[int], count: Count) -> tuple[int, list[int]]:
         """Tokens of the kept units together with `extra`, and all their indices in order."""

@@ -53,9 +53,10 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     one = np.empty(len(sizes))
     one[index] = values
     beyond = values - one[index]
-    unequal = np.bincount(index, beyond != 0)
-    others = (np.bincount(index, beyond)[index] - beyond) / np.maximum(sizes - 1, 1)[index]
-    return Response(beyond - others, (unequal == 0)[index])
+    mean = np.bincount(index, beyond) / np.maximum(sizes, 1)
+    # Against the mean of the others is n / (n - 1) times as far as against the mean of all.
+    advantages = (beyond - mean[index]) * (sizes / np.maximum(sizes - 1, 1))[index]
+    return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0)[index])
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class ConstrainedReward:
         savings = 1 - np.minimum(np.where(chosen, np.maximum(outcomes.cost, self.budget), excess), 1)
         weight = prices + self.margin
         right = (weight + savings) / (weight + 1)
-        main = np.where(outcomes.format_ok, np.where(outcomes.correct, right, 0.0), self.format_failure)
+        main = np.where(outcomes.format_ok, right * outcomes.correct, self.format_failure)
         return Rewards(main, np.zeros(len(outcomes)))
 
 
