@@ -7,6 +7,7 @@ held one. So no two words are ever glued, and the text can be rebuilt from the s
 'a\nd'
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
@@ -29,12 +30,7 @@ def merge_spans(units: Sequence[Sequence[object]], kept: Iterable[int]) -> list[
 
 def line_breaks(text: str) -> list[int]:
     """Offsets of the line breaks in `text`."""
-    breaks: list[int] = []
-    at = text.find("\n")
-    while at >= 0:
-        breaks.append(at)
-        at = text.find("\n", at + 1)
-    return breaks
+    return [match.start() for match in re.finditer("\n", text)]
 
 
 def render(text: str, spans: Sequence[Span], breaks: Sequence[int] | None = None) -> str:

@@ -62,20 +62,19 @@ def needed_equations(
     A number comes from the first equation of the grounded chain that has it as its result, else from the first of all:
     what rests on a number out of nowhere is no help without the equation that brings it in.
     """
-    order = {equation: at for at, equation in enumerate(equations)}
     producer: dict[str, Equation] = {}
     for equation in [*chain, *equations]:
         for result in equation.results:
             producer.setdefault(result, equation)
     todo = [producer[final]] if final in producer else list(chain)
-    needed: set[int] = set()
+    needed: dict[int, Equation] = {}
     while todo:
-        at = order[todo.pop()]
-        if at not in needed:
-            needed.add(at)
-            sources = [producer[operand] for operand in equations[at].operands - given if operand in producer]
-            todo += [source for source in sources if order[source] < at]
-    return [equations[at] for at in sorted(needed)]
+        equation = todo.pop()
+        if equation.unit not in needed:
+            needed[equation.unit] = equation
+            sources = [producer[operand] for operand in equation.operands - given if operand in producer]
+            todo += [source for source in sources if source.unit < equation.unit]
+    return [needed[unit] for unit in sorted(needed)]
 
 
 class Rules:
