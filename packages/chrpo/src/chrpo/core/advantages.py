@@ -45,8 +45,8 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     values, index = np.asarray(rewards, float), np.asarray(group, np.int64)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
-    # Numbers that are small already need no sorting, which costs more than all the rest.
-    if index.size and (index.min() < 0 or index.max() > 8 * index.size):
+    # Numbers that are small already need no sorting, which costs more than all the rest; unsigned, negatives are large.
+    if index.size and index.view(np.uint64).max() > 8 * index.size:
         _, index = np.unique(index, return_inverse=True)
     sizes = np.bincount(index)
     # Counted from one reward of the group, equal rewards are exactly 0, which their mean is not.
@@ -112,14 +112,14 @@ def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
     """
     # Counted from one of them, equal rewards are exactly 0, which their mean is not.
     beyond = q - q[..., :1]
-    part = np.ones(q.shape, bool)
+    part = np.ones(q.shape)
     while True:
         mean = (beyond * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)
         advantages = (beyond - mean) * part
-        lost = part & (policy < floor) & (advantages < 0)
+        lost = (advantages < 0) & (policy < floor)
         if not lost.any():
             return advantages
-        part &= ~lost
+        part[lost] = 0
 
 
 def response_weights(policy: Floats, mix: float, counts: Ints | None = None) -> Floats:
