@@ -137,6 +137,23 @@ def test_a_ratio_without_rollouts_is_refused():
         control_advantages([1.0, 0.0], prompt=[0, 0], ratio=[0, 1], policy=[[0.3, 0.3, 0.4]])
 
 
+@pytest.mark.parametrize(
+    ("prompt", "ratio", "floor", "words"),
+    [
+        ([0, 0, 0, 1], [0, 1, 2, 1], 1e-3, "ratio must be in 0 … 1"),
+        ([0, 0, 1, 2], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1"),
+        ([0, 0, 1, -1], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1"),
+        ([0, 0, 1, 1], [0.2, 1, 0.2, 1], 1e-3, "ratio must be whole numbers"),
+        ([0, 0, 1, 1], [0, 1, 0, 1], 0.5, "floor must be in"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(prompt, ratio, floor, words):
+    with pytest.raises(DataError, match=words):
+        control_advantages([1.0, 0, 0, 1], prompt=prompt, ratio=ratio, policy=[[0.5, 0.5]] * 2, floor=floor)
+    with pytest.raises(DataError, match="group must be whole numbers"):
+        leave_one_out([1.0, 0.0], [0.2, 0.4])
+
+
 def test_response_weights_run_from_uniform_to_the_policy():
     policy = np.array([[0.7, 0.2, 0.1]])
     assert response_weights(policy, 0).tolist() == [[1, 1, 1]]

@@ -128,6 +128,17 @@ def test_odd_bandits_are_solved_too(weights, ratios, accuracy, floor):
     assert not result.infeasible
 
 
+def test_a_rounding_error_between_accuracies_makes_no_price():
+    """Ratios .25 and .5 are equally accurate but for one ulp; the price at which they tie is none."""
+    bandit = Bandit(np.ones(1), np.array([0.25, 0.5]), np.array([[0.3, 0.1 + 0.2]]), 0.3)
+    assert bandit.optimum() == pytest.approx((0.225, 0))
+
+
+def test_weights_that_sum_to_nearly_one_are_made_to():
+    bandit = replace(GOLDEN, weights=np.array([0.333333, 0.333333, 0.333333]), accuracy=np.ones((3, 5)), floor=1.0)
+    assert simulate(bandit, 50).accuracy == pytest.approx(1)
+
+
 def test_a_collapsed_policy_comes_back():
     # All mass on the smallest ratio; with the factor pi in the gradient this would take a thousand times as long.
     policy, q = np.array([[0.996, 0.001, 0.001, 0.001, 0.001]]), np.array([[0.1, 0.2, 0.5, 0.9, 0.95]])

@@ -82,6 +82,7 @@ def test_decoupled_loss_by_hand():
     ("build", "words"),
     [
         (lambda: LengthPenalty(weight=-1), "weight >= 0"),
+        (lambda: LengthPenalty(weight=float("nan")), "weight >= 0"),
         (lambda: DeGRPO(long=-1), "long in"),
         (lambda: ShortestCorrect(weight=-1), "weight >= 0"),
         (lambda: group_advantages([1.0], [0, 1]), "one shape"),

@@ -1,5 +1,7 @@
 """The driver of a trainer with one controller, on rollouts that TRL drew and judged by itself."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,18 @@ def test_the_order_in_which_workers_answer_does_not_matter(prompt_rows):
     assert mixed.control == pytest.approx(straight.control[order])
     assert mixed.response == pytest.approx(straight.response[order])
     assert second.state_dict() == first.state_dict()
+
+
+def test_a_rollout_at_the_mean_of_its_group_counts_among_those_with_signal(prompt_rows):
+    """Its advantage is 0 or a rounding error of it, by the order of the sum; the others' must not depend on that."""
+    driver = Driver(prompt_rows, ControlTokens.ladder(RATIOS), group_size=9)
+    lengths = {rung: (8, 9, 10) for rung in range(3)}
+    tokens, answers = 3 * (8 + 9 + 10), 3 * (7 + 8 + 9)
+    for order in permutations(range(3)):
+        rollouts = [rollout(0, rung, tokens=lengths[rung][place]) for rung in range(3) for place in order]
+        found = driver.judge(rollouts, ["a"] * 9).response.reshape(3, 3)[:, np.argsort(order)]
+        # (1 / 12) / 1.01 between neighbours; against the mean of the two others that is 1.5 times as far.
+        assert found == pytest.approx(np.array([[1.0, 0, -1]] * 3) * 1.5 / 12 / 1.01 * tokens / answers, abs=1e-12)
 
 
 def test_advantages_and_prices_are_those_of_the_trl_adapter(checkpoint, prompt_rows, tmp_path):

@@ -101,6 +101,13 @@ def test_floors_are_the_frozen_accuracy_of_each_group_minus_eps(rows):
     assert Prompts.of(harder, TOKENS).floors(0.5)["policy"] == 0.0
 
 
+def test_a_ladder_with_next_to_no_probability_still_has_a_policy():
+    facts = [0, 0, 1, 1, 0, 5, 8, 0]
+    table = Table.of(np.array([[*facts, -800 + np.log(0.75), -800 + np.log(0.25)], [*facts, np.log(0.3), np.log(0.1)]]))
+    assert table.policy == pytest.approx(np.array([[0.75, 0.25]] * 2))
+    assert table.ladder_mass == pytest.approx([0, 0.4])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

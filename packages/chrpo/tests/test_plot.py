@@ -19,6 +19,32 @@ def test_every_group_is_named_inside_its_chart(tmp_path):
     assert min(float(y) for y in re.findall(r",([\d.]+)", chart)) > max(int(y) for _, y, _ in labels)
 
 
+def test_accuracy_stands_beside_the_floors_of_what_the_model_chose(tmp_path):
+    line = {"step": 1, "accuracy": 0.4, "policy/accuracy": 0.9, "floor/policy/0": 0.85, "floor/fixed@0.2/0": 0.3}
+    write_plot(tmp_path / "page.html", [line, {**line, "step": 2, "policy/accuracy": 0.95}])
+    chart = (tmp_path / "page.html").read_text().split("</svg>")[0]
+    assert ">Accuracy<" in chart
+    assert ">floor policy/0<" in chart
+    assert "fixed" not in chart
+    assert re.findall(r'text-anchor="end" fill="#666">([\d.]+)<', chart) == ["0.85", "0.9", "0.95"]
+
+
+def test_ticks_and_lines_can_be_told_apart(tmp_path):
+    ratios = [0.1, 0.16, 0.2, 0.4, 0.6, 0.8, 1]
+    lines = [
+        {
+            "step": step,
+            "policy/entropy": 1.35 + step / 1000,
+            **{f"ratio/{ratio}/thinking_tokens": 9 for ratio in ratios},
+        }
+        for step in (1, 2)
+    ]
+    write_plot(tmp_path / "page.html", lines)
+    entropy, thinking = (tmp_path / "page.html").read_text().split("<svg")[1:]
+    assert len(set(re.findall(r'text-anchor="end" fill="#666">([\d.]+)<', entropy))) == 3
+    assert len(set(re.findall(r'stroke="(#\w+)" stroke-width', thinking))) == len(ratios) + 1
+
+
 def test_a_series_that_some_steps_lack_or_that_is_not_finite_is_drawn_where_it_is(tmp_path):
     write_plot(
         tmp_path / "page.html",

@@ -14,7 +14,7 @@ PASSES = {"easy": (4, 4, 4), "middle": (1, 4, 4), "odd": (4, 3, 4), "lost": (0, 
 
 
 def sample(name, ratio, number, right, **more):
-    thinking = round(50 * ratio) + number
+    thinking = round(50 * (ratio if isinstance(ratio, float) else 1)) + number
     return {
         "id": name,
         "question": f"What is {name}?",
@@ -147,6 +147,25 @@ def test_bad_samples_end_in_one_line_and_exit_2(tmp_path, checkpoint, spoil, wor
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_a_forgotten_out_never_replaces_samples(files, tmp_path, checkpoint):
+    write_records(tmp_path / "more.jsonl", samples({"more": (4, 4, 4)}))
+    before = (tmp_path / "more.jsonl").read_bytes()
+    result = run("prepare", files[0], tmp_path / "more.jsonl", "--checkpoint", checkpoint)
+    assert (result.exit_code, "is no prompts file" in result.stderr) == (2, True)
+    assert (tmp_path / "more.jsonl").read_bytes() == before
+    assert run("prepare", files[0], tmp_path, "--checkpoint", checkpoint).exit_code == 2
+    for _ in range(2):
+        assert run("prepare", *files, "--checkpoint", checkpoint).exit_code == 0, "prompts may be made anew"
+
+
+def test_samples_off_the_ladder_are_counted(tmp_path, checkpoint):
+    other = [sample("easy", ratio, 0, True) for ratio in (0.3, "policy", None)]
+    write_records(tmp_path / "s.jsonl", [*samples(), *other])
+    result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
+    assert "3 samples at no ratio of the ladder" in result.stderr
+    assert json.loads((tmp_path / "p.summary.json").read_text())["samples_off_the_ladder"] == 3
 
 
 def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):

@@ -146,6 +146,8 @@ def test_paper_reward_tells_its_own_price_of_accuracy():
     [
         (lambda: ConstrainedReward(format_failure=0.0), "below 0"),
         (lambda: ConstrainedReward(margin=0.0), "above 0"),
+        (lambda: ConstrainedReward(margin=np.nan), "above 0"),
+        (lambda: PaperReward(progress=np.nan), "progress must be positive"),
         (lambda: PaperReward(under_wrong=0.1, over_wrong=0.2), "must exceed over_wrong"),
         (lambda: PaperReward(format_failure=-1.2), "below the worst error"),
         (lambda: PaperReward(over_right=2.0), "no more than a wrong one"),
@@ -165,6 +167,9 @@ def test_facts_of_unequal_length_or_sign_are_refused():
         Outcomes.of(**good, cost=[0.1, 0.2])
     with pytest.raises(DataError, match="cost must be finite"):
         Outcomes.of(**good, cost=[np.nan])
+    for wrong in ({"teacher_ratio": [20.0]}, {"integrity": [np.nan]}, {"asked_ratio": [20.0]}):
+        with pytest.raises(DataError, match=f"{next(iter(wrong))} must be in"):
+            Outcomes.of(**{**good, "cost": [0.1], **wrong})
 
 
 def test_without_the_mode_term_nothing_pays_for_a_small_ratio():

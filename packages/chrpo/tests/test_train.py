@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from chrpo.cli import cli
 from chrpo.control import ControlTokens
+from chrpo.errors import DataError
 from chrpo.records import write_records
 from chrpo.train import TrainSettings, train
 
@@ -149,6 +150,32 @@ def test_settings_come_from_toml_and_flags_win(undisturbed, checkpoint, prompts,
     (tmp_path / "run.toml").write_text("stepz = 3")
     wrong = run(*arguments)
     assert (wrong.exit_code, "unknown settings: stepz" in wrong.stderr) == (2, True)
+    for value in ("10.9", "true", '"6"'):
+        (tmp_path / "run.toml").write_text(f"steps = {value}")
+        wrong = run(*arguments)
+        assert (wrong.exit_code, "steps must be a whole number" in wrong.stderr) == (2, True)
+
+
+def test_another_grader_is_another_run(undisturbed, checkpoint, prompts):
+    def lenient(_completion, _answer):
+        return True
+
+    with pytest.raises(DataError, match=r"grader: .*grade -> .*lenient"):
+        train(prompts, undisturbed, model=checkpoint, settings=SETTINGS, grader=lenient)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reference_completion_tokens": None}, "p.jsonl:1: reference_completion_tokens"),
+        ({"reference_completion_tokens": 0}, "p.jsonl:1: reference_completion_tokens"),
+        ({"reference_accuracies": {"0.2": "high"}}, "p.jsonl:1: reference_accuracies"),
+    ],
+)
+def test_fields_that_only_some_runs_need_are_checked_too(checkpoint, prompt_rows, tmp_path, change, words):
+    write_records(tmp_path / "p.jsonl", [{**prompt_rows[0], **change}])
+    result = run("train", tmp_path / "p.jsonl", tmp_path / "out", "--model", checkpoint)
+    assert (result.exit_code, words in result.stderr) == (2, True)
 
 
 def pickled(folder):
@@ -184,6 +211,9 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
         (["--objective", "l1", "--without", "constraint"], "no part 'constraint'"),
         (["--beta", "-1"], "beta must be 0 or more"),
         (["--eps", "nan"], "eps must be a finite number"),
+        (["--eps", "2"], "such as 0.02 for 2 points"),
+        (["--rows-per-pass", "-4"], "rows_per_pass must be positive"),
+        (["--without", "mode", "--budget-step", "0.1"], "without mode none pays"),
         (["--seed", "-1"], "seed must be 0 or more"),
         (["--proportional", "-1"], "gains must not be negative"),
         (["--objective", "l1", "--integral", "1"], "integral: this objective has no price"),
@@ -191,7 +221,7 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
     ],
 )
 def test_settings_out_of_range_are_named(checkpoint, prompts, tmp_path, flags, words):
-    result = run("train", prompts, tmp_path / "out", "--model", checkpoint, "--rollouts", "6", *flags)
+    result = run("train", prompts, tmp_path / "out", "--model", checkpoint, *FLAGS[2:6], *flags)
     assert result.exit_code == 2, result.output
     assert words in result.stderr
 

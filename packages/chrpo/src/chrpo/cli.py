@@ -56,6 +56,8 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
         f"no teacher ratio {summary['teacher_ratios']['none']}, of these all-fail {summary['all_fail']}; "
         f"not monotone {summary['not_monotone']}"
     )
+    if summary["samples_off_the_ladder"]:
+        click.echo(f"{summary['samples_off_the_ladder']} samples at no ratio of the ladder, not counted", err=True)
     click.echo(tally.summary(), err=True)
 
 
@@ -66,10 +68,14 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable TOML file ({error})") from error
-    known = {parameter.name for parameter in ctx.command.params}
+    known = {str(parameter.name): parameter for parameter in ctx.command.params}
     names = {name.replace("-", "_"): value for name, value in values.items()}
-    if unknown := sorted(names.keys() - known):
+    if unknown := sorted(names.keys() - known.keys()):
         raise DataError(f"{path}: unknown settings: {', '.join(unknown)}; `chrpo train --help` lists them")
+    for name, value in names.items():
+        # Click reads 10.9 and true as whole numbers, which nobody means.
+        if known[name].type is click.INT and type(value) is not int:
+            raise DataError(f"{path}: {name} must be a whole number; got {value}")
     ctx.default_map = {**(ctx.default_map or {}), **names}
 
 

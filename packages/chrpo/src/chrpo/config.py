@@ -33,6 +33,7 @@ class CHRPOConfig(GRPOConfig):
     )
     scale_rewards: str = field(default="none", metadata={"help": "Only 'none': no division by a standard deviation."})
     loss_type: str = field(default="dapo", metadata={"help": "Only 'dapo': a global token normaliser."})
+    logging_steps: float = field(default=1, metadata={"help": "Steps between lines of metrics.jsonl."})
     objective: str = field(default="chrpo", metadata={"help": "What is optimised: a name in objective.OBJECTIVES."})
     without: list[str] = field(
         default_factory=list, metadata={"help": "Parts of it to leave out, for an ablation: see objective.PARTS."}

@@ -157,7 +157,7 @@ class Driver:
         back = np.argsort(order)
         control, response = judgement.control[back], judgement.response[back]
         answer_tokens = np.array([rollout.facts.completion_tokens - 1 for rollout in rollouts])
-        alive, answers = max(answer_tokens[response != 0].sum(), 1), max(answer_tokens.sum(), 1)
+        alive, answers = max(answer_tokens[~judgement.dead[back]].sum(), 1), max(answer_tokens.sum(), 1)
         tokens = answer_tokens.sum() + len(rollouts)
         metrics = {**judgement.metrics, **self._reports(prices)}
         return Step(control * self._objective.control_weight * tokens / answers, response * tokens / alive, metrics)

@@ -23,7 +23,8 @@ _TIME_LIMIT_S = 5
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _NUMBER = re.compile(r"([-+]?)(\d{1,40})(?:\.(\d{1,40}))?(?:/(\d{1,40}))?")
 _FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_SPACE = re.compile(r"\\[,!;: ]|\\left|\\right|\\?\$|(?<![\d\s])\s+|\s+(?![\d\s])")
+_THOUSANDS = re.compile(r"(?<=\d)[,\s](?=\d{3}(?!\d))")
 _COSTLY = re.compile(r"(\^|\*\*)[^+\-=,]*(\^|\*\*)|(\^|\*\*)\s*\{?\s*[-+]?\d{3}|!|\d{41}")
 """Towers of powers, huge exponents, factorials: cheap to write, ruinous to compute."""
 
@@ -76,8 +77,9 @@ def same_answer(candidate: str, answer: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = re.sub(r"\\[,!;: ]|\\left|\\right|\\?\$|\s", "", text)
-    return _THOUSANDS.sub("", text).rstrip(".")
+    # A space between digits is one of a mixed number, a comma in brackets one of a pair, unless they part thousands.
+    text = _SPACE.sub("", text).rstrip(".")
+    return text if text.startswith(("(", "[")) else _THOUSANDS.sub("", text)
 
 
 def _number(text: str) -> Fraction | None:

@@ -20,6 +20,8 @@ from .errors import DataError
 from .objective import Objective
 from .records import Row
 
+_UNDERFLOW = -600.0
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -79,7 +81,13 @@ class Prompts:
         )
 
     def floors(self, eps: float) -> dict[str, float]:
-        """Group -> mean accuracy of the frozen model minus `eps`, not below 0."""
+        """Group -> mean accuracy of the frozen model minus `eps`, not below 0.
+
+        Raises:
+            DataError: `eps` is no share of the problems.
+        """
+        if not 0 <= eps < 1:
+            raise DataError(f"eps must be in [0, 1), such as 0.02 for 2 points; got {eps:g}")
         names = np.array(self.group)
         return {
             name: max(0.0, float(self.floor_accuracy[names == name].mean()) - eps) for name in sorted(set(self.group))
@@ -127,7 +135,11 @@ class Table:
     def of(cls, columns: Floats) -> "Table":
         """From one row a rollout: row, rung, `rollout.Facts` in order, log-probability of each ratio token."""
         row, rung, format_ok, correct, truncated, thinking, completion, integrity = columns[:, :8].T
-        probabilities = np.exp(columns[:, 8:])
+        log_probs = columns[:, 8:]
+        # Where a cold model puts next to nothing on the ladder, exp would be 0 for all of it.
+        most = log_probs.max(axis=1)
+        shift = np.where(most < _UNDERFLOW, most, 0.0)
+        probabilities = np.exp(log_probs - shift[:, None])
         mass = probabilities.sum(axis=1)
         return cls(
             row=row.astype(np.int64),
@@ -139,7 +151,7 @@ class Table:
             completion_tokens=completion,
             integrity=integrity,
             policy=probabilities / mass[:, None],
-            ladder_mass=mass,
+            ladder_mass=mass * np.exp(shift),
         )
 
 

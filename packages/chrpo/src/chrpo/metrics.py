@@ -1,4 +1,4 @@
-"""The metrics of a run: `metrics.jsonl`, one line for each generation step, in the run's folder.
+"""The metrics of a run: `metrics.jsonl`, one line for each logged step, in the run's folder.
 
 What is measured is left to `judge`, drawing it to `plot`.
 

@@ -16,7 +16,10 @@ from .records import open_atomic
 _WIDTH, _HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 40, 34
 _LETTER, _LINE = 7, 14
-_COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444")
+_COLOURS = (
+    *("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444"),
+    *("#d16ba5", "#0f9b8e", "#8c510a", "#9aa500"),
+)
 
 
 def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
@@ -29,9 +32,9 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
     names = {name for line in metrics for name in line}
     groups = sorted(name.removeprefix("floor/") for name in names if name.startswith("floor/"))
     shares = sorted((name for name in names if name.startswith("policy/share/")), key=lambda n: float(n.split("/")[-1]))
-    accuracy = {"measured": "policy/accuracy", "floor": "floor/policy"}
-    if "policy" not in groups:
-        accuracy = {"measured": "accuracy", **{f"floor {group}": f"floor/{group}" for group in groups}}
+    chosen = [group for group in groups if group.split("/")[0] == "policy"]
+    floors = {f"floor {group}": f"floor/{group}" for group in chosen or groups}
+    accuracy = {"measured": "policy/accuracy" if chosen else "accuracy", **floors}
     tiers = sorted(name.removeprefix("reward/") for name in names if name.startswith("reward/"))
     charts = [
         ("Accuracy", accuracy),
@@ -107,10 +110,12 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         return round(across, 1), round(up, 1)
 
     parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{html.escape(title)}</text>']
+    # As many digits as tell the ticks apart.
+    digits = 3 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
     for tick in (low, (low + high) / 2, high):
         y = place(left, tick)[1]
         parts.append(f'<path d="M{_LEFT} {y}H{_WIDTH - _RIGHT}" stroke="#ddd"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#666">{tick:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#666">{tick:.{digits}g}</text>')
     for x, anchor in ((left, "start"), (right, "end")):
         parts.append(
             f'<text x="{place(x, low)[0]}" y="{_HEIGHT - 14}" text-anchor="{anchor}" fill="#666">step {x:g}</text>'

@@ -75,6 +75,7 @@ def prepare(
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
     needed = samples_needed(confidence, threshold)
     files = [samples] if isinstance(samples, str | Path) else list(samples)
+    _check_replaceable(Path(out))
     tally = Tally()
     ladder = list(tokens.ratios.values())
     problems = _by_problem(files, ladder[-1], tally)
@@ -94,6 +95,9 @@ def prepare(
     tally.written = write_records(out, prompts)
     tally.write_rejected(out)
     summary = _summary(usable, ladder, teachers, prompts, tally)
+    summary["samples_off_the_ladder"] = tally.read - sum(
+        rung.samples for problem in problems.values() for ratio, rung in problem.rungs.items() if ratio in ladder
+    )
     summary["settings"] = {
         "policy_share": policy_share,
         "confidence": confidence,
@@ -103,6 +107,15 @@ def prepare(
     }
     write_json(summary_path(out), summary)
     return tally, summary
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to write over anything but prompts: OUT comes last, so forgetting it would name a samples file."""
+    if out.exists():
+        try:
+            next(read_records(out, "rl_prompts"))
+        except DataError as error:
+            raise DataError(f"{out}: is there and is no prompts file; give another OUT, or move it away") from error
 
 
 def summary_path(out: str | Path) -> Path:

@@ -87,7 +87,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         positive = ("steps", "prompts_per_step", "rollouts", "save_steps", "learning_rate", "temperature", "lora_rank")
-        for name in positive:
+        for name in (*positive, "rows_per_pass"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise DataError(f"{name} must be positive; got {value}")
         for name, value in vars(self).items():
@@ -146,18 +146,19 @@ def train(
     Raises:
         DataError: bad input, or an output made with other settings.
     """
+    out, model, settings = Path(out), Path(model), settings or TrainSettings()
+    _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     from accelerate import PartialState
     from torch.cuda import is_available
 
-    out, model, settings = Path(out), Path(model), settings or TrainSettings()
-    _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     process = PartialState(cpu=not is_available())
     tokens = ControlTokens.load(model)
     _check_weights(model)
     rows = list(read_records(prompts, "rl_prompts"))
     _check_prompts(prompts, rows, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
-    wanted = manifest.describe(asdict(settings), {"prompts": prompts, "model": model})
+    judged_by = f"{grader.__module__}.{getattr(grader, '__qualname__', type(grader).__qualname__)}"
+    wanted = manifest.describe({**asdict(settings), "grader": judged_by}, {"prompts": prompts, "model": model})
     work = out.with_name(f".{out.name}.partial")
     done = _finished(out, wanted, overwrite)
     if not done:
@@ -197,6 +198,8 @@ def train(
 
 
 def _check_installed(packages: Sequence[str]) -> None:
+    if find_spec("trl") is None:
+        raise DataError("training needs TRL, which is not installed: pip install 'chrpo[trl]'")
     for package in packages:
         if find_spec(package) is None:
             raise DataError(f"{package} is not installed: pip install {package}, or leave it out")

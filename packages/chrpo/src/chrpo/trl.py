@@ -130,6 +130,8 @@ class CHRPOTrainer(GRPOTrainer):
             return None
         if not (self.objective.constrained and isinstance(self.objective.reward, ConstrainedReward)):
             raise DataError(f"budget_step needs the constrained reward and its prices; {args.objective} goes without")
+        if not self.objective.reward.mode:
+            raise DataError("budget_step says how short a chosen ratio must be to pay, and without mode none pays")
         if not self._policy_groups:
             raise DataError("budget_step needs prompts in which the model chooses; every prompt asks for a ratio")
         return BudgetSchedule(step=args.budget_step, hold=args.budget_hold)
@@ -183,11 +185,12 @@ class CHRPOTrainer(GRPOTrainer):
         answer_mask = batch["completion_mask"]
         control = torch.tensor(judgement.control[here], dtype=torch.float32, device=device)
         response = torch.tensor(judgement.response[here], dtype=torch.float32, device=device)
+        signal = torch.tensor(~judgement.dead[here], device=device)
 
         # Responses are normalised by the tokens that carry signal, so that dead groups do not dilute them. Control
         # tokens with credit of their own are normalised by all tokens, so that they weigh `control_weight` response
         # tokens of a step in which every group is alive; decoupled ones by the rollouts that carry signal.
-        counts = torch.stack([answer_mask[response != 0].sum(), answer_mask.sum(), (response != 0).sum()]).double()
+        counts = torch.stack([answer_mask[signal].sum(), answer_mask.sum(), signal.sum()]).double()
         alive, total, rollouts = self._gathered(counts[None]).sum(dim=0).clamp(min=1).tolist()
         over = {"split": total, "whole": alive, "decoupled": rollouts}[self.objective.credit]
         # The KL term counts in dead groups too, so with it the loss is over all tokens and the advantages make up.

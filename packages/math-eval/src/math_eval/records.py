@@ -112,8 +112,15 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
 
 
 def dump_line(row: Row) -> str:
-    """One JSON line, newline included; lone surrogates are escaped so that it is always valid UTF-8."""
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    """One JSON line, newline included; lone surrogates are escaped so that it is always valid UTF-8.
+
+    Raises:
+        DataError: a number that JSON cannot hold.
+    """
+    try:
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"id {row.get('id')!r}: a number is not finite (1e999 reads as infinite); mend it") from error
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:

@@ -42,7 +42,7 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     >>> leave_one_out([1.0, 0.0, 0.5], [0, 0, 1]).advantages.tolist()
     [1.0, -1.0, 0.0]
     """
-    values, index = np.asarray(rewards, float), np.asarray(group, np.int64)
+    values, index = np.asarray(rewards, float), whole_numbers("group", group)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
     # Numbers that are small already need no sorting, which costs more than all the rest; unsigned, negatives are large.
@@ -57,6 +57,18 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     # Against the mean of the others is n / (n - 1) times as far as against the mean of all.
     advantages = (beyond - mean[index]) * (sizes / np.maximum(sizes - 1, 1))[index]
     return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0)[index])
+
+
+def whole_numbers(name: str, values: Sequence[int] | Ints, end: int | None = None) -> Ints:
+    """`values` as integers; a DataError says that they are none, or not within 0 … `end` - 1."""
+    found = np.asarray(values)
+    if found.size and found.dtype.kind not in "iu":
+        raise DataError(f"{name} must be whole numbers; got {found.ravel()[0]!r}, of type {found.dtype}")
+    found = found.astype(np.int64, copy=False)
+    # Unsigned, negatives are large, so that one pass checks both ends.
+    if end is not None and found.size and found.view(np.uint64).max() >= end:
+        raise DataError(f"{name} must be in 0 … {end - 1}; got {found.min()} … {found.max()}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,11 +103,15 @@ def control_advantages(
         floor: a ratio whose probability is below it is not pushed down any further, so that none is lost for good.
 
     Raises:
-        DataError: a prompt without rollouts at some ratio.
+        DataError: a prompt without rollouts at some ratio, a number out of its range, or a floor that no policy over
+            the ladder can keep.
     """
     probabilities = np.asarray(policy, float)
     prompts, ratios = probabilities.shape
-    cell = np.asarray(prompt, np.int64) * ratios + np.asarray(ratio, np.int64)
+    row, rung = whole_numbers("prompt", prompt, prompts), whole_numbers("ratio", ratio, ratios)
+    if not 0 <= floor < 1 / ratios:
+        raise DataError(f"floor must be in [0, 1 / {ratios}), below the probability of an even choice; got {floor:g}")
+    cell = row * ratios + rung
     counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios)
     if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")

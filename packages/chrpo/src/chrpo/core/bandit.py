@@ -19,6 +19,8 @@ from .advantages import FLOOR, logit_advantages
 from .constraint import AccuracyConstraint, Gains
 from .outcome import Floats
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Bandit:
@@ -44,6 +46,7 @@ class Bandit:
             raise DataError(f"ratios must rise within (0, 1]; got {self.ratios.tolist()}")
         if np.any(self.weights < 0) or not np.isclose(self.weights.sum(), 1):
             raise DataError(f"weights must not be negative and sum to 1; got {self.weights.tolist()}")
+        object.__setattr__(self, "weights", self.weights / self.weights.sum())
         if np.any(self.accuracy < 0) or np.any(self.accuracy > 1) or not 0 <= self.floor <= 1:
             raise DataError("every accuracy, and the floor, must be in [0, 1]")
 
@@ -58,15 +61,15 @@ class Bandit:
         By duality: min over lambda >= 0 of sum_q w_q max_c p (lambda + 1 - r) - lambda floor, a convex function made of
         straight pieces, so its minimum is at one of the points where two ratios of a context tie.
         """
-        if self.floor > self.best_accuracy + 1e-12:
+        if self.floor > self.best_accuracy + _ROUNDING:
             return None
         gained = self.accuracy * (1 - self.ratios)
         points = {0.0}
         for accuracy, value in zip(self.accuracy, gained, strict=True):
             slope = accuracy[:, None] - accuracy[None, :]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                tie = (value[None, :] - value[:, None]) / slope
-            found: list[float] = tie[np.isfinite(tie) & (tie > 0)].tolist()
+            apart = np.abs(slope) > _ROUNDING
+            tie = (value[None, :] - value[:, None])[apart] / slope[apart]
+            found: list[float] = tie[tie > 0].tolist()
             points.update(found)
         prices = np.array(sorted(points))
         best = (self.accuracy * prices[:, None, None] + gained).max(axis=2)
@@ -170,11 +173,11 @@ def simulate_all(
             policies += policy / tail
         seen = (chosen * measured).sum((1, 2)).tolist()
         best = (weights[:, :, 0] * measured.max(axis=2)).sum(axis=1).tolist()
-        constraint.update(
-            {name: (value, 1.0) for name, value in zip(names, seen, strict=True)},
-            {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
-        )
         if constrained:
+            constraint.update(
+                {name: (value, 1.0) for name, value in zip(names, seen, strict=True)},
+                {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
+            )
             prices = np.array([constraint.price(name) for name in names])
         logits += step_size * logit_advantages(q, policy, floor)
         logits -= logits.max(axis=2, keepdims=True)

@@ -8,6 +8,7 @@ none knows a price, and not all keep the tiers apart: that is theirs.
     group_advantages(reward, prompt)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 
 from chrpo.errors import DataError
 
+from .advantages import whole_numbers
 from .outcome import Floats, Ints, Outcomes
 from .rewards import Rewards
 
@@ -51,8 +53,10 @@ class LengthPenalty:
     offset: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not 0 <= self.offset <= 1:
-            raise DataError(f"expected weight >= 0 and offset in [0, 1]; got {self.weight:g} and {self.offset:g}")
+        if not (0 <= self.weight < math.inf and 0 <= self.offset <= 1):
+            raise DataError(
+                f"expected a finite weight >= 0 and offset in [0, 1]; got {self.weight:g} and {self.offset:g}"
+            )
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
         """Judge a batch."""
@@ -99,8 +103,8 @@ class ShortestCorrect:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise DataError(f"expected weight >= 0; got {self.weight:g}")
+        if not 0 <= self.weight < math.inf:
+            raise DataError(f"expected a finite weight >= 0; got {self.weight:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
         """Judge a batch."""
@@ -133,7 +137,7 @@ def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | I
     [0.5, -0.5, 0.0]
     """
     values = np.asarray(rewards, float)
-    _, index, sizes = np.unique(np.asarray(group, np.int64), return_inverse=True, return_counts=True)
+    _, index, sizes = np.unique(whole_numbers("group", group), return_inverse=True, return_counts=True)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
     low = np.full(len(sizes), np.inf)

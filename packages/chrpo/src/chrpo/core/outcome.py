@@ -52,7 +52,13 @@ class Outcomes:
         for name in ("asked_ratio", "realised_ratio", "cost"):
             values = getattr(self, name)
             if not np.all(np.isfinite(values)) or np.any(values < 0):
-                raise DataError(f"{name} must be finite and not negative; got {values[~(values >= 0)][:3]}")
+                wrong = values[~(np.isfinite(values) & (values >= 0))][:3]
+                raise DataError(f"{name} must be finite and not negative; got {wrong}")
+        for name in ("asked_ratio", "teacher_ratio", "integrity"):
+            values = getattr(self, name)
+            if np.any(values > 1) or np.any(values < 0) or (name == "integrity" and np.any(np.isnan(values))):
+                wrong = values[~((values >= 0) & (values <= 1))][:3]
+                raise DataError(f"{name} must be in [0, 1], such as 0.2 (not 20); got {wrong}")
 
     def __len__(self) -> int:
         return len(self.format_ok)

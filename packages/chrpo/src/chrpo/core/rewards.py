@@ -7,6 +7,7 @@ than any right one. What the dual price is, and what the rewards are compared wi
     ConstrainedReward()(outcomes, price=0.6).main       # shape [rollouts]
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,10 +78,12 @@ class ConstrainedReward:
     mode: bool = True
 
     def __post_init__(self) -> None:
-        if self.format_failure >= 0:
+        if not -math.inf < self.format_failure < 0:
             raise DataError(f"format_failure must be below 0, as a wrong answer earns 0; got {self.format_failure:g}")
-        if self.margin <= 0:
-            raise DataError(f"margin must be above 0, or long right answers tie with wrong ones; got {self.margin:g}")
+        if not 0 < self.margin < math.inf:
+            raise DataError(
+                f"margin must be above 0 and finite, or long right answers tie with wrong ones; got {self.margin:g}"
+            )
         if not 0 <= self.budget <= 1:
             raise DataError(f"budget must be in [0, 1], a share of the reference; got {self.budget:g}")
 
@@ -137,12 +140,14 @@ class PaperReward:
     mode: bool = True
 
     def __post_init__(self) -> None:
-        if self.under_wrong <= self.over_wrong:
+        if not self.under_wrong > self.over_wrong:
             raise DataError(
                 f"under_wrong ({self.under_wrong:g}) must exceed over_wrong ({self.over_wrong:g}): after an error, "
                 "thinking too little is the worse mistake"
             )
-        negative = [name for name, value in vars(self).items() if name != "format_failure" and value < 0]
+        negative = [
+            name for name, value in vars(self).items() if name != "format_failure" and not 0 <= value < math.inf
+        ]
         if negative or self.tolerance == 0:
             raise DataError(f"{', '.join(negative) or 'tolerance'} must be positive; a sign would turn a rule round")
         worst_wrong = -1 - max(self.under_wrong, self.over_wrong, self.recovery) - self.integrity
