@@ -3,10 +3,14 @@
 import importlib.util
 import json
 import random
+import shlex
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -27,6 +31,7 @@ def load(path: Path):
 
 problems = load(EXAMPLES / "quickstart/problems.py")
 base_model = load(EXAMPLES / "quickstart/base_model.py")
+stages = load(EXAMPLES / "stages.py")
 
 
 def test_splits_share_no_problem():
@@ -97,3 +102,27 @@ def test_a_stage_is_skipped_when_finished_and_repeated_with_all_later_ones_when_
     assert (run / "log").read_text() == "aba"
     assert drive("c").returncode == 0
     assert (run / "log").read_text() == "abacb"
+
+
+def test_a_recipe_asks_before_it_undoes_finished_stages_and_knows_what_changes_nothing(tmp_path, monkeypatch):
+    called = []
+    done = SimpleNamespace(returncode=0)
+    monkeypatch.setattr(stages.subprocess, "run", lambda words, **_: called.append(words[1:]) or done)
+
+    def drive(*lines, answer=""):
+        called.clear()
+        monkeypatch.setattr(sys, "stdin", StringIO(answer))
+        runner = stages.Stages(tmp_path, [], ask=True)
+        for number, (command, same_as) in enumerate(lines):
+            runner.run(f"{number}", f"stage {number}", shlex.split(command), shlex.split(same_as))
+
+    train = "accelerate launch --num_processes {} -m ratio_sft train mix out --epochs {}"
+    drive(("math-eval run --data-parallel 8", "math-eval run"), (train.format(8, 3), train.format(1, 3)))
+    assert len(called) == 2
+    drive(("math-eval run --data-parallel 4", "math-eval run"), (train.format(4, 3), train.format(1, 3)))
+    assert not called, "the same work on other hardware"
+    with pytest.raises(click.Abort):
+        drive(("math-eval run", "math-eval run"), (train.format(4, 2), train.format(1, 2)))
+    assert not called, "nobody said yes"
+    drive(("math-eval run", "math-eval run"), (train.format(4, 2), train.format(1, 2)), answer="y\n")
+    assert [words[-1] for words in called] == ["--overwrite"], "behind accelerate, too"

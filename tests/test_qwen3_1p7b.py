@@ -1,9 +1,11 @@
 """The recipe of examples/qwen3_1p7b: its commands exist, a question has one use, costs and tolerances by hand."""
 
 import importlib
+import json
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,8 +86,8 @@ def test_the_cost_of_qwen3_1p7b_by_hand(recipe):
     tiny = cost.Model(layers=1, width=2, feed_forward=3, heads=1, key_value_heads=1, head_width=2, vocabulary=5)
     # 2 (4 + 4) + 4 of attention, 18 feed-forward, 4 norms, 2 last norm, 10 embedding: 54.
     assert tiny.parameters == 54
-    # 16 x 54 / 2, then 10 tokens: 2 x 10 x 2 inputs, 2 x 10 (18 + 16) inner, 20 gathered, 10 x 10 x 5 logits.
-    assert cost.training_bytes(tiny, tokens=10, gpus=2) == 432 + 40 + 680 + 20 + 500
+    # 16 x 54 / 2, then 10 tokens: 2 x 10 x 2 inputs, 2 x 10 (18 + 16) inner, 20 gathered.
+    assert cost.training_bytes(tiny, tokens=10, gpus=2) == 432 + 40 + 680 + 20
     assert cost.decoding_bytes(tiny, requests=3, length=10) == 108 + 3 * 10 * 8
     gpu = cost.Gpu(flops=100.0, bandwidth=50.0, training_share=0.5, decoding_share=0.5)
     assert cost.training_hours(tiny, gpu, tokens=3600) == pytest.approx(8 * 54 / 50)
@@ -98,10 +100,50 @@ def test_500_problems_tell_accuracies_apart_by_4_points(recipe):
     assert recipe.acceptance.tolerance(50, 40) == pytest.approx(15.5, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("base", "chrpo", "verdicts"),
+    [
+        ({}, {}, ("agrees", "reached")),
+        ({"accuracy": 0.72}, {}, ("**differs**: accuracy", "reached")),
+        ({"thinking_tokens": 1000}, {}, ("**differs**: tokens", "**missed**: tokens")),
+        ({}, {"accuracy": 0.72, "thinking_tokens": 452 * 6}, ("agrees", "**missed**: tokens")),
+        ({}, {"accuracy": 0.5}, ("agrees", "**missed**: accuracy")),
+    ],
+)
+def test_the_verdict_is_on_accuracy_and_on_tokens(recipe, tmp_path, base, chrpo, verdicts):
+    for name in ("base", "sft", "chrpo"):
+        rows = [
+            {"task": task, "ratio": ratio, "thinking_tokens": tokens, "accuracy": accuracy / 100}
+            for (row, ratio), cells in recipe.acceptance.PUBLISHED.items()
+            if row == name
+            for task, tokens, accuracy in cells
+        ]
+        changes = {"base": base, "chrpo": chrpo}.get(name, {})
+        rows = [{**row, **(changes if row["task"] == "math500" else {})} for row in rows]
+        (tmp_path / "eval" / name).mkdir(parents=True)
+        (tmp_path / "eval" / name / "results.json").write_text(json.dumps({"conditions": rows}))
+    lines = recipe.acceptance.table(tmp_path).splitlines()
+    found = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in lines if "math500" in line}
+    assert (found["base"], found["chrpo policy"]) == verdicts
+
+
+def test_no_number_of_gpus_and_no_later_setting_undoes_a_finished_stage(recipe):
+    def made(settings, gpus):
+        return recipe.driver.Recipe(
+            Path("run"), settings, gpus=gpus, sharding="zero3", scorer="rules", ray="py"
+        ).stages()
+
+    paper = recipe.settings.PAPER
+    more_steps = replace(paper, rl_steps=paper.rl_steps + 1)
+    changed = [title for (title, old), (_, new) in zip(made(paper, 8), made(more_steps, 8), strict=True) if old != new]
+    assert changed == ["CHRPO: choose the ratio, and stay right"], "settings reach a stage through its command alone"
+
+
 def test_verl_is_given_the_recipes_settings_under_names_that_its_configuration_has(recipe):
     import yaml
 
-    train, merge = recipe.on_ray.commands(Path("/run"), "python")
+    chosen = recipe.on_ray.overrides(recipe.settings.PAPER)
+    train, merge = recipe.on_ray.commands(Path("/run"), "python", chosen)
     known = yaml.safe_load((recipe.on_ray.CONFIG / "qwen3_1p7b.yaml").read_text("utf-8"))
     overrides = [word for word in train if "=" in word]
     assert len(overrides) > 8

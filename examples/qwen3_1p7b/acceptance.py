@@ -1,7 +1,8 @@
 """Our numbers beside the published ones: thinking tokens and accuracy, with what chance alone may add or take.
 
 The published accuracies are of one completion a problem, ours of several; problems are shared. The tolerance is half of
-the 95 % interval of the published accuracy, 1.96 sqrt(p (1 - p) / n): 4 points for 500 problems at p = .65.
+the 95 % interval of the published accuracy, 1.96 sqrt(p (1 - p) / n): 4 points for 500 problems at p = .65. The base
+model has to agree both ways, or nothing below it can be compared; the trained ones have to reach accuracy and saving.
 
     python examples/qwen3_1p7b/acceptance.py runs/qwen3_1p7b
 """
@@ -22,6 +23,9 @@ PUBLISHED: dict[tuple[str, float | str | None], list[tuple[str, int, float]]] = 
     ("chrpo", "policy"): [("gsm8k", 210, 85.8), ("math500", 452, 64.8), ("amc23", 675, 50.0)],
 }
 PROBLEMS = {"gsm8k": 1319, "math500": 500, "amc23": 40}
+BASE_TOKENS, SAVING = 0.15, 0.05
+"""Share by which the base model's tokens may differ, and by how much an ActRatio may exceed the published one. Our
+choice: the paper gives no spread of its token counts."""
 HEAD = (
     "| | task | thinking tokens, paper | ours | ActRatio, paper | ours | accuracy, paper | ours | tolerance | |\n"
     "|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
@@ -35,7 +39,7 @@ def tolerance(percent: float, problems: int) -> float:
 
 
 def table(run: Path) -> str:
-    """Markdown; `reached` means an accuracy not below the published one by more than the tolerance."""
+    """Markdown; the last column is the verdict."""
     conditions = {name: _conditions(run / "eval" / name) for name in ("base", "sft", "chrpo")}
     whole = {task: conditions["base"][task, None]["thinking_tokens"] for task in PROBLEMS}
     published_whole = {task: tokens for task, tokens, _ in PUBLISHED["base", None]}
@@ -44,10 +48,21 @@ def table(run: Path) -> str:
         for task, tokens, accuracy in rows:
             found = conditions[name][task, ratio]
             ours, points = 100 * found["accuracy"], tolerance(accuracy, PROBLEMS[task])
+            if name == "base":
+                wrong = {
+                    "accuracy": abs(ours - accuracy) > points,
+                    "tokens": abs(found["thinking_tokens"] / tokens - 1) > BASE_TOKENS,
+                }
+            else:
+                saving = found["thinking_tokens"] / whole[task] - tokens / published_whole[task]
+                wrong = {"accuracy": ours < accuracy - points, "tokens": saving > SAVING}
+            fine, bad = ("agrees", "differs") if name == "base" else ("reached", "missed")
+            reasons = ", ".join(what for what, is_wrong in wrong.items() if is_wrong)
+            verdict = f"**{bad}**: {reasons}" if reasons else fine
             lines.append(
                 f"| {name}{'' if ratio is None else f' {ratio}'} | {task} | {tokens} | {found['thinking_tokens']:.0f} "
                 f"| {tokens / published_whole[task]:.2f} | {found['thinking_tokens'] / whole[task]:.2f} "
-                f"| {accuracy} | {ours:.1f} | ±{points:.1f} | {'reached' if ours >= accuracy - points else 'missed'} |"
+                f"| {accuracy} | {ours:.1f} | ±{points:.1f} | {verdict} |"
             )
     return "\n".join(lines)
 

@@ -66,14 +66,14 @@ def training_bytes(model: Model, tokens: int, gpus: int) -> float:
     """Per GPU: weights, gradients and AdamW's two moments in fp32, sharded, and what one pass keeps.
 
     A pass keeps one layer's input per layer (bf16), one layer's inner activations (bf16; about 2 feed-forward widths
-    thrice and 8 model widths), that layer's whole weights (bf16), and the logits thrice (bf16, fp32, gradient).
+    thrice and 8 model widths), and that layer's whole weights (bf16). Logits are left out: TRL computes the loss from
+    tiles of them.
     """
     states = 16 * model.parameters / gpus
     inputs = 2 * model.layers * tokens * model.width
     inner = 2 * tokens * (6 * model.feed_forward + 8 * model.width)
     gathered = 2 * model.vocabulary * model.width
-    logits = (2 + 4 + 4) * tokens * model.vocabulary
-    return states + inputs + inner + gathered + logits
+    return states + inputs + inner + gathered
 
 
 def decoding_bytes(model: Model, requests: int, length: int) -> float:
@@ -130,7 +130,7 @@ def estimate(settings: Settings, gpus: int) -> list[Line]:
 
 
 @click.command()
-@click.option("--gpus", type=int, default=8, show_default=True)
+@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True)
 def main(gpus: int) -> None:
     """Print memory and time of every stage, and what they rest on."""
     lines = estimate(PAPER, gpus)

@@ -51,7 +51,10 @@ def write(path: Path, rows: Iterable[Row]) -> int:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def main(run: Path) -> None:
+@click.option("--evaluated", default=PAPER.metamath_questions, show_default=True, help="Questions of MetaMath-1k.")
+@click.option("--rl", default=PAPER.rl_questions, show_default=True, help="Questions of CHRPO.")
+@click.option("--sft", default=PAPER.sft_questions, show_default=True, help="Questions that the base model answers.")
+def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base, RUN/problems/*.jsonl and RUN/source.json."""
     from huggingface_hub import HfApi, snapshot_download
 
@@ -64,7 +67,7 @@ def main(run: Path) -> None:
     asked = [row["question"] for task in tests.values() for row in task.problems]
     rows, source = read_dataset(QUESTIONS, None, "train")
     left = questions(rows, asked)
-    sizes = {"metamath1k": PAPER.metamath_questions, "rl": PAPER.rl_questions, "sft": PAPER.sft_questions}
+    sizes = {"metamath1k": evaluated, "rl": rl, "sft": sft}
     for name, size in sizes.items():
         written = write(run / f"problems/{name}.jsonl", islice(left, size))
         click.echo(f"{name}: {written} questions" + (f"; MetaMath has no more of the {size}" if written < size else ""))

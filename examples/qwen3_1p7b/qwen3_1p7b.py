@@ -15,13 +15,14 @@ from pathlib import Path
 
 import click
 from inputs import TESTS
+from on_ray import overrides
 from settings import DRY_RUN, PAPER, RATIOS, Settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
-SCRIPTS = ("inputs.py", "settings.py", "stand_in.py", "tiny_inputs.py", "warmup.py")
+SCRIPTS = ("inputs.py", "stand_in.py", "tiny_inputs.py", "warmup.py")
 
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 DRY_PROCESSES = 2
@@ -81,7 +82,11 @@ class Recipe:
         run, s = self.run, self.settings
         excluded = " ".join(f"--exclude {run}/problems/{name}.jsonl" for name in TESTS)
         return [
-            ("Model, questions, test problems", f"{HERE}/{'tiny_' if self.dry else ''}inputs.py {run}"),
+            (
+                "Model, questions, test problems",
+                f"{HERE}/{'tiny_' if self.dry else ''}inputs.py {run} --evaluated {s.metamath_questions} "
+                f"--rl {s.rl_questions} --sft {s.sft_questions}",
+            ),
             (
                 "The base model answers MetaMath's questions",
                 self._sample("base", f"{run}/problems/sft.jsonl", "samples/base"),
@@ -142,7 +147,7 @@ class Recipe:
     def _chrpo(self) -> str:
         run, s = self.run, self.settings
         if self.ray:
-            return f"{HERE}/on_ray.py {run} --python {self.ray}"
+            return f"{HERE}/on_ray.py {run} {' '.join(overrides(s))} --python {self.ray}"
         vllm = "" if self.dry else "--vllm colocate"
         return (
             f"{self.sharded} -m chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps {s.rl_steps} "
@@ -173,7 +178,7 @@ class Recipe:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--gpus", type=int, default=8, show_default=True, help="Of this node.")
+@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Of this node.")
 @click.option("--sharding", type=click.Choice(["fsdp2", "zero3"]), default="fsdp2", show_default=True)
 @click.option("--scorer", default="rules", show_default=True, help="Of the compressor: `rules`, or a trained folder.")
 @click.option(
@@ -181,15 +186,20 @@ class Recipe:
 )
 @click.option("--dry-run", is_flag=True, help="Run every stage on a CPU in miniature; the results mean nothing.")
 def main(run: Path, gpus: int, sharding: str, scorer: str, ray: str | None, dry_run: bool) -> None:
-    """Run all stages in the folder RUN, or go on where a killed run stopped."""
+    """Run all stages in the folder RUN, or go on where a killed run stopped.
+
+    Neither the number of GPUs nor the sharding undoes a finished stage. A changed setting runs its own stage and the
+    later ones again, after a question.
+    """
     settings, gpus = (DRY_RUN, DRY_PROCESSES) if dry_run else (PAPER, gpus)
     try:
         recipe = Recipe(run, settings, gpus=gpus, sharding=sharding, scorer=scorer, ray=ray).stages()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    stages = Stages(run, [HERE / name for name in SCRIPTS])
-    for number, (title, command) in enumerate(recipe, 1):
-        stages.run(f"{number}/{len(recipe)}", title, shlex.split(command))
+    on_one = Recipe(run, settings, gpus=1, sharding="fsdp2", scorer=scorer, ray=ray).stages()
+    stages = Stages(run, [HERE / name for name in SCRIPTS], ask=True)
+    for number, ((title, command), (_, same_as)) in enumerate(zip(recipe, on_one, strict=True), 1):
+        stages.run(f"{number}/{len(recipe)}", title, shlex.split(command), shlex.split(same_as))
     click.echo(f"\n{stages.seconds:.0f} seconds. Look at {run}/report.html and {run}/acceptance.md.")
 
 

@@ -24,13 +24,16 @@ TEST_PROBLEMS = 6
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def main(run: Path) -> None:
+@click.option("--evaluated", default=DRY_RUN.metamath_questions, show_default=True, help="Questions of MetaMath-1k.")
+@click.option("--rl", default=DRY_RUN.rl_questions, show_default=True, help="Questions of CHRPO.")
+@click.option("--sft", default=DRY_RUN.sft_questions, show_default=True, help="Questions that the base model answers.")
+def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base and RUN/problems/*.jsonl."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     build_model(tokenizer).save_pretrained(run / "base")
     tokenizer.save_pretrained(run / "base")
-    sizes = {"metamath1k": DRY_RUN.metamath_questions, "rl": DRY_RUN.rl_questions, "sft": DRY_RUN.sft_questions}
+    sizes = {"metamath1k": evaluated, "rl": rl, "sft": sft}
     sizes |= dict.fromkeys(TESTS, TEST_PROBLEMS)
     rows = problems("base", 0)
     for name, size in sizes.items():
