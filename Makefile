@@ -85,22 +85,33 @@ format: $(READY) ## format the code and fix what ruff can
 	$(BIN)/ruff format
 
 BENCH := $(BIN)/python benchmarks
-bench: $(READY) ## run the benchmarks and make docs/results.md (DATA; RUN=a finished quickstart; CHECKOUTS=the graders' sources)
+SEEDS := runs/seed0 runs/seed1 runs/seed2
+SMOLLM2 := runs/SmolLM2-135M-Instruct
+CHECKOUTS ?= checkouts
+
+runs/seed%/results.json: | $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python examples/quickstart/quickstart.py runs/seed$* --seed $*
+
+$(SMOLLM2): | $(READY)
+	$(BIN)/python examples/smollm2/model_folder.py $@
+
+bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## all benchmarks, then docs/results.md: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
-	$(BENCH)/cot_compressor_fidelity.py --data-dir $(DATA) --tokenizer $(RUN)/base
+	$(BENCH)/cot_compressor_fidelity.py --data-dir $(DATA) --tokenizer $(SMOLLM2)
 	$(BENCH)/cot_compressor_scorer.py --data-dir $(DATA)
 	$(BENCH)/cot_compressor_speed.py --data-dir $(DATA)
 	$(BENCH)/examples_paper_tables.py
-	$(BENCH)/examples_quickstart.py $(RUN)
+	$(BENCH)/examples_quickstart.py $(SEEDS)
 	$(BENCH)/examples_scaling.py
 	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
 	$(BENCH)/math_eval_grading.py $(DATA)
 	$(BENCH)/math_eval_hostile.py
 	$(BENCH)/math_eval_intervals.py
-	$(BENCH)/math_eval_throughput.py --model $(RUN)/base --tasks $(RUN)/problems/test.jsonl
-	$(BENCH)/ratio_sft_following.py $(RUN)
-	$(BENCH)/ratio_sft_throughput.py $(RUN)/mix/ratios $(RUN)/base
+	$(BENCH)/math_eval_throughput.py --model runs/seed0/base --tasks runs/seed0/problems/test.jsonl \
+		--prompts 64 --batch-size 32 --max-tokens 200
+	$(BENCH)/ratio_sft_following.py $(SEEDS)
+	$(BENCH)/ratio_sft_throughput.py runs/seed0/mix/ratios runs/seed0/base
 	$(BENCH)/render.py
 
 clean: ## remove what the other targets made, .venv included

@@ -36,22 +36,23 @@ def log_probs(model: torch.nn.Module, ids: torch.Tensor, start: int) -> torch.Te
 @click.option("--max-tokens", default=4096, show_default=True)
 def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, learning_rate: float, max_tokens: int):
     """Train CHECKPOINT on PROMPTS and save it to OUT."""
+    try:
+        tokens, rows = ControlTokens.load(checkpoint), list(read_records(prompts, "rl_prompts"))
+        driver = Driver(rows, tokens, group_size=2 * len(tokens.ratios))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    tokens = ControlTokens.load(checkpoint)
     ladder = tokenizer.convert_tokens_to_ids(list(tokens.ratios))
-    rows = list(read_records(prompts, "rl_prompts"))
-    driver = Driver(rows, tokens, group_size=2 * len(ladder))
     reader = RolloutReader(tokenizer, tokens, [tokenizer.eos_token_id], grade)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     sampling = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": max_tokens - 1}
     for step in range(1, steps + 1):
         rollouts, answers = [], []
         for row in torch.randperm(len(rows))[:each].tolist():
-            text = tokenizer.apply_chat_template(rows[row]["prompt"], tokenize=False, add_generation_prompt=True)
-            prompt = tokenizer(text, add_special_tokens=False).input_ids
-            asked = int(driver.prompts.asked[row])  # -1: the model chooses, so every ratio is tried
+            chat, asked = rows[row]["prompt"], int(driver.prompts.asked[row])  # -1: by the model, so all are tried
+            prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
             for rung in 2 * list(range(len(ladder))) if asked < 0 else 2 * len(ladder) * [asked]:
                 forced = torch.tensor([[*prompt, ladder[rung]]], device=model.device)
                 with torch.no_grad():
@@ -64,8 +65,7 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
         total = sum(rollout.facts.completion_tokens for rollout in rollouts)
         for (ids, start), control, response in zip(answers, judged.control, judged.response, strict=True):
             taken = log_probs(model, ids, start)
-            advantages = torch.full_like(taken, response)
-            advantages[0] = control
+            advantages = taken.new_tensor([control, *[response] * (len(taken) - 1)])
             token_loss(taken, advantages, tokens=total).backward()
         optimizer.step()
         optimizer.zero_grad()

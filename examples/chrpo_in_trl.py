@@ -9,12 +9,14 @@ function of a completion and its reference answer: a unit test, a judge behind a
 """
 
 import re
+import sys
 from pathlib import Path
 
 import click
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chrpo.control import ControlTokens
+from chrpo.errors import ChrpoError
 from chrpo.records import read_records
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
@@ -64,4 +66,7 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ChrpoError as error:
+        sys.exit(f"error: {error}")

@@ -7,13 +7,15 @@ TRACES has one `{"id": …, "question": …, "answer": …, "cot": …, "respons
 it). In OUT: compressed.jsonl, the mix to train on and the checkpoint. What is finished is not done again.
 """
 
+import sys
 from pathlib import Path
 
 import click
 from transformers import AutoTokenizer
 
+from cot_compressor import CompressorError
 from cot_compressor.compress import compress_file
-from ratio_sft import ControlTokens, MixSettings, TrainSettings, build, train
+from ratio_sft import ControlTokens, MixSettings, RatioSftError, TrainSettings, build, train
 
 
 @click.command()
@@ -50,4 +52,7 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (CompressorError, RatioSftError) as error:
+        sys.exit(f"error: {error}")

@@ -9,12 +9,13 @@ is a plain request. "full thinking" is the same checkpoint asked for ratio 1. pr
 """
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 WAYS: dict[str, dict[str, Any]] = {
@@ -33,7 +34,12 @@ WAYS: dict[str, dict[str, Any]] = {
 def main(problems: Path, url: str, model: str, limit: int, max_tokens: int, price: float) -> None:
     """Ask the model at URL the first PROBLEMS, in both ways in turn, and print what each costs."""
     client = OpenAI(base_url=url, api_key="none")
-    questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()[:limit]]
+    try:
+        questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()[:limit]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(f"{problems}: expected JSON Lines with a `question` each ({error!r})") from error
+    if not questions:
+        raise click.UsageError(f"{problems}: no problems")
     tokens, seconds = dict.fromkeys(WAYS, 0), dict.fromkeys(WAYS, 0.0)
     with click.progressbar(questions, label="asking", file=click.get_text_stream("stderr")) as shown:
         for question in shown:
@@ -59,4 +65,7 @@ def main(problems: Path, url: str, model: str, limit: int, max_tokens: int, pric
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OpenAIError as error:
+        sys.exit(f"error: {error}")

@@ -7,11 +7,12 @@ In a file with `<think>` … `</think>`, what stands before is the question and 
 all of the file is thinking. OUT gets files of the same names; one that cannot be that short is named and left out.
 """
 
+import sys
 from pathlib import Path
 
 import click
 
-from cot_compressor import Compressor, InfeasibleBudget
+from cot_compressor import Compressor, CompressorError, InfeasibleBudget
 
 
 def shorten(compressor: Compressor, text: str, ratio: float) -> tuple[str, int, int]:
@@ -53,4 +54,7 @@ def main(folder: Path, out: Path, ratio: float, scorer: str, tokenizer: Path | N
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CompressorError as error:
+        sys.exit(f"error: {error}")

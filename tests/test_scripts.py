@@ -87,10 +87,37 @@ def test_scripts_run_with_the_wheels_and_not_with_the_source(clean_python):
 
 
 def test_every_short_script_is_under_80_lines_and_shows_its_commands():
-    for path in EXAMPLES.glob("*.py"):
+    for path in set(EXAMPLES.glob("*.py")) - {EXAMPLES / "stages.py"}:
         text = path.read_text()
         assert len(text.splitlines()) < 80, path.name
-        assert path.name == "stages.py" or f"python examples/{path.name} " in text, path.name
+        assert f"python examples/{path.name} " in text, path.name
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("name", "words", "shown"),
+    [
+        ("chrpo_in_pytorch.py", ("BASE", "BAD", "OUT"), "control_tokens.json"),
+        ("chrpo_in_trl.py", ("BASE", "BAD", "OUT"), "control_tokens.json"),
+        ("new_ladder.py", ("BAD", "BASE", "OUT", "--ratio", "0.5"), "bad.jsonl:1: not JSON"),
+        ("summarise_traces.py", ("TEXTS", "OUT", "--ratio", "20"), "ratio"),
+        ("serve_and_save.py", ("BAD", "--url", "http://127.0.0.1:9/v1", "--model", "m"), "expected JSON Lines"),
+        ("serve_and_save.py", ("EMPTY", "--url", "http://127.0.0.1:9/v1", "--model", "m"), "no problems"),
+        ("serve_and_save.py", ("GOOD", "--url", "http://127.0.0.1:9/v1", "--model", "m"), "Connection error"),
+    ],
+)
+def test_bad_input_ends_in_a_line(clean_python, pipeline, tmp_path, name, words, shown):
+    (tmp_path / "bad.jsonl").write_text("{torn")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "good.jsonl").write_text('{"question": "1 + 1?"}')
+    (tmp_path / "a.txt").write_text("So 1 + 1 = 2.")
+    paths = {"BASE": pipeline / "base", "OUT": tmp_path / "out", "TEXTS": tmp_path}
+    paths |= {word.upper(): tmp_path / f"{word}.jsonl" for word in ("bad", "empty", "good")}
+    command = [clean_python, EXAMPLES / name, *(str(paths.get(word, word)) for word in words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode in {1, 2}
+    assert shown in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_summarise_traces(clean_python, pipeline, tmp_path):
