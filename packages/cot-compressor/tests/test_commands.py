@@ -185,6 +185,24 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
 
 
+def test_a_second_run_on_the_same_output_is_refused(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    out = tmp_path / "out.jsonl"
+    arguments = ("compress", traces_file, out, "--ratio", 0.4, "--tokenizer", tokenizer_folder)
+    with (tmp_path / ".out.jsonl.partial").open("a") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = run(*arguments)
+    assert (second.exit_code, "another run is writing this output" in second.stderr) == (2, True)
+    assert run(*arguments).exit_code == 0, "the lock ends with the run"
+
+
+def test_a_folder_in_place_of_the_output_is_named_before_any_work(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    result = run("compress", traces_file, tmp_path, "--ratio", 0.4, "--tokenizer", tokenizer_folder, "--overwrite")
+    assert (result.exit_code, f"{tmp_path}: is a folder" in result.stderr) == (2, True)
+
+
 def test_an_unknown_output_is_not_replaced(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("precious", "utf-8")

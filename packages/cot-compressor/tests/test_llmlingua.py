@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from cot_compressor import DataError
@@ -46,11 +48,31 @@ def test_word_labels_cover_the_context(compressor: PromptCompressor) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"instruction": "Be brief"}, {"rank_method": "bm25"}, {"drop_consecutive": True}, {"rate": 20}, {"unknown": 1}],
+    [
+        {"instruction": "Be brief"},
+        {"rank_method": "bm25"},
+        {"rate": 20},
+        {"unknown": 1},
+        {"force_tokens": "Wait"},
+        {"force_tokens": [" "]},
+    ],
 )
 def test_what_would_do_nothing_is_refused(compressor: PromptCompressor, options: dict) -> None:
     with pytest.raises(DataError):
         compressor.compress_prompt(COT, **options)
+
+
+def test_the_usual_force_tokens_keep_marks_behind_words_only(compressor: PromptCompressor) -> None:
+    cot = " ".join(f"So, as we said, {a} + {a} = {2 * a}. Is that right? Yes, it is!\n" for a in range(20, 40))
+    usual = ["\n", ".", "!", "?", ","]
+    answer = compressor.compress_prompt(cot, rate=0.3, force_tokens=usual, drop_consecutive=True)
+    text = answer["compressed_prompt"]
+    assert answer["compressed_tokens"] <= 0.3 * answer["origin_tokens"]
+    assert text.count(" = ") == 20, "marks push no equation out"
+    assert text.count(".") > 10
+    words = [line.split() for line in text.splitlines()]
+    alone = sum(word in usual and before in usual for line in words for before, word in itertools.pairwise(["", *line]))
+    assert alone == 0
 
 
 def test_arguments_met_anyway_are_taken(compressor: PromptCompressor) -> None:

@@ -62,6 +62,17 @@ def test_what_a_growing_text_has_emitted_never_changes(compressor: Compressor, t
         assert compressor.compress(text + more, threshold=-5).text.startswith(later.text)
 
 
+def test_a_pattern_that_looks_ahead_does_not_change_what_was_emitted(compressor: Compressor) -> None:
+    text = "x = 1 and more words. " * 100 + "\n\ntail y"
+    keep = [re.compile(r"and(?=.*END)", re.DOTALL)]
+    early = compressor.compress(text, threshold=-4, growing=True, keep=keep)
+    later = compressor.compress(text + " then END", threshold=-4, growing=True, keep=keep)
+    assert later.text.startswith(early.text)
+    assert early.text
+    with pytest.raises(DataError, match="empty string"):
+        compressor.compress(text, ratio=0.5, keep=[""])
+
+
 def test_a_growing_text_is_emitted_before_it_ends(compressor: Compressor) -> None:
     text = (COT + "\n\n") * 50
     assert len(compressor.compress(text, threshold=-6, growing=True).text) > 200

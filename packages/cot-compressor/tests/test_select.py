@@ -105,6 +105,32 @@ def test_known_line_breaks_change_nothing(text: str, step: int) -> None:
     assert render(text, spans, line_breaks(text)) == render(text, spans)
 
 
+def test_a_long_neighbour_is_not_counted_again_for_every_word_that_might_fit() -> None:
+    def characters_counted(words: int) -> int:
+        formula = "$" + "x+" * words + "x$"
+        text = formula + " zq" * words
+        counted = 0
+
+        def count(part: str) -> int:
+            nonlocal counted
+            counted += len(part)
+            return len(part) // 2
+
+        units = segment(text)
+        scores = [1.0] + [0.0] * (len(units) - 1)
+        select(text, units, scores, [count(formula) + 1], count)
+        return counted
+
+    assert characters_counted(4000) < 2.5 * characters_counted(2000)
+
+
+def test_units_that_cost_nothing_are_kept_where_everything_fits() -> None:
+    """A full stop that merges into the line breaks before it is free; looked for last, it would not be looked for."""
+    text = "one\n\n. two"
+    choices = select(text, segment(text), [0.0, -9.0, 0.0], [2], lambda part: len(part.replace(".", "").split()))
+    assert choices[0].text == text
+
+
 def test_a_wrong_rough_count_changes_nothing() -> None:
     text = " ".join(f"w{at}" for at in range(50))
     units = segment(text)

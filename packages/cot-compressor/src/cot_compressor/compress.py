@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from . import __version__
 from .compressor import Compression, Compressor, check_ratios
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .hub import find_folder
@@ -40,7 +41,7 @@ def compress_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": compressor.scorer.name if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
+        "scorer": f"rules {__version__}" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
         "tokenizer": folder_digest(tokenizer),
         "tokenizer_name": compressor.counter.name,
     }

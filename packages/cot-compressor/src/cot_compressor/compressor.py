@@ -158,7 +158,7 @@ class Compressor:
                 returned stays the beginning of every later result.
             tokenizer: Counts instead of the compressor's own: a model's folder, or a loaded fast tokenizer.
             keep: What to keep in any case, inside the budget: character spans, strings or patterns, wherever they
-                occur. A unit they touch is kept whole.
+                occur (with a threshold: within a block). A unit they touch is kept whole.
 
         Raises:
             InfeasibleBudget: the budget cannot hold even one unit, or what `keep` asks for; or nothing scores above
@@ -276,7 +276,7 @@ class Compressor:
         for (start, _), item, values in zip(blocks, items, self.scorer.score(items), strict=True):
             units += [unit._replace(start=unit.start + start, end=unit.end + start) for unit in item.units]
             scores += values
-        forced = kept_units(units, _find(cot, keep))
+        forced = kept_units(units, _find(cot, keep, blocks))
         kept = [at for at, score in enumerate(scores) if score > threshold or forced[at]]
         if not kept and not growing:
             best = f"; the best is {max(scores):g}" if scores else ", the text is blank"
@@ -288,16 +288,19 @@ class Compressor:
         return Compression(achieved, text, spans, tokens, original, achieved, self.counter.name)
 
 
-def _find(cot: str, keep: Iterable[Keep]) -> list[Span]:
-    """The spans that `keep` asks for: sorted and disjoint."""
+def _find(cot: str, keep: Iterable[Keep], blocks: Sequence[Span] | None = None) -> list[Span]:
+    """The spans that `keep` asks for, sorted and disjoint; strings and patterns are looked for in each block."""
     if isinstance(keep, str):
         raise DataError(f"keep must be a list; got the string {keep!r}. Did you mean [{keep!r}]?")
     found: list[Span] = []
     for wanted in keep:
+        if wanted == "":
+            raise DataError("keep holds an empty string, which is everywhere; leave it out")
         if isinstance(wanted, str):
             wanted = re.compile(re.escape(wanted))
         if isinstance(wanted, re.Pattern):
-            found += [match.span() for match in wanted.finditer(cot) if match.end() > match.start()]
+            for start, end in [(0, len(cot))] if blocks is None else blocks:
+                found += [match.span() for match in wanted.finditer(cot, start, end) if match.end() > match.start()]
         elif 0 <= wanted[0] < wanted[1] <= len(cot):
             found.append((wanted[0], wanted[1]))
         else:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import __version__
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios, token_budget
 from .counting import clean
@@ -53,7 +54,7 @@ def evaluate_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": "rules" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
+        "scorer": f"rules {__version__}" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
         "tokenizer": folder_digest(tokenizer),
         "seed": seed,
     }

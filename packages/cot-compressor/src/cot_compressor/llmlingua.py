@@ -8,23 +8,26 @@ tokens, the question used. An argument that would do nothing here is an error, n
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from .compressor import Compression, Compressor, Keep, check_ratios
 from .errors import DataError, InfeasibleBudget
+from .render import Span
 from .segment import segment
 
 _DOLLARS_PER_TOKEN = 0.06 / 1000
 _WITHOUT_EFFECT: dict[str, Any] = {
     "use_context_level_filter": False,
     "use_token_level_filter": True,
-    "drop_consecutive": False,
+    "drop_consecutive": None,
     "chunk_end_tokens": None,
     "token_to_word": "mean",
 }
-"""Arguments of LLMLingua-2 whose purpose is met anyway, and the value that asks for nothing else."""
+"""Arguments of LLMLingua-2 whose purpose is met anyway, and the value that asks for nothing else; None for any."""
+_MARK = re.compile(r"[^\w\s]+")
+_ROUNDS = 4
 
 
 class PromptCompressor:
@@ -67,7 +70,9 @@ class PromptCompressor:
             question: Steers the scorer (LLMLingua-2 ignores it).
             rate: Share of the tokens to keep.
             target_token: Tokens to keep of all contexts together, instead of `rate`.
-            force_tokens: Strings to keep wherever they occur, with the unit they are in.
+            force_tokens: Strings to keep wherever they occur, with the unit they are in. A mark (`.`, `?`) is kept
+                behind what is kept: all marks of a text would fill a small budget. A line break between kept pieces
+                stays anyway.
             force_reserve_digit: Keep every unit with a digit.
             return_word_label: Add `fn_labeled_original_prompt`: each unit with 1 for kept or 0.
             word_sep: Between units there.
@@ -93,8 +98,14 @@ class PromptCompressor:
         if target_token != -1:
             rate = min(target_token / original, 1.0) if original else 1.0
         check_ratios([rate])
-        keep: list[Keep] = [*force_tokens, *([re.compile(r"\d")] if force_reserve_digit else [])]
-        results = [self._shorten(text, question, rate, keep) if text.strip() else None for text in contexts]
+        if isinstance(force_tokens, str) or any(not token.strip() and token != "\n" for token in force_tokens):
+            raise DataError(
+                f'force_tokens must be a list of words and marks, such as ["Wait", "."]; got {force_tokens!r}'
+            )
+        marks = {token for token in force_tokens if _MARK.fullmatch(token)}
+        words = [token for token in force_tokens if token.strip() and token not in marks]
+        keep: list[Keep] = [*words, *([re.compile(r"\d")] if force_reserve_digit else [])]
+        results = [self._shorten(text, question, rate, keep, marks) if text.strip() else None for text in contexts]
         texts = [result.text if result else "" for result in results]
         compressed = sum(result.tokens if result else 0 for result in results)
         answer: dict[str, Any] = {
@@ -115,11 +126,35 @@ class PromptCompressor:
 
     __call__ = compress_prompt
 
-    def _shorten(self, text: str, question: str, rate: float, keep: Sequence[Keep]) -> Compression:
+    def _shorten(
+        self, text: str, question: str, rate: float, keep: Sequence[Keep], marks: Collection[str]
+    ) -> Compression:
+        found = self._at_rate(text, question, rate, keep)
+        wanted: list[Span] = []
+        for _ in range(_ROUNDS if marks else 0):
+            # A mark costs a word its place, so what stands before the marks is looked at again.
+            behind, wanted = wanted, _marks_behind(text, found, marks)
+            if behind == wanted:
+                break
+            found = self._at_rate(text, question, rate, [*keep, *wanted])
+        return found
+
+    def _at_rate(self, text: str, question: str, rate: float, keep: Sequence[Keep]) -> Compression:
         try:
             return self._compressor.compress(text, question=question, ratio=rate, keep=keep)
         except InfeasibleBudget as error:
             return self._compressor.compress(text, question=question, max_tokens=error.needed_tokens, keep=keep)
+
+
+def _marks_behind(text: str, result: Compression, marks: Collection[str]) -> list[Span]:
+    """The marks that follow a unit which was kept."""
+    kept = [kept for _, kept in _labels(text, result)]
+    units = segment(text)
+    return [
+        (unit.start, unit.end)
+        for before, unit in zip(kept, units[1:], strict=False)
+        if before and text[unit.start : unit.end] in marks
+    ]
 
 
 def _labels(text: str, result: Compression | None) -> list[tuple[str, int]]:

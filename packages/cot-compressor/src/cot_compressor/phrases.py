@@ -1,8 +1,8 @@
 """Words that turn what follows them: negations (`not prime`) and comparisons (`at least 3`, `divisible by 7`).
 
-Kept without its `not`, a text says the opposite, so `segment.py` makes such words one unit with what they lean on:
-both are kept or neither. Our choice: that, rather than to keep every `not` in any case, because at a low ratio a `not`
-without its word tells a reader nothing.
+Kept without its `not`, a text says the opposite, so `segment.py` makes such words one unit with what they lean on: both
+are kept or neither. English only. Our choice: that, rather than to keep every `not` in any case, because at a low ratio
+a `not` without its word tells a reader nothing.
 
 >>> from cot_compressor.segment import segment
 >>> text = "so 91 is not a prime, and at least 3 are left"
@@ -30,7 +30,10 @@ _PAIRS = {
     "equal": words("to"),
 }
 _ALONE = words("only equals exceeds")
-_BETWEEN = words("a an the be been have has had any all by in of to")
+_BETWEEN = words(
+    "a an the be been have has had any all by in of to actually really exactly necessarily even quite just yet always "
+    "simply"
+)
 
 
 def _spellings(known: frozenset[str]) -> frozenset[str]:
@@ -54,6 +57,8 @@ def leaning_words(finder: FormulaFinder, at: int) -> int:
             stop += 1
         elif finder.near(stop + 1) and finder.token(stop + 1) in _PAIRS.get(word.lower(), ()):
             stop += 2
+        elif stop > at and word == "or" and finder.near(stop + 1) and finder.token(stop + 1) in _PAIRS:
+            stop += 1  # `greater than or equal to`; what comes now is such a pair, or ends the phrase
         else:
             break
     return stop

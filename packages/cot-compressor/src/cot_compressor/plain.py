@@ -16,7 +16,9 @@ from typing import Literal, NamedTuple
 _MAX_DEPTH = 12
 _MAX_GAP = 4
 _MAX_CALL = 40
-_PAIRS = {")": "(", "]": "[", "}": "{"}
+_FACTORIAL_REACH = 12
+_PAIRS = {")": "([", "]": "[(", "}": "{", "⌋": "⌊", "⌉": "⌈"}
+"""Closing bracket -> what may open it; an interval may be half open, as in `[0, 5)`."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -24,10 +26,9 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_FUNCTIONS = words(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt cbrt abs floor ceil round gcd lcm "
-    "max min mod det binom choose comb perm lim sum prod"
-)
+FUNCTIONS = words("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt cbrt")
+"""Words that open a formula when a bracket, a number or a variable follows."""
+_FUNCTIONS = FUNCTIONS | words("abs floor ceil round gcd lcm max min mod det binom choose comb perm lim sum prod")
 _WORD_OPERATORS = frozenset(["times", "plus", "minus", "mod", "choose"])
 _PROSE = words(
     "a an the and or but so then thus hence wait hmm yes no not is are was be of to in for from at by with on as it "
@@ -72,7 +73,7 @@ class FormulaFinder:
             if kind == "A":
                 stack.append(at)
             elif kind == "Z" and stack:
-                if self.text[self.starts[stack[-1]]] == _PAIRS[self.text[self.starts[at]]]:
+                if self.text[self.ends[stack[-1]] - 1] in _PAIRS[self.text[self.ends[at] - 1]]:
                     partners[stack.pop()] = at
                 else:
                     stack.clear()
@@ -143,27 +144,43 @@ class FormulaFinder:
         if first is None:
             return None
         stop, compound = first
-        nouns: set[str] = set()
+        seen: set[str] = set()
         while True:
-            noun = self._noun(stop, nouns)
-            after = stop + 1 if noun else stop
+            after, nouns = self._measure(stop)
+            rate = after > stop and self.types[after - 2] == "O"
             operator = self._operator(after)
             operand = self._operand(operator[0], depth, after=True) if operator else None
+            if operand is None and (rate or (compound and nouns & (seen | _COMMON_UNITS))):
+                return _Read(after, True)
             if operand is None:
-                # A unit of measure ends the formula only if the formula has used it before.
-                return _Read(after if noun and compound and noun in nouns | _COMMON_UNITS else stop, compound)
-            if noun:
-                nouns.add(noun)
+                # Any other noun is left to the words: only a formula that has used it before ends with it.
+                return _Read(self._list_end(stop) if compound else stop, compound)
+            seen |= nouns
             stop, compound = operand.stop, True
 
-    def _noun(self, at: int, seen: set[str]) -> str:
-        """The unit of measure at `at`, as in `20 eggs x $2`, or an empty string."""
-        if self._type(at) not in {"W", "V"} or self._type(at - 1) != "N" or self._glued(at) or not self.near(at):
-            return ""
+    def _measure(self, at: int) -> tuple[int, set[str]]:
+        """The token after the unit of measure at `at`, as in `20 eggs x $2` or `$50/week`, and its nouns."""
+        stop, nouns = at, set[str]()
+        if self._type(at - 1) == "N":
+            if self._is_noun(at) and not self._glued(at) and self.near(at) and not self._operator(at):
+                stop, nouns = at + 1, {self.token(at)}
+            # Behind a number alone, a letter is what the number is divided by.
+            while self.token(stop) == "/" and self._glued(stop) and self._glued(stop + 1) and self._is_noun(stop + 1):
+                if not nouns and self.types[stop + 1] == "V":
+                    break
+                stop, nouns = stop + 2, nouns | {self.token(stop + 1)}
+        return stop, nouns
+
+    def _is_noun(self, at: int) -> bool:
         word = self.token(at)
-        if word.lower() in _PROSE or word in _WORD_OPERATORS or self._operator(at):
-            return ""
-        return word if word in seen or word in _COMMON_UNITS or self._operator(at + 1) else ""
+        return self._type(at) in {"W", "V"} and word.lower() not in _PROSE and word not in _WORD_OPERATORS
+
+    def _list_end(self, at: int) -> int:
+        """The token after the numbers that go on behind commas without a space, as in `n = 5,6,13`."""
+        stop = at
+        while self.token(stop) == "," and self._glued(stop) and self._glued(stop + 1) and self._type(stop + 1) == "N":
+            stop += 2
+        return at if stop == at or self._type(at - 1) != "N" or self._operator(stop) else stop
 
     def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
         """A number, variable, call, bracket or delimited formula with what is glued to it."""
@@ -179,6 +196,8 @@ class FormulaFinder:
 
     def _head(self, at: int, depth: int, *, after: bool) -> _Read | None:
         kind = self._type(at)
+        if kind == "N" and self._is_mixed(at):
+            return _Read(at + 4, True)
         if kind in {"N", "M"}:
             return _Read(at + 1, kind == "M")
         if kind == "V":
@@ -194,6 +213,20 @@ class FormulaFinder:
         if after or kind == "P":
             return self._fenced(at, depth)
         return None
+
+    def _is_mixed(self, at: int) -> bool:
+        """True for `3 1/2`."""
+        if self._type(at + 1) != "N" or self.token(at + 2) != "/" or self._type(at + 3) != "N":
+            return False
+        parts = [self.token(at), self.token(at + 1), self.token(at + 3)]
+        spaced = self.text[self.ends[at] : self.starts[at + 1]] == " "
+        return (
+            spaced
+            and self._glued(at + 2)
+            and self._glued(at + 3)
+            and all(len(part) <= 3 and part.isdecimal() for part in parts)
+            and int(parts[1]) < int(parts[2])
+        )
 
     def _call(self, at: int) -> _Read | None:
         """`P(A and B)`, `C(4,2)`: one letter glued to a short bracket."""
@@ -259,18 +292,22 @@ class FormulaFinder:
         while self._glued(stop) or (self.types[stop - 1] == "L" and self.near(stop)):
             kind = self.types[stop]
             if kind == "V" and self.types[stop - 1] == "L":
-                stop += 1
+                call = self._call(stop)
+                stop = call.stop if call else stop + 1
                 continue
             if not self._glued(stop):
                 break
-            if kind == "S" or (kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z"}):
+            if kind == "S" or (kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z", "P"}):
                 stop += 1
-            elif kind == "V" and self.types[stop - 1] in {"N", "Z", "M", "L", "S"}:
+            elif kind == "V" and (
+                self.types[stop - 1] in {"N", "Z", "M", "L", "S", "P"}
+                or (self.types[stop - 1] == "V" and self.token(stop)[1:])
+            ):
                 call = self._call(stop)
                 stop = call.stop if call else stop + 1
             elif kind == "W" and self.types[stop - 1] == "N" and self.ends[stop] - self.starts[stop] <= 3:
                 stop += 1
-            elif kind == "A" and self.types[stop - 1] in {"N", "Z", "V", "S"}:
+            elif kind == "A" and self.types[stop - 1] in {"N", "Z", "V", "S", "L", "P"}:
                 group = self._group(stop, depth)
                 if group is None:
                     break
@@ -283,4 +320,13 @@ class FormulaFinder:
         return _Read(stop, compound)
 
     def _is_factorial(self, at: int) -> bool:
-        return self._operator(at + 1) is not None or (self._type(at + 1) == "Z" and self._glued(at + 1))
+        """False where the sign ends a sentence: behind a number, unless the formula goes on or is one of factorials."""
+        letter = self.types[at - 1] == "V" and self.token(at - 1) not in {"I", "A", "a"}
+        if letter or self.types[at - 1] == "Z" or self._operator(at + 1) is not None:
+            return True
+        if self._glued(at + 1) and self._type(at + 1) in {"A", "V", "N", "Z"}:
+            return True
+        before = range(max(1, at - _FACTORIAL_REACH), at)
+        return self._type(at - 2) == "O" and any(
+            self.token(b) == "!" and self._glued(b) and self.types[b - 1] in {"N", "V", "Z"} for b in before
+        )

@@ -9,12 +9,12 @@ held one. So no two words are ever glued, and the text can be rebuilt from the s
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 Span = tuple[int, int]
 
 
-def merge_spans(units: Sequence[Sequence[object]], kept: Iterable[int]) -> list[Span]:
+def merge_spans(units: Sequence[Sequence[object]] | Mapping[int, Sequence[object]], kept: Iterable[int]) -> list[Span]:
     """Spans of the kept units (`kept` rising indices), neighbours joined with the white space between them."""
     spans: list[Span] = []
     last = -2

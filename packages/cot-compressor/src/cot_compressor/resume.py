@@ -16,7 +16,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -90,6 +90,20 @@ def write_manifest(path: str | Path, command: str, settings: dict[str, Any], **r
     )
 
 
+def _lock(file: IO[str], path: Path) -> None:
+    """Keep other runs out until this process ends, however it ends, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{path}: another run is writing this output; wait for it, or name another") from None
+    except OSError:  # some network file systems know no locks
+        return
+
+
 class _Partial:
     """The finished rows of one process: a header with the settings, then one line per input row."""
 
@@ -98,6 +112,7 @@ class _Partial:
         self.path = out.with_name(f".{out.name}.partial{share}")
         self.settings = json.loads(json.dumps(settings))
         self.done = 0
+        self._lock: IO[str] | None = None
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Whole lines with the offset behind each; a torn last line is left out."""
@@ -114,8 +129,14 @@ class _Partial:
         return self.path.is_file() and next((entry for _, entry in self._lines()), {}).get("settings") == self.settings
 
     def open(self) -> None:
-        """Find how many rows are done, and cut off a torn last line; start over if the settings differ."""
+        """Find how many rows are done, and cut off a torn last line; start over if the settings differ.
+
+        Raises:
+            DataError: another run is writing the same output.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self.path.open("a", encoding="utf-8")
+        _lock(self._lock, self.path)
         end = 0
         if self.is_ours():
             for number, (offset, _) in enumerate(self._lines()):
@@ -167,6 +188,8 @@ def map_rows(
         DataError: a row breaks the schema; nothing appears under `out` then.
     """
     out = Path(out)
+    if out.is_dir():
+        raise DataError(f"{out}: is a folder; name a file")
     for _ in read_records(source, schema):
         pass  # A row that breaks the schema is reported before any work is done.
     rank, count = processes.rank(), processes.count()

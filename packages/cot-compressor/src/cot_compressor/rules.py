@@ -105,6 +105,8 @@ class Rules:
         final_units, final = self._final_result(text, units)
         path = needed_equations(equations, chain, given - (ASSUMED - asked), final)
         needed = {equation.unit for equation in path}
+        said_by_needed = {equation.key for equation in path}
+        restated = {equation.unit for equation in equations if equation.key in said_by_needed} - needed
         held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
 
         tiers = [6] * len(units)
@@ -115,7 +117,7 @@ class Rules:
                 tiers[at] = 0
             elif at in final_units and (final is None or final not in held):
                 tiers[at] = 1
-            elif at in said_before:
+            elif at in said_before or at in restated:
                 tiers[at] = 7
             elif at in reached:
                 tiers[at] = 4 if unit.step in chatter else 2

@@ -13,11 +13,11 @@ What a unit is worth is left to the scorers.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .phrases import NEGATIONS, OPENERS, leaning_words
-from .plain import FormulaFinder, Tokens
+from .plain import FUNCTIONS, FormulaFinder, Tokens
 
 Kind = Literal["math", "number", "word", "punctuation"]
 
@@ -49,28 +49,32 @@ def _marks() -> str:
 
 _MARK = _marks()
 _LETTER = r"[^\W\d_]"
+_RELATIONS = "leqslant|geqslant|leq?|geq?|neq?|approx|equiv|lt|gt|in|sim|cong|propto"
+_OPERATIONS = "times|cdot|div|pm|mp|cup|cap|bmod"
+_SIZE = r"\\(?:left|right|[bB]igg?[lr]?)\ ?"
+_SUBSCRIPT = r"_(?:\w+|\{[^{}\n]{1,24}\})"
 _TOKEN = re.compile(
     rf"""
-  (?P<W> (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
+  (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
+       | (?:log|lim|sum|prod|max|min){_SUBSCRIPT} (?:\^(?:\w+|\{{[^{{}}\n]{{1,24}}\}}))? )
+| (?P<W> (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
          (?: ['’-] {_LETTER} [\w{_MARK}]* )*
        | \d+ (?:(?:st|nd|rd|th)\b(?!-{_LETTER}) | (?:st|nd|rd|th)?(?:-{_LETTER}{{2,}})+(?![\w(]))
        | (?:{_LETTER}\.){{2,}} )
 | (?P<N> (?:\\?[$€£¥]\ ?)? (?: (?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+) (?:\.\d+)? (?::\d+)? | (?<![\w.])\.\d+ )
          (?:\\?%|°)? )
-| (?P<V> {_LETTER} (?:_(?:\w+|\{{[^{{}}\n]{{1,24}}\}})|\d+)? (?:'+(?!\w)|′+)? )
+| (?P<V> {_LETTER} (?:{_SUBSCRIPT}|\d+)? (?:'+(?!\w)|′+)? )
 | (?P<P1> -+> | =+> | <-+ | (?P<P2>[^\w\s])(?P=P2){{8,}} | ={{3,}} | -{{2,}} | \*{{3,}} | _+ )
-| (?P<R> <= | >= | != | == | := | [=≈≠<>≤≥≡≅≃∼∈∉⊂⊆∝]
-         | \\(?:leqslant|geqslant|leq?|geq?|neq?|approx|equiv|lt|gt|in|sim|cong|propto)(?![A-Za-z]) )
-| (?P<O> \*\* | [-+−–*×·⋅∙/÷^±∓∪∩] | \\(?:times|cdot|div|pm|mp|cup|cap|bmod)(?![A-Za-z]) )
-| (?P<L> \\[A-Za-z]+ )
-| (?P<A> [(\[{{] )
-| (?P<Z> [)\]}}] )
+| (?P<R> <= | >= | != | == | := | [=＝≈≠<>≤≥≡≅≃∼∈∉⊂⊆∝] | \\(?:{_RELATIONS})(?![A-Za-z]) )
+| (?P<O> \*\* | [-+−–*×·⋅∙/÷^±∓∪∩] | \\(?:{_OPERATIONS})(?![A-Za-z]) )
+| (?P<A> (?:{_SIZE})?[(\[{{] | [⌊⌈] )
+| (?P<Z> (?:{_SIZE})?[)\]}}] | [⌋⌉] )
 | (?P<S> [²³¹⁰⁴⁵⁶⁷⁸⁹ⁿ]+ )
 | (?P<E> \.\.\. | … )
 | (?P<P> (?:\\[()\[\]])+
        | [\u2600-\u27bf\U0001f000-\U0001faff]
          (?: [\ufe0f\u20e3\U0001f3fb-\U0001f3ff] | \u200d [\u2600-\u27bf\U0001f000-\U0001faff] )*
-       | [.?!]+(?=\s|\Z) | \S )
+       | (?<=[\d)])!(?=[.?!]+(?:\s|\Z)) | [.?!]+(?=\s|\Z) | \S )
 """,
     re.VERBOSE,
 )
@@ -80,7 +84,7 @@ _OPENER = re.compile(
     r"|\\begin\{(?P<environment>[A-Za-z]{1,24}\*?)\}|\\(?P<command>[A-Za-z]{1,24})(?=[{\[])"
 )
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
-_END = re.compile(r"\\end\{([A-Za-z]{1,24}\*?)\}")
+_ENVIRONMENT = re.compile(r"\\(?P<side>begin|end)\{(?P<name>[A-Za-z]{1,24}\*?)\}|\n[^\S\n]*\n")
 _BRACE = re.compile(r"\\.|[{}]|\n[^\S\n]*\n", re.DOTALL)
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _CALCULATOR = "<<"
@@ -97,9 +101,7 @@ class _Delimited:
         self.text = text
         self.blanks = [match.start() for match in _BLANK_LINE.finditer(text)]
         self.next_found: dict[str, int] = {}
-        self.ends: dict[str, list[int]] = {}
-        for match in _END.finditer(text):
-            self.ends.setdefault(match[1], []).append(match.start())
+        self.environments = self._match_environments()
         self.braces = self._match_braces()
 
     def _match_braces(self) -> dict[int, int]:
@@ -115,6 +117,19 @@ class _Delimited:
                         pairs[stack.pop()] = match.start()
                 elif match[0][0] == "\n":
                     stack.clear()
+        return pairs
+
+    def _match_environments(self) -> dict[int, int]:
+        r"""Offset of each `\begin{…}` -> offset behind its `\end{…}`, within one paragraph."""
+        pairs: dict[int, int] = {}
+        stack: list[tuple[str, int]] = []
+        for match in _ENVIRONMENT.finditer(self.text) if "\\begin{" in self.text else ():
+            if match["side"] == "begin":
+                stack.append((match["name"], match.start()))
+            elif match["side"] is None:
+                stack.clear()
+            elif stack and stack[-1][0] == match["name"]:
+                pairs[stack.pop()[1]] = match.end()
         return pairs
 
     def _find(self, needle: str, start: int) -> int:
@@ -150,11 +165,6 @@ class _Delimited:
             return -1
         return end + 1
 
-    def _environment_end(self, name: str, start: int) -> int:
-        ends = self.ends.get(name, [])
-        at = bisect_left(ends, start)
-        return ends[at] + len(name) + 6 if at < len(ends) else -1
-
     def _arguments_end(self, start: int) -> int:
         """End of the brace groups (one optional bracket first) that follow a command."""
         text = self.text
@@ -179,7 +189,7 @@ class _Delimited:
             elif match["bracket"]:
                 end = self._closed("\\)" if match["bracket"] == "(" else "\\]", match.end())
             elif match["environment"]:
-                end = self._environment_end(match["environment"], match.end())
+                end = self.environments.get(match.start(), -1)
             elif match["command"]:
                 end = self._arguments_end(match.end())
             if end > 0:
@@ -229,9 +239,11 @@ def _unit_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]
     kind = types[at]
     if kind != "W":
         return finder.formula_at(at) or (at + 1, _KINDS.get(kind, "punctuation"))
-    if at + 1 < len(types) and types[at + 1] in {"R", "O", "A"} and (formula := finder.formula_at(at)):
+    word = tokens.text[tokens.starts[at] : tokens.ends[at]]
+    opens = at + 1 < len(types) and (types[at + 1] in {"R", "O", "A"} or word in FUNCTIONS)
+    if opens and (formula := finder.formula_at(at)):
         return formula
-    if tokens.text[tokens.starts[at] : tokens.ends[at]] in OPENERS:
+    if word in OPENERS:
         return _phrase_at(tokens, finder, at)
     return at + 1, "word"
 
@@ -271,9 +283,3 @@ def segment(text: str) -> list[Unit]:
         sentence_end = shape == "punctuation" and text[previous - 1] in ".?!"
         at = stop
     return units
-
-
-def separators(text: str, units: Sequence[Unit]) -> list[str]:
-    """White space before the first unit, between neighbours and after the last: `len(units) + 1` strings."""
-    borders = [0, *(border for unit in units for border in unit[:2]), len(text)]
-    return [text[borders[at] : borders[at + 1]] for at in range(0, len(borders), 2)]

@@ -11,7 +11,7 @@ and what is returned was counted whole. What the scores mean, and how the counti
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from .render import Span, line_breaks, merge_spans, render
 
 Count = Callable[[str], int]
 _NEIGHBOURS = 2
+_NEIGHBOUR_CHARS = 64
 _LINEAR_PROBES = 5
 _SMALL_LOSS = 0.05
 
@@ -91,14 +92,36 @@ class _Filler:
     def added(self, unit: int) -> int:
         """Tokens that `unit` adds between its kept neighbours."""
         at = bisect_left(self.kept, unit)
-        before, behind = self.kept[max(0, at - _NEIGHBOURS) : at], self.kept[at : at + _NEIGHBOURS]
-        return self.count(self.text_of([*before, unit, *behind])) - self.count(self.text_of([*before, *behind]))
+        before = self._edges(reversed(self.kept[max(0, at - _NEIGHBOURS) : at]), unit)
+        behind = self._edges(self.kept[at : at + _NEIGHBOURS], unit)
+        without = {**before, **behind}
+        return self._count_of({**without, unit: self.units[unit][:2]}) - self._count_of(without)
+
+    def _count_of(self, spans: Mapping[int, Span]) -> int:
+        return self.count(render(self.text, merge_spans(spans, sorted(spans)), self._breaks))
+
+    def _edges(self, nearest_first: Iterable[int], unit: int) -> dict[int, Span]:
+        """The parts of neighbours that are near to a unit, so that a long one is not counted again for every word."""
+        found: dict[int, Span] = {}
+        for near in nearest_first:
+            start, end = self.units[near][:2]
+            if end - start > _NEIGHBOUR_CHARS:
+                cut = (end - _NEIGHBOUR_CHARS, end) if near < unit else (start, start + _NEIGHBOUR_CHARS)
+                return {**found, near: cut}
+            found[near] = (start, end)
+        return found
 
     def grow(self, order: Iterable[int], budget: int) -> None:
         """Add the units of `order`, best first, that fit beside what is kept."""
         if self.tokens < budget:
             present = set(self.kept)
             rest = [unit for unit in order if unit not in present]
+            if self.tokens + sum(self.costs[unit] for unit in rest) <= budget:
+                # Asked first, because units that cost nothing are not looked for once the budget is used.
+                tokens, kept = self.measure(rest, self.count)
+                if tokens <= budget:
+                    self.tokens, self.kept = tokens, kept
+                    return
             taken = self._take_prefix(rest, budget)
             self._fill(rest[taken:], budget)
 
@@ -177,8 +200,8 @@ def select(
     """For each budget the greedy selection by score, each within the next larger one.
 
     Units are taken best first (ties: earlier first); one that does not fit is passed over for the next that does.
-    The largest budget cannot take one more unit: each costs more, between its kept neighbours, than the tokens left
-    over. A smaller one cannot take one more of those that the next larger keeps.
+    The largest budget cannot take one more unit that costs tokens: each costs more, between its kept neighbours, than
+    are left over. A smaller one cannot take one more of those that the next larger keeps.
 
     Our choice: it takes others only where no larger budget then loses units of more than a twentieth of it. Otherwise
     the words that fill a small budget to the last token would push a formula out of every larger one.
