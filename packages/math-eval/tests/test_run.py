@@ -168,6 +168,12 @@ def test_two_processes_cannot_write_one_run(settings, model, tmp_path):
         run(settings(), folder, backend=model)
 
 
+def test_a_file_in_place_of_the_run_folder_is_named_before_a_model_is_loaded(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: is a file; name a folder"):
+        run(settings, tmp_path / "file")
+
+
 def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
     folder = tmp_path / "r"
     run(settings(), folder, backend=model)

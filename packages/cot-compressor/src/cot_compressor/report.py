@@ -17,8 +17,10 @@ from .render import Span
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2433; background: #fff; max-width: 1100px; margin: 2rem auto;
   padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e6ec; vertical-align: top; }
+.wide { overflow-x: auto; width: max-content; min-width: 100%; max-width: calc(50% + 50vw - 1rem); }
+table { border-collapse: collapse; min-width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .4rem; text-align: right; border-bottom: 1px solid #e3e6ec; vertical-align: top; }
+th { max-width: 6rem; } td small { white-space: nowrap; font-weight: 400; font-size: .75rem; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 tr.first td { border-top: 2px solid #8a93a6; font-weight: 600; }
 small { color: #667085; display: block; }
@@ -71,7 +73,7 @@ def _cell(name: str, entry: Mapping[str, Any]) -> str:
     value: Interval | None = entry["metrics"][name]
     if value is None:
         return "<td>-</td>"
-    interval = f"{_number(name, value.low)} to {_number(name, value.high)}"
+    interval = f"{_number(name, value.low)} – {_number(name, value.high)}"
     if name == "ratio_error":
         interval += f"<br>95 % within {entry['ratio_error_p95']:.4f}"
     return f"<td>{_number(name, value.mean)}<small>{interval}<br>n={value.rows}</small></td>"
@@ -116,8 +118,8 @@ def _table(summary: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -> 
         f"<li><b>{name.replace('_', ' ')}</b>: {html.escape(text)}</li>" for name, text in metrics.items()
     )
     return (
-        f"<table><thead><tr><th>ratio</th><th>method</th><th>tokens</th>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table><ul>{meanings}</ul>"
+        f'<div class="wide"><table><thead><tr><th>ratio</th><th>method</th><th>tokens</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div><ul>{meanings}</ul>"
     )
 
 

@@ -61,6 +61,8 @@ def run(
         MathEvalError: another process writes to the folder, or a server or engine is gone.
     """
     folder = Path(output_dir)
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; name a folder for the run")
     path, done = folder / "manifest.json", folder / "results.json"
     tokens = _control_tokens(settings)
     tasks = [load_task(name, data_dir=data_dir, limit=settings.limit) for name in settings.tasks]
