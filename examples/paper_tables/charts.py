@@ -79,13 +79,19 @@ def _points(axes: "plt.Axes", rows: list[Row], **style: Any) -> None:
 
 
 def _trajectory(trajectories: dict[str, dict[str, Row]]) -> "plt.Figure":
-    panels = (("policy/accuracy", "accuracy of the rollouts"), ("lambda/policy", "price of accuracy (lambda)"),
-              ("policy/thinking_tokens", "thinking tokens"))  # fmt: skip
+    panels = {
+        "policy/accuracy": "accuracy of a step; dashed: floor",
+        "lambda/policy": "price of accuracy (lambda)",
+        "policy/thinking_tokens": "thinking tokens",
+    }
     figure, axes = plt.subplots(1, len(panels), figsize=(11, 3))
     for seed, rows in trajectories.items():
-        for axis, (name, title) in zip(axes, panels, strict=True):
+        for axis, (name, title) in zip(axes, panels.items(), strict=True):
             found = rows["chrpo"].get(name, [])
-            axis.plot(range(1, len(found) + 1), found, label=f"seed {seed}", linewidth=1)
+            (line,) = axis.plot(range(1, len(found) + 1), found, label=f"seed {seed}", linewidth=1)
+            if name == "policy/accuracy":
+                floor = rows["chrpo"]["floor/policy"]
+                axis.plot(range(1, len(floor) + 1), floor, "--", color=line.get_color(), linewidth=0.7)
             axis.set(title=title, xlabel="CHRPO step")
             axis.grid(alpha=0.25)
     axes[0].legend(fontsize=7)
