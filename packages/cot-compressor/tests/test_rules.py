@@ -59,7 +59,7 @@ def test_what_brings_in_a_number_from_nowhere_comes_with_the_chain_that_rests_on
     assert ranked(QUESTION, cot)[:3] == ["4 * 7 = 28", "28 + 12 = 40", "12 + 15 = 27"]
 
 
-def test_an_equation_is_not_kept_twice_where_only_its_restatement_is_grounded() -> None:
+def test_without_a_question_an_equation_counts_where_it_is_first_stated() -> None:
     order = ranked("", "He starts with 12 pens, so 12 + 15 = 27. Check: 12 + 15 = 27, yes. That is 27 / 3 = 9 pens.")
     assert order[:2] == ["12 + 15 = 27", "27 / 3 = 9"]
     assert order.index("12 + 15 = 27", 1) > order.index("starts")

@@ -99,14 +99,13 @@ class Rules:
         text, units = item.cot, item.units
         given, asked = question_numbers(item.question), set(numbers_in(item.question))
         equations = read_equations(text, units)
-        chain = _once(grounded(equations, given))
+        # Where no question gives numbers, an equation counts where it is first stated.
+        chain = _once(grounded(equations, given) if item.question.strip() else equations)
         reached = {equation.unit for equation in chain}
         said_before = self._repeated(text, units) - reached
         final_units, final = self._final_result(text, units)
         path = needed_equations(equations, chain, given - (ASSUMED - asked), final)
         needed = {equation.unit for equation in path}
-        said_by_needed = {equation.key for equation in path}
-        restated = {equation.unit for equation in equations if equation.key in said_by_needed} - needed
         held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
 
         tiers = [6] * len(units)
@@ -117,7 +116,7 @@ class Rules:
                 tiers[at] = 0
             elif at in final_units and (final is None or final not in held):
                 tiers[at] = 1
-            elif at in said_before or at in restated:
+            elif at in said_before:
                 tiers[at] = 7
             elif at in reached:
                 tiers[at] = 4 if unit.step in chatter else 2
