@@ -12,12 +12,10 @@ from pathlib import Path
 
 import click
 
-from . import __version__
 from .compressor import Compression, Compressor, check_ratios
 from .errors import DataError, InfeasibleBudget, RejectedRow
-from .hub import find_folder
 from .records import Row, Tally
-from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows
+from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows, scorer_stamp
 
 _BATCH_ROWS = 64
 
@@ -41,7 +39,7 @@ def compress_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": f"rules {__version__}" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
+        "scorer": scorer_stamp(scorer),
         "tokenizer": folder_digest(tokenizer),
         "tokenizer_name": compressor.counter.name,
     }

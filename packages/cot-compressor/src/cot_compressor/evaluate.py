@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios, token_budget
 from .counting import clean
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, kept_characters, measure, summarise
-from .hub import find_folder
 from .records import Row, open_atomic, read_records, write_json
 from .report import html_page, text_table
-from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows
+from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows, scorer_stamp
 from .rules import Rules
 from .scoring import Item
 from .segment import segment
@@ -54,7 +52,7 @@ def evaluate_file(
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
-        "scorer": f"rules {__version__}" if str(scorer) == "rules" else folder_digest(find_folder(scorer)),
+        "scorer": scorer_stamp(scorer),
         "tokenizer": folder_digest(tokenizer),
         "seed": seed,
     }

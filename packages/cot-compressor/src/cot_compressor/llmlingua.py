@@ -14,6 +14,7 @@ from typing import Any
 
 from .compressor import Compression, Compressor, Keep, check_ratios
 from .errors import DataError, InfeasibleBudget
+from .labels import kept_units
 from .render import Span
 from .segment import segment
 
@@ -148,15 +149,15 @@ class PromptCompressor:
 
 def _marks_behind(text: str, result: Compression, marks: Collection[str]) -> list[Span]:
     """The marks that follow a unit which was kept."""
-    kept = [kept for _, kept in _labels(text, result)]
     units = segment(text)
     return [
         (unit.start, unit.end)
-        for before, unit in zip(kept, units[1:], strict=False)
+        for before, unit in zip(kept_units(units, result.spans), units[1:], strict=False)
         if before and text[unit.start : unit.end] in marks
     ]
 
 
 def _labels(text: str, result: Compression | None) -> list[tuple[str, int]]:
-    kept = {at for start, end in result.spans for at in range(start, end)} if result else set()
-    return [(text[unit.start : unit.end], int(unit.start in kept)) for unit in segment(text)]
+    units = segment(text)
+    kept = kept_units(units, result.spans if result else ())
+    return [(text[unit.start : unit.end], int(is_kept)) for unit, is_kept in zip(units, kept, strict=True)]

@@ -20,8 +20,9 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from . import processes
+from . import __version__, processes
 from .errors import DataError, RejectedRow
+from .hub import find_folder
 from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 
 Outcome = Row | RejectedRow
@@ -43,6 +44,11 @@ def folder_digest(path: str | Path) -> str:
         if file.is_file():
             total.update(f"{file.name}\0{file_digest(file)}\n".encode())
     return total.hexdigest()
+
+
+def scorer_stamp(scorer: str | Path) -> str:
+    """What tells scorers apart: the version of `rules`, or the digest of a model's files."""
+    return f"rules {__version__}" if str(scorer) == "rules" else folder_digest(find_folder(scorer))
 
 
 def manifest_of(out: str | Path) -> Path:
