@@ -128,11 +128,14 @@ def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
     """
     # Counted from one of them, equal rewards are exactly 0, which their mean is not.
     beyond = q - q[..., :1]
+    below = policy < floor
+    if not below.any():
+        return beyond - beyond.sum(axis=-1, keepdims=True) / q.shape[-1]
     part = np.ones(q.shape)
     while True:
         mean = (beyond * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)
         advantages = (beyond - mean) * part
-        lost = (advantages < 0) & (policy < floor)
+        lost = (advantages < 0) & below
         if not lost.any():
             return advantages
         part[lost] = 0
