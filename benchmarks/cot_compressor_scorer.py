@@ -162,7 +162,8 @@ def tables(result: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     for ratio, entry in result["int8"].items():
-        cells = [f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in entry.values()]
+        both = (entry["same"], entry["shared"])
+        cells = [f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in both]
         lines.append(f"| {ratio} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]
     content = {"result": result, "machine": machine()}
     path = RESULTS / f"{Path(script).stem}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(tables(json.loads(path.read_text("utf-8"))["result"]))
 
 

@@ -48,7 +48,7 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     # Numbers that are small already need no sorting, which costs more than all the rest; unsigned, negatives are large.
     if index.size and index.view(np.uint64).max() > 8 * index.size:
         _, index = np.unique(index, return_inverse=True)
-    sizes = np.bincount(index)
+    sizes = np.bincount(index).astype(float)
     # Counted from one reward of the group, equal rewards are exactly 0, which their mean is not.
     one = np.empty(len(sizes))
     one[index] = values
@@ -112,7 +112,7 @@ def control_advantages(
     if not 0 <= floor < 1 / ratios:
         raise DataError(f"floor must be in [0, 1 / {ratios}), below the probability of an even choice; got {floor:g}")
     cell = row * ratios + rung
-    counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios)
+    counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios).astype(float)
     if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
@@ -128,9 +128,9 @@ def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:
     """
     # Counted from one of them, equal rewards are exactly 0, which their mean is not.
     beyond = q - q[..., :1]
-    below = policy < floor
-    if not below.any():
+    if policy.min(initial=1) >= floor:
         return beyond - beyond.sum(axis=-1, keepdims=True) / q.shape[-1]
+    below = policy < floor
     part = np.ones(q.shape)
     while True:
         mean = (beyond * part).sum(axis=-1, keepdims=True) / part.sum(axis=-1, keepdims=True)

@@ -90,7 +90,7 @@ class ConstrainedReward:
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
         """Judge a batch; a DataError says that a price is negative or infinite."""
         prices = np.asarray(price, float)
-        if not (np.isfinite(prices) & (prices >= 0)).all():
+        if not 0 <= prices.min(initial=0) <= prices.max(initial=0) < math.inf:
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
         excess = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
         chosen = outcomes.policy & self.mode
