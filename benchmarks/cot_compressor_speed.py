@@ -5,7 +5,7 @@ through llmlingua and ours at one ratio and at five (llmlingua once for each), a
 llmlingua counts with, and would download, comes from a wheel. A second part compresses a file of short texts and one
 of eight times as many, and prints the peak memory of both.
 
-    OMP_WAIT_POLICY=passive python benchmarks/cot_compressor_speed.py --texts 12 --threads 2
+    OMP_WAIT_POLICY=passive python benchmarks/cot_compressor_speed.py --texts 36 --threads 2
 
 On a shared machine the variable keeps threads that wait from counting as busy.
 """
@@ -209,7 +209,7 @@ def tables(result: dict[str, Any]) -> str:
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where llmlingua and MiniLM are kept.")
-@click.option("--texts", default=12, show_default=True, help="Traces, evenly spread over the file.")
+@click.option("--texts", default=36, show_default=True, help="Traces, evenly spread over the file.")
 @click.option("--threads", default=2, show_default=True)
 def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
     """Print and record the figures."""
