@@ -52,11 +52,11 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     # Counted from one reward of the group, equal rewards are exactly 0, which their mean is not.
     one = np.empty(len(sizes))
     one[index] = values
-    beyond = values - one[index]
+    beyond = values - one.take(index)
     mean = np.bincount(index, beyond) / np.maximum(sizes, 1)
     # Against the mean of the others is n / (n - 1) times as far as against the mean of all.
-    advantages = (beyond - mean[index]) * (sizes / np.maximum(sizes - 1, 1))[index]
-    return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0)[index])
+    advantages = (beyond - mean.take(index)) * (sizes / np.maximum(sizes - 1, 1)).take(index)
+    return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0).take(index))
 
 
 def whole_numbers(name: str, values: Sequence[int] | Ints, end: int | None = None) -> Ints:
@@ -117,7 +117,7 @@ def control_advantages(
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
     alike = counts.sum(axis=1, keepdims=True) / (ratios * counts)
-    return Control((logit_advantages(q, probabilities, floor) * alike).ravel()[cell], q)
+    return Control((logit_advantages(q, probabilities, floor) * alike).take(cell), q)
 
 
 def logit_advantages(q: Floats, policy: Floats, floor: float = FLOOR) -> Floats:

@@ -92,12 +92,13 @@ class ConstrainedReward:
         prices = np.asarray(price, float)
         if not 0 <= prices.min(initial=0) <= prices.max(initial=0) < math.inf:
             raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
-        excess = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
-        chosen = outcomes.policy & self.mode
-        savings = 1 - np.minimum(np.where(chosen, np.maximum(outcomes.cost, self.budget), excess), 1)
+        spent = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
+        if self.mode:
+            spent = np.where(outcomes.policy, np.maximum(outcomes.cost, self.budget), spent)
+        savings = 1 - np.minimum(spent, 1)
         weight = prices + self.margin
         right = (weight + savings) / (weight + 1)
-        main = np.where(outcomes.format_ok, right * outcomes.correct, self.format_failure)
+        main = np.where(outcomes.format_ok, right * outcomes.correct.astype(float), self.format_failure)
         return Rewards(main, np.zeros(len(outcomes)))
 
 
