@@ -153,12 +153,18 @@ def test_paper_reward_tells_its_own_price_of_accuracy():
         (lambda: PaperReward(over_right=2.0), "no more than a wrong one"),
         (lambda: PaperReward(calibration=-0.1), "must be positive"),
         (lambda: exchange_rate_points(-1), "spread >= 0"),
-        (lambda: ConstrainedReward()(outcomes([(True, True, 0.2, 0.2, 0.2, None, True)]), price=-1), "not negative"),
     ],
 )
 def test_rewards_that_would_break_a_rule_are_refused(build, words):
     with pytest.raises(DataError, match=words):
         build()
+
+
+@pytest.mark.parametrize(("price", "named"), [(-1.0, "-1"), ([1.0, float("inf")], "inf"), ([float("nan"), 1.0], "nan")])
+def test_an_impossible_price_is_refused_by_value(price, named):
+    facts = outcomes([(True, True, 0.2, 0.2, 0.2, None, True)] * 2)
+    with pytest.raises(DataError, match=f"not negative; got {named}$"):
+        ConstrainedReward()(facts, price)
 
 
 def test_facts_of_unequal_length_or_sign_are_refused():

@@ -91,7 +91,8 @@ class ConstrainedReward:
         """Judge a batch; a DataError says that a price is negative or infinite."""
         prices = np.asarray(price, float)
         if not 0 <= prices.min(initial=0) <= prices.max(initial=0) < math.inf:
-            raise DataError(f"a dual price must be finite and not negative; got {prices.min():g}")
+            wrong = prices[~(np.isfinite(prices) & (prices >= 0))][0]
+            raise DataError(f"a dual price must be finite and not negative; got {wrong:g}")
         spent = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
         if self.mode:
             spent = np.where(outcomes.policy, np.maximum(outcomes.cost, self.budget), spent)
