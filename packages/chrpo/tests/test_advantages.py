@@ -140,9 +140,10 @@ def test_a_ratio_without_rollouts_is_refused():
 @pytest.mark.parametrize(
     ("prompt", "ratio", "floor", "words"),
     [
-        ([0, 0, 0, 1], [0, 1, 2, 1], 1e-3, "ratio must be in 0 … 1"),
-        ([0, 0, 1, 2], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1"),
-        ([0, 0, 1, -1], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1"),
+        ([0, 0, 0, 1], [0, 1, 2, 1], 1e-3, "ratio in 0 … 1; got 0 … 1 and 0 … 2"),
+        ([0, 0, 1, 2], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1 .*; got 0 … 2 and"),
+        ([0, 0, 1, -1], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1 .*; got -1 … 1 and"),
+        ([0, 0, 1], [0, 1, 0, 1], 1e-3, "need one shape"),
         ([0, 0, 1, 1], [0.2, 1, 0.2, 1], 1e-3, "ratio must be whole numbers"),
         ([0, 0, 1, 1], [0, 1, 0, 1], 0.5, "floor must be in"),
     ],

@@ -59,16 +59,12 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0).take(index))
 
 
-def whole_numbers(name: str, values: Sequence[int] | Ints, end: int | None = None) -> Ints:
-    """`values` as integers; a DataError says that they are none, or not within 0 … `end` - 1."""
+def whole_numbers(name: str, values: Sequence[int] | Ints) -> Ints:
+    """`values` as integers; a DataError says that they are none."""
     found = np.asarray(values)
     if found.size and found.dtype.kind not in "iu":
         raise DataError(f"{name} must be whole numbers; got {found.ravel()[0]!r}, of type {found.dtype}")
-    found = found.astype(np.int64, copy=False)
-    # Unsigned, negatives are large, so that one pass checks both ends.
-    if end is not None and found.size and found.view(np.uint64).max() >= end:
-        raise DataError(f"{name} must be in 0 … {end - 1}; got {found.min()} … {found.max()}")
-    return found
+    return found.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
@@ -108,14 +104,22 @@ def control_advantages(
     """
     probabilities = np.asarray(policy, float)
     prompts, ratios = probabilities.shape
-    row, rung = whole_numbers("prompt", prompt, prompts), whole_numbers("ratio", ratio, ratios)
+    values, row, rung = np.asarray(rewards, float), whole_numbers("prompt", prompt), whole_numbers("ratio", ratio)
+    if not values.shape == row.shape == rung.shape:
+        raise DataError(f"rewards, prompt and ratio need one shape; got {values.shape}, {row.shape} and {rung.shape}")
     if not 0 <= floor < 1 / ratios:
         raise DataError(f"floor must be in [0, 1 / {ratios}), below the probability of an even choice; got {floor:g}")
-    cell = row * ratios + rung
+    try:
+        cell = np.ravel_multi_index((row, rung), (prompts, ratios))
+    except ValueError as error:
+        raise DataError(
+            f"prompt must be in 0 … {prompts - 1} and ratio in 0 … {ratios - 1}; got {row.min()} … {row.max()} and "
+            f"{rung.min()} … {rung.max()}"
+        ) from error
     counts = np.bincount(cell, minlength=prompts * ratios).reshape(prompts, ratios).astype(float)
     if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
-    q = np.bincount(cell, np.asarray(rewards, float), prompts * ratios).reshape(prompts, ratios) / counts
+    q = np.bincount(cell, values, prompts * ratios).reshape(prompts, ratios) / counts
     alike = counts.sum(axis=1, keepdims=True) / (ratios * counts)
     return Control((logit_advantages(q, probabilities, floor) * alike).take(cell), q)
 
