@@ -99,8 +99,8 @@ def control_advantages(
         floor: a ratio whose probability is below it is not pushed down any further, so that none is lost for good.
 
     Raises:
-        DataError: a prompt without rollouts at some ratio, a number out of its range, or a floor that no policy over
-            the ladder can keep.
+        DataError: shapes that differ, a prompt without rollouts at some ratio, a number out of its range, or a floor
+            that no policy over the ladder can keep.
     """
     probabilities = np.asarray(policy, float)
     prompts, ratios = probabilities.shape
