@@ -3,7 +3,8 @@
 Traces are the real ones and the 0-shot responses of CHAMP (GPT-3.5, GPT-4, PaLM 2), both up to 8 000 characters and
 with a reference answer. Questions are split first; the rules annotate the training side; `train` holds out a tenth of
 that side's questions for early stopping; everything is measured on the other side, at the same lengths, from one run of
-training. There too: how many selections of its int8 export are the same. Speed is in `cot_compressor_speed.py`.
+training. There too: how many selections are the same in bf16 and with its int8 export. Speed is in
+`cot_compressor_speed.py`.
 
     python benchmarks/cot_compressor_scorer.py --characters 500000
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cot_compressor_speed import BF16, instructions
 from peers import DEFAULT, minilm, wheel_file
 from recording import record
 
@@ -107,11 +109,9 @@ def compare(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def kept_pieces(scorer: Path, rows: list[dict[str, Any]]) -> list[list[frozenset[int]]]:
+def kept_pieces(compressor: Compressor, rows: list[dict[str, Any]]) -> list[list[frozenset[int]]]:
     """The units each row keeps at every ratio, by where they start; nothing for a row that is too short."""
-    results = Compressor.from_pretrained(scorer).compress_many(
-        [(row["question"], row["cot"]) for row in rows], ratios=RATIOS
-    )
+    results = compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=RATIOS)
     found: list[list[frozenset[int]]] = []
     for row, result in zip(rows, results, strict=True):
         starts = frozenset(unit.start for unit in segment(row["cot"]))
@@ -120,7 +120,7 @@ def kept_pieces(scorer: Path, rows: list[dict[str, Any]]) -> list[list[frozenset
     return found
 
 
-def agreement(scorer: Path, other: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def agreement(scorer: Compressor, other: Compressor, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """At each ratio: the share of rows where both keep the same units, and the share of units that both keep."""
     pairs = list(zip(kept_pieces(scorer, rows), kept_pieces(other, rows), strict=True))
     groups = [row["question"] for row in rows]
@@ -156,15 +156,13 @@ def tables(result: dict[str, Any]) -> str:
             mean, low, high = here["trained"]["gain"]
             cells = [f"{here[method]['mean']:.3f}" for method in methods]
             lines.append(f"| {ratio:g} | {' | '.join(cells)} | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |")
-    lines += [
-        "",
-        "| int8 ONNX beside fp32 PyTorch, at ratio | the very same selection (95 %) | kept pieces shared (95 %) |",
-        "|---|---|---|",
-    ]
-    for ratio, entry in result["int8"].items():
-        both = (entry["same"], entry["shared"])
-        cells = [f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in both]
-        lines.append(f"| {ratio} | {' | '.join(cells)} |")
+    for kind in result["agreement"]:
+        head = f"| {kind} beside fp32, at ratio | the very same selection (95 %) | kept pieces shared (95 %) |"
+        lines += ["", head, "|---|---|---|"]
+        for ratio, entry in result["agreement"][kind].items():
+            both = (entry["same"], entry["shared"])
+            cells = [f"{one['mean']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in both]
+            lines.append(f"| {ratio} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -201,6 +199,10 @@ def main(data_dir: Path, peers: Path, characters: int, test_characters: int, epo
         seconds = time.perf_counter() - start[0], time.process_time() - start[1]
         assert report is not None
         evaluate_file(folder / "test.jsonl", folder / "fidelity", ratios=RATIOS, scorer=model, tokenizer=encoder)
+        scorer = Compressor.from_pretrained(model)
+        others = {"int8 ONNX": Compressor.from_pretrained(export_folder(model, folder / "int8"))}
+        if BF16.intersection(instructions()):
+            others["bf16"] = Compressor.from_pretrained(model, dtype="bfloat16")
         result = {
             "training": json.loads((model / "compressor.json").read_text("utf-8"))["training"],
             "questions": len({row["question"] for row in training}),
@@ -211,7 +213,7 @@ def main(data_dir: Path, peers: Path, characters: int, test_characters: int, epo
             "test_rows": len(test),
             "test_questions": len({row["question"] for row in test}),
             "methods": compare(folder / "fidelity" / "metrics.jsonl"),
-            "int8": agreement(model, export_folder(model, folder / "int8"), test),
+            "agreement": {name: agreement(scorer, other, test) for name, other in others.items()},
         }
     record(__file__, result, tables)
 

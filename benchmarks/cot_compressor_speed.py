@@ -37,6 +37,10 @@ TABLE = ("litellm==1.110.2", "litellm/litellm_core_utils/tokenizers/9b5ad71b2ce5
 MEMORY_ROWS = 128
 MEMORY_CHARACTERS = 300
 # The name makes llmlingua take the folder for one of its own models.
+INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+"""Of a processor, those that speed depends on."""
+BF16 = {"avx512_bf16", "amx_bf16"}
+"""Without either bf16 takes hours where fp32 takes minutes."""
 NAME = "bert-base-multilingual-cased-minilm"
 WORKER = """
 import json, sys, time, torch
@@ -58,6 +62,12 @@ from cot_compressor.compress import compress_file
 compress_file(sys.argv[1], sys.argv[2], ratios=[0.2, 0.4], scorer=sys.argv[3], tokenizer=sys.argv[4])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
+
+
+def instructions() -> list[str]:
+    """Those of `INSTRUCTIONS` that this processor has."""
+    able = torch.cpu.get_capabilities()
+    return [name for name in INSTRUCTIONS if able.get(name)]
 
 
 def checkpoint(folder: Path, encoder: Path) -> Path:
@@ -179,7 +189,8 @@ def times(values: dict[str, float]) -> str:
 def tables(result: dict[str, Any]) -> str:
     """Markdown."""
     lines = [
-        f"{result['texts']} real traces, {result['characters']} characters, {result['threads']} threads.",
+        f"{result['texts']} real traces, {result['characters']} characters, {result['threads']} threads, "
+        f"a processor with {', '.join(result['instructions'])}.",
         "",
         "| | characters/s | by processor time | × llmlingua (least to most over the texts) | by processor time |",
         "|---|---|---|---|---|",
@@ -189,14 +200,15 @@ def tables(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join([*cells, *map(times, entry['ratios'])])} |")
     lines += [
         "",
-        "| | int8 ONNX, × fp32 PyTorch | by processor time | outside the model | by processor time |",
-        "|---|---|---|---|---|",
+        "| | × the classifier in fp32 | by processor time |",
+        "|---|---|---|",
     ]
-    for name in ("one ratio", "five ratios"):
-        outside = [
-            f"{one['total']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in result["outside_model"][name]
-        ]
-        lines.append(f"| {name} | {' | '.join([*map(times, result['int8'][name]), *outside])} |")
+    for name, ratios in result["beside_fp32"].items():
+        lines.append(f"| {name} | {' | '.join(map(times, ratios))} |")
+    lines += ["", "| | outside the model | by processor time |", "|---|---|---|"]
+    for name, shares in result["outside_model"].items():
+        cells = [f"{one['total']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in shares]
+        lines.append(f"| classifier, {name} | {' | '.join(cells)} |")
     lines += [
         "",
         "Peak memory of the classifier: "
@@ -227,11 +239,14 @@ def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
         folder = Path(temporary)
         model = checkpoint(folder / NAME, minilm(peers))
         export_folder(model, folder / "int8")
+        faster: dict[str, tuple[Path, str | None]] = {"classifier as int8 ONNX": (folder / "int8", None)}
+        if BF16.intersection(instructions()):
+            faster["classifier in bf16"] = (model, "bfloat16")
         llmlingua = Llmlingua(peers, model, threads)
 
-        def ours(scorer: str | Path, ratios: list[float]) -> tuple[Compressor, Run]:
+        def ours(scorer: str | Path, ratios: list[float], dtype: str | None = None) -> tuple[Compressor, Run]:
             # One for each run: none counts with what another has remembered of the same text.
-            compressor = Compressor.from_pretrained(scorer, tokenizer=model)
+            compressor = Compressor.from_pretrained(scorer, tokenizer=model, dtype=dtype)
             return compressor, lambda row: timed(
                 lambda: list(compressor.compress_many([(row["question"], row["cot"])], ratios=ratios))
             )
@@ -242,7 +257,8 @@ def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
             runs[f"llmlingua, {name}"] = llmlingua.run(ratios)
             compressor, runs[f"classifier, {name}"] = ours(model, ratios)
             inside[f"classifier, {name}"] = Inside(compressor.scorer.model)  # type: ignore[attr-defined]
-            _, runs[f"classifier as int8 ONNX, {name}"] = ours(folder / "int8", ratios)
+            for kind, (scorer, dtype) in faster.items():
+                _, runs[f"{kind}, {name}"] = ours(scorer, ratios, dtype)
             _, runs[f"rules, {name}"] = ours("rules", ratios)
         seconds, outside = interleaved(rows, runs, inside)
         llmlingua.close()
@@ -259,9 +275,11 @@ def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
             "texts": len(rows),
             "characters": characters,
             "threads": threads,
+            "instructions": instructions(),
             "methods": methods,
-            "int8": {
-                name: compared(seconds[f"classifier, {name}"], seconds[f"classifier as int8 ONNX, {name}"])
+            "beside_fp32": {
+                f"{kind}, {name}": compared(seconds[f"classifier, {name}"], seconds[f"{kind}, {name}"])
+                for kind in faster
                 for name in SHARES
             },
             "outside_model": {

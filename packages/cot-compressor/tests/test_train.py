@@ -23,6 +23,7 @@ from transformers import (
 
 from cot_compressor import Compressor, DataError
 from cot_compressor.classifier import TokenClassifier, model_inputs
+from cot_compressor.compress import compress_file
 from cot_compressor.examples import class_weights, split_questions
 from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
 from cot_compressor.scoring import Item
@@ -291,3 +292,27 @@ def test_a_text_longer_than_the_encoder_is_scored_to_its_end(word_tokenizer) -> 
     (scores,) = scorer.score([Item("How many?", cot, units)])
     assert len(scores) == len(units)
     assert len(set(scores[-40:])) > 5
+
+
+def test_a_scorer_in_bfloat16_scores_alike_and_says_so(
+    trained: Path, traces_file: Path, tokenizer_folder: Path, toy_traces: list[dict], tmp_path: Path
+) -> None:
+    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    exact, close = (TokenClassifier.from_folder(trained, dtype=dtype).score(items) for dtype in (None, "bfloat16"))
+    assert exact != close
+    for one, other in zip(exact, close, strict=True):
+        assert other == pytest.approx(one, abs=0.3)
+    for name, dtype in (("whole", None), ("half", "bfloat16")):
+        out = tmp_path / f"{name}.jsonl"
+        compress_file(traces_file, out, ratios=[0.4], scorer=trained, tokenizer=tokenizer_folder, dtype=dtype)
+        manifest = json.loads(out.with_name(f"{name}.jsonl.manifest.json").read_text("utf-8"))
+        assert manifest["settings"]["dtype"] == (dtype or "float32")
+    with pytest.raises(DataError, match=r"made with other settings \(dtype\)"):
+        compress_file(traces_file, out, ratios=[0.4], scorer=trained, tokenizer=tokenizer_folder)
+
+
+def test_a_dtype_that_means_nothing_is_refused(trained: Path) -> None:
+    with pytest.raises(DataError, match="dtype must be float32 or bfloat16; got 'fp8'"):
+        Compressor.from_pretrained(trained, dtype="fp8")
+    with pytest.raises(DataError, match="is for a trained scorer"):
+        Compressor.from_pretrained("rules", dtype="bfloat16")

@@ -19,7 +19,7 @@ from .errors import DataError
 from .hub import SETTINGS_FILE, find_folder
 from .labels import Encoded, Window, WindowMaker
 from .records import parse_json
-from .scoring import Item
+from .scoring import DTYPES, Item
 
 ONNX_FILE = "model.onnx"
 FORMAT = 1
@@ -29,11 +29,6 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 _UNLIKE = 1.25
 """Windows that are longer by this factor go into another batch."""
 _DECIMALS = 4
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Full precision on a CPU, where bf16 may be hundreds of times slower; bf16 on a GPU."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def encoder_length(config: Any, tokenizer: Any) -> int:
@@ -82,31 +77,37 @@ def require_safetensors(folder: Path) -> None:
 class TokenClassifier:
     """Scores units with a token-classification model."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_length: int, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, max_length: int, name: str, dtype: str = DTYPES[0]) -> None:
         """Take a transformers model, or an `OnnxModel`."""
         if isinstance(model, torch.nn.Module):
-            self.device = processes.device()
-            self.model = model.to(self.device, choose_dtype(self.device)).eval()
+            self.device, self.dtype = processes.device(), dtype
+            self.model = model.to(self.device, getattr(torch, dtype)).eval()
         else:
-            self.device, self.model = torch.device("cpu"), model
+            self.device, self.dtype, self.model = torch.device("cpu"), "int8", model
         self.tokenizer = tokenizer
         self.name = name
         self._maker = WindowMaker(tokenizer, max_length)
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> "TokenClassifier":
-        """Load a trained scorer from its folder, or from a hub by name.
+    def from_folder(cls, folder: str | Path, *, dtype: str | None = None) -> "TokenClassifier":
+        """Load a trained scorer from its folder, or from a hub by name, in one of `DTYPES` (default: the first).
 
         Raises:
-            DataError: the folder is missing, or holds no trained scorer.
+            DataError: the folder is missing, or holds no trained scorer; no such dtype, or the weights are int8.
         """
+        if dtype not in {None, *DTYPES}:
+            raise DataError(f"dtype must be {' or '.join(DTYPES)}; got {dtype!r}")
         folder = find_folder(folder)
         settings = read_settings(folder)
+        model = load_model(folder)
+        if dtype is not None and not isinstance(model, torch.nn.Module):
+            raise DataError(f"scorer {folder}: is int8; leave out dtype {dtype}, or give the scorer it was made from")
         return cls(
-            load_model(folder),
+            model,
             load_tokenizer(folder),
             max_length=int(settings["max_length"]),
             name=folder.absolute().name,
+            dtype=dtype or DTYPES[0],
         )
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:

@@ -27,6 +27,7 @@ def compress_file(
     ratios: Sequence[float],
     scorer: str | Path,
     tokenizer: str | Path,
+    dtype: str | None = None,
     overwrite: bool = False,
 ) -> Tally | None:
     """Write a `compressed` file; returns its counts, or None if it was there already.
@@ -35,11 +36,12 @@ def compress_file(
         DataError: bad input, or `out` was made with other settings.
     """
     wanted = check_ratios(ratios)
-    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer)
+    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer, dtype=dtype)
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
         "scorer": scorer_stamp(scorer),
+        "dtype": getattr(compressor.scorer, "dtype", None),
         "tokenizer": folder_digest(tokenizer),
         "tokenizer_name": compressor.counter.name,
     }

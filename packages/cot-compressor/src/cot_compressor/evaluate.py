@@ -38,6 +38,7 @@ def evaluate_file(
     ratios: Sequence[float],
     scorer: str | Path,
     tokenizer: str | Path,
+    dtype: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> str | None:
@@ -48,11 +49,12 @@ def evaluate_file(
     """
     out = Path(out)
     wanted = check_ratios(ratios)
-    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer)
+    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer, dtype=dtype)
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
         "scorer": scorer_stamp(scorer),
+        "dtype": getattr(compressor.scorer, "dtype", None),
         "tokenizer": folder_digest(tokenizer),
         "seed": seed,
     }

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from .errors import DataError
 from .segment import Unit
+
+DTYPES = ("float32", "bfloat16")
+"""What a trained scorer computes in. In bfloat16 a score moves a little with what is scored beside it."""
 
 
 class Item(NamedTuple):
@@ -32,16 +36,18 @@ class Scorer(Protocol):
         ...
 
 
-def load_scorer(name: str | Path) -> Scorer:
-    """`"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
+def load_scorer(name: str | Path, *, dtype: str | None = None) -> Scorer:
+    """`"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`; `dtype` of the latter.
 
     Raises:
-        DataError: no such scorer, or the folder holds no usable model.
+        DataError: no such scorer, or the folder holds no usable model; `dtype` is unknown or means nothing.
     """
     if str(name) == "rules":
+        if dtype is not None:
+            raise DataError(f"dtype {dtype!r} is for a trained scorer; `rules` computes in none")
         from .rules import Rules
 
         return Rules()
     from .classifier import TokenClassifier
 
-    return TokenClassifier.from_folder(name)
+    return TokenClassifier.from_folder(name, dtype=dtype)
