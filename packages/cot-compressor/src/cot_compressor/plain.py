@@ -17,6 +17,8 @@ _MAX_DEPTH = 12
 _MAX_GAP = 4
 _MAX_CALL = 40
 _FACTORIAL_REACH = 12
+_ALONE: dict[str, Literal["math", "number"] | None] = {"N": "number", "V": None, "M": "math"}
+"""What tokens are that no formula goes on from."""
 _PAIRS = {")": "([", "]": "[(", "}": "{", "⌋": "⌊", "⌉": "⌈"}
 """Closing bracket -> what may open it; an interval may be half open, as in `[0, 5)`."""
 
@@ -82,6 +84,9 @@ class FormulaFinder:
     def formula_at(self, at: int) -> tuple[int, Literal["math", "number"]] | None:
         """The formula or signed number that starts at token `at`, as (token after it, kind), or None."""
         kind = self.types[at]
+        if kind in _ALONE and self._is_alone(at, kind):
+            alone = _ALONE[kind]
+            return (at + 1, alone) if alone else None
         if kind in {"N", "V", "W", "M", "L", "A"} or self._opens_signed(at):
             read = self._relation(at, 0)
             if read is not None and (read.compound or kind == "M"):
@@ -89,6 +94,15 @@ class FormulaFinder:
             if read is not None and self.types[read.stop - 1] == "N" and kind in {"N", "O"}:
                 return read.stop, "number"
         return None
+
+    def _is_alone(self, at: int, kind: str) -> bool:
+        """True if what follows the token at `at` surely adds nothing to it, as is most often so: saves the reading."""
+        if at + 1 == len(self.types):
+            return True
+        follower = self.types[at + 1]
+        if follower == "P":
+            return self.text[self.starts[at + 1]] != "!"
+        return follower == "W" and kind != "N" and not self._glued(at + 1) and self.token(at + 1) not in _WORD_OPERATORS
 
     def _opens_signed(self, at: int) -> bool:
         """True for `-5`, `|x - 3|`, `√2` where nothing before is glued to it."""

@@ -55,9 +55,10 @@ _SIZE = r"\\(?:left|right|[bB]igg?[lr]?)\ ?"
 _SUBSCRIPT = r"_(?:\w+|\{[^{}\n]{1,24}\})"
 _TOKEN = re.compile(
     rf"""
-  (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
+(?: (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
        | (?:log|lim|sum|prod|max|min){_SUBSCRIPT} (?:\^(?:\w+|\{{[^{{}}\n]{{1,24}}\}}))? )
-| (?P<W> (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
+| (?P<W> [A-Za-z]{{2,}} (?=[\ ,.])  # most words, sooner than by what follows
+       | (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
          (?: ['’-] {_LETTER} [\w{_MARK}]* )*
        | \d+ (?:(?:st|nd|rd|th)\b(?!-{_LETTER}) | (?:st|nd|rd|th)?(?:-{_LETTER}{{2,}})+(?![\w(]))
        | (?:{_LETTER}\.){{2,}} )
@@ -74,7 +75,7 @@ _TOKEN = re.compile(
 | (?P<P> (?:\\[()\[\]])+
        | [\u2600-\u27bf\U0001f000-\U0001faff]
          (?: [\ufe0f\u20e3\U0001f3fb-\U0001f3ff] | \u200d [\u2600-\u27bf\U0001f000-\U0001faff] )*
-       | (?<=[\d)])!(?=[.?!]+(?:\s|\Z)) | [.?!]+(?=\s|\Z) | \S )
+       | (?<=[\d)])!(?=[.?!]+(?:\s|\Z)) | [.?!]+(?=\s|\Z) | \S ) ) \s*
 """,
     re.VERBOSE,
 )
@@ -221,8 +222,9 @@ def _tokenise(text: str) -> Tokens:
     spans = [*_whole_spans(text), (len(text), len(text))]
     for low, high in spans:
         for match in _TOKEN.finditer(text, position, low):
-            types.append(match.lastgroup or "P")
-            start, end = match.span()
+            kind = match.lastgroup or "P"
+            types.append(kind)
+            start, end = match.span(kind)
             starts.append(start)
             ends.append(end)
         if high > low:
@@ -272,10 +274,16 @@ def segment(text: str) -> list[Unit]:
     units: list[Unit] = []
     step = at = previous = 0
     count = len(types)
+    next_break = -1
     sentence_end = False
     while at < count:
         start = starts[at]
-        if start > previous and (sentence_end or text.find("\n", previous, start) >= 0) and units:
+        new_line = False
+        if start > next_break:
+            new_line = text.find("\n", previous, start) >= 0
+            found = text.find("\n", start)
+            next_break = found if found >= 0 else len(text)
+        if start > previous and (sentence_end or new_line) and units:
             step += 1
         stop, shape = _unit_at(tokens, finder, at)
         previous = ends[stop - 1]
