@@ -11,7 +11,7 @@ PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo
 SOURCES = {dist: ROOT / "packages" / dist / "src" / name for dist, name in PACKAGES.items()}
 
 
-@pytest.mark.parametrize("module", ["records.py", "commands.py", "control.py", "thinking.py"])
+@pytest.mark.parametrize("module", ["records.py", "commands.py", "control.py", "lock.py", "thinking.py"])
 def test_the_copies_of_a_repeated_module_are_equal(module):
     copies = [folder / module for folder in SOURCES.values() if (folder / module).exists()]
     assert len(copies) >= 2

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from chrpo.cli import cli
 from chrpo.control import ControlTokens
 from chrpo.errors import DataError
+from chrpo.lock import locked
 from chrpo.records import write_records
 from chrpo.train import TrainSettings, train
 
@@ -100,6 +101,9 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     shutil.copytree(work / "checkpoint-2", torn)
     (torn / "chrpo_state.json").unlink()
 
+    with locked(tmp_path / ".out.0.lock", out):
+        refused = run("train", prompts, out, "--model", checkpoint, *FLAGS)
+    assert (refused.exit_code, "out: another process is writing it" in refused.stderr) == (2, True)
     result = run("train", prompts, out, "--model", checkpoint, *FLAGS)
     assert result.exit_code == 0, result.output
     assert metrics(out) == metrics(undisturbed)

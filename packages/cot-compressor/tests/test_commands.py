@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from cot_compressor import Compressor
 from cot_compressor.cli import cli
 from cot_compressor.compress import compress_file, show_kept
+from cot_compressor.lock import locked
 from cot_compressor.records import read_records
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
@@ -186,13 +187,11 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
 
 
 def test_a_second_run_on_the_same_output_is_refused(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
     out = tmp_path / "out.jsonl"
     arguments = ("compress", traces_file, out, "--ratio", 0.4, "--tokenizer", tokenizer_folder)
-    with (tmp_path / ".out.jsonl.partial").open("a") as first:
-        fcntl.flock(first, fcntl.LOCK_EX)
+    with locked(tmp_path / ".out.jsonl.partial.lock", out):
         second = run(*arguments)
-    assert (second.exit_code, "another run is writing this output" in second.stderr) == (2, True)
+    assert (second.exit_code, "out.jsonl: another process is writing it" in second.stderr) == (2, True)
     assert run(*arguments).exit_code == 0, "the lock ends with the run"
 
 

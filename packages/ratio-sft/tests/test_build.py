@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from ratio_sft.cli import cli
+from ratio_sft.lock import locked
 from ratio_sft.records import read_records
 
 
@@ -75,6 +76,14 @@ def test_what_a_killed_build_left_is_replaced_and_a_foreign_partial_is_not(tmp_p
     (tmp_path / "new.partial" / "thesis.txt").write_text("x")
     assert run("build", compressed, tmp_path / "new").exit_code == 2
     assert (tmp_path / "new.partial" / "thesis.txt").exists()
+
+
+def test_a_second_build_of_one_folder_is_refused_while_the_first_goes_on(tmp_path, compressed):
+    with locked(tmp_path / ".mix.lock", tmp_path / "mix"):
+        result = run("build", compressed, tmp_path / "mix")
+    assert (result.exit_code, "mix: another process is writing it" in result.stderr) == (2, True)
+    assert run("build", compressed, tmp_path / "mix").exit_code == 0
+    assert not (tmp_path / ".mix.lock").exists()
 
 
 def test_a_teacher_file_sets_the_targets(tmp_path, compressed, write_lines):

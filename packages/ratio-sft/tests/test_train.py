@@ -16,6 +16,7 @@ from ratio_sft import ControlTokens, TrainSettings, checkpoints, train
 from ratio_sft.cli import cli
 from ratio_sft.encoding import encode
 from ratio_sft.errors import DataError, RatioSftError
+from ratio_sft.lock import locked
 from ratio_sft.records import Tally, read_records
 from ratio_sft.trainer import save_interval, total_steps
 
@@ -115,6 +116,11 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tm
     (torn / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate\)"):
         train(mix_dir, tmp_path / "killed", replace(settings, learning_rate=1e-3))
+    with (
+        locked(tmp_path / ".killed.0.lock", tmp_path),
+        pytest.raises(DataError, match="killed: another process is writ"),
+    ):
+        train(mix_dir, tmp_path / "killed", settings)
     report = train(mix_dir, tmp_path / "killed", settings)
     assert report == whole
     for name in ("train_log.jsonl", "train_report.json", "model.safetensors", "manifest.json"):

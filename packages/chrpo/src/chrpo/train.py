@@ -19,12 +19,15 @@ from .core.constraint import Gains
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
+from .lock import locked
 from .metrics import METRICS_FILE, read_metrics
 from .objective import choose
 from .plot import write_plot
 from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
+
     from .trl import CHRPOTrainer
 
 REPORT_FILE = "training.html"
@@ -144,7 +147,7 @@ def train(
         False if `out` was already there, made with the same settings from the same inputs.
 
     Raises:
-        DataError: bad input, or an output made with other settings.
+        DataError: bad input, or an output made with other settings or being written by another process.
     """
     out, model, settings = Path(out), Path(model), settings or TrainSettings()
     _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
@@ -159,6 +162,25 @@ def train(
     settings = _resolved(settings, rows, len(tokens.ratios))
     judged_by = f"{grader.__module__}.{getattr(grader, '__qualname__', type(grader).__qualname__)}"
     wanted = manifest.describe({**asdict(settings), "grader": judged_by}, {"prompts": prompts, "model": model})
+    # A lock for each process, so that every one of a second run is refused.
+    with locked(out.with_name(f".{out.name}.{process.process_index}.lock"), out):
+        return _train(model, out, rows, tokens, settings, grader, wanted, process, report_to, overwrite=overwrite)
+
+
+def _train(
+    model: Path,
+    out: Path,
+    rows: list[Row],
+    tokens: ControlTokens,
+    settings: TrainSettings,
+    grader: Grader,
+    wanted: dict[str, Any],
+    process: "PartialState",
+    report_to: Sequence[str],
+    *,
+    overwrite: bool,
+) -> bool:
+    """Begin, continue or leave alone, by what lies in `out` and beside it."""
     work = out.with_name(f".{out.name}.partial")
     done = _finished(out, wanted, overwrite)
     if not done:

@@ -16,13 +16,14 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from . import __version__, processes
 from .errors import DataError, RejectedRow
 from .hub import find_folder
+from .lock import locked
 from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 
 Outcome = Row | RejectedRow
@@ -96,20 +97,6 @@ def write_manifest(path: str | Path, command: str, settings: dict[str, Any], **r
     )
 
 
-def _lock(file: IO[str], path: Path) -> None:
-    """Keep other runs out until this process ends, however it ends, where the system has such locks."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(f"{path}: another run is writing this output; wait for it, or name another") from None
-    except OSError:  # some network file systems know no locks
-        return
-
-
 class _Partial:
     """The finished rows of one process: a header with the settings, then one line per input row."""
 
@@ -118,7 +105,6 @@ class _Partial:
         self.path = out.with_name(f".{out.name}.partial{share}")
         self.settings = json.loads(json.dumps(settings))
         self.done = 0
-        self._lock: IO[str] | None = None
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Whole lines with the offset behind each; a torn last line is left out."""
@@ -135,14 +121,7 @@ class _Partial:
         return self.path.is_file() and next((entry for _, entry in self._lines()), {}).get("settings") == self.settings
 
     def open(self) -> None:
-        """Find how many rows are done, and cut off a torn last line; start over if the settings differ.
-
-        Raises:
-            DataError: another run is writing the same output.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self.path.open("a", encoding="utf-8")
-        _lock(self._lock, self.path)
+        """Find how many rows are done, and cut off a torn last line; start over if the settings differ."""
         end = 0
         if self.is_ours():
             for number, (offset, _) in enumerate(self._lines()):
@@ -191,7 +170,7 @@ def map_rows(
         The counts in the first process, None in the others.
 
     Raises:
-        DataError: a row breaks the schema; nothing appears under `out` then.
+        DataError: a row breaks the schema, or another process is writing `out`; nothing appears under `out` then.
     """
     out = Path(out)
     if out.is_dir():
@@ -200,15 +179,16 @@ def map_rows(
         pass  # A row that breaks the schema is reported before any work is done.
     rank, count = processes.rank(), processes.count()
     partial = _Partial(out, settings, rank)
-    partial.open()
-    share = (row for at, row in enumerate(read_records(source, schema)) if at // batch_rows % count == rank)
-    rows = itertools.islice(share, partial.done, None)
-    with tqdm(desc=command, unit="row", initial=partial.done, leave=False, disable=rank > 0) as progress:
-        while batch := list(itertools.islice(rows, batch_rows)):
-            partial.append(convert(batch), progress)
-    processes.wait()
-    tally = _finish(source, out, schema, command, settings, batch_rows) if rank == 0 else None
-    processes.wait()
+    with locked(partial.path.with_name(f"{partial.path.name}.lock"), out):
+        partial.open()
+        share = (row for at, row in enumerate(read_records(source, schema)) if at // batch_rows % count == rank)
+        rows = itertools.islice(share, partial.done, None)
+        with tqdm(desc=command, unit="row", initial=partial.done, leave=False, disable=rank > 0) as progress:
+            while batch := list(itertools.islice(rows, batch_rows)):
+                partial.append(convert(batch), progress)
+        processes.wait()
+        tally = _finish(source, out, schema, command, settings, batch_rows) if rank == 0 else None
+        processes.wait()
     return tally
 
 

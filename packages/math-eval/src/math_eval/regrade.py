@@ -21,8 +21,8 @@ from . import manifest
 from .conditions import dump_results, read_manifest
 from .errors import DataError
 from .grading import Grader
+from .lock import locked
 from .records import Row, dump_line, parse_json, read_records, write_json, write_records
-from .store import locked
 
 _BATCH = 256
 
@@ -92,8 +92,8 @@ def grade_run(
         how many samples got which verdict, and whether the output was there already.
 
     Raises:
-        DataError: not a finished run, an unknown extraction, or an output made with other settings or that is the run.
-        MathEvalError: another process writes to the output.
+        DataError: not a finished run, an unknown extraction, or an output that is the run, was made with other
+            settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
     _check_apart(source, out)
@@ -104,7 +104,7 @@ def grade_run(
         state = manifest.settle(path, settings, done=done, overwrite=overwrite)
         if state == "done":
             return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
-        with locked(out):
+        with locked(out / ".lock", out):
             if state == "new":
                 for stale in (done, *out.glob("samples_*.jsonl")):
                     stale.unlink(missing_ok=True)

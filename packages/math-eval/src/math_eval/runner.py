@@ -18,9 +18,10 @@ from .control import FILE_NAME, ControlTokens
 from .errors import DataError
 from .generate import Sink, complete, list_requests
 from .grading import Grader
+from .lock import locked
 from .records import parse_json, write_json
 from .settings import RunSettings
-from .store import Store, locked
+from .store import Store
 from .tasks import Task, load_task
 
 _HASHED_SUFFIXES = {".json", ".jinja", ".safetensors", ".txt", ".model"}
@@ -57,8 +58,8 @@ def run(
         the content of results.json, and whether it was there already.
 
     Raises:
-        DataError: bad settings, tasks or checkpoint, or a folder made with other settings.
-        MathEvalError: another process writes to the folder, or a server or engine is gone.
+        DataError: bad settings, tasks or checkpoint, or a folder made with other settings or being written.
+        MathEvalError: a server or engine is gone.
     """
     folder = Path(output_dir)
     if folder.is_file():
@@ -79,7 +80,7 @@ def run(
             backend = stack.enter_context(closing(_load(settings, tokens)))
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
-        stack.enter_context(locked(folder))
+        stack.enter_context(locked(folder / ".lock", folder))
         if manifest.settle(path, known, done=done, overwrite=overwrite) == "resume":
             _check_environment(path, backend.environment)
         else:

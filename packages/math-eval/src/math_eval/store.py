@@ -3,55 +3,24 @@
 A batch whose rows are not all there counts as missing and is made again, so a killed run ends like an undisturbed one.
 What a row holds is left to `runner`.
 
-    with locked(folder), Store(folder, ["gsm8k"]) as store:
+    with Store(folder, ["gsm8k"]) as store:
         store.append("gsm8k", rows)
         store.finish({"gsm8k": ordered_keys})
 """
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .errors import MathEvalError
 from .records import Row, dump_line, write_records
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make a run folder and keep every other process from writing to it.
-
-    Raises:
-        MathEvalError: another process is writing to it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("w", encoding="utf-8") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise MathEvalError(
-                    f"{folder}: another process is writing to this run; wait for it or end it"
-                ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 class Store:
     """The rows of a run folder by key, and the files they are appended to.
 
     Args:
-        folder: the run folder, which the caller has `locked`.
+        folder: the run folder, which the caller has locked.
         tasks: names of the tasks, one file each.
     """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import pages
 from .decontaminate import TestQuestions
+from .lock import locked
 from .manifest import digest, is_finished, open_partial, publish
 from .mixture import MixSettings, Mixture, mix, read_teacher
 from .records import Row, parse_json, read_records, write_json, write_records
@@ -44,7 +45,8 @@ def build(
         overwrite: replace a folder made with other settings.
 
     Raises:
-        DataError: a file breaks its contract, nothing usable is in it, or `out` holds something else.
+        DataError: a file breaks its contract, nothing usable is in it, or `out` holds something else or is being
+            written.
     """
     out = Path(out)
     ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
@@ -62,14 +64,15 @@ def build(
     mixture = mix(RowFile(traces, "compressed"), settings, ratios, tests)
     card = {**describe(mixture, settings), "decontamination": tests.report() if tests else None}
     partial = out.with_name(f"{out.name}.partial")
-    open_partial(partial, "ratio-sft build", made_from, keep=False)
-    write_records(partial / "train.jsonl", mixture.train)
-    if mixture.heldout:
-        write_records(partial / "heldout.jsonl", mixture.heldout)
-    mixture.tally.write_rejected(partial / _REJECTS)
-    write_json(partial / CARD, card)
-    pages.write(partial / CARD_PAGE, "Data card", _page(card))
-    publish(partial, out)
+    with locked(out.with_name(f".{out.name}.lock"), out):
+        open_partial(partial, "ratio-sft build", made_from, keep=False)
+        write_records(partial / "train.jsonl", mixture.train)
+        if mixture.heldout:
+            write_records(partial / "heldout.jsonl", mixture.heldout)
+        mixture.tally.write_rejected(partial / _REJECTS)
+        write_json(partial / CARD, card)
+        pages.write(partial / CARD_PAGE, "Data card", _page(card))
+        publish(partial, out)
     return card
 
 

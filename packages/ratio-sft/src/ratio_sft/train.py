@@ -17,6 +17,7 @@ from . import checkpoints, lora, template, tokens
 from .control import ControlTokens
 from .encoding import check_heldout, check_tokenizer, check_tokens, encode
 from .errors import DataError
+from .lock import locked
 from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
 from .records import Row, Tally, parse_json, write_json, write_records
 from .row_file import RowFile
@@ -44,13 +45,29 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         overwrite: replace a folder, or drop an unfinished run, of other settings.
 
     Raises:
-        DataError: the data or the model folder is unusable, or `out` holds something else.
+        DataError: the data or the model folder is unusable, or `out` holds something else or is being written.
     """
     data, out = Path(data), Path(out)
     checkpoints.check_model_folder(settings.model)
     rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _wanted(data, name)}
     state = _processes()
     made_from = _made_from(data, rows, settings, state.num_processes)
+    # A lock for each process, so that every one of a second run is refused.
+    with locked(out.with_name(f".{out.name}.{state.process_index}.lock"), out):
+        return _train(data, rows, out, settings, made_from, state, overwrite=overwrite)
+
+
+def _train(
+    data: Path,
+    rows: dict[str, RowFile],
+    out: Path,
+    settings: TrainSettings,
+    made_from: Row,
+    state: "PartialState",
+    *,
+    overwrite: bool,
+) -> Row:
+    """Begin, continue or leave alone, by what lies in `out` and beside it."""
     finished = is_finished(out, made_from, overwrite=overwrite)
     partial = out.with_name(f"{out.name}.partial")
     differing = differing_keys(partial, made_from) if _holds_anything(partial) else []
