@@ -126,7 +126,7 @@ def run(*arguments):
 def test_the_command_writes_and_tells(files, checkpoint):
     result = run("prepare", *files, "--checkpoint", checkpoint)
     assert result.exit_code == 0, result.output
-    assert "48 read, 4 written, 0 rejected" in result.stderr
+    assert result.stderr == "48 read, 4 written, 0 rejected\n"
     assert "ratio  0.2  accuracy 0.562" in result.stdout
 
 
@@ -166,6 +166,14 @@ def test_samples_off_the_ladder_are_counted(tmp_path, checkpoint):
     result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
     assert "3 samples at no ratio of the ladder" in result.stderr
     assert json.loads((tmp_path / "p.summary.json").read_text())["samples_off_the_ladder"] == 3
+
+
+def test_samples_of_two_temperatures_are_told(tmp_path, checkpoint):
+    rows = samples()
+    rows[-1]["temperature"] = 1.0
+    write_records(tmp_path / "s.jsonl", rows)
+    result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
+    assert "samples of different temperature are counted together: 0.7, 1.0\n" in result.stderr
 
 
 def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):

@@ -56,6 +56,9 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
         f"no teacher ratio {summary['teacher_ratios']['none']}, of these all-fail {summary['all_fail']}; "
         f"not monotone {summary['not_monotone']}"
     )
+    for name, values in summary["sampler"].items():
+        if len(values) > 1:
+            click.echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
     if summary["samples_off_the_ladder"]:
         click.echo(f"{summary['samples_off_the_ladder']} samples at no ratio of the ladder, not counted", err=True)
     click.echo(tally.summary(), err=True)
