@@ -73,6 +73,8 @@ def test_what_could_not_be_seen_is_said(write_run):
     assert "a true one below 18.5 points would be missed more than one time in five" in judgement(values)
     few = compare(*(select(_run(write_run, name, [1], [10]), None) for name in "cd")).values
     assert judgement(few).endswith("1 problem cannot show any")
+    five = compare(_seeded(write_run, "e", {0: [1] * 5}), _seeded(write_run, "f", {0: [0] * 5})).values
+    assert judgement(five).endswith("5 problems cannot show any")
     assert few["token_reduction_low"] is None
 
 

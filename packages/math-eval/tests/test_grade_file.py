@@ -7,6 +7,7 @@ from math_eval import regrade
 from math_eval.cli import cli
 from math_eval.compare import compare
 from math_eval.conditions import select
+from math_eval.lock import locked
 
 ROWS = [
     {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
@@ -67,6 +68,26 @@ def test_the_extraction_is_chosen_by_an_option_and_kept_in_the_manifest(tmp_path
     assert (unknown.exit_code, "standard, reference" in unknown.stderr) == (2, True)
 
 
+def test_two_processes_cannot_grade_into_one_file(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    with locked(tmp_path / ".out.jsonl.lock", out):
+        refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (refused.exit_code, "out.jsonl: another process is writing it" in refused.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_rows_too_many_are_never_published(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    regrade.grade_file(source, out)
+    graded = _read(out)
+    out.unlink()
+    _write(tmp_path / "out.jsonl.partial", graded * 2)
+    failed = CliRunner().invoke(cli, ["grade", str(source), str(out)])
+    assert (failed.exit_code, "out.jsonl.partial: 6 rows of 3; --overwrite" in failed.stderr) == (1, True)
+    assert not out.exists()
+    assert regrade.grade_file(source, out, overwrite=True)[0].total() == 3
+
+
 def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):
     source, out = _write(tmp_path / "in.jsonl", [*ROWS, {"id": "d", "gold": 4, "completion": ""}]), tmp_path / "o.jsonl"
     refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
@@ -86,10 +107,11 @@ def test_a_long_file_is_never_in_memory_whole(tmp_path):
 
 def test_the_input_is_never_its_own_output(tmp_path, write_run):
     source, run = _write(tmp_path / "in.jsonl", ROWS), write_run("base", [{"id": "a"}])
-    for path in (source, run):
-        refused = CliRunner().invoke(cli, ["grade", str(path), str(path), "--overwrite"])
-        assert (refused.exit_code, "the output is the input" in refused.stderr) == (2, True)
-    assert _read(source) == ROWS
+    partial = _write(tmp_path / "out.jsonl.partial", ROWS)
+    for path, out in ((source, source), (run, run), (partial, tmp_path / "out.jsonl")):
+        refused = CliRunner().invoke(cli, ["grade", str(path), str(out), "--overwrite"])
+        assert (refused.exit_code, "is read and would be written over" in refused.stderr) == (2, True)
+    assert _read(source) == _read(partial) == ROWS
     assert (run / "results.json").exists()
 
 
@@ -110,6 +132,9 @@ def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
     assert (again.exit_code, again.stdout, "nothing to do" in again.stderr) == (0, "incorrect 4\n", True)
     refused = CliRunner().invoke(cli, command[:3])
     assert (refused.exit_code, "grader.extraction was 'reference'" in refused.stderr) == (2, True)
+    other = write_run("other", [{**row, "latency_s": 9.0} for row in rows], ("sums", "more"))
+    refused = CliRunner().invoke(cli, ["grade", str(other), *command[2:]])
+    assert (refused.exit_code, "samples_sha256 was" in refused.stderr) == (2, True)
 
 
 def test_an_interrupted_grading_of_a_run_keeps_the_tasks_it_finished(tmp_path, write_run):

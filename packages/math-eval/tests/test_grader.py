@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -177,6 +178,38 @@ def test_it_works_from_threads_and_from_asyncio(grader):
         return [verdict.verdict for verdict in await asyncio.gather(*calls)]
 
     assert verdicts + asyncio.run(several()) == ["correct"] * 8
+
+
+_FORK = r"""
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from math_eval import Grader, grade
+
+GOLD, RIGHT, WRONG = r"\sin 2x + 1", r"\boxed{2\sin x\cos x + 1}", r"\boxed{2\sin x\cos x + 2}"
+grader = Grader(1)
+
+def verdicts(times):
+    pairs = [(grader.grade(text, GOLD).verdict, grade(text, GOLD).verdict) for text in [RIGHT, WRONG] * times]
+    return [verdict for pair in pairs for verdict in pair]
+
+before = verdicts(1)
+workers = [worker._process.pid for worker in grader._pool._idle]
+with grader._pool._lock, ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
+    forked = list(processes.map(verdicts, [25, 25]))
+after = verdicts(1)
+print(json.dumps([before, *forked, after]), workers == [worker._process.pid for worker in grader._pool._idle])
+grader.close()
+"""
+
+
+def test_forked_processes_grade_apart_and_leave_the_parents_workers_alone():
+    """Even one that was forked while a thread of the parent held a lock."""
+    done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, check=True, timeout=300)
+    found, _, same_workers = done.stdout.rpartition(" ")
+    pair = ["correct"] * 2 + ["incorrect"] * 2
+    assert json.loads(found) == [pair, pair * 25, pair * 25, pair]
+    assert same_workers == "True\n"
 
 
 def test_a_completion_may_be_the_gold_itself():

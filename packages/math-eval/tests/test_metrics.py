@@ -127,6 +127,10 @@ def test_the_smallest_difference_by_hand():
     assert metrics.smallest_difference(0.0, 3) is None
 
 
+def test_below_six_problems_no_difference_can_be_shown():
+    assert [metrics.can_differ(problems) for problems in (1, 5, 6, 100)] == [False, False, True, True]
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_intervals_hold_the_estimate(scores):
     groups = [[float(score)] for score in scores]

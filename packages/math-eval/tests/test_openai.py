@@ -251,3 +251,16 @@ def test_a_ratio_of_a_server_needs_its_tokenizer_folder(sums, problems, tiny_mod
     assert body["messages"][0]["content"].endswith(" <COMP_20>")
     assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"ratio": "none"}, False)
     assert _rows(tmp_path / "r")[0]["thinking_tokens"] == 3
+
+
+def test_another_tokenizer_folder_is_another_run(sums, problems, tiny_model, tmp_path):
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    (counts / "tokenizer.json").write_bytes((tiny_model / "tokenizer.json").read_bytes())
+    command = [*_command(sums, problems, tmp_path / "r"), "--tokenizer"]
+    assert CliRunner().invoke(cli, [*command, str(counts)]).exit_code == 0
+    renamed = counts.rename(tmp_path / "renamed")
+    assert "nothing to do" in CliRunner().invoke(cli, [*command, str(renamed)]).stderr
+    for arguments in ([*command, str(tiny_model)], command[:-1]):
+        refused = CliRunner().invoke(cli, arguments)
+        assert (refused.exit_code, "tokenizer_sha256 was" in refused.stderr) == (2, True), refused.output

@@ -142,7 +142,7 @@ def test_several_seeds_and_samples_have_their_columns_and_their_articles(write_r
     assert (cells["over seeds"], cells["pass@4"], cells["problems"]) == ("± 35.4 (2 seeds)", "100.0 %", "2 × 4")
     html = (tmp_path / "r.html").read_text("utf-8")
     assert "sums · p1 · seed 2 of 2 · sample 1<" in html
-    assert "With 2 problems and 8 samples, a difference from another run" in html
+    assert "With 2 problems and 8 samples, no difference from another run can be shown" in html
 
 
 def test_csv_has_a_line_for_each_condition_and_each_value(runs, tmp_path):
@@ -195,6 +195,23 @@ def test_wrong_names_are_refused_before_anything_is_written(runs, tmp_path):
     with pytest.raises(DataError, match="--by colour: no sample has such a field"):
         write_report([str(base)], out, by="colour")
     assert list(tmp_path.glob("report*")) == []
+
+
+@pytest.mark.parametrize("name", ["results", "manifest"])
+def test_no_output_replaces_a_file_of_a_run_that_is_read(runs, name):
+    base, sft = (str(run) for run in runs)
+    before = {path: path.read_bytes() for run in runs for path in run.iterdir()}
+    target, samples = runs[1] / f"{name}.json", runs[1] / "samples_sums.jsonl"
+    for command, written in (
+        (["report", base, sft, "--output", str(target.with_suffix(".html"))], target),
+        (["compare", base, f"{sft}:0.2", "--output", str(target)], target),
+        (["export", "traces", sft, str(samples), "--ratio", "0.2"], samples),
+    ):
+        refused = CliRunner().invoke(cli, command)
+        assert (refused.exit_code, f"{written}: is read and would be written over" in refused.stderr) == (2, True)
+    assert {path: path.read_bytes() for run in runs for path in run.iterdir()} == before
+    write_report([base, sft], runs[1] / "report.html")
+    assert (runs[1] / "report.json").exists()
 
 
 def test_one_condition_alone_has_no_comparison(runs, tmp_path):

@@ -224,6 +224,33 @@ def test_a_ratio_needs_a_checkpoint_that_follows_one(tiny_model, problems, tmp_p
     assert (result.exit_code, "control_tokens.json: no such file" in result.stderr) == (2, True)
 
 
+def _copy(source, target, leave_out=()):
+    target.mkdir()
+    for path in source.iterdir():
+        if path.name not in leave_out:
+            (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_a_control_token_that_the_tokenizer_does_not_have_is_named(tiny_model, problems, tmp_path):
+    other = _copy(tiny_model, tmp_path / "other")
+    ladder = {"format": 1, "ratios": {"<COMP_20>": 0.2, "<COMP_50>": 0.5}, "policy": "<COMP_POLICY>"}
+    (other / "control_tokens.json").write_text(json.dumps(ladder), "utf-8")
+    plain = ["run", "--tasks", str(problems), "--output-dir", str(tmp_path / "r"), "--ratio", "0.5"]
+    server = ["--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--tokenizer", str(other)]
+    for model in (["--model", str(other)], server):
+        refused = CliRunner().invoke(cli, [*plain, *model])
+        assert (refused.exit_code, "no single token <COMP_50>" in refused.stderr) == (2, True), refused.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_checkpoint_without_tokenizer_is_refused(tiny_model, problems, tmp_path):
+    bare = _copy(tiny_model, tmp_path / "bare", leave_out=("tokenizer.json", "tokenizer_config.json"))
+    command = ["run", "--model", str(bare), "--tasks", str(problems), "--output-dir", str(tmp_path / "r")]
+    refused = CliRunner().invoke(cli, command)
+    assert (refused.exit_code, "bare: no tokenizer in it" in refused.stderr) == (2, True), refused.output
+
+
 def test_pickle_weights_are_refused(tiny_model, problems, tmp_path):
     pickled = tmp_path / "pickled"
     pickled.mkdir()
@@ -239,11 +266,7 @@ def test_pickle_weights_are_refused(tiny_model, problems, tmp_path):
 def test_a_tokenizer_without_template_gets_the_plain_turn(tiny_model, tmp_path):
     from math_eval.backends.hf import HFModel
 
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    for path in tiny_model.iterdir():
-        if path.name != "chat_template.jinja":
-            (plain / path.name).write_bytes(path.read_bytes())
+    plain = _copy(tiny_model, tmp_path / "plain", leave_out=("chat_template.jinja",))
     config = json.loads((plain / "tokenizer_config.json").read_text("utf-8"))
     config.pop("chat_template", None)
     (plain / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")

@@ -251,6 +251,12 @@ def test_a_run_says_in_its_manifest_where_its_tasks_were_read(tmp_path, tiny_mod
     assert (row["id"], row["answer"], row["verdict"]) == ("mine/0", "3", "correct")
 
 
+def test_a_question_that_is_no_text_is_named_before_a_model_reads_it(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"id": "p7", "question": "a \\ud800 b", "answer": "1"}\n', "utf-8")
+    with pytest.raises(DataError, match=r"mine: question: problem 'p7' has half a surrogate pair \('\\ud800'\)"):
+        load_task(str(tmp_path / "mine.jsonl"))
+
+
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """An installed distribution with an entry point, whose function returns what the test wants."""

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
+from transformers import OPTConfig, OPTForCausalLM
 
 from ratio_sft.cli import cli
 
@@ -147,6 +148,36 @@ def narrow(tmp_path_factory, compressed, base):
     assert run("build", compressed, folder / "mix", "--ratio", 0.2, "--ratio", 0.6).exit_code == 0
     assert run(*train(folder / "mix", folder / "sft", base)).exit_code == 0
     return folder
+
+
+def test_packing_for_a_model_whose_packed_rows_see_each_other(refused, out, tmp_path, make_tokenizer, mix_dir):
+    shape = {"vocab_size": 100, "hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512}
+    OPTForCausalLM(OPTConfig(**shape, **heads, pad_token_id=1, eos_token_id=2)).save_pretrained(tmp_path / "base")
+    make_tokenizer().save_pretrained(tmp_path / "base")
+    message = refused(*train(mix_dir, out, tmp_path / "base", "--packing"))
+    assert "--packing: a model of type opt lets a packed row see the row before it; leave out --packing" in message
+    assert run(*train(mix_dir, out, tmp_path / "base")).exit_code == 0
+
+
+def test_a_trace_with_half_a_surrogate_pair_is_a_counted_reject(out, tmp_path, trace, write_lines):
+    """The first trace would be the card's example."""
+    traces = write_lines(tmp_path / "in.jsonl", [trace(0, question="How many \ud800?"), trace(1), trace(2)])
+    done = run("build", traces, out, "--policy-share", 0, "--heldout-share", 0)
+    assert done.exit_code == 0, done.output
+    assert "3 read, 6 written, 1 rejected (lone_surrogate 1)" in done.stderr
+    rejected = json.loads((out / "mixture.rejected.jsonl").read_text())
+    assert (rejected["id"], rejected["reject_detail"]) == ("p0", "\\ud800")
+
+
+def test_an_sft_file_with_half_a_surrogate_pair(refused, out, base, mixed):
+    def tear(rows):
+        rows[4]["completion"][0]["content"] += "\udc00"
+        return rows
+
+    data = mixed(train=tear)
+    message = refused(*train(data, out, base))
+    assert f"{data}/train.jsonl:5: completion: holds \\udc00, half of a surrogate pair; take it out" in message
 
 
 def test_a_mixture_with_more_ratios_than_the_checkpoint_knows(refused, out, narrow, mix_dir):

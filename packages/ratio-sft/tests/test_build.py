@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -65,6 +66,42 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path, compressed):
     assert result.exit_code == 2
     assert "not an output of ratio-sft" in result.stderr
     assert (tmp_path / "mix" / "thesis.txt").exists()
+
+
+def test_a_folder_of_another_program_is_never_replaced(tmp_path, compressed):
+    """It has a manifest, too."""
+    for out, command in ((tmp_path / "run", "math-eval run"), (tmp_path / "rl", None)):
+        out.mkdir()
+        (out / "manifest.json").write_text(json.dumps({"command": command, "settings": {}}))
+        (out / "samples.jsonl").write_text("x")
+        result = run("build", compressed, out, "--overwrite")
+        assert result.exit_code == 2
+        assert f"not an output of ratio-sft (manifest.json has command {command!r}); name another" in result.stderr
+        assert (out / "samples.jsonl").exists()
+
+
+def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, compressed, monkeypatch):
+    module = sys.modules["ratio_sft.build"]
+    mix, others = module.mix, []
+
+    def mix_slowly(*arguments):
+        """Another build of the same folder begins later and ends earlier."""
+        mixture = mix(*arguments)
+        if others:
+            assert run(*others.pop()).exit_code == 0
+        return mixture
+
+    monkeypatch.setattr(module, "mix", mix_slowly)
+    out = tmp_path / "mix"
+    others.append(["build", compressed, out, "--seed", 1])
+    late = run("build", compressed, out)
+    assert (late.exit_code, "made with other settings (seed); add --overwrite" in late.stderr) == (2, True)
+    assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
+    same = ["build", compressed, tmp_path / "same"]
+    others.append(same)
+    late = run(*same)
+    assert (late.exit_code, "already finished" in late.stdout) == (0, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mix", "same"]
 
 
 def test_what_a_killed_build_left_is_replaced_and_a_foreign_partial_is_not(tmp_path, compressed):

@@ -37,6 +37,20 @@ def test_twelve_words_are_not_enough_and_short_questions_match_as_a_whole():
     assert tests.report() == {"ngram": 13, "files": {"test.jsonl": {"questions": 2, "matches": 1}}}
 
 
+def test_a_question_without_spaces_is_found_with_another_clause_behind_it():
+    tests = questions("小明有三个苹果又买了五个苹果一共有多少个", "りんごを三個と五個買うと全部でいくつですか")
+    assert "shares" in tests.match("问题:小明有三个苹果又买了五个苹果一共有多少个请写出步骤")
+    assert "shares" in tests.match("質問。りんごを三個と五個買うと全部でいくつですか答えなさい")
+    assert tests.match("小红有三本书又借了五本书一共有多少本") is None
+
+
+@pytest.mark.parametrize(("question", "other"), [("🙂", "?!"), ("🍎 + 🍎 = ?", "🙂 + 🙂 = ?")])
+def test_a_question_without_words_matches_only_itself(question, other):
+    tests = questions(question)
+    assert tests.match(other) is None
+    assert tests.match(f" {question}") == "test.jsonl: the same question"
+
+
 def test_build_rejects_test_questions_and_reports_them(tmp_path, trace, write_lines):
     rows = [trace(number) for number in range(8)]
     traces = write_lines(tmp_path / "in.jsonl", rows)

@@ -2,10 +2,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BloomConfig, BloomForCausalLM, Qwen3NextConfig, Qwen3NextForCausalLM
 
 from ratio_sft import MixSettings, TrainSettings, build, train
 from ratio_sft.errors import DataError
-from ratio_sft.packing import Collator, fit
+from ratio_sft.packing import Collator, fit, leaks
 
 
 def rows_of(lengths):
@@ -43,6 +44,35 @@ def test_packed_rows_get_the_log_probabilities_they_get_alone(make_model, archit
                     assert torch.allclose(logits[line, start:end], expected, atol=1e-5)
                     found += 1
         assert found == len(rows)
+
+
+def blooms():
+    """Takes no positions at all."""
+    return BloomForCausalLM(BloomConfig(vocab_size=100, hidden_size=32, n_layer=2, n_head=2))
+
+
+def next_qwen():
+    """Linear attention in one layer, softmax attention and routed experts in the other."""
+    linear = {f"linear_{name}_head_dim": 16 for name in ("key", "value")}
+    linear |= {f"linear_num_{name}_heads": 2 for name in ("key", "value")}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    layers = ["linear_attention", "full_attention"]
+    shape = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "layer_types": layers}
+    config = Qwen3NextConfig(**shape, **heads, **linear, **experts, shared_expert_intermediate_size=32)
+    return Qwen3NextForCausalLM(config)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "leaking"), [("qwen3", False), ("llama", False), (blooms, True), (next_qwen, True)]
+)
+def test_a_model_whose_packed_rows_see_each_other_is_told_from_one_whose_rows_do_not(make_model, architecture, leaking):
+    torch.manual_seed(0)
+    model = (architecture() if callable(architecture) else make_model(architecture)).train()
+    state = torch.get_rng_state()
+    assert leaks(model, Collator(1, pack=True)) is leaking
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in model.modules())
 
 
 @settings(max_examples=20)

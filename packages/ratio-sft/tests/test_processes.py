@@ -82,8 +82,9 @@ def test_two_processes_give_the_losses_of_one_also_where_an_epoch_ends_in_half_a
     is_that_of_one_process(tmp_path / "two", alone)
 
 
-def test_a_model_sharded_over_two_processes_gives_the_losses_of_one(tmp_path, mixed, base, alone):
-    done = launch_sharded(*arguments(mixed, tmp_path / "two", base))
+@pytest.mark.parametrize("more", [[], ["--packing"]])
+def test_a_model_sharded_over_two_processes_gives_the_losses_of_one(tmp_path, mixed, base, alone, more):
+    done = launch_sharded(*arguments(mixed, tmp_path / "two", base, *more))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("FSDP {'DTensor'}") == 2
     is_that_of_one_process(tmp_path / "two", alone)

@@ -167,13 +167,15 @@ Example:
 def compare_command(a: str, b: str, output: Path | None) -> None:
     """Compare B with A, each RUN or RUN:RATIO, paired by problem; per task and pooled, with the flips."""
     from .compare import by_task, compare
-    from .conditions import select, split_name
+    from .conditions import run_files, select, split_name
+    from .manifest import check_apart
     from .records import write_json
     from .wording import flips, sentences
 
     pair = select(*split_name(a)), select(*split_name(b))
     comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
+        check_apart([output], [file for one in pair for file in run_files(one.run)])
         changed = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
         own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
         write_json(output, {**comparison.values, **own, "flips": changed})

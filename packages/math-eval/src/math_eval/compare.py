@@ -129,7 +129,8 @@ def compare(a: Condition, b: Condition) -> Comparison:
         fractions in [0, 1]; `token_reduction` is 1 − mean thinking tokens of B / of A (None if A never thinks). The
         p-value is the exact McNemar test; with several samples a problem, the exact sign test on problem means.
         The interval of the accuracy difference is `metrics.difference_interval`; the bootstrap's is beside it.
-        `smallest_detectable` is at the measured share of flips. With several seeds there is a difference by seed.
+        `smallest_detectable` is at the measured share of flips, and None below six problems. With several seeds there
+        is a difference by seed.
 
     Raises:
         DataError: no shared samples, or the same problem with another reference answer.
@@ -144,6 +145,7 @@ def compare(a: Condition, b: Condition) -> Comparison:
     only_a = [key for key, one, two in pairs if _right(one) > _right(two)]
     only_b = [key for key, one, two in pairs if _right(one) < _right(two)]
     flipped = (len(only_a) + len(only_b)) / count
+    smallest = metrics.smallest_difference(flipped, metrics.effective_trials(differences))
     ratios = act_ratio(a, b)
     values: dict[str, Any] = {
         "a": f"{a.run.name}:{ratio_name(a.ratio)}",
@@ -162,7 +164,7 @@ def compare(a: Condition, b: Condition) -> Comparison:
         "mcnemar_p": metrics.mcnemar(
             [(sum(one) / len(one), sum(two) / len(two)) for one, two in zip(right_a, right_b, strict=True)]
         ),
-        "smallest_detectable": metrics.smallest_difference(flipped, metrics.effective_trials(differences)),
+        "smallest_detectable": smallest if metrics.can_differ(len(differences)) else None,
         "only_a_correct": len(only_a),
         "only_b_correct": len(only_b),
         "thinking_tokens_a": sum(one["thinking_tokens"] for _, one, _ in pairs) / count,

@@ -90,9 +90,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return parse_json(manifest.read_text("utf-8"), str(manifest))
 
 
+def run_files(folder: Path) -> list[Path]:
+    """The files of a finished run.
+
+    Raises:
+        DataError: not a run folder, or not finished.
+    """
+    samples = sample_files(folder, read_manifest(folder)["settings"])
+    return [folder / "manifest.json", folder / "results.json", *samples]
+
+
+def sample_files(folder: Path, settings: dict[str, Any]) -> list[Path]:
+    """The files of a run's samples, one a task."""
+    return [folder / f"samples_{task}.jsonl" for task in settings["tasks"]]
+
+
 def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:
-    for task in settings["tasks"]:
-        yield from read_records(folder / f"samples_{task}.jsonl", "samples")
+    for path in sample_files(folder, settings):
+        yield from read_records(path, "samples")
 
 
 def split_name(name: str) -> tuple[str, str | None]:

@@ -7,9 +7,11 @@ The four packages carry this module letter for letter, since none imports anothe
         write("runs/first")
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .errors import DataError
 
@@ -26,16 +28,32 @@ def locked(lock: Path, out: Path) -> Iterator[None]:
     Raises:
         DataError: another process holds it.
     """
+    if fcntl is None:
+        yield
+        return
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w", encoding="utf-8") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"{out}: another process is writing it; wait for it, or name another output") from None
-            except OSError:  # some network file systems know no locks
-                pass
+    while True:
+        file = lock.open("w", encoding="utf-8")
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise DataError(f"{out}: another process is writing it; wait for it, or name another output") from None
+        except OSError:  # some network file systems know no locks
+            pass
+        if _lies_at(lock, file):
+            break
+        file.close()
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
+
+
+def _lies_at(path: Path, file: IO[str]) -> bool:
+    """False if the file was removed by its holder after it was opened here: locked, it would keep nobody out."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,9 +1,11 @@
-"""A command's manifest: the settings its output depends on, so that nothing is mixed or done twice.
+"""A command's manifest: the settings its output depends on, so that nothing is mixed, done twice or written over.
 
 state = settle(Path("runs/base/manifest.json"), settings, done=Path("runs/base/results.json"), overwrite=False)
 state   # 'new', 'resume' or 'done'
 """
 
+import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,33 @@ def settle(path: Path, settings: dict[str, Any], *, done: Path, overwrite: bool)
     if changes := differences(old, settings):
         raise DataError(f"{path}: made with other settings ({changes}); use another output or --overwrite")
     return "done" if done.exists() else "resume"
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        DataError: an output is one of the inputs, under whatever name.
+    """
+    read = [path for path in inputs if path.exists()]
+    for out in outputs:
+        if out.exists() and any(map(out.samefile, read)):
+            raise DataError(f"{out}: is read and would be written over; name another output")
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """The hash of the names and contents of some files.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; check the path")
+        with path.open("rb") as file:
+            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -151,11 +151,17 @@ def _first(holds: Callable[[float], bool], low: float) -> float:
     return high
 
 
+def can_differ(problems: int) -> bool:
+    """Whether `mcnemar` can fall below 5 % at all: five problems that all change the same way give 0.0625."""
+    return mcnemar([(1.0, 0.0)] * problems) < 0.05
+
+
 def smallest_difference(discordant: float, trials: float) -> float | None:
     """The smallest true difference that McNemar's test (5 % level) finds four times in five; None if there is none.
 
-    Connor 1987 (Biometrics 43:207), eq. for the number of pairs, solved for the difference. A difference needs at
-    least as many discordant pairs, so 0 gives the bound for two runs of which nothing is known.
+    Connor 1987 (Biometrics 43:207), eq. for the number of pairs, solved for the difference: a normal approximation, too
+    small for few pairs. A difference needs at least as many discordant pairs, so 0 gives the bound for two runs of
+    which nothing is known.
 
     Args:
         discordant: share of the pairs right in one run only.

@@ -18,8 +18,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import manifest
-from .conditions import dump_results, read_manifest
-from .errors import DataError
+from .conditions import dump_results, read_manifest, sample_files
+from .errors import MathEvalError
 from .grading import Grader
 from .lock import locked
 from .records import Row, dump_line, parse_json, read_records, write_json, write_records
@@ -42,39 +42,49 @@ def grade_file(
         how many rows got which verdict, and whether the output was there already.
 
     Raises:
-        DataError: a bad row, an unknown extraction, an output made with other settings, or one that is the input.
+        DataError: a bad row, an unknown extraction, or an output that is the input, was made with other settings, or is
+            being written by another process.
+        MathEvalError: not as many graded rows as the input has.
     """
     source, out = Path(source), Path(out)
-    _check_apart(source, out)
-    content, total = _digest(source)
     partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
+    lock = out.with_name(f".{out.name}.lock")
+    manifest.check_apart([out, partial, path, lock], [source])
+    content, total = _digest(source)
     with Grader(extraction=extraction) as grader:
         settings = {"input_sha256": content, "grader": grader.description}
-        state = manifest.settle(path, settings, done=out, overwrite=overwrite)
-        if state == "done":
+        if manifest.settle(path, settings, done=out, overwrite=overwrite) == "done":
             return Counter(row["verdict"] for row in read_records(out, "graded")), True
-        if state == "new":
-            partial.unlink(missing_ok=True)
-            out.unlink(missing_ok=True)
-            manifest.write(path, "math-eval grade", settings)
-        done = _resume(partial)
-        rows = islice(read_records(source, "grade_input"), done, None)
-        with partial.open("ab") as file, tqdm(total=total, initial=done, unit=" rows") as progress:
-            for batch in _batches(rows):
-                file.write("".join(map(dump_line, _graded(batch, grader))).encode())
-                file.flush()
-                os.fsync(file.fileno())
-                progress.update(len(batch))
+        with locked(lock, out):
+            if manifest.settle(path, settings, done=out, overwrite=overwrite) == "new":
+                partial.unlink(missing_ok=True)
+                out.unlink(missing_ok=True)
+                manifest.write(path, "math-eval grade", settings)
+            done = _resume(partial)
+            rows = islice(read_records(source, "grade_input"), done, None)
+            with partial.open("ab") as file, tqdm(total=total, initial=done, unit=" rows") as progress:
+                for batch in _batches(rows):
+                    file.write("".join(map(dump_line, _graded(batch, grader))).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    progress.update(len(batch))
+            return _publish(partial, out, total), False
+
+
+def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
+    """Move the graded rows under their final name if all are there; how many got which verdict."""
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[Row]:
         for row in read_records(partial, "graded"):
             counts[row["verdict"]] += 1
             yield row
+        if counts.total() != total:
+            raise MathEvalError(f"{partial}: {counts.total()} rows of {total}; --overwrite grades them all again")
 
     write_records(out, counted())
     partial.unlink()
-    return counts, False
+    return counts
 
 
 def grade_run(
@@ -96,16 +106,16 @@ def grade_run(
             settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
-    _check_apart(source, out)
+    manifest.check_apart([out], [source])
     before = read_manifest(source)
+    samples = manifest.files_sha256(sample_files(source, before["settings"]))
     path, done = out / "manifest.json", out / "results.json"
     with Grader(extraction=extraction) as grader:
-        settings = {**before["settings"], "grader": grader.description}
-        state = manifest.settle(path, settings, done=done, overwrite=overwrite)
-        if state == "done":
+        settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
+        if manifest.settle(path, settings, done=done, overwrite=overwrite) == "done":
             return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
         with locked(out / ".lock", out):
-            if state == "new":
+            if manifest.settle(path, settings, done=done, overwrite=overwrite) == "new":
                 for stale in (done, *out.glob("samples_*.jsonl")):
                     stale.unlink(missing_ok=True)
                 kept = {
@@ -140,11 +150,6 @@ def _verdicts(results: Row) -> Counter[str]:
     for condition in results["conditions"]:
         counts.update(condition["verdicts"])
     return +counts
-
-
-def _check_apart(source: Path, out: Path) -> None:
-    if out.exists() and source.exists() and out.samefile(source):
-        raise DataError(f"{out}: the output is the input; name another")
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

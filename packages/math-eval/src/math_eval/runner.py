@@ -6,7 +6,6 @@ settings is refused. Loading models is left to `backends`, making the samples to
     run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
 """
 
-import hashlib
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,8 @@ _HASHED_SUFFIXES = {".json", ".jinja", ".safetensors", ".txt", ".model"}
 
 def model_sha256(folder: Path) -> str:
     """The hash of the files of a checkpoint that change its outputs."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in _HASHED_SUFFIXES:
-            with path.open("rb") as file:
-                digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in _HASHED_SUFFIXES)
+    return manifest.files_sha256(files)
 
 
 def run(
@@ -78,6 +73,8 @@ def run(
             return parse_json(done.read_text("utf-8"), str(done)), True
         if backend is None:
             backend = stack.enter_context(closing(_load(settings, tokens)))
+        if tokens is not None and settings.ratios != (None,):
+            _check_tokens(settings, tokens, backend)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         stack.enter_context(locked(folder / ".lock", folder))
@@ -115,6 +112,16 @@ def _control_tokens(settings: RunSettings) -> ControlTokens | None:
     for ratio in asked:
         tokens.token(ratio)
     return tokens
+
+
+def _check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend) -> None:
+    """Refuse ratios of a tokenizer that has not each control token as one token: the model cannot have learned it."""
+    for token in tokens.all_tokens:
+        if not backend.has_token(token):
+            raise DataError(
+                f"{settings.tokenizer or settings.model}: its tokenizer has no single token {token}, which {FILE_NAME} "
+                "names; use the folder that was trained with it, or leave out --ratio"
+            )
 
 
 def _load(settings: RunSettings, tokens: ControlTokens | None) -> Backend:
@@ -173,8 +180,17 @@ def _known(settings: RunSettings, tasks: list[Task], grader: Grader, model: dict
         "max_tokens": settings.max_tokens,
         "limit": settings.limit,
         "instruction": settings.instruction,
+        **_tokenizer(settings),
         "grader": grader.description,
     }
+
+
+def _tokenizer(settings: RunSettings) -> dict[str, Any]:
+    """What is read of a server's tokenizer folder: how thinking tokens are counted, and what each request says."""
+    if settings.tokenizer is None:
+        return {}
+    paths = (Path(settings.tokenizer, name) for name in ("tokenizer.json", FILE_NAME))
+    return {"tokenizer_sha256": manifest.files_sha256(path for path in paths if path.is_file())}
 
 
 def _check_environment(path: Path, environment: dict[str, str]) -> None:

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .conditions import stream
+from .conditions import run_files, stream
 from .errors import DataError
+from .manifest import check_apart
 from .records import Row, Tally, validate, write_records
 from .thinking import split_thinking
 
@@ -45,8 +46,9 @@ def export_traces(
         samples_per_problem: keep the first so many correct samples of each problem.
 
     Raises:
-        DataError: not a finished run, or its ratio is not clear, or no sample is fit.
+        DataError: not a finished run, or its ratio is not clear, or no sample is fit, or `out` is a file of the run.
     """
+    check_apart([Path(out)], run_files(Path(run)))
     tally = Tally()
 
     def traces() -> Iterator[Row]:

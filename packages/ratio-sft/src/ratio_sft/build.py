@@ -60,11 +60,13 @@ def build(
     if settings.traces is not None:
         made_from["traces_kept"] = settings.traces
     if is_finished(out, made_from, overwrite=overwrite):
-        return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
+        return _finished_card(out)
     mixture = mix(RowFile(traces, "compressed"), settings, ratios, tests)
     card = {**describe(mixture, settings), "decontamination": tests.report() if tests else None}
     partial = out.with_name(f"{out.name}.partial")
     with locked(out.with_name(f".{out.name}.lock"), out):
+        if is_finished(out, made_from, overwrite=overwrite):  # by another process, since the first look
+            return _finished_card(out)
         open_partial(partial, "ratio-sft build", made_from, keep=False)
         write_records(partial / "train.jsonl", mixture.train)
         if mixture.heldout:
@@ -74,6 +76,10 @@ def build(
         pages.write(partial / CARD_PAGE, "Data card", _page(card))
         publish(partial, out)
     return card
+
+
+def _finished_card(out: Path) -> Row:
+    return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
 
 
 def describe(mixture: Mixture, settings: MixSettings) -> Row:

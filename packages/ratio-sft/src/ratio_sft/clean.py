@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CHARACTER_RUN = re.compile(r"([^\s\-=_*])\1{20,}")
 _LONGEST_PERIOD = 8
 _MOST_TELLINGS = 12
@@ -48,6 +49,16 @@ def collapse(text: str) -> tuple[str, str]:
         if detail := rule(text):
             return reason, detail
     return "", ""
+
+
+def lone_surrogate(text: str) -> str:
+    r"""Half of a UTF-16 pair without the other, as JSON escapes it, or an empty string; no encoding has room for it.
+
+    >>> lone_surrogate("a\ud800"), lone_surrogate("\U0001f642")
+    ('\\ud800', '')
+    """
+    found = _LONE_SURROGATE.search(text)
+    return f"\\u{ord(found[0]):04x}" if found else ""
 
 
 def below_floor(cot: str, text: str, tokens: int, ratio: float) -> tuple[str, str]:

@@ -165,7 +165,7 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     """Compare asked with realised ratios, and show the accuracy, of math-eval's sample files.
 
     A problem's realised ratio is its thinking tokens over those of the base model, or, without --base, over the
-    model's own at ratio 1.
+    model's own at ratio 1, whose errors of 0 then count in the mean absolute error.
     """
     report = evaluate(samples, base=base, output=output)
     for row in table(report):

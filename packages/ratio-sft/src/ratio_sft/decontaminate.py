@@ -14,6 +14,9 @@ from pathlib import Path
 
 from .records import Row, read_records
 
+# Ideographs, kana and bopomofo.
+_UNSPACED = r"\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W{_UNSPACED}]+|[-+*/=^<>]")
 NGRAM = 13
 """Words in a row that two questions must not share; the length that GPT-3's authors chose (arXiv 2005.14165, C)."""
 
@@ -45,15 +48,17 @@ class TestQuestions:
     def add(self, name: str, question: str) -> None:
         """Take in one question of the file `name`."""
         self.questions[name] += 1
-        words = _words(question)
-        self._whole.setdefault(" ".join(words), name)
+        text = _normalised(question)
+        words = _words(text)
+        self._whole.setdefault(_whole(text, words), name)
         for run in _runs(words):
             self._runs.setdefault(run, name)
 
     def match(self, question: str) -> str | None:
         """Where and how a question matches, counted in `matches`; None if it is nowhere."""
-        words = _words(question)
-        name, how = self._whole.get(" ".join(words)), "the same question"
+        text = _normalised(question)
+        words = _words(text)
+        name, how = self._whole.get(_whole(text, words)), "the same question"
         if name is None:
             run = next((run for run in _runs(words) if run in self._runs), None)
             if run is None:
@@ -68,8 +73,22 @@ class TestQuestions:
         return {"ngram": NGRAM, "files": files}
 
 
+def _normalised(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _whole(text: str, words: list[str]) -> str:
+    """What makes two questions the same: their words, or the text itself where there are but signs and emojis."""
+    return " ".join(words) if re.search(r"\w", text) else text.strip()
+
+
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+|[-+*/=^<>]", unicodedata.normalize("NFKC", text).casefold())
+    """Words and operators.
+
+    Our choice: each character of Chinese and Japanese is a word, because without spaces a clause would be a single one
+    and match as a whole only. Thai, Lao, Khmer and Burmese fall into pieces at their vowel signs.
+    """
+    return _WORD.findall(text)
 
 
 def _runs(words: list[str]) -> Iterator[str]:

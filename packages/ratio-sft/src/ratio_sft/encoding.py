@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from .clean import lone_surrogate
 from .control import POLICY, ControlTokens
 from .errors import DataError
 from .mixture import question_key, text_hash
@@ -59,7 +60,8 @@ def encode(
 
     A row may have `max_length` tokens and, where the model has a `context`, no more than it has positions.
 
-    The rows must have passed `check_tokens`, and the tokenizer must carry the control tokens and the wrapped template.
+    The rows must have passed `check_text` and `check_tokens`, and the tokenizer must carry the control tokens and the
+    wrapped template.
     """
     end: Any = tokenizer.eos_token_id
     reserved = {*token_ids(tokenizer, tokens), end}
@@ -83,6 +85,18 @@ def encode(
             else:
                 tally.written += 1
                 yield Encoded([*prompt, *completion, end], len(prompt), float(row["ratio"]), teaches)
+
+
+def check_text(row: Row, where: str) -> None:
+    """Refuse a lone surrogate, which tokenizers do not take.
+
+    Raises:
+        DataError: a message holds one.
+    """
+    for field in ("prompt", "completion"):
+        for message in row[field]:
+            if surrogate := lone_surrogate(message["content"]):
+                raise DataError(f"{where}: {field}: holds {surrogate}, half of a surrogate pair; take it out")
 
 
 def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:

@@ -27,7 +27,7 @@ def evaluate(
     Args:
         samples: files of the `samples` contract, sampled at two ratios or more.
         base: files of the base model on the same problems, without control token; they are the reference. Without
-            them the model's own samples at ratio 1 are.
+            them the model's own samples at ratio 1 are, whose errors of 0 count in the mean absolute error.
         output: an HTML page with a chart; the report as JSON goes beside it.
 
     Raises:

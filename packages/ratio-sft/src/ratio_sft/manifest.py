@@ -38,13 +38,18 @@ def differing_keys(folder: Path, settings: Row) -> list[str]:
     """The settings in which the folder's manifest differs from `settings`; one that is off may be absent from it.
 
     Raises:
-        DataError: there is no manifest, so the folder is not one of ours.
+        DataError: there is no manifest, or that of another program, so the folder is not one of ours.
     """
     path = folder / FILE_NAME
     if not path.is_file():
         raise DataError(f"{folder}: not an output of ratio-sft (no {FILE_NAME}); name another folder")
     manifest: Any = parse_json(path.read_text("utf-8"), str(path))
-    theirs = manifest.get("settings", {}) if isinstance(manifest, dict) else {}
+    command = manifest.get("command") if isinstance(manifest, dict) else None
+    if not str(command).startswith("ratio-sft "):
+        raise DataError(
+            f"{folder}: not an output of ratio-sft ({FILE_NAME} has command {command!r}); name another folder"
+        )
+    theirs = manifest.get("settings", {})
     ours = json.loads(json.dumps(settings))
     return sorted(key for key in theirs.keys() | ours.keys() if (theirs.get(key) or None) != (ours.get(key) or None))
 

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .clean import below_floor, collapse
+from .clean import below_floor, collapse, lone_surrogate
 from .control import INSTRUCTION, ControlTokens
 from .decontaminate import TestQuestions
 from .errors import DataError
@@ -234,10 +234,9 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
         return "incorrect", ""
     if not row["response"].strip():
         return "empty_response", ""
-    texts = [row["question"], row["response"], *(entry["text"] for entry in row["compressions"])]
-    for tag in ("<think>", "</think>", *tokens.all_tokens):
-        if any(tag in text for text in texts):
-            return "tag_in_text", tag
+    reason, detail = _foreign(row, tokens)
+    if reason:
+        return reason, detail
     shorter = 0
     for ratio in tokens.ratios.values():
         entry = nearest(row, ratio)
@@ -255,6 +254,18 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
         if entry["tokens"] < shorter:
             return "not_monotone", f"{ratio:g}: {entry['tokens']} tokens, fewer than a smaller ratio's {shorter}"
         shorter = entry["tokens"]
+    return "", ""
+
+
+def _foreign(row: Row, tokens: ControlTokens) -> tuple[str, str]:
+    """What must not stand in any text of a trace, as `_fault` says it."""
+    texts = [row["question"], row["response"], *(entry["text"] for entry in row["compressions"])]
+    for text in (*texts, *(entry["tokenizer"] for entry in row["compressions"])):
+        if surrogate := lone_surrogate(text):
+            return "lone_surrogate", surrogate
+    for tag in ("<think>", "</think>", *tokens.all_tokens):
+        if any(tag in text for text in texts):
+            return "tag_in_text", tag
     return "", ""
 
 

@@ -1,7 +1,8 @@
 """Batches of encoded rows: padded, or laid end to end in fewer and fuller lines, with the same loss either way.
 
 Packing joins only rows of one batch, so every step sees the rows it would see unpacked. Positions restart at each row,
-by which transformers keeps attention inside it. Which rows make a batch is left to `batches`.
+by which transformers keeps attention inside it; `leaks` finds the architectures that take no notice. Which rows make a
+batch is left to `batches`.
 
     Collator(pad_id=0, pack=True)([{"input_ids": [5, 6], "labels": [-100, 6]}, …])["position_ids"]
 """
@@ -12,6 +13,9 @@ from typing import Any
 import torch
 
 from .encoding import IGNORED
+
+_PROBE_TOKENS = 16
+_NOISE = {torch.float32: 2e-5, torch.bfloat16: 1e-2}
 
 
 class Collator:
@@ -59,6 +63,32 @@ class Collator:
         if "weight" not in rows[0]:
             del batch["weights"]
         return batch
+
+
+def leaks(model: Any, collator: Collator) -> bool:
+    """Whether a row's logits change with the content of the row before it in a line, which training must not allow.
+
+    Two forward passes of 64 tokens, in float32, or in bfloat16 where flash attention (`one_line`) knows nothing else;
+    no gradients, no random numbers, and the model's mode is restored. Our choice: a change counts above 2e-5 of the
+    largest logit (bfloat16: 1e-2), because routed experts alone round differently when other tokens stand beside.
+    """
+    dtype = torch.bfloat16 if collator.one_line else torch.float32
+    training = model.training
+    model.eval()
+    with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=collator.one_line):
+        one, other = (_probe(model, collator, shift).float() for shift in (0, 1))
+    model.train(training)
+    return bool((one - other).abs().max() > _NOISE[dtype] * one.abs().max())
+
+
+def _probe(model: Any, collator: Collator, shift: int) -> torch.Tensor:
+    """Logits of a row that stands last in its line; all tokens of the other rows depend on `shift`."""
+    vocabulary = model.config.get_text_config().vocab_size
+    shapes = ((2 * _PROBE_TOKENS, shift), (_PROBE_TOKENS, shift), (_PROBE_TOKENS, 0))
+    ids = [[(first + place) % vocabulary for place in range(length)] for length, first in shapes]
+    batch = collator([{"input_ids": row, "labels": row} for row in ids])
+    inputs = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
+    return model(**inputs, use_cache=False).logits[-1, -_PROBE_TOKENS:]
 
 
 def fit(lengths: Sequence[int], room: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import checkpoints, lora, template, tokens
 from .control import ControlTokens
-from .encoding import check_heldout, check_tokenizer, check_tokens, encode
+from .encoding import check_heldout, check_text, check_tokenizer, check_tokens, encode
 from .errors import DataError
 from .lock import locked
 from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
@@ -205,6 +205,7 @@ def _encode(
     for name, found in rows.items():
         where = str(data / f"{name}.jsonl")
         for number, row in enumerate(found, 1):
+            check_text(row, f"{where}:{number}")
             check_tokens(row, ladder, f"{where}:{number}")
         check_tokenizer(tokenizer, found, where)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -29,7 +30,7 @@ from .batches import SimilarLengths
 from .checkpoints import mark_complete
 from .encoding import IGNORED
 from .errors import DataError, RatioSftError
-from .packing import Collator
+from .packing import Collator, leaks
 from .settings import TrainSettings
 
 _SAVES = 10
@@ -171,10 +172,14 @@ def build_trainer(
 ) -> RatioTrainer:
     """The trainer over the rows of an `encoded_file`.
 
-    Checkpoints go to `folder`, and `sample` is asked for figures at each of them.
+    Checkpoints go to `folder`, and `sample` is asked for figures at each of them. Packing is tried on the model once,
+    before it is wrapped.
 
     float32 on CPU; on a GPU float32 weights with bfloat16 arithmetic, since the paper's step size is below what
     bfloat16 weights can add up. Activations are recomputed on a GPU only, where memory is what runs out.
+
+    Raises:
+        DataError: an option does not fit the model, the rows or the processes.
     """
     state = PartialState()
     device = torch.device(state.device or "cpu").type
@@ -206,11 +211,29 @@ def build_trainer(
         for option, given in (("--follow", sample is not None), ("--lora-rank", settings.lora_rank is not None)):
             if given:
                 raise DataError(f"{option} needs the whole model on every process (one process, or DDP); leave it out")
+    if settings.packing:
+        _check_packing(trainer)
     if sample is not None:
         following = _Follow(lambda: sample(trainer), save)
         following.trainer = trainer
         trainer.add_callback(following)
     return trainer
+
+
+def _check_packing(trainer: RatioTrainer) -> None:
+    """Refuse a model whose packed rows see each other: tried in the main process, which has the weights if any has."""
+    model: Any = trainer.model
+    collator: Any = trainer.data_collator
+    found = False
+    if trainer.accelerator.is_main_process:
+        whole = all(weight.numel() and not weight.is_meta for weight in model.parameters())
+        runs = model.device.type != "cpu" or not collator.one_line  # a model to be sharded is still on the CPU
+        found = whole and runs and leaks(model, collator)
+    if broadcast_object_list([found])[0]:
+        raise DataError(
+            f"--packing: a model of type {model.config.model_type} lets a packed row see the row before it; "
+            "leave out --packing"
+        )
 
 
 def _weights(data: Dataset, weights: dict[float, float]) -> list[float]:

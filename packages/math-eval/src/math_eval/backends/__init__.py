@@ -73,6 +73,10 @@ class Backend(Protocol):
         """Tokens of a text, special tokens not added."""
         ...
 
+    def has_token(self, text: str) -> bool:
+        """Whether a text is a single token of the vocabulary."""
+        ...
+
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
         """Make ready for requests up to this size; raise a DataError if such a request does not fit the model."""
         ...

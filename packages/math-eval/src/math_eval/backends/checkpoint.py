@@ -47,7 +47,7 @@ class Checkpoint:
         folder: a model folder with safetensors weights and a tokenizer.
 
     Raises:
-        DataError: the folder cannot be loaded safely, or names no end token.
+        DataError: the folder cannot be loaded safely, has no tokenizer, or names no end token.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -62,6 +62,10 @@ class Checkpoint:
                 ends = config.eos_token_id
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(folder, error) from error
+        # Without its files, transformers makes an empty tokenizer of the model's type.
+        files = ("tokenizer.json", *self._tokenizer.vocab_files_names.values())
+        if not any((self.path / name).is_file() for name in files):
+            raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there, as save_pretrained does")
         named = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id} - {None}
         if not named:
             raise DataError("the model names no end token; set eos_token in its tokenizer or generation_config.json")
@@ -90,6 +94,10 @@ class Checkpoint:
     def count(self, text: str) -> int:
         """Tokens of a text, special tokens not added."""
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+
+    def has_token(self, text: str) -> bool:
+        """Whether a text is a single token of the vocabulary."""
+        return self._tokenizer.tokenize(text) == [text]
 
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
         """Refuse what would run past the model's context.

@@ -178,6 +178,11 @@ class Server:
         assert self._tokenizer is not None
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else 0
 
+    def has_token(self, text: str) -> bool:
+        """Whether a text is a single token of the vocabulary; needs the tokenizer."""
+        assert self._tokenizer is not None
+        return self._tokenizer.encode(text, add_special_tokens=False).tokens == [text]
+
 
 def _read_tokenizer(folder: str | Path) -> Tokenizer:
     path = Path(folder) / "tokenizer.json"

@@ -3,7 +3,8 @@ r"""A pool of spawned, warm, killable grading processes.
 A job's deadline counts from the moment its worker receives it, never from the queue, and in processor time, so that a
 busy machine changes no verdict; ten times as much wall time is the backstop. A worker that misses it is killed; one
 that dies is replaced and the job tried once more in a fresh one. Works from any thread, because nothing here uses
-signals of the calling process; the first job starts the first worker (about three seconds).
+signals of the calling process; the first job starts the first worker (about three seconds). A forked process starts
+workers of its own and leaves those of its parent alone.
 
     with Pool(workers=2, deadline_s=5.0) as pool:
         pool.ask(r"2\sqrt{2}", r"\sqrt{8}")     # ('correct', '')
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from typing import Any
+from weakref import WeakSet
 
 from math_eval.errors import MathEvalError
 
@@ -86,6 +88,9 @@ class _Worker:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self.close_pipes()
+
+    def close_pipes(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
@@ -101,12 +106,24 @@ class Pool:
     """
 
     def __init__(self, workers: int, deadline_s: float, memory_bytes: int) -> None:
+        self._workers = workers
         self._deadline_s = deadline_s
         self._memory_bytes = memory_bytes
-        self._slots = threading.BoundedSemaphore(workers)
-        self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._closed = False
+        self._make_locks()
+        _pools.add(self)
+
+    def _make_locks(self) -> None:
+        self._slots = threading.BoundedSemaphore(self._workers)
+        self._lock = threading.Lock()
+
+    def leave_to_parent(self) -> None:
+        """In a forked process: forget the parent's workers, and locks that its threads may have held."""
+        self._make_locks()
+        for worker in self._idle:
+            worker.close_pipes()
+        self._idle = []
 
     def ask(self, answer: str, gold: str) -> tuple[str, str]:
         """The verdict and its detail for one pair; never raises on what the pair holds."""
@@ -161,3 +178,14 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+_pools: WeakSet[Pool] = WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in _pools:
+        pool.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -8,6 +8,8 @@ The page opens offline, runs no text of a model, and stays under 2 MB for ten th
 from collections.abc import Sequence
 from pathlib import Path
 
+from math_eval.conditions import run_files
+from math_eval.manifest import check_apart
 from math_eval.records import open_atomic, write_json
 
 from . import table
@@ -40,11 +42,13 @@ def write_report(
         notes: sentences for the page.
 
     Raises:
-        DataError: see `data.collect`.
+        DataError: see `data.collect`; or a file to be written is one of a run.
     """
     output = Path(output)
     title, notes = printable(title), [printable(note) for note in notes]
     data = collect(runs, baseline=baseline, by=by)
+    inputs = [file for run in {entry.condition.run for entry in data.entries} for file in run_files(run)]
+    check_apart(map(output.with_suffix, (".json", ".csv", ".md", ".html")), inputs)
     html = page(data, title=title, notes=notes)
     lines = table.rows(data)
     markdown = "\n\n".join([f"# {title}", *headline(data), *notes, table.as_markdown(lines)]) + "\n"

@@ -24,7 +24,7 @@ def _alone(entry: Entry) -> list[str]:
     interval = table.interval(values["accuracy_low"], values["accuracy_high"])
     problems = "1 problem" if values["n"] == 1 else f"{values['n']:,} problems"
     samples = len(entry.condition.rows)
-    smallest = metrics.smallest_difference(0.0, samples)
+    smallest = metrics.smallest_difference(0.0, samples) if metrics.can_differ(values["n"]) else None
     unseen = "no difference from another run can be shown"
     if smallest is not None:
         unseen = (

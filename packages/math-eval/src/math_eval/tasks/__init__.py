@@ -121,6 +121,13 @@ def _check(task: Task) -> None:
         if problem["id"] in seen:
             raise DataError(f"task {task.name}: id: two problems are called {problem['id']!r}; give each its own id")
         seen.add(problem["id"])
+        try:
+            problem["question"].encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"task {task.name}: question: problem {problem['id']!r} has half a surrogate pair "
+                f"({problem['question'][error.start]!r}), which no tokenizer reads; mend its text"
+            ) from error
         if clash := sorted(_RESERVED & set(problem)):
             raise DataError(
                 f"task {task.name}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
