@@ -102,10 +102,37 @@ def test_prose_and_currency_are_not_formulas(text: str) -> None:
         ("91 isn't actually divisible by 9", ["isn't actually divisible by 9"]),
         ("so greater than or equal to 5 or less", ["greater than or equal to 5"]),
         ("no. 5 is less, at last", []),
+        ("91 is **not** a prime, not *a* prime", ["not** a prime", "not *a* prime"]),
+        ('not "prime", not >60, at least **3** of it', ['not "prime"', "not >60", "at least **3**"]),
+        (
+            "not (yet) prime and not (red, red) or not (a + b) = 3",
+            ["not (yet) prime", "not (red, red)", "not (a + b) = 3"],
+        ),
+        ("less than a (said twice)", ["less than a"]),
+        ("the sum divided by 3 = 20", ["divided by 3 = 20"]),
     ],
 )
 def test_a_negation_and_a_comparison_are_one_unit_with_what_follows(text: str, phrases: list[str]) -> None:
     assert [piece for piece in pieces(text) if len(piece.split()) > 1] == phrases
+
+
+@pytest.mark.parametrize(
+    ("text", "formulas"),
+    [
+        ("10+60=70, +30=100", ["10+60=70", "+30=100"]),
+        ("the sum (as said) + 5 = 9 and / 3 = 3", ["+ 5 = 9", "/ 3 = 3"]),
+        ("50% of 120 = 60, 1/3 of 27 = 9, 2 of 5 people", ["50% of 120 = 60", "1/3 of 27 = 9"]),
+        ("60 divided by 3 = 20, 6 multiplied by (2) = 12", ["60 divided by 3 = 20", "6 multiplied by (2) = 12"]),
+        ("\\sqrt 2 = 1.41 and ∠A + ∠B = 180°", ["\\sqrt 2 = 1.41", "∠A + ∠B = 180°"]),
+        ("1/2 + (h₁/2)/2 = 5, x² + 1 = 5, x₁ = 2", ["1/2 + (h₁/2)/2 = 5", "x² + 1 = 5", "x₁ = 2"]),
+        ("560//10 = 56, see http://a.b", ["560//10 = 56"]),
+        ("所以27-9=18。x_1是5", ["27-9=18"]),
+        ("* 3 = 9\n+ 4 = 4", ["3 = 9", "4 = 4"]),
+        ("**Total** = 5 and **27**", []),
+    ],
+)
+def test_no_equation_loses_what_it_begins_with(text: str, formulas: list[str]) -> None:
+    assert pieces(text, "math") == formulas
 
 
 @pytest.mark.parametrize("text", ["\\begin{align} x goes on", "\\boxed{ x goes on"])
@@ -190,6 +217,10 @@ def test_an_equation_before_any_sentence_end_is_whole(left: int, right: int, sig
         "not ",
         "not a ",
         "less than 5 ",
+        ".?",
+        "+1=",
+        "50% of ",
+        "not (",
     ],
 )
 def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:

@@ -10,6 +10,8 @@ a `not` without its word tells a reader nothing.
 ['not a prime', 'at least 3']
 """
 
+import re
+
 from .plain import FormulaFinder, words
 
 _CONTRACTED = words(
@@ -36,6 +38,9 @@ _BETWEEN = words(
 )
 
 
+_FIRST = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?")
+
+
 def _spellings(known: frozenset[str]) -> frozenset[str]:
     """With a first capital, in capitals, and with a typographic apostrophe."""
     straight = {spelling for word in known for spelling in (word, word.capitalize(), word.upper())}
@@ -43,6 +48,7 @@ def _spellings(known: frozenset[str]) -> frozenset[str]:
 
 
 NEGATIONS = _spellings(_NEGATIONS)
+OPERATIONS = _spellings(words("divided multiplied"))
 _LEANING = NEGATIONS | _spellings(_ALONE)
 OPENERS = _LEANING | _spellings(frozenset(_PAIRS))
 """Words at which a phrase may begin."""
@@ -50,17 +56,18 @@ OPENERS = _LEANING | _spellings(frozenset(_PAIRS))
 
 def leaning_words(finder: FormulaFinder, at: int) -> int:
     """The token after the words that lean on what follows, from the opener at `at`; `at` if there are none."""
-    stop = at
-    while stop == at or finder.near(stop):
-        word = finder.token(stop)
-        if word in _LEANING or (stop > at and word in _BETWEEN and finder.formula_at(stop) is None):
-            stop += 1
-        elif finder.near(stop + 1) and finder.token(stop + 1) in _PAIRS.get(word.lower(), ()):
-            stop += 2
-        elif stop > at and word == "or" and finder.near(stop + 1) and finder.token(stop + 1) in _PAIRS:
-            stop += 1  # `greater than or equal to`; what comes now is such a pair, or ends the phrase
+    stop = here = at
+    while here == at or finder.near(here):
+        word = finder.token(here)
+        if word in _LEANING or (here > at and word in _BETWEEN and finder.formula_at(here) is None):
+            stop = here + 1
+        elif finder.near(here + 1) and finder.token(here + 1) in _PAIRS.get(word.lower(), ()):
+            stop = here + 2
+        elif here > at and word == "or" and finder.near(here + 1) and finder.token(here + 1) in _PAIRS:
+            stop = here + 1  # `greater than or equal to`; what comes now is such a pair, or ends the phrase
         else:
             break
+        here = finder.after_marks(stop, brackets=finder.token(stop - 1) in NEGATIONS)
     return stop
 
 
@@ -70,5 +77,6 @@ def negated(text: str) -> bool:
 
 
 def first_word(text: str) -> str:
-    """Of a unit's text, up to its first white space."""
-    return text.split(maxsplit=1)[0]
+    """The word a unit's text begins with, without marks behind it; empty where it begins with none."""
+    found = _FIRST.match(text)
+    return found[0] if found else ""

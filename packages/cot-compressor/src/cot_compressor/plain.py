@@ -32,6 +32,11 @@ FUNCTIONS = words("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh l
 """Words that open a formula when a bracket, a number or a variable follows."""
 _FUNCTIONS = FUNCTIONS | words("abs floor ceil round gcd lcm max min mod det binom choose comb perm lim sum prod")
 _WORD_OPERATORS = frozenset(["times", "plus", "minus", "mod", "choose"])
+_WITH_BY = frozenset(["divided", "multiplied"])
+_PREFIXES = "√∠△"
+_MARKS = frozenset(["*", "**", "_", "__", '"', "'", "“", "”", "‘", "’", "(", ")", "[", "]"])
+_MOST_MARKS = 3
+_LONGEST_ASIDE = 8
 _PROSE = words(
     "a an the and or but so then thus hence wait hmm yes no not is are was be of to in for from at by with on as it "
     "that this these those which if since because we i you he she they let therefore also now okay ok each per when "
@@ -93,6 +98,13 @@ class FormulaFinder:
                 return read.stop, "math"
             if read is not None and self.types[read.stop - 1] == "N" and kind in {"N", "O"}:
                 return read.stop, "number"
+        elif kind == "O" and at and self.near(at) and self.near(at + 1) and self._type(at + 1) in {"N", "M"}:
+            if self._is_emphasis(at):
+                return None
+            # What stands before could not be read; without its sign, what follows would state something else.
+            read = self._relation(at + 1, 0)
+            if read is not None and "R" in self.types[at + 1 : read.stop]:
+                return read.stop, "math"
         return None
 
     def _is_alone(self, at: int, kind: str) -> bool:
@@ -108,8 +120,8 @@ class FormulaFinder:
         """True for `-5`, `|x - 3|`, `√2` where nothing before is glued to it."""
         symbol = self.text[self.starts[at]]
         if self.types[at] == "O":
-            return symbol in "-−±" and self._glued(at + 1) and not self._glued(at)
-        return symbol in "|√" and at + 1 < len(self.types) and self._glued(at + 1)
+            return symbol in "-−±+" and self._glued(at + 1) and not self._glued(at)
+        return symbol in "|" + _PREFIXES and at + 1 < len(self.types) and self._glued(at + 1)
 
     def _type(self, at: int) -> str:
         return self.types[at] if at < len(self.types) else ""
@@ -129,6 +141,26 @@ class FormulaFinder:
         low, high = self.ends[at - 1], self.starts[at]
         return low == high or (high - low <= _MAX_GAP and self.text.find("\n", low, high) < 0)
 
+    def after_marks(self, at: int, *, brackets: bool) -> int:
+        """The token after the emphasis, quotes and, with `brackets`, those at `at`, at most three: `not **prime**`."""
+        stop = at
+        while stop < at + _MOST_MARKS and self.token(stop) in _MARKS and self.near(stop):
+            if self.types[stop] == "A" and (not brackets or self.formula_at(stop)):
+                break
+            stop += 1
+        return stop
+
+    def marks_closed(self, opened: int, target: int, stop: int) -> int:
+        """The token after what closes, at `stop`, the marks from `opened` up to `target`."""
+        marks = {self.token(at) for at in range(opened, target)}
+        close = max((self.partners.get(at, 0) for at in range(opened, target)), default=0)
+        if stop <= close < stop + _LONGEST_ASIDE:
+            stop = close + 1
+        for _ in range(_MOST_MARKS):
+            if self.token(stop) in marks & _MARKS and self._glued(stop) and self.types[stop] != "A":
+                stop += 1
+        return stop
+
     def _operator(self, at: int) -> tuple[int, bool] | None:
         """(token after the operator, whether it is a relation) if an operator stands at `at` between operands."""
         kind = self._type(at)
@@ -142,15 +174,26 @@ class FormulaFinder:
         if not self.near(at) or not self.near(at + 1):
             return None
         if kind == "O":
-            starred = self.token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
-            if starred and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
+            if self._is_emphasis(at) and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
                 return None
             return at + 1, False
         if kind == "V" and self.token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):
             return (at + 1, False) if self._type(at + 1) in {"N", "A", "M"} else None
         if kind == "W" and self.token(at) in _WORD_OPERATORS:
             return at + 1, False
+        if kind == "W" and self.token(at) in _WITH_BY and self.token(at + 1) == "by" and self.near(at + 2):
+            return at + 2, False
+        if kind == "W" and self.token(at) == "of" and self._is_share(at - 1) and self._type(at + 1) in {"N", "M"}:
+            return at + 1, False
         return None
+
+    def _is_emphasis(self, at: int) -> bool:
+        """True for a star that is glued on one side only, as in `**27** = 27`."""
+        return self.token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
+
+    def _is_share(self, at: int) -> bool:
+        """True for what ends at token `at` in `50% of 120`, `1/3 of 27`."""
+        return self.types[at] == "M" or (self.types[at] == "N" and ("%" in self.token(at) or self.token(at - 1) == "/"))
 
     def _relation(self, at: int, depth: int) -> _Read | None:
         """The longest `operand (operator operand)*` from token `at`."""
@@ -199,7 +242,7 @@ class FormulaFinder:
     def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
         """A number, variable, call, bracket or delimited formula with what is glued to it."""
         signed = self._type(at) == "O" and self.text[self.starts[at]] in "-−±+" and self._glued(at + 1)
-        rooted = self.token(at) == "√"
+        rooted = self.token(at) in _PREFIXES and self._type(at) == "P"
         if signed or rooted:
             at += 1
         head = self._head(at, depth, after=after)
@@ -305,6 +348,9 @@ class FormulaFinder:
         stop, compound = read
         while self._glued(stop) or (self.types[stop - 1] == "L" and self.near(stop)):
             kind = self.types[stop]
+            if kind == "N" and self.types[stop - 1] == "L":
+                stop += 1
+                continue
             if kind == "V" and self.types[stop - 1] == "L":
                 call = self._call(stop)
                 stop = call.stop if call else stop + 1

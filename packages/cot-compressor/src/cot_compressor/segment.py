@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from .phrases import NEGATIONS, OPENERS, leaning_words
+from .phrases import NEGATIONS, OPENERS, OPERATIONS, leaning_words
 from .plain import FUNCTIONS, FormulaFinder, Tokens
 
 Kind = Literal["math", "number", "word", "punctuation"]
@@ -48,26 +48,30 @@ def _marks() -> str:
 
 
 _MARK = _marks()
-_LETTER = r"[^\W\d_]"
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Kana and ideographs: no spaces part them from a formula, so no word goes on from them or into them."""
+_LETTER = rf"[^\W\d_₀-₉²³¹⁰⁴-⁹{_CJK}]"
+_INSIDE = rf"(?:[^\W{_CJK}]|[{_MARK}])"
 _RELATIONS = "leqslant|geqslant|leq?|geq?|neq?|approx|equiv|lt|gt|in|sim|cong|propto"
 _OPERATIONS = "times|cdot|div|pm|mp|cup|cap|bmod"
 _SIZE = r"\\(?:left|right|[bB]igg?[lr]?)\ ?"
-_SUBSCRIPT = r"_(?:\w+|\{[^{}\n]{1,24}\})"
+_SUBSCRIPT = rf"_(?:[^\W{_CJK}]+|\{{[^{{}}\n]{{1,24}}\}})"
 _TOKEN = re.compile(
     rf"""
 (?: (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
        | (?:log|lim|sum|prod|max|min){_SUBSCRIPT} (?:\^(?:\w+|\{{[^{{}}\n]{{1,24}}\}}))? )
 | (?P<W> [A-Za-z]{{2,}} (?=[\ ,.])  # most words, sooner than by what follows
-       | (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) [\w{_MARK}]* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
-         (?: ['’-] {_LETTER} [\w{_MARK}]* )*
+       | (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) {_INSIDE}* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
+         (?: ['’-] {_LETTER} {_INSIDE}* )*
+       | [{_CJK}]+
        | \d+ (?:(?:st|nd|rd|th)\b(?!-{_LETTER}) | (?:st|nd|rd|th)?(?:-{_LETTER}{{2,}})+(?![\w(]))
        | (?:{_LETTER}\.){{2,}} )
 | (?P<N> (?:\\?[$€£¥]\ ?)? (?: (?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+) (?:\.\d+)? (?::\d+)? | (?<![\w.])\.\d+ )
          (?:\\?%|°)? )
-| (?P<V> {_LETTER} (?:{_SUBSCRIPT}|\d+)? (?:'+(?!\w)|′+)? )
+| (?P<V> {_LETTER} (?:{_SUBSCRIPT}|\d+|[₀-₉]+)? (?:'+(?!\w)|′+)? )
 | (?P<P1> -+> | =+> | <-+ | (?P<P2>[^\w\s])(?P=P2){{8,}} | ={{3,}} | -{{2,}} | \*{{3,}} | _+ )
 | (?P<R> <= | >= | != | == | := | [=＝≈≠<>≤≥≡≅≃∼∈∉⊂⊆∝] | \\(?:{_RELATIONS})(?![A-Za-z]) )
-| (?P<O> \*\* | [-+−–*×·⋅∙/÷^±∓∪∩] | \\(?:{_OPERATIONS})(?![A-Za-z]) )
+| (?P<O> \*\* | //(?=\s?\d) | [-+−–*×·⋅∙/÷^±∓∪∩] | \\(?:{_OPERATIONS})(?![A-Za-z]) )
 | (?P<A> (?:{_SIZE})?[(\[{{] | [⌊⌈] )
 | (?P<Z> (?:{_SIZE})?[)\]}}] | [⌋⌉] )
 | (?P<S> [²³¹⁰⁴⁵⁶⁷⁸⁹ⁿ]+ )
@@ -75,7 +79,7 @@ _TOKEN = re.compile(
 | (?P<P> (?:\\[()\[\]])+
        | [\u2600-\u27bf\U0001f000-\U0001faff]
          (?: [\ufe0f\u20e3\U0001f3fb-\U0001f3ff] | \u200d [\u2600-\u27bf\U0001f000-\U0001faff] )*
-       | (?<=[\d)])!(?=[.?!]+(?:\s|\Z)) | [.?!]+(?=\s|\Z) | \S ) ) \s*
+       | (?<=[\d)])!(?=[.?!]{{1,32}}(?:\s|\Z)) | [.?!]{{1,32}}(?=\s|\Z) | \S ) ) \s*
 """,
     re.VERBOSE,
 )
@@ -92,6 +96,7 @@ _CALCULATOR = "<<"
 """Opens GSM8K's marks: `5 * $2 = $<<5*2=10>>10`."""
 _FENCE = re.compile(r"^[^\S\n]*```[^\n]*$", re.MULTILINE)
 _LINE = re.compile(r"\S(?:[^\n]*\S)?")
+_TAKE_FORMULAS = NEGATIONS | OPERATIONS
 _KINDS: dict[str, Kind] = {"M": "math", "N": "number", "W": "word", "V": "word", "L": "math"}
 
 
@@ -251,12 +256,15 @@ def _unit_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]
 
 
 def _phrase_at(tokens: Tokens, finder: FormulaFinder, at: int) -> tuple[int, Kind]:
-    """The words that lean on what follows, with it; a formula is joined to a negation only."""
+    """The words that lean on what follows, with it; a formula is joined to negations and operations only."""
     leaning = leaning_words(finder, at)
-    if leaning > at and finder.near(leaning):
-        stop, kind = _unit_at(tokens, finder, leaning)
-        if kind in {"word", "number"} or (kind == "math" and finder.token(at) in NEGATIONS):
-            return stop, kind
+    target = finder.after_marks(leaning, brackets=finder.token(leaning - 1) in NEGATIONS)
+    if leaning > at and tokens.types[target : target + 1] == ["R"]:
+        target += 1
+    if leaning > at and finder.near(target):
+        stop, kind = _unit_at(tokens, finder, target)
+        if kind in {"word", "number"} or (kind == "math" and finder.token(at) in _TAKE_FORMULAS):
+            return finder.marks_closed(at + 1, target, stop), kind
     return max(leaning, at + 1), "word"
 
 
