@@ -192,3 +192,22 @@ def test_shapes_that_would_broadcast_in_silence_are_refused():
         token_loss(torch.zeros(4, 5), torch.zeros(4), tokens=1)
     with pytest.raises(DataError, match="one shape"):
         leave_one_out([1.0, 2.0], [0])
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_is_refused_and_not_spread(reward):
+    with pytest.raises(DataError, match="rewards must be finite; got"):
+        leave_one_out([reward, 1.0, 0.0, 1.0], [0, 0, 0, 1])
+    with pytest.raises(DataError, match="rewards must be finite; got"):
+        control_advantages([reward, 1, 0, 1], prompt=[0] * 4, ratio=[0, 0, 1, 1], policy=[[0.5, 0.5]])
+
+
+@pytest.mark.parametrize("policy", [np.log([[0.5, 0.5]]), [[50, 50]], [[float("nan"), 0.5]]])
+def test_a_policy_of_other_numbers_than_probabilities_is_refused(policy):
+    with pytest.raises(DataError, match="policy must be probabilities"):
+        control_advantages([0, 0, 1, 1], prompt=[0] * 4, ratio=[0, 0, 1, 1], policy=policy)
+
+
+def test_a_loss_over_no_token_is_refused():
+    with pytest.raises(DataError, match="tokens must be above 0; got 0"):
+        token_loss(torch.zeros(3), torch.zeros(3), 0)

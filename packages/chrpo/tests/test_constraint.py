@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +138,10 @@ def test_a_saved_state_is_a_copy():
 def test_nonsense_is_refused(action, words):
     with pytest.raises(DataError, match=words):
         action()
+
+
+def test_sums_of_arrays_and_tensors_leave_a_state_that_is_json():
+    constraint = AccuracyConstraint({"policy": 0.9})
+    for right in (np.array([1, 0, 1], np.float32), torch.tensor([1.0, 0.0, 1.0])):
+        constraint.update({"policy": (right.sum(), len(right))}, {"policy": (right.sum(), len(right))})
+    assert json.loads(json.dumps(constraint.state_dict())) == constraint.state_dict()

@@ -21,7 +21,7 @@ def sample(name, ratio, number, right, **more):
         "answer": "7",
         "topic": "words",
         "prompt": "…",
-        "completion": "…",
+        "completion": f"<think>…</think> \\boxed{{{7 if right else 6}}}",
         "finish_reason": "stop",
         "thinking_tokens": thinking,
         "completion_tokens": thinking + 8,
@@ -174,6 +174,39 @@ def test_samples_of_two_temperatures_are_told(tmp_path, checkpoint):
     write_records(tmp_path / "s.jsonl", rows)
     result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
     assert "samples of different temperature are counted together: 0.7, 1.0\n" in result.stderr
+
+
+def test_what_the_rows_leave_out_is_read_off_the_manifest_beside_them(tmp_path, checkpoint):
+    for number, temperature in enumerate((0.3, 1.0)):
+        rows = [{**row, "seed": number} for row in samples()]
+        for row in rows:
+            del row["temperature"]
+        (tmp_path / str(number)).mkdir()
+        write_records(tmp_path / str(number) / "s.jsonl", rows)
+        manifest = {"settings": {"temperature": temperature, "max_tokens": 64, "model": "a digest"}}
+        (tmp_path / str(number) / "manifest.json").write_text(json.dumps(manifest))
+    files = [tmp_path / "0" / "s.jsonl", tmp_path / "1" / "s.jsonl"]
+    result = run("prepare", *files, tmp_path / "p.jsonl", "--checkpoint", checkpoint)
+    assert "samples of different temperature are counted together: 0.3, 1.0\n" in result.stderr
+    sampler = json.loads((tmp_path / "p.summary.json").read_text())["sampler"]
+    assert sampler == {"temperature": [0.3, 1.0], "max_tokens": [64]}
+
+
+def test_samples_that_training_would_ask_or_judge_otherwise_are_told(tmp_path, checkpoint):
+    rows = samples()
+    right = [row for row in rows if row["id"] == "easy"]
+    right[0]["finish_reason"] = "length"
+    right[1]["completion"] = "<think>…</think> 7"
+    right[2]["prompt"] = f"<user>{right[2]['question']} <COMP_20>"
+    right[3]["prompt"] = f"<user>Think.\n{right[3]['question']} <COMP_20>"
+    write_records(tmp_path / "s.jsonl", rows)
+    options = ("--checkpoint", checkpoint, "--instruction", "Think.")
+    result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", *options)
+    assert "1 samples are right but cut off" in result.stderr
+    assert r"1 samples are called right without an answer in \boxed{}" in result.stderr
+    assert "1 samples were asked without this instruction" in result.stderr
+    easy = next(row for row in read_records(tmp_path / "p.jsonl", "rl_prompts") if row["id"] == "easy")
+    assert easy["reference_accuracies"]["0.2"] == 0.75
 
 
 def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):

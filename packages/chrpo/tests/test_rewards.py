@@ -194,3 +194,19 @@ def test_without_the_mode_term_nothing_pays_for_a_small_ratio():
         assert ablated.main[0] == ablated.main[1]
         assert not ablated.control.any()
     assert replace(PaperReward(), mode=False).spread < PaperReward().spread
+
+
+@pytest.mark.parametrize("values", [[1.0, -1.0], [float("nan"), 1.0], [0.3, 1.0], ["False", "True"], [None, True]])
+def test_an_answer_that_is_neither_right_nor_wrong_is_refused(values):
+    facts = {"format_ok": [True] * 2, "asked_ratio": [0.2] * 2, "realised_ratio": [0.2] * 2, "cost": [0.2] * 2}
+    with pytest.raises(DataError, match="correct must be True or False"):
+        Outcomes.of(correct=values, **facts)
+    assert Outcomes.of(correct=np.array([1, 0]), **facts).correct.tolist() == [True, False]
+
+
+def test_a_price_of_another_shape_is_refused():
+    facts = Outcomes.of(
+        format_ok=[True] * 2, correct=[True] * 2, asked_ratio=[0.2] * 2, realised_ratio=[0.2] * 2, cost=[0.2] * 2
+    )
+    with pytest.raises(DataError, match=r"price needs shape \[\] or \[2\]"):
+        ConstrainedReward()(facts, np.ones((2, 1)))

@@ -37,6 +37,11 @@ def test_a_share_outside_its_range_is_refused(share: float) -> None:
         RulesAnnotator(share)
 
 
+def test_a_share_that_no_float_hits_loses_no_piece() -> None:
+    cot = "word " * 90
+    assert sum(count_pieces(cot[start:end]) for start, end in RulesAnnotator(0.7).keep("Q?", cot)) == 63
+
+
 def test_blank_text_is_a_counted_reject(tmp_path: Path, toy_traces: list[dict]) -> None:
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     rows = [toy_traces[0], {**toy_traces[1], "cot": " \n"}, {**toy_traces[2], "cot": "a"}]
@@ -54,6 +59,8 @@ def test_blank_text_is_a_counted_reject(tmp_path: Path, toy_traces: list[dict]) 
         ("", "not one JSON object"),
         ("Sure! {}", "not one JSON object"),
         ("[" * 100_000, "not one JSON object"),
+        ('Sure!\n```json\n{"ranges": [[7, 7]]}\n```', "not one JSON object"),
+        ('```json\n{"ranges": [[7, 7]]}\n```\n```json\n{"ranges": [[7, 7]]}\n```', "not one JSON object"),
         ("[]", "one key"),
         ('{"ranges": 5}', "a list"),
         ('{"ranges": [[1, 2]], "note": 1}', "one key"),
@@ -76,6 +83,7 @@ def test_unusable_answers_are_told_apart(answer: str, problem: str) -> None:
 
 
 def test_a_usable_answer_gives_unit_indices() -> None:
+    assert parse_ranges('```json\n{"ranges": [[3, 4], [7, 7]]}\n```\n', segment(COT), 1, (0.02, 0.8)) == [2, 3, 6]
     assert parse_ranges('{"ranges": [[3, 4], [7, 7]]}', segment(COT), 1, (0.02, 0.8)) == [2, 3, 6]
     assert parse_ranges('{"ranges": [[103, 103], [107, 107]]}', segment(COT), 101, (0.02, 0.8)) == [2, 6]
 
@@ -113,8 +121,8 @@ def test_a_conclusion_alone_is_refused_however_many_equations_it_has() -> None:
 class _Server:
     """A real HTTP server that answers chat completions from a list, over and over its last entry."""
 
-    def __init__(self, answers: list[str | int], together: int = 1) -> None:
-        """Each answer waits until `together` requests are there."""
+    def __init__(self, answers: list[str | int | dict], together: int = 1) -> None:
+        """Each answer waits until `together` requests are there; a number is a status, a dict the error of a 400."""
         self.answers = answers
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
@@ -138,7 +146,9 @@ class _Server:
                 with lock:
                     inside -= 1
                 reply = json.dumps(
-                    {
+                    {"error": answer}
+                    if isinstance(answer, dict)
+                    else {
                         "id": "c",
                         "object": "chat.completion",
                         "created": 0,
@@ -149,7 +159,7 @@ class _Server:
                         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
                     }
                 ).encode()
-                self.send_response(answer if isinstance(answer, int) else 200)
+                self.send_response(answer if isinstance(answer, int) else 400 if isinstance(answer, dict) else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(reply)))
                 self.end_headers()
@@ -218,6 +228,32 @@ def test_a_trace_that_is_too_long_for_the_model_is_a_counted_reject(tmp_path: Pa
         tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=1))
     assert tally is not None
     assert tally.summary() == "2 read, 1 written, 1 rejected (refused_by_server 1)"
+    assert len(server.requests) == 3, "one asks whether the server takes any text"
+
+
+@pytest.mark.enable_socket
+def test_a_server_that_refuses_every_text_ends_the_run_with_its_words(traces_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with (
+        _Server([{"message": "no model 'm' here", "param": "model"}]) as server,
+        pytest.raises(CompressorError, match=r"refuses every request.*no model 'm' here"),
+    ):
+        annotate_file(traces_file, out, OpenAIAnnotator("m", base_url=server.url, concurrency=3))
+    assert not out.exists()
+
+
+@pytest.mark.enable_socket
+def test_a_model_that_takes_no_temperature_is_asked_without(tmp_path: Path, toy_traces: list[dict]) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{**row, "answer": "27", "cot": COT} for row in toy_traces[:3]]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    refusal = {"message": "does not support 0.0", "param": "temperature", "code": "unsupported_value"}
+    with _Server([refusal, '<think>[[1, 2]]?</think>\n{"ranges": [[7, 7]]}']) as server:
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=1))
+    assert tally is not None
+    assert tally.summary() == "3 read, 3 written, 0 rejected"
+    assert [request.get("temperature") for request in server.requests] == [0.0, None, None, None]
+    assert [row["keep"] for row in read_records(out, "annotated")] == [[[22, 34]]] * 3
 
 
 @pytest.mark.enable_socket

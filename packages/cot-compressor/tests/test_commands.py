@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cot_compressor import Compressor
+from cot_compressor import Compressor, DataError
 from cot_compressor.cli import cli
 from cot_compressor.compress import compress_file, show_kept
-from cot_compressor.lock import locked
+from cot_compressor.hub import find_folder
 from cot_compressor.records import read_records
+from cot_compressor.resume import only_writer
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
 
@@ -189,7 +191,7 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
 def test_a_second_run_on_the_same_output_is_refused(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ("compress", traces_file, out, "--ratio", 0.4, "--tokenizer", tokenizer_folder)
-    with locked(tmp_path / ".out.jsonl.partial.lock", out):
+    with only_writer(out):
         second = run(*arguments)
     assert (second.exit_code, "out.jsonl: another process is writing it" in second.stderr) == (2, True)
     assert run(*arguments).exit_code == 0, "the lock ends with the run"
@@ -202,12 +204,78 @@ def test_a_folder_in_place_of_the_output_is_named_before_any_work(
     assert (result.exit_code, f"{tmp_path}: is a folder" in result.stderr) == (2, True)
 
 
-def test_an_unknown_output_is_not_replaced(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_what_another_wrote_is_not_replaced(
+    overwrite: list[str], annotated: Path, traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("--tokenizer", tokenizer_folder, "--ratio", 0.4, *overwrite)
+    out, report = tmp_path / "out.jsonl", tmp_path / "reports" / "report.html"
+    report.parent.mkdir()
+    for path in (out, report):
+        path.write_text("precious", "utf-8")
+    results = [
+        run("compress", traces_file, out, *arguments),
+        run("compress", traces_file, annotated, *arguments),
+        run("evaluate", traces_file, report.parent, *arguments),
+    ]
+    for result, command in zip(results, ("compress", "compress", "evaluate"), strict=True):
+        assert result.exit_code == 2
+        assert f"not from `cot-compressor {command}`; name another output" in result.stderr
+    assert out.read_text("utf-8") == report.read_text("utf-8") == "precious"
+
+
+def test_the_input_is_not_replaced(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    out.write_text("precious", "utf-8")
-    result = run("compress", traces_file, out, "--tokenizer", tokenizer_folder, "--ratio", 0.4)
-    assert result.exit_code == 2
-    assert out.read_text("utf-8") == "precious"
+    arguments = ("--tokenizer", tokenizer_folder, "--ratio", 0.4)
+    assert run("compress", traces_file, out, *arguments).exit_code == 0
+    before = out.read_bytes()
+    result = run("compress", out, out, *arguments, "--overwrite")
+    assert (result.exit_code, f"would replace {out}, which is read" in result.stderr) == (2, True)
+    assert out.read_bytes() == before
+
+
+def test_only_the_tokenizer_decides_whether_an_output_is_finished(
+    traces_file: Path, tokenizer_folder: Path, byte_tokenizer, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tokenizer_folder, tmp_path / "target")
+    arguments = ("compress", traces_file, tmp_path / "out.jsonl", "--ratio", 0.4, "--tokenizer", folder)
+    assert run(*arguments).exit_code == 0
+    (folder / "note.txt").write_text("a note", "utf-8")
+    assert "nothing to do" in run(*arguments).stderr
+    byte_tokenizer.save_pretrained(folder)
+    assert "made with other settings (tokenizer)" in run(*arguments).stderr
+
+
+def test_no_row_to_measure_is_said_each_time(tokenizer_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "question": "Q?", "cot": "27"}\n', "utf-8")
+    arguments = ("evaluate", source, tmp_path / "report", "--ratio", 0.2, "--tokenizer", tokenizer_folder)
+    first, second = run(*arguments), run(*arguments)
+    assert (first.exit_code, second.exit_code) == (2, 2)
+    assert "in.jsonl: no row can be measured; use larger ratios" in first.stderr
+    assert first.stderr.endswith(second.stderr)
+
+
+def test_a_file_in_place_of_the_report_is_named(traces_file: Path, tokenizer_folder: Path) -> None:
+    result = run("evaluate", traces_file, traces_file, "--ratio", 0.2, "--tokenizer", tokenizer_folder)
+    assert (result.exit_code, f"{traces_file}: is a file; name a folder" in result.stderr) == (2, True)
+
+
+def test_a_number_that_json_cannot_hold_is_named_before_any_work(tokenizer_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    good = '{"id": "g", "question": "Q?", "cot": "Tom gets 5 more."}'
+    bad = good.replace('"g"', '"b", "extra": [1e999]')
+    source.write_text(f"{good}\n{bad}\n", "utf-8")
+    result = run("compress", source, out, "--ratio", 0.5, "--tokenizer", tokenizer_folder)
+    assert (result.exit_code, "error: id 'b': a number is not finite" in result.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_mistyped_path_is_not_asked_for_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(DataError, match="scorer models/compresor: no such folder; give `rules`"):
+        find_folder("models/compresor")
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(toy_traces: list[dict], tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -79,6 +79,17 @@ def test_what_is_negated_without_its_negation_is_turned() -> None:
     assert measured("12 pens")["turned"] == 0.0
 
 
+@pytest.mark.parametrize("cot", ["91 is **not** a prime.", "91 is not (yet) a prime."])
+def test_marks_around_a_negation_neither_turn_nor_hide_it(cot: str) -> None:
+    def turned(*kept: str) -> float | None:
+        spans = [(cot.index(piece), cot.index(piece) + len(piece)) for piece in kept]
+        return measure(Sample("", cot, segment(cot), None), spans, render(cot, spans))["turned"]
+
+    marks = "**" if "*" in cot else ")"
+    assert turned("prime") == turned(marks, "a prime") == 1.0
+    assert turned("not", "prime") == turned(marks) == turned(cot) == 0.0
+
+
 def test_an_equation_without_its_ground_does_not_count() -> None:
     assert measured("27 + 4 = 31")["grounded_recall"] == 0.0
     assert measured("12 + 15 = 27")["grounded_recall"] == 0.5
@@ -128,6 +139,11 @@ def test_bootstrap_by_hand() -> None:
         ("1,200 + 300 = 1,500 = 1500", [True]),
         ("x = 3, 27 = 27, 1/0 = 5, 2^999999999 = 1, P(A) = 1 - 2, sin(3) = 1", []),
         ("(" * 150 + "1" + ")" * 150 + " + 1 = 2", []),
+        ("10+60=70, +30=100", [True]),
+        ("(((9^64)^64)^64)^64 = 1, 9^9^9^9 = 1, 1/(((9^64)^64)^64)^-64 = 1", []),
+        ("*".join(["9^1900"] * 25) + " = 1", []),
+        ("+".join(f"1/{at}^1500" for at in range(3, 22)) + " = 1", []),
+        ("2^100 = 1267650600228229401496703205376", [True]),
     ],
 )
 def test_equations_between_numbers_are_judged_by_value(text: str, truths: list[bool]) -> None:

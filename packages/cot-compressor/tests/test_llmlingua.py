@@ -41,6 +41,13 @@ def test_blank_and_too_short_contexts_are_no_error(compressor: PromptCompressor)
     assert compressor.compress_prompt("")["compressed_prompt"] == ""
 
 
+def test_what_is_forced_in_a_long_chain_is_kept_at_any_rate(compressor: PromptCompressor) -> None:
+    cot = "Speed = distance / time = 120 / 2 = 60 = 6 * 10 so he went at 60 km/h and was home by 5, as he had told."
+    digits = compressor.compress_prompt(cot, rate=0.1, force_reserve_digit=True)
+    assert digits["compressed_prompt"] == "Speed = distance / time = 120 / 2 = 60 = 6 * 10 60 km/h 5"
+    assert digits["compressed_tokens"] > 0.1 * digits["origin_tokens"]
+
+
 def test_word_labels_cover_the_context(compressor: PromptCompressor) -> None:
     answer = compressor.compress_prompt("so 12 + 15 = 27 then", rate=0.9, return_word_label=True)
     assert answer["fn_labeled_original_prompt"].split("\t\t|\t\t") == ["so 1", "12 + 15 = 27 1", "then 0"]

@@ -1,10 +1,18 @@
+import pickle
 import re
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
+from cot_compressor.errors import RejectedRow
 from cot_compressor.render import render
 from cot_compressor.segment import segment
 from cot_compressor.split import split_formula
@@ -89,6 +97,71 @@ def test_keep_takes_spans_strings_and_patterns(compressor: Compressor) -> None:
             compressor.compress(COT, ratio=0.5, keep=keep)
     with pytest.raises(InfeasibleBudget, match="smallest ratio for it is"):
         compressor.compress(COT, ratio=0.1, keep=["12 + 15 = 27"])
+
+
+PARTS = st.lists(
+    st.sampled_from(
+        ["so he", "= 60 / 2", "speed = distance / time", "12 + 15 = 27", "\n", "5 days", "$x = 3 = y$", ".", "个"]
+    ),
+    min_size=1,
+    max_size=12,
+)
+CHAINS = st.builds(str.join, st.sampled_from(["", " "]), PARTS)
+KEEPS = st.sampled_from([(), [re.compile(r"\d")], ["distance"], [re.compile("=")], [re.compile(r"[^.\s]")]])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cot=CHAINS, keep=KEEPS, ratio=st.floats(0.01, 0.6))
+@pytest.mark.parametrize("tokenizer", [None, "byte_tokenizer"])
+def test_a_kept_formula_is_whole_and_what_an_error_names_is_enough(tokenizer, request, cot, keep, ratio) -> None:
+    counts = tokenizer and request.getfixturevalue(tokenizer)
+    compressor = Compressor.from_pretrained("rules", tokenizer=counts)
+    if not cot.strip():
+        return
+    try:
+        results = [compressor.compress(cot, ratio=ratio, keep=keep)]
+    except InfeasibleBudget as error:
+        named = float(str(error).rpartition(" ")[2])
+        results = [
+            compressor.compress(cot, max_tokens=error.needed_tokens, keep=keep),
+            compressor.compress(cot, ratio=named, keep=keep),
+        ]
+    patterns = [re.compile(wanted) for wanted in keep]
+    for result in results:
+        for unit in segment(cot):
+            if any(pattern.search(cot, unit.start, unit.end) for pattern in patterns):
+                assert any(start <= unit.start and unit.end <= end for start, end in result.spans)
+
+
+def test_a_formula_is_not_cut_to_keep_a_word_in_it(compressor: Compressor) -> None:
+    cot = "Speed = distance / time = 60 / 2 = 30 and so he is home before noon."
+    with pytest.raises(InfeasibleBudget, match=r"budget is 5; the smallest ratio for it is 0\.5790") as caught:
+        compressor.compress(cot, ratio=0.3, keep=["distance"])
+    assert caught.value.needed_tokens == 11
+    assert compressor.compress(cot, max_tokens=11, keep=["distance"]).text == cot[: cot.index(" and")]
+
+
+def test_a_part_that_counts_more_than_the_whole_needs_no_more_than_that() -> None:
+    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = WhitespaceSplit()
+    compressor = Compressor.from_pretrained("rules", tokenizer=PreTrainedTokenizerFast(tokenizer_object=words))
+    cot, keep = "so,he,at noon", ["so", "he", "at"]
+    assert compressor.compress(cot, ratio=1, keep=keep).text == cot
+    with pytest.raises(InfeasibleBudget, match=r"need 3 tokens.*ratio for it is 1\.0000") as caught:
+        compressor.compress(cot, ratio=0.5, keep=keep)
+    assert compressor.compress(cot, max_tokens=caught.value.needed_tokens, keep=keep).text == cot
+
+
+def _fail() -> None:
+    Compressor.from_pretrained("rules").compress("12 + 15 = 27", ratio=0.1)
+
+
+def test_errors_come_out_of_other_processes() -> None:
+    row = pickle.loads(pickle.dumps(RejectedRow("no_answer", "none")))
+    assert (str(row), row.reason, row.detail) == ("no_answer: none", "no_answer", "none")
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool, pytest.raises(InfeasibleBudget, match="of 5") as caught:
+        pool.submit(_fail).result(60)
+    assert caught.value.needed_tokens == 5
 
 
 def test_a_tokenizer_of_the_call_counts_instead_of_its_own(compressor: Compressor, byte_tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Commands under `accelerate launch` with two processes on the CPU (gloo), against one process."""
+"""Commands under `torchrun` with two processes on the CPU (gloo), against one process."""
 
 import json
 import os
@@ -16,26 +16,43 @@ from cot_compressor import Compressor
 from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.compress import compress_file
 from cot_compressor.evaluate import evaluate_file
+from cot_compressor.resume import only_writer
 from cot_compressor.train import TrainSettings, train_file
 
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "cot_compressor"]
+# Each process says which one it is, so that a launcher that starts only one is found out.
+PROGRAM = """
+import os, runpy, sys
+sys.stderr.write(f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: {os.getpid()}\\n")
+runpy.run_module("cot_compressor", run_name="__main__")
+"""
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+LAUNCH += ["--no-python", sys.executable, "-c", PROGRAM]
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-TORCHRUN += ["-m", "cot_compressor"]
 
-
-def start(*arguments: object, launcher: list[str] = LAUNCH) -> subprocess.Popen:
-    command = [*launcher, *map(str, arguments)]
+def start(*arguments: object) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen([*LAUNCH, *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def launch(*arguments: object, launcher: list[str] = LAUNCH) -> str:
-    process = start(*arguments, launcher=launcher)
+def launch(*arguments: object) -> str:
+    process = start(*arguments)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
+    assert sorted(re.findall(r"process \d of \d", errors)) == ["process 0 of 2", "process 1 of 2"], errors
     return errors
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill the launcher and the two processes, which are in sessions of their own."""
+    assert process.stderr is not None
+    pids: list[int] = []
+    for line in process.stderr:
+        pids += map(int, re.findall(r"process \d of 2: (\d+)", line))
+        if len(pids) == 2:
+            break
+    for pid in (process.pid, *pids):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +83,7 @@ def together(annotated: Path, encoder_folder: Path) -> Path:
     process = start(*arguments)
     while not out.with_name(".together.partial").joinpath("progress.json").is_file() and process.poll() is None:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(process)
     assert not out.exists()
     assert launch(*arguments).count("rows trained on") == 1
     return out
@@ -107,6 +123,9 @@ def test_two_processes_write_the_file_of_one(
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     compress_file(source, tmp_path / "one.jsonl", ratios=[0.2, 0.5], scorer=alone, tokenizer=tokenizer_folder)
     options = ["--ratio", 0.2, "--ratio", 0.5, "--scorer", alone, "--tokenizer", tokenizer_folder]
+    # As a run alone and a run of three processes leave them when they are killed.
+    for name in (".two.jsonl.partial", ".two.jsonl.partial-2of3"):
+        (tmp_path / name).write_text('{"settings": {}}\n', "utf-8")
     errors = launch("compress", source, tmp_path / "two.jsonl", *options)
     assert errors.count("180 read, 179 written, 1 rejected (empty_cot 1)") == 1
     for name in ("{}.jsonl", "{}.rejected.jsonl", "{}.jsonl.manifest.json"):
@@ -117,6 +136,19 @@ def test_two_processes_write_the_file_of_one(
 def test_two_processes_report_what_one_reports(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     evaluate_file(traces_file, tmp_path / "one", ratios=[0.4], scorer="rules", tokenizer=tokenizer_folder)
     arguments = ("evaluate", traces_file, tmp_path / "two", "--ratio", 0.4, "--tokenizer", tokenizer_folder)
-    launch(*arguments, launcher=TORCHRUN)
+    launch(*arguments)
     for name in ("metrics.jsonl", "report.json", "report.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("command", ["compress", "train"])
+def test_two_processes_and_one_do_not_write_the_same_output(
+    command: str, annotated: Path, encoder_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    options = {"compress": ["--ratio", 0.5, "--tokenizer", tokenizer_folder], "train": ["--encoder", encoder_folder]}
+    with only_writer(tmp_path / "out"):
+        process = start(command, annotated, tmp_path / "out", *options[command])
+        _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "out: another process is writing it" in errors
+    assert {path.name for path in tmp_path.iterdir()} <= {".out.1.lock"}

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -182,6 +183,9 @@ def test_one_ratio_gives_one_result_and_several_give_a_rising_list(compressor: C
     assert (short.ratio, long.ratio) == (0.5, 0.8)
     assert short == compressor.compress(cot, ratio=0.5)
     assert short.tokens <= 0.5 * short.original_tokens
+    assert compressor.compress(cot, ratios=np.array([0.5, 0.8])) == [short, long]
+    with pytest.raises(DataError, match="no ratio given"):
+        compressor.compress(cot, ratios=np.array([]))
 
 
 def test_keep_holds_a_span_whatever_it_scores(compressor: Compressor) -> None:

@@ -135,6 +135,41 @@ def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
         train_file(annotated, trained, other)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_only_what_train_wrote_is_replaced(
+    overwrite: bool, trained: Path, annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    foreign, untrained = tmp_path / "thesis", shutil.copytree(trained, tmp_path / "untrained")
+    foreign.mkdir()
+    (foreign / "chapter.tex").write_text("precious", "utf-8")
+    (untrained / "compressor.json").unlink()
+    settings = TrainSettings(encoder=encoder_folder, epochs=1)
+    for out in (foreign, untrained, foreign / "chapter.tex"):
+        with pytest.raises(DataError, match=r"not from `cot-compressor train`; name another output"):
+            train_file(annotated, out, settings, overwrite=overwrite)
+    with pytest.raises(DataError, match=r"would replace .*, which is read"):
+        train_file(annotated, trained, TrainSettings(encoder=trained, epochs=1), overwrite=overwrite)
+    inside = shutil.copytree(trained, tmp_path / "inside")
+    source = shutil.copy(annotated, inside)
+    with pytest.raises(DataError, match=r"would replace .*annotated\.jsonl, which is read"):
+        train_file(source, inside, settings, overwrite=overwrite)
+    assert (foreign / "chapter.tex").read_text("utf-8") == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis", "untrained", "inside"}
+
+
+def test_an_empty_folder_and_a_model_trained_before_are_replaced(
+    annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    out.mkdir()
+    for epochs in (1, 2):
+        settings = TrainSettings(encoder=encoder_folder, epochs=epochs)
+        report = train_file(annotated, out, settings, overwrite=True)
+        assert report is not None
+        assert report.epochs == epochs
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_pickled_weights_are_refused(encoder_folder: Path, annotated: Path, trained: Path, tmp_path: Path) -> None:
     for name, source in (("encoder", encoder_folder), ("scorer", trained)):
         folder = tmp_path / name

@@ -8,7 +8,7 @@ Samples are counted as they are read, not held. Sampling and grading were done b
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +17,9 @@ from typing import Any
 from .control import INSTRUCTION, ControlTokens, user_turn
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
-from .records import Row, Tally, read_records, write_json, write_records
+from .grader import boxed_answers
+from .records import Row, Tally, parse_json, read_records, write_json, write_records
+from .thinking import split_thinking
 
 OUTCOME_FIELDS = frozenset(
     {
@@ -40,6 +42,8 @@ OUTCOME_FIELDS = frozenset(
 )
 """Fields of a sample that belong to the sample; every other field belongs to the problem and is carried through."""
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
+MANIFEST_FIELDS = SAMPLER_FIELDS[:4]
+"""Those that the manifest beside a samples file may name in place of the rows."""
 
 
 def prepare(
@@ -78,7 +82,8 @@ def prepare(
     _check_replaceable(Path(out))
     tally = Tally()
     ladder = list(tokens.ratios.values())
-    problems = _by_problem(files, ladder[-1], tally)
+    counts: Counter[str] = Counter()
+    problems = _by_problem(files, ladder[-1], instruction, tally, counts)
     usable = {key: found for key, found in problems.items() if _usable(key, found, ladder, needed, tally)}
     if not usable:
         raise DataError(
@@ -95,6 +100,9 @@ def prepare(
     tally.written = write_records(out, prompts)
     tally.write_rejected(out)
     summary = _summary(usable, ladder, teachers, prompts, tally)
+    for file in files:
+        _note_values(summary["sampler"], _manifest_settings(Path(file)))
+    summary |= {name: counts[name] for name in ("right_but_cut_off", "right_without_a_box", "asked_otherwise")}
     summary["samples_off_the_ladder"] = tally.read - sum(
         rung.samples for problem in problems.values() for ratio, rung in problem.rungs.items() if ratio in ladder
     )
@@ -145,7 +153,7 @@ class _Rung:
 
     def add(self, row: Row) -> None:
         self.draws.add((row["seed"], row["sample"]))
-        self.right += row["verdict"] == "correct"
+        self.right += is_right(row)
         self.thinking += row["thinking_tokens"]
         self.completion += row["completion_tokens"]
         self.truncated += row["finish_reason"] == "length"
@@ -165,7 +173,33 @@ class _Problem:
     gradable: bool = True
 
 
-def _by_problem(files: Iterable[str | Path], top: float, tally: Tally) -> dict[str, _Problem]:
+def is_right(row: Row) -> bool:
+    """As in training, where an answer that the token limit cut off is none."""
+    return row["verdict"] == "correct" and row["finish_reason"] != "length"
+
+
+def _unlike_training(row: Row, instruction: str) -> Iterator[str]:
+    """In what a sample was asked or judged otherwise than a rollout will be."""
+    if row["verdict"] == "correct":
+        if not is_right(row):
+            yield "right_but_cut_off"
+        elif not boxed_answers(split_thinking(row["completion"]).answer):
+            yield "right_without_a_box"
+    if row["question"] in row["prompt"] and user_turn(row["question"], None, instruction) not in row["prompt"]:
+        yield "asked_otherwise"
+
+
+def _manifest_settings(samples: Path) -> Row:
+    """The sampler settings in the `manifest.json` that `math-eval run` leaves beside its samples; none without one."""
+    path = samples.with_name("manifest.json")
+    found = parse_json(path.read_text("utf-8"), str(path)) if path.is_file() else {}
+    settings = found.get("settings") if isinstance(found, dict) else None
+    return {name: settings[name] for name in MANIFEST_FIELDS if name in settings} if isinstance(settings, dict) else {}
+
+
+def _by_problem(
+    files: Iterable[str | Path], top: float, instruction: str, tally: Tally, counts: Counter[str]
+) -> dict[str, _Problem]:
     problems: dict[str, _Problem] = {}
     for path in files:
         for row in read_records(path, "samples"):
@@ -181,6 +215,7 @@ def _by_problem(files: Iterable[str | Path], top: float, tally: Tally) -> dict[s
                     "there twice, which would count one answer as two; remove the copy"
                 )
             rung.add(row)
+            counts.update(_unlike_training(row, instruction))
             problem.unique &= (row["question"], row["answer"]) == (problem.question, problem.answer)
             problem.gradable &= row["verdict"] != "gold_unparsable"
             _note_values(problem.sampler, row)

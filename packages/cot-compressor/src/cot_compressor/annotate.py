@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__
+from .compressor import token_budget
 from .counting import count_pieces
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .records import Row, Tally
@@ -62,7 +63,7 @@ class RulesAnnotator:
         if not units:
             raise RejectedRow("empty_cot", "the chain of thought is blank")
         (scores,) = self._scorer.score([Item(question, cot, units)])
-        budget = int(self.settings["keep_share"] * count_pieces(cot))
+        budget = token_budget(self.settings["keep_share"], count_pieces(cot))
         try:
             (choice,) = select(cot, units, scores, [budget], count_pieces)
         except InfeasibleBudget as error:
@@ -76,11 +77,11 @@ def annotate_file(
     """Write an `annotated` file; returns its counts, or None if it was there already.
 
     Raises:
-        DataError: bad input, or `out` was made with other settings.
+        DataError: bad input, or `out` was made with other settings or by another command.
     """
     stamp = {"name": annotator.name, "version": annotator.version, "settings": annotator.settings}
     settings = {"input": file_digest(source), "annotator": stamp}
-    if is_finished(out, settings, overwrite=overwrite):
+    if is_finished(out, "annotate", settings, sources=[source], overwrite=overwrite):
         return None
 
     def mark(row: Row) -> Outcome:

@@ -11,6 +11,7 @@ key comes from the environment (OPENAI_API_KEY) alone.
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -38,6 +39,12 @@ negations and conditions that change the meaning. Drop: repeated equations, chec
 the work, filler words.
 Answer with one JSON object and nothing else: {"ranges": [[first, last], ...]}, numbers inclusive, rising, not
 overlapping."""
+_PROBE: list[Any] = [
+    {"role": "system", "content": _SYSTEM},
+    {"role": "user", "content": "Question:\n1 + 1?\n\n<lines>\n1\t1 + 1 = 2\n</lines>"},
+]
+"""A request that no server has cause to refuse for its text."""
+_FENCED = re.compile(r"\s*```(?:json)?\s(.*)```\s*", re.DOTALL)
 
 
 class BadAnswer(ValueError):
@@ -48,7 +55,7 @@ def parse_ranges(answer: str, units: Sequence[Unit], first: int, share_limits: t
     """Indices of the units an answer keeps, or why it is no answer.
 
     Args:
-        answer: What the model wrote.
+        answer: What the model wrote, without its thinking; one code fence around it does no harm.
         units: The units it was shown.
         first: The number of the first line; the others follow.
         share_limits: Least and greatest share of the units to keep.
@@ -56,8 +63,9 @@ def parse_ranges(answer: str, units: Sequence[Unit], first: int, share_limits: t
     Raises:
         BadAnswer: not the JSON asked for, out of bounds, out of order, or keeping too much, too little or no formula.
     """
+    fenced = _FENCED.fullmatch(answer)
     try:
-        value = json.loads(answer)
+        value = json.loads(fenced[1] if fenced else answer)
     except (ValueError, RecursionError) as error:
         raise BadAnswer(f"the answer is not one JSON object ({error})") from None
     if not isinstance(value, dict) or set(value) != {"ranges"} or not isinstance(value["ranges"], list):
@@ -173,14 +181,15 @@ class OpenAIAnnotator:
         self._prices = prices
         self._counts = {"requests": 0, "bad answers": 0, "prompt tokens": 0, "completion tokens": 0}
         self._known = 0
-        self._lock = Lock()
+        self._lock, self._doubt = Lock(), Lock()
+        self._sampling: dict[str, Any] = {"temperature": 0.0}
 
     def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
         """See `Annotator.keep`; one request per 400 units, the last of which answers for the whole.
 
         Raises:
             RejectedRow: blank text, no usable answer in three attempts, or a text the server does not take.
-            CompressorError: the server cannot be reached or refuses all.
+            CompressorError: the server cannot be reached, or refuses every request.
         """
         units = segment(cot)
         if not units:
@@ -230,7 +239,8 @@ class OpenAIAnnotator:
         ]
         problem = ""
         for _ in range(_MAX_ATTEMPTS):
-            answer = self._complete(messages)
+            # A model that is told to think at the end of its template leaves no opening mark.
+            answer = self._complete(messages).rpartition("</think>")[2]
             try:
                 return parse(answer, units)
             except BadAnswer as error:
@@ -250,25 +260,39 @@ class OpenAIAnnotator:
             with self._lock:
                 self._known += 1
             return known.text
-        answer = self._request(messages)
-        self._count("requests", 1)
-        self._count("prompt tokens", answer.prompt_tokens)
-        self._count("completion tokens", answer.completion_tokens)
+        try:
+            answer = self._request(messages)
+        except self._refusal as error:
+            self._check_taken()
+            raise RejectedRow("refused_by_server", str(error)) from error
         if self._answers:
             self._answers.add(request, answer)
         return answer.text
 
+    def _check_taken(self) -> None:
+        """Once per run: that a refusal is of one text alone, such as one too long for the model."""
+        with self._doubt:
+            if not self._counts["requests"]:
+                try:
+                    self._request(_PROBE)
+                except self._refusal as error:
+                    raise CompressorError(f"the server refuses every request ({error}); mend what it names") from error
+
     def _request(self, messages: list[Any]) -> Answer:
+        sampling = self._sampling
         try:
-            reply = self._client.chat.completions.create(
-                model=self.settings["model"], messages=messages, temperature=0.0
-            )
-        except self._refusal as error:  # Of this text alone: too long for the model, say.
-            raise RejectedRow("refused_by_server", str(error)) from error
+            reply = self._client.chat.completions.create(model=self.settings["model"], messages=messages, **sampling)
+        except self._refusal as error:
+            if not sampling or error.param != "temperature":
+                raise
+            self._sampling = {}  # A reasoning model takes no other than its own.
+            return self._request(messages)
         except self._errors as error:
             raise CompressorError(f"the server did not answer ({error}); start the command again to go on") from error
         text = (reply.choices[0].message.content or "") if reply.choices else ""
         tokens = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else (0, 0)
+        for name, amount in zip(("requests", "prompt tokens", "completion tokens"), (1, *tokens), strict=True):
+            self._count(name, amount)
         return Answer(text, *tokens)
 
     def _count(self, name: str, amount: int) -> None:

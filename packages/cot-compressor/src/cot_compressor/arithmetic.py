@@ -1,6 +1,7 @@
 r"""Do the equations between plain numbers in a text hold? A small exact evaluator; nothing is ever run as code.
 
-Reads whole numbers and decimals, `+ - * / ^`, brackets, `\\frac` and percent; anything else is left out of the account.
+Reads whole numbers and decimals, `+ - * / ^`, brackets, `\\frac` and percent; anything else, and what has
+more than 10,000 bits, is left out of the account.
 
 >>> equation_truths("12 + 15 = 27, then 48/2 = 25, and x = 3")
 [True, False]
@@ -17,11 +18,21 @@ _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _SIGNS = str.maketrans({"÷": "/", "−": "-", "–": "-"})
 _PLAIN = re.compile(r"[\d.+*/^()=%-]+")
 _MAX_CHARS = 200
-_MAX_POWER = 64
+_MAX_BITS = 10_000
 
 
 class _Unreadable(Exception):
     """Not an expression of plain numbers."""
+
+
+def _bits(value: Fraction) -> int:
+    return value.numerator.bit_length() + value.denominator.bit_length()
+
+
+def _limit(bits: int) -> None:
+    """Refuse a result of so many bits before it is computed: towers of powers have no end."""
+    if bits > _MAX_BITS:
+        raise _Unreadable
 
 
 class _Reader:
@@ -49,6 +60,7 @@ class _Reader:
         total = self.product()
         while sign := self._take("+-"):
             term = self.product()
+            _limit(_bits(total) + _bits(term))
             total += term if sign == "+" else -term
         return total
 
@@ -58,6 +70,7 @@ class _Reader:
             factor = self.power()
             if sign == "/" and not factor:
                 raise _Unreadable
+            _limit(_bits(total) + _bits(factor))
             total = total * factor if sign == "*" else total / factor
         return total
 
@@ -69,8 +82,9 @@ class _Reader:
         if not self._take("^"):
             return base
         exponent = self.power()
-        if exponent.denominator != 1 or abs(exponent) > _MAX_POWER or (not base and exponent <= 0):
+        if exponent.denominator != 1 or (not base and exponent <= 0):
             raise _Unreadable
+        _limit(_bits(base) * abs(int(exponent)))
         return base ** int(exponent)
 
     def atom(self) -> Fraction:
@@ -108,7 +122,8 @@ def equation_truths(text: str) -> list[bool]:
         if unit.kind == "math":
             formula = _FRACTION.sub(r"((\1)/(\2))", text[unit.start : unit.end])
             equation = formula_key(formula).translate(_SIGNS)
-            truth = _is_true(equation)
+            # What goes on from a formula that could not be read (`+ 5 = 9`) does not say what it adds to.
+            truth = _is_true(equation) if equation[:1] not in "+*/" else None
             if truth is not None and any(sign in equation.partition("=")[0].lstrip("-") for sign in "+-*/^"):
                 found.append(truth)
     return found

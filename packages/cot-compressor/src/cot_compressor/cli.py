@@ -118,7 +118,8 @@ def annotate(
     epilog="""\b
 Examples:
   cot-compressor train annotated.jsonl models/compressor --encoder models/encoder --epochs 5
-  accelerate launch --num_processes 4 -m cot_compressor train annotated.jsonl models/compressor --encoder FOLDER"""
+  accelerate launch --num_processes 4 -m cot_compressor train annotated.jsonl models/compressor --encoder FOLDER
+  torchrun --nproc_per_node 4 -m cot_compressor train annotated.jsonl models/compressor --encoder FOLDER  # on CPUs"""
 )
 @click.argument("source", metavar="ANNOTATED", type=_DATA)
 @click.argument("out", metavar="OUT_DIR", type=_DATA)
@@ -130,7 +131,7 @@ Examples:
 )
 @click.option("--max-length", type=click.IntRange(16), help="Tokens per window. Default: what the encoder takes.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@_overwrite
+@click.option("--overwrite", is_flag=True, help="Replace a model trained with other settings: the whole folder.")
 def train(source: Path, out: Path, encoder: Path, overwrite: bool, **settings: Any) -> None:
     """Fit a token classifier to an annotated file."""
     from .train import TrainSettings, train_file

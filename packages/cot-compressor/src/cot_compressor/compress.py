@@ -13,9 +13,11 @@ from pathlib import Path
 import click
 
 from .compressor import Compression, Compressor, check_ratios
+from .counting import load_counter
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .records import Row, Tally
-from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows, scorer_stamp
+from .resume import Outcome, file_digest, is_finished, map_rows, scorer_stamp
+from .scoring import load_scorer
 
 _BATCH_ROWS = 64
 
@@ -33,19 +35,20 @@ def compress_file(
     """Write a `compressed` file; returns its counts, or None if it was there already.
 
     Raises:
-        DataError: bad input, or `out` was made with other settings.
+        DataError: bad input, or `out` was made with other settings or by another command.
     """
     wanted = check_ratios(ratios)
-    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer, dtype=dtype)
+    counter = load_counter(tokenizer)
+    compressor = Compressor(load_scorer(scorer, dtype=dtype), counter)
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
         "scorer": scorer_stamp(scorer),
         "dtype": getattr(compressor.scorer, "dtype", None),
-        "tokenizer": folder_digest(tokenizer),
-        "tokenizer_name": compressor.counter.name,
+        "tokenizer": counter.digest(),
+        "tokenizer_name": counter.name,
     }
-    if is_finished(out, settings, overwrite=overwrite):
+    if is_finished(out, "compress", settings, sources=[source], overwrite=overwrite):
         return None
 
     def convert(rows: list[Row]) -> Iterator[Outcome]:

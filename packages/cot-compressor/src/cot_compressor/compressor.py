@@ -61,19 +61,20 @@ class Compression:
         return record
 
 
-def check_ratios(ratios: Sequence[float]) -> list[float]:
+def check_ratios(ratios: Iterable[float]) -> list[float]:
     """The ratios in rising order, each once.
 
     Raises:
         DataError: none given, or one is not in (0, 1].
     """
-    for ratio in ratios:
+    found = sorted({float(ratio) for ratio in ratios})
+    for ratio in found:
         if not 0 < ratio <= 1:
             hint = f" Did you mean {ratio / 100:g}?" if 1 < ratio <= 100 else ""
             raise DataError(f"ratio must be in (0, 1]; got {ratio:g}.{hint}")
-    if not ratios:
+    if not found:
         raise DataError("no ratio given; pass at least one in (0, 1]")
-    return sorted(set(ratios))
+    return found
 
 
 def token_budget(ratio: float, original_tokens: int) -> int:
@@ -129,7 +130,7 @@ class Compressor:
         cot: str,
         *,
         question: str = "",
-        ratios: Sequence[float],
+        ratios: Iterable[float],
         tokenizer: Any = None,
         keep: Iterable[Keep] = (),
     ) -> list[Compression]: ...
@@ -139,7 +140,7 @@ class Compressor:
         *,
         question: str = "",
         ratio: float | None = None,
-        ratios: Sequence[float] | None = None,
+        ratios: Iterable[float] | None = None,
         max_tokens: int | None = None,
         threshold: float | None = None,
         growing: bool = False,
@@ -187,14 +188,14 @@ class Compressor:
             return self._above(cot, question, threshold, keep, growing=growing)
         if max_tokens is not None and max_tokens < 1:
             raise DataError(f"max_tokens must be at least 1; got {max_tokens}")
-        wanted = check_ratios([ratio] if ratio is not None else list(ratios or ())) if max_tokens is None else []
+        wanted = check_ratios([ratio]) if ratio is not None else check_ratios(ratios) if ratios is not None else []
         units = segment(cot)
         (scores,) = self.scorer.score([Item(question, cot, units)])
         results = self._fit(cot, units, scores, wanted, max_tokens=max_tokens, keep=keep)
         return results if ratios is not None else results[0]
 
     def compress_many(
-        self, pairs: Sequence[tuple[str, str]], *, ratios: Sequence[float]
+        self, pairs: Sequence[tuple[str, str]], *, ratios: Iterable[float]
     ) -> Iterator[list[Compression] | InfeasibleBudget]:
         """Shorten several `(question, cot)`, scored together; a text that does not fit gives its error instead."""
         wanted = check_ratios(ratios)
@@ -224,22 +225,25 @@ class Compressor:
         else:
             budgets = [min(max_tokens, original)]
             ratios = [budgets[0] / original if original else 1.0]
-        wanted = _find(cot, keep)
+        touched = kept_units(units, _find(cot, keep))
+        # Where all fits, all is kept: a part of it may count more tokens than the whole.
+        forced = [at for at in range(len(units)) if touched[at] or budgets[0] >= original]
         split: tuple[Span, ...] = ()
         try:
             try:
-                chosen = self._select(cot, units, scores, costs, budgets, wanted)
+                chosen = self._select(cot, units, scores, costs, budgets, forced)
             except InfeasibleBudget:
-                units, scores, split = _split_units(cot, units, scores, costs, budgets[0])
-                if not split:
+                if forced:
                     raise
-                chosen = self._select(cot, units, scores, self.counter.measure(cot, units)[1], budgets, wanted)
+                units, scores, split = _split_units(cot, units, scores)
+                chosen = self._select(cot, units, scores, self.counter.measure(cot, units)[1], budgets, forced)
         except InfeasibleBudget as error:
-            smallest = math.ceil(10_000 * error.needed_tokens / original) / 10_000 if original else 0.0
-            share = f"; the smallest ratio for it is {smallest:.4f}" if original else ""
+            needed = min(max(error.needed_tokens, 1), original)
+            smallest = math.ceil(10_000 * needed / original) / 10_000
             asked = f"ratio {ratios[0]:g}" if max_tokens is None else f"max_tokens {max_tokens}"
             raise InfeasibleBudget(
-                f"{asked} of {original} tokens: {error}{share}", needed_tokens=error.needed_tokens
+                f"{asked} of {original} tokens: {error}; the smallest ratio for it is {smallest:.4f}",
+                needed_tokens=needed,
             ) from None
         return [
             Compression(
@@ -248,7 +252,7 @@ class Compressor:
                 choice.spans,
                 choice.tokens,
                 original,
-                choice.tokens / original,
+                choice.tokens / original if original else 1.0,
                 self.counter.name,
                 split,
             )
@@ -262,9 +266,8 @@ class Compressor:
         scores: Sequence[float],
         costs: Sequence[float],
         budgets: Sequence[int],
-        keep: Sequence[Span],
+        forced: Sequence[int],
     ) -> list[Selection]:
-        forced = [at for at, kept in enumerate(kept_units(units, keep)) if kept]
         count, rough = self.counter.count, self.counter.rough
         return select(cot, units, scores, budgets, count, costs=costs, rough=rough, forced=forced)
 
@@ -328,18 +331,17 @@ def _blocks(cot: str, *, growing: bool) -> Iterator[Span]:
 
 
 def _split_units(
-    cot: str, units: Sequence[Unit], scores: Sequence[float], costs: Sequence[float], budget: int
+    cot: str, units: Sequence[Unit], scores: Sequence[float]
 ) -> tuple[Sequence[Unit], Sequence[float], tuple[Span, ...]]:
-    """Units and scores with the formulas above the budget in parts, and the formulas that were cut."""
-    large = [at for at, unit in enumerate(units) if costs[at] > budget and unit.kind == "math"]
-    parts = {at: split_formula(cot, units[at].start, units[at].end) for at in large}
-    cut = [at for at in large if len(parts[at]) > 1]
-    if not cut:
-        return units, scores, ()
+    """Units and scores with the formulas in parts, and the formulas that were cut."""
     pieces: list[Unit] = []
     values: list[float] = []
-    for at, unit in enumerate(units):
-        spans = parts.get(at, [(unit.start, unit.end)])
+    cut: list[Span] = []
+    for unit, score in zip(units, scores, strict=True):
+        whole = (unit.start, unit.end)
+        spans = split_formula(cot, *whole) if unit.kind == "math" else [whole]
         pieces += [unit._replace(start=start, end=end) for start, end in spans]
-        values += [scores[at]] * len(spans)
-    return pieces, values, tuple((units[at].start, units[at].end) for at in cut)
+        values += [score] * len(spans)
+        if len(spans) > 1:
+            cut.append(whole)
+    return pieces, values, tuple(cut)

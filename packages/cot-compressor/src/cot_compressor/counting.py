@@ -8,6 +8,7 @@ hand, words, numbers and signs are counted instead.
     counter.count("12 + 15 = 27")
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -98,6 +99,10 @@ class TokenCounter:
             DataError: no such folder, or no tokenizer in it.
         """
         return cls(load_tokenizer(folder), Path(folder).absolute().name)
+
+    def digest(self) -> str:
+        """SHA-256 of what counts, for telling tokenizers apart."""
+        return hashlib.sha256(self._backend.to_str().encode("utf-8", "surrogatepass")).hexdigest()
 
     def count(self, text: str) -> int:
         """Tokens of `text`, without special tokens around it."""

@@ -1,5 +1,8 @@
 """The errors of cot-compressor: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
 
+from functools import partial
+from typing import Any
+
 
 class CompressorError(Exception):
     """Anything that cot-compressor itself reports."""
@@ -20,6 +23,9 @@ class InfeasibleBudget(DataError):
         super().__init__(message)
         self.needed_tokens = needed_tokens
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), needed_tokens=self.needed_tokens), self.args
+
 
 class RejectedRow(DataError):
     """A row that is valid but cannot be used; `reason` is the slug it is counted by."""
@@ -28,3 +34,6 @@ class RejectedRow(DataError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail)

@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from . import processes
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios, token_budget
-from .counting import clean
+from .counting import clean, load_counter
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, kept_characters, measure, summarise
 from .records import Row, open_atomic, read_records, write_json
 from .report import html_page, text_table
-from .resume import Outcome, file_digest, folder_digest, is_finished, map_rows, scorer_stamp
+from .resume import Outcome, file_digest, is_finished, map_rows, scorer_stamp
 from .rules import Rules
-from .scoring import Item
+from .scoring import Item, load_scorer
 from .segment import segment
 from .select import select
 
@@ -48,39 +49,42 @@ def evaluate_file(
         DataError: bad input, no row that can be measured, or `out` was made with other settings.
     """
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; name a folder")
     wanted = check_ratios(ratios)
-    compressor = Compressor.from_pretrained(scorer, tokenizer=tokenizer, dtype=dtype)
+    counter = load_counter(tokenizer)
+    compressor = Compressor(load_scorer(scorer, dtype=dtype), counter)
     settings = {
         "input": file_digest(source),
         "ratios": wanted,
         "scorer": scorer_stamp(scorer),
         "dtype": getattr(compressor.scorer, "dtype", None),
-        "tokenizer": folder_digest(tokenizer),
+        "tokenizer": counter.digest(),
         "seed": seed,
     }
     metrics = out / "metrics.jsonl"
     reports = (out / "report.json", out / "report.html")
-    finished = is_finished(metrics, settings, overwrite=overwrite)
+    finished = is_finished(metrics, "evaluate", settings, sources=[source], overwrite=overwrite)
     if finished and all(path.is_file() for path in reports):
         return None
     if not finished:
         for path in reports:
+            if path.exists() and not metrics.exists():
+                raise DataError(f"{path}: is there, but not from `cot-compressor evaluate`; name another output")
             path.unlink(missing_ok=True)
         measurer = _Measurer(compressor, wanted, trained=str(scorer) != "rules", seed=seed)
-        tally = map_rows(
-            source, metrics, "compress_input", "evaluate", settings, measurer.convert, batch_rows=_BATCH_ROWS
-        )
-        if tally is None:
-            return None
-        if not tally.written:
-            raise DataError(f"{source}: no row can be measured ({tally.summary()}); use larger ratios")
+        map_rows(source, metrics, "compress_input", "evaluate", settings, measurer.convert, batch_rows=_BATCH_ROWS)
+    if processes.rank() > 0:
+        return None
+    if not metrics.stat().st_size:
+        raise DataError(f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl says why)")
     rows = list(read_records(metrics, "fidelity"))
     summary = _summarise(rows, seed)
     write_json(
         out / "report.json",
         {
             "rows": len(rows),
-            "tokenizer": compressor.counter.name,
+            "tokenizer": counter.name,
             "metrics": METRICS,
             "results": [
                 {

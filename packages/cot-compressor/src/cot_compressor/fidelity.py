@@ -43,6 +43,7 @@ FORM: dict[str, str] = {
 METRICS = KEPT | FORM
 _OPERATORS = "=+*/×·÷^<>≤≥≠≈"
 _BRACKET = re.compile(r"\\\$|[()\[\]{}$]")
+_WORD = re.compile(r"\w+")
 _CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -107,7 +108,7 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
 
     used = set(numbers_in(sample.question)) & set(numbers_in(sample.cot))
     negations = [at for at, unit in enumerate(units) if negated(sample.cot[unit.start : unit.end])]
-    turned = [at for at in negations if kept[at] and kept_characters(spans, _first_word(sample.cot, units[at])) == 0]
+    turned = [at for at in negations if _is_turned(sample.cot, spans, units[at])]
     truths = equation_truths(text)
     answered = sample.answer is not None and says(sample.answer, sample.cot)
     return {
@@ -125,8 +126,11 @@ def measure(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float
     }
 
 
-def _first_word(text: str, unit: Unit) -> Unit:
-    return unit._replace(end=unit.start + len(first_word(text[unit.start : unit.end])))
+def _is_turned(text: str, spans: Sequence[Span], unit: Unit) -> bool:
+    """Whether a negation lost its first word but not every other; marks between them (`not** a prime`) say nothing."""
+    end = unit.start + len(first_word(text[unit.start : unit.end]))
+    others = (unit._replace(start=found.start(), end=found.end()) for found in _WORD.finditer(text, end, unit.end))
+    return not kept_characters(spans, unit._replace(end=end)) and any(kept_characters(spans, one) for one in others)
 
 
 def _pieces(pieces: Sequence[str]) -> dict[str, float | None]:

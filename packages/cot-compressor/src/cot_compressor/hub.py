@@ -29,7 +29,8 @@ def find_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     named = _NAME.fullmatch(str(name))
-    if named is None:
+    # Without a revision, `models/compresor` beside a folder `models` is a path.
+    if named is None or (named["revision"] is None and Path(name).parent.is_dir()):
         raise DataError(
             f"scorer {name}: no such folder; give `rules`, a folder written by cot-compressor train, or a hub's "
             "owner/name@revision"

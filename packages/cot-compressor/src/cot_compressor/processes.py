@@ -1,7 +1,8 @@
 """The processes that `accelerate launch` or `torchrun` started: which one this is, and sums over all of them.
 
-A program that was started alone is the first of one, and needs nothing installed for it. Who does what is left to the
-callers.
+On a machine without a GPU `accelerate launch` starts one process, whatever number it is given; `torchrun` starts them
+all. A program that was started alone is the first of one, and needs nothing installed for it. Who does what is left to
+the callers.
 
     if processes.rank() == 0: write(report)
     processes.wait()

@@ -3,17 +3,20 @@
 Finished rows go, in input order, to `.OUT.partial` beside OUT; a restarted command reads them back and goes on behind
 them. OUT appears when the last row is done, then `OUT.manifest.json` with the settings. Several processes
 (`accelerate launch -m cot_compressor …`) take turns at batches of rows, each with a partial file of its own, and the
-first one joins them. What a row becomes is the caller's business.
+first one joins them. Nothing that the same command did not write is ever replaced. What a row becomes is the caller's
+business.
 
     map_rows(path_in, path_out, "traces", "annotate", settings, annotate_rows, batch_rows=64)
 """
 
+import glob
 import hashlib
 import itertools
 import json
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from tqdm import tqdm
 
 from . import __version__, processes
 from .errors import DataError, RejectedRow
-from .hub import find_folder
+from .hub import SETTINGS_FILE, find_folder
 from .lock import locked
 from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 
@@ -39,7 +42,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def folder_digest(path: str | Path) -> str:
-    """SHA-256 over the files of a folder (names and contents), for telling models and tokenizers apart."""
+    """SHA-256 over the files of a folder (names and contents), for telling models apart."""
     total = hashlib.sha256()
     for file in sorted(Path(path).iterdir()):
         if file.is_file():
@@ -58,20 +61,50 @@ def manifest_of(out: str | Path) -> Path:
     return out / "manifest.json" if out.is_dir() else out.with_name(out.name + ".manifest.json")
 
 
-def is_finished(out: str | Path, settings: dict[str, Any], *, overwrite: bool) -> bool:
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Keep other runs from writing `out`, however many processes they have.
+
+    Raises:
+        DataError: another run is writing it.
+    """
+    with locked(out.with_name(f".{out.name}.{processes.rank()}.lock"), out):
+        processes.wait()  # If one process is refused, none has written yet.
+        yield
+
+
+def is_finished(
+    out: str | Path, command: str, settings: dict[str, Any], *, sources: Iterable[str | Path], overwrite: bool
+) -> bool:
     """True if `out` was already made with these settings.
 
     Raises:
-        DataError: `out` is there with other or unknown settings, and may not be overwritten.
+        DataError: `out` holds one of `sources` or what `command` did not write, is a folder where a file is meant, or
+            was made with other settings and may not be overwritten.
     """
     out = Path(out)
-    if not out.exists() or overwrite or _Partial(out, settings, processes.rank()).is_ours():
+    if out.is_dir() and command != "train":
+        raise DataError(f"{out}: is a folder; name a file")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    for source in sources:
+        if Path(source).resolve().is_relative_to(out.resolve()):
+            raise DataError(f"{out}: would replace {source}, which is read; name another output")
+    if _Partial(out, settings, processes.rank()).is_ours():
         return False
     manifest = manifest_of(out)
-    if not manifest.is_file():
-        raise DataError(f"{out}: is there already without a manifest; remove it or pass --overwrite")
-    found = parse_json(manifest.read_text("utf-8"), str(manifest)).get("settings", {})
-    differing = differing_keys(found, settings)
+    found = parse_json(manifest.read_text("utf-8"), str(manifest)) if manifest.is_file() else None
+    if (
+        not isinstance(found, dict)
+        or found.get("command") != command
+        or (command == "train" and not (out / SETTINGS_FILE).is_file())
+    ):
+        raise DataError(
+            f"{out}: is there, but not from `cot-compressor {command}`; name another output, or move it away"
+        )
+    if overwrite:
+        return False
+    differing = differing_keys(found.get("settings", {}), settings)
     if differing:
         raise DataError(f"{out}: was made with other settings ({', '.join(differing)}); pass --overwrite to replace it")
     return True
@@ -170,16 +203,15 @@ def map_rows(
         The counts in the first process, None in the others.
 
     Raises:
-        DataError: a row breaks the schema, or another process is writing `out`; nothing appears under `out` then.
+        DataError: a row breaks the schema or holds a number that is not finite, or another run is writing `out`;
+            nothing appears under `out` then.
     """
     out = Path(out)
-    if out.is_dir():
-        raise DataError(f"{out}: is a folder; name a file")
-    for _ in read_records(source, schema):
-        pass  # A row that breaks the schema is reported before any work is done.
+    for row in read_records(source, schema):
+        dump_line(row)  # A row that breaks the schema or cannot be written is reported before any work is done.
     rank, count = processes.rank(), processes.count()
     partial = _Partial(out, settings, rank)
-    with locked(partial.path.with_name(f"{partial.path.name}.lock"), out):
+    with only_writer(out):
         partial.open()
         share = (row for at, row in enumerate(read_records(source, schema)) if at // batch_rows % count == rank)
         rows = itertools.islice(share, partial.done, None)
@@ -196,8 +228,7 @@ def _finish(
     source: str | Path, out: Path, schema: str, command: str, settings: dict[str, Any], batch_rows: int
 ) -> Tally:
     tally = Tally()
-    partials = [_Partial(out, settings, rank) for rank in range(processes.count())]
-    finished = [partial.entries() for partial in partials]
+    finished = [_Partial(out, settings, rank).entries() for rank in range(processes.count())]
 
     def written() -> Iterator[Row]:
         for at, row in enumerate(read_records(source, schema)):
@@ -214,6 +245,8 @@ def _finish(
     tally.write_rejected(out)
     counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
     write_manifest(manifest_of(out), command, settings, rows=counts)
-    for partial in partials:
-        partial.path.unlink()
+    # Those of earlier runs with another number of processes, too.
+    out.with_name(f".{out.name}.partial").unlink(missing_ok=True)
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.partial-*of*"):
+        partial.unlink()
     return tally

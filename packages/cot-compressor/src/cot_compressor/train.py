@@ -31,7 +31,7 @@ from .examples import Example, batches, class_weights, read_examples
 from .hub import SETTINGS_FILE
 from .labels import IGNORED, WindowMaker
 from .records import parse_json, write_json
-from .resume import differing_keys, file_digest, folder_digest, is_finished, write_manifest
+from .resume import differing_keys, file_digest, folder_digest, is_finished, only_writer, write_manifest
 
 _WARM_UP_SHARE = 0.1
 _PATIENCE = 2
@@ -130,10 +130,17 @@ def train_file(
 ) -> TrainReport | None:
     """Train and write the model folder; returns how it went, or None if it was there already.
 
+    Args:
+        source: An `annotated` file.
+        out: The model folder; what is in it goes when it is replaced.
+        settings: How to train.
+        overwrite: Replace a model that was trained with other settings.
+
     Raises:
-        DataError: bad input, or `out` was made with other settings.
+        DataError: bad input, `out` was made with other settings or is not a model that was trained here, or another
+            run is writing it.
     """
-    out, encoder = Path(out), Path(settings.encoder)
+    out, encoder = Path(out).resolve(), Path(settings.encoder)
     if not encoder.is_dir():
         raise DataError(f"encoder {encoder}: no such folder; give one with config.json and tokenizer.json")
     recorded = {
@@ -141,13 +148,14 @@ def train_file(
         "input": file_digest(source),
         "encoder": folder_digest(encoder),
     }
-    if is_finished(out, recorded, overwrite=overwrite):
-        return None
-    run = _Run(source, out, settings, recorded)
-    report = run.train()
-    if processes.rank() == 0:
-        run.publish(report)
-    processes.wait()
+    with only_writer(out):
+        if is_finished(out, "train", recorded, sources=(source, encoder), overwrite=overwrite):
+            return None
+        run = _Run(source, out, settings, recorded)
+        report = run.train()
+        if processes.rank() == 0:
+            run.publish(report)
+        processes.wait()
     return report
 
 

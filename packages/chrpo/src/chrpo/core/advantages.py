@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from chrpo.errors import DataError
 
-from .outcome import Bools, Floats, Ints
+from .outcome import Bools, Floats, Ints, whole_numbers
 
 FLOOR = 1e-3
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
         rewards: [rollouts].
         group: [rollouts], any whole numbers; rollouts with the same number share prompt and ratio.
 
+    Raises:
+        DataError: shapes that differ, groups that are no whole numbers, or a reward that is not finite.
+
     >>> leave_one_out([1.0, 0.0, 0.5], [0, 0, 1]).advantages.tolist()
     [1.0, -1.0, 0.0]
     """
@@ -54,17 +58,11 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     one[index] = values
     beyond = values - one.take(index)
     mean = np.bincount(index, beyond) / np.maximum(sizes, 1)
+    if not np.isfinite(mean).all():
+        raise DataError(f"rewards must be finite; got {values[~np.isfinite(values)][:3]}")
     # Against the mean of the others is n / (n - 1) times as far as against the mean of all.
     advantages = (beyond - mean.take(index)) * (sizes / np.maximum(sizes - 1, 1)).take(index)
     return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0).take(index))
-
-
-def whole_numbers(name: str, values: Sequence[int] | Ints) -> Ints:
-    """`values` as integers; a DataError says that they are none."""
-    found = np.asarray(values)
-    if found.size and found.dtype.kind not in "iu":
-        raise DataError(f"{name} must be whole numbers; got {found.ravel()[0]!r}, of type {found.dtype}")
-    return found.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,8 @@ def control_advantages(
     """
     probabilities = np.asarray(policy, float)
     prompts, ratios = probabilities.shape
+    if not 0 <= probabilities.min(initial=0) <= probabilities.max(initial=0) <= 1 + _ROUNDING:
+        raise DataError(f"policy must be probabilities, in [0, 1] (not their logarithms); got {probabilities[:3]}")
     values, row, rung = np.asarray(rewards, float), whole_numbers("prompt", prompt), whole_numbers("ratio", ratio)
     if not values.shape == row.shape == rung.shape:
         raise DataError(f"rewards, prompt and ratio need one shape; got {values.shape}, {row.shape} and {rung.shape}")
@@ -120,6 +120,8 @@ def control_advantages(
     if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, values, prompts * ratios).reshape(prompts, ratios) / counts
+    if not np.isfinite(q).all():
+        raise DataError(f"rewards must be finite; got {values[~np.isfinite(values)][:3]}")
     alike = counts.sum(axis=1, keepdims=True) / (ratios * counts)
     return Control((logit_advantages(q, probabilities, floor) * alike).take(cell), q)
 

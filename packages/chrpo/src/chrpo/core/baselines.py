@@ -17,8 +17,7 @@ import torch
 
 from chrpo.errors import DataError
 
-from .advantages import whole_numbers
-from .outcome import Floats, Ints, Outcomes
+from .outcome import Floats, Ints, Outcomes, whole_numbers
 from .rewards import Rewards
 
 _EPSILON = 1e-4

@@ -56,6 +56,15 @@ class Gains:
             raise DataError(f"memory must be in [0, 1); got {self.memory:g}")
 
 
+def _numbers(measured: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Plain numbers, whatever a tensor's `sum()` gave: what the state holds is to be JSON."""
+    found = {group: (float(right), float(count)) for group, (right, count) in measured.items()}
+    for group, (right, count) in found.items():
+        if not (math.isfinite(count) and count >= 0 and -1e-9 <= right <= count * (1 + 1e-6) + 1e-9):
+            raise DataError(f"group {group!r}: got {right} right of {count}; expected 0 <= right <= count")
+    return found
+
+
 @dataclass
 class _Dual:
     right: float = 0.0
@@ -104,15 +113,13 @@ class AccuracyConstraint:
         Raises:
             DataError: an unknown group, or a sum that is not within its count.
         """
-        for group, (right, count) in measured.items():
+        found, best = _numbers(measured), _numbers(attainable or {})
+        for group, (right, count) in found.items():
             if group not in self._duals:
                 raise DataError(f"unknown constraint group {group!r}; known: {', '.join(self._duals)}")
-            if not (math.isfinite(count) and count >= 0 and -1e-9 <= right <= count * (1 + 1e-6) + 1e-9):
-                raise DataError(f"group {group!r}: got {right} right of {count}; expected 0 <= right <= count")
             if count:
-                best = (attainable or {}).get(group)
                 self._move(self._duals[group], self.floors[group], right, count)
-                self._judge_reach(self._duals[group], self.floors[group], best)
+                self._judge_reach(self._duals[group], self.floors[group], best.get(group))
 
     def _move(self, dual: _Dual, floor: float, right: float, count: float) -> None:
         gains = self.gains

@@ -19,8 +19,10 @@ def token_loss(log_probs: torch.Tensor, advantages: torch.Tensor, tokens: float 
     Args:
         log_probs: of the tokens that were taken, any shape; padding must carry an advantage of 0.
         advantages: the same shape.
-        tokens: the normaliser.
+        tokens: the normaliser, above 0.
     """
+    if not isinstance(tokens, torch.Tensor) and tokens <= 0:
+        raise DataError(f"tokens must be above 0; got {tokens}. Skip a step that has none")
     if log_probs.shape != advantages.shape:
         raise DataError(f"log_probs and advantages need one shape; got {log_probs.shape} and {advantages.shape}")
     return -(advantages.detach().to(log_probs.dtype) * log_probs).sum() / tokens

@@ -80,13 +80,31 @@ class Outcomes:
         """Build from plain lists; by default no teacher ratio, the model chose, integrity holds, one prompt for all."""
         count = len(format_ok)
         return cls(
-            np.asarray(format_ok, bool),
-            np.asarray(correct, bool),
+            truths("format_ok", format_ok),
+            truths("correct", correct),
             np.asarray(asked_ratio, float),
             np.asarray(realised_ratio, float),
             np.asarray(cost, float),
             np.full(count, np.nan) if teacher_ratio is None else np.array(teacher_ratio, dtype=float),
-            np.ones(count, bool) if policy is None else np.asarray(policy, bool),
+            np.ones(count, bool) if policy is None else truths("policy", policy),
             np.zeros(count) if integrity is None else np.asarray(integrity, float),
-            np.zeros(count, np.int64) if prompt is None else np.asarray(prompt, np.int64),
+            np.zeros(count, np.int64) if prompt is None else whole_numbers("prompt", prompt),
         )
+
+
+def truths(name: str, values: Sequence[bool] | Bools) -> Bools:
+    """`values` as booleans, which 0 and 1 are too; a DataError says that they are none."""
+    found = np.asarray(values)
+    if found.dtype.kind == "b":
+        return found
+    if found.dtype.kind not in "iuf" or not np.isin(found, (0, 1)).all():
+        raise DataError(f"{name} must be True or False (or 1 or 0); got {found.ravel()[:3]}")
+    return found.astype(bool)
+
+
+def whole_numbers(name: str, values: Sequence[int] | Ints) -> Ints:
+    """`values` as integers; a DataError says that they are none."""
+    found = np.asarray(values)
+    if found.size and found.dtype.kind not in "iu":
+        raise DataError(f"{name} must be whole numbers; got {found.ravel()[0]!r}, of type {found.dtype}")
+    return found.astype(np.int64, copy=False)

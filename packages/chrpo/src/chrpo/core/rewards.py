@@ -88,8 +88,10 @@ class ConstrainedReward:
             raise DataError(f"budget must be in [0, 1], a share of the reference; got {self.budget:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch; a DataError says that a price is negative or infinite."""
+        """Judge a batch; a DataError says that a price is negative or infinite, or not one for each rollout or all."""
         prices = np.asarray(price, float)
+        if prices.shape not in {(), (len(outcomes),)}:
+            raise DataError(f"price needs shape [] or [{len(outcomes)}], one for each rollout; got {prices.shape}")
         if not 0 <= prices.min(initial=0) <= prices.max(initial=0) < math.inf:
             wrong = prices[~(np.isfinite(prices) & (prices >= 0))][0]
             raise DataError(f"a dual price must be finite and not negative; got {wrong:g}")
