@@ -239,8 +239,11 @@ def test_gains_reach_the_price(undisturbed, checkpoint, prompts, tmp_path):
     assert free[1]["lambda/policy"] == 0 < priced[1]["lambda/policy"]
 
 
-def test_a_folder_of_something_else_is_not_touched(checkpoint, prompts, tmp_path):
+@pytest.mark.parametrize("manifest", [None, {"command": "math-eval run", "settings": {}}])
+def test_a_folder_of_something_else_is_not_touched(checkpoint, prompts, tmp_path, manifest):
     (tmp_path / "notes.txt").write_text("mine")
+    if manifest:
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     result = run("train", prompts, tmp_path, "--model", checkpoint, "--overwrite")
     assert result.exit_code == 2
     assert "was not written by chrpo train" in result.stderr

@@ -17,6 +17,7 @@ from .errors import DataError
 from .records import parse_json, write_json
 
 FILE_NAME = "manifest.json"
+COMMAND = "chrpo train"
 _PACKAGES = ("chrpo", "torch", "transformers", "trl", "accelerate", "math-verify")
 _CHECKPOINT_FILES = ("*.safetensors", "config.json", "tokenizer.json", "control_tokens.json", "chat_template.jinja")
 
@@ -43,6 +44,7 @@ def describe(settings: Mapping[str, Any], inputs: Mapping[str, str | Path]) -> d
             continue
     return {
         "format": 1,
+        "command": COMMAND,
         "settings": dict(settings),
         "inputs": {name: fingerprint(path) for name, path in inputs.items()},
         "versions": versions,

@@ -254,9 +254,11 @@ def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> Trai
 def _finished(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    if not (out / manifest.FILE_NAME).is_file():
+    path = out / manifest.FILE_NAME
+    found = manifest.read(path) if path.is_file() else {}
+    if found.get("command") != manifest.COMMAND:
         raise DataError(f"{out}: is there and was not written by chrpo train; choose another output folder")
-    changes = manifest.differing(manifest.read(out / manifest.FILE_NAME), wanted)
+    changes = manifest.differing(found, wanted)
     if changes and not overwrite:
         raise DataError(f"{out}: made with other settings ({'; '.join(changes)}); --overwrite replaces it")
     return not changes
