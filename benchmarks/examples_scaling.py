@@ -189,7 +189,7 @@ class Inputs:
 
     def processes(self, rows: int, count: int) -> str:
         """The same by several processes."""
-        launch = f"accelerate launch --cpu --num_processes {count} -m cot_compressor"
+        launch = f"torchrun --standalone --nproc_per_node {count} -m cot_compressor"
         return self.compress(rows, SHORT, launch)
 
     def build(self, rows: int, steps: int) -> str:

@@ -22,8 +22,8 @@ _KEEP = {"math-eval run", "cot-compressor compress", "ratio-sft build", "ratio-s
 
 
 def _called(command: Sequence[str]) -> str:
-    """The program and its sub-command, also behind `accelerate launch … -m`."""
-    words = command[command.index("-m") + 1 :] if command[0] == "accelerate" else command
+    """The program and its sub-command, also behind `accelerate launch … -m` and `torchrun … -m`."""
+    words = command[command.index("-m") + 1 :] if command[0] in {"accelerate", "torchrun"} else command
     return " ".join([words[0].replace("_", "-"), *words[1:2]])
 
 

@@ -42,7 +42,7 @@ def test_every_stage_is_a_command_that_takes_its_arguments(recipe, scale, gpus):
         if program.endswith(".py"):
             assert Path(program).is_file()
             continue
-        if program == "accelerate":
+        if program in {"accelerate", "torchrun"}:
             package, words = words[words.index("-m") + 1], words[words.index("-m") + 2 :]
         else:
             package = program.replace("-", "_")

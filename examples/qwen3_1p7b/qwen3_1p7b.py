@@ -48,7 +48,9 @@ class Recipe:
         self.run, self.settings, self.gpus, self.scorer, self.ray = run, settings, gpus, scorer, ray
         self.dry = settings is DRY_RUN
         config = files("ratio_sft").joinpath("accelerate", f"{sharding}.yaml")
-        self.several = f"accelerate launch --num_processes {gpus}" + (" --cpu" if self.dry else "")
+        # On a CPU `accelerate launch` starts one process, whatever number it is given.
+        dry = f"torchrun --standalone --nproc_per_node {gpus}"
+        self.several = dry if self.dry else f"accelerate launch --num_processes {gpus}"
         self.sharded = self.several if self.dry else f"accelerate launch --config_file {config} --num_processes {gpus}"
 
     def stages(self) -> list[Stage]:
