@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from transformers import ByT5Tokenizer
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
 from cot_compressor.evaluate import evaluate_file
+from cot_compressor.records import read_records
 from cot_compressor.render import render
 
 
@@ -104,3 +106,11 @@ def test_a_renamed_tokenizer_folder_counts_the_same(tokenizer_folder: Path, tmp_
         for folder in (tokenizer_folder, renamed)
     )
     assert (first.text, first.tokens) == (second.text, second.tokens)
+
+
+def test_a_damaged_gzip_is_named_with_its_line(tmp_path: Path, toy_traces: list[dict]) -> None:
+    packed = bytearray(gzip.compress("".join(json.dumps(row) + "\n" for row in toy_traces).encode()))
+    packed[len(packed) // 2 : len(packed) // 2 + 64] = bytes(64)
+    (tmp_path / "in.jsonl.gz").write_bytes(packed)
+    with pytest.raises(DataError, match=r"in\.jsonl\.gz:\d+: "):
+        list(read_records(tmp_path / "in.jsonl.gz", "traces"))

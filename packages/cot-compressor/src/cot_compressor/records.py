@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
                     continue
                 rows += 1
                 yield validate(parse_json(line, where), schema, where)
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}:{number + 1}: unreadable ({error}); is the file torn or not UTF-8 text?") from error
     if not rows:
         raise DataError(f"{path}: no rows; expected JSON Lines, one {schema.replace('_', ' ')} record a line")
