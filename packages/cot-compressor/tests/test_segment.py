@@ -126,6 +126,8 @@ def test_a_negation_and_a_comparison_are_one_unit_with_what_follows(text: str, p
         ("\\sqrt 2 = 1.41 and ∠A + ∠B = 180°", ["\\sqrt 2 = 1.41", "∠A + ∠B = 180°"]),
         ("1/2 + (h₁/2)/2 = 5, x² + 1 = 5, x₁ = 2", ["1/2 + (h₁/2)/2 = 5", "x² + 1 = 5", "x₁ = 2"]),
         ("560//10 = 56, see http://a.b", ["560//10 = 56"]),
+        ("$x$ divided by 3 = 20, x multiplied by 3 = 4", ["$x$ divided by 3 = 20", "x multiplied by 3 = 4"]),
+        ("$\\frac13$ of 27 = 9", ["$\\frac13$ of 27 = 9"]),
         ("所以27-9=18。x_1是5", ["27-9=18"]),
         ("* 3 = 9\n+ 4 = 4", ["3 = 9", "4 = 4"]),
         ("**Total** = 5 and **27**", []),

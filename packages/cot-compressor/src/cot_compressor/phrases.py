@@ -12,7 +12,7 @@ a `not` without its word tells a reader nothing.
 
 import re
 
-from .plain import FormulaFinder, words
+from .plain import WITH_BY, FormulaFinder, words
 
 _CONTRACTED = words(
     "isn't aren't wasn't weren't don't doesn't didn't haven't hasn't hadn't can't couldn't won't wouldn't shouldn't "
@@ -25,10 +25,9 @@ _COMPARED = words(
 )
 _PAIRS = {
     **dict.fromkeys(_COMPARED, words("than")),
+    **dict.fromkeys(WITH_BY, words("by")),
     "at": words("least most"),
     "divisible": words("by"),
-    "divided": words("by"),
-    "multiplied": words("by"),
     "equal": words("to"),
 }
 _ALONE = words("only equals exceeds")
@@ -48,7 +47,7 @@ def _spellings(known: frozenset[str]) -> frozenset[str]:
 
 
 NEGATIONS = _spellings(_NEGATIONS)
-OPERATIONS = _spellings(words("divided multiplied"))
+OPERATIONS = _spellings(WITH_BY)
 _LEANING = NEGATIONS | _spellings(_ALONE)
 OPENERS = _LEANING | _spellings(frozenset(_PAIRS))
 """Words at which a phrase may begin."""

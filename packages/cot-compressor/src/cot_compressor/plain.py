@@ -32,7 +32,8 @@ FUNCTIONS = words("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh l
 """Words that open a formula when a bracket, a number or a variable follows."""
 _FUNCTIONS = FUNCTIONS | words("abs floor ceil round gcd lcm max min mod det binom choose comb perm lim sum prod")
 _WORD_OPERATORS = frozenset(["times", "plus", "minus", "mod", "choose"])
-_WITH_BY = frozenset(["divided", "multiplied"])
+WITH_BY = frozenset(["divided", "multiplied"])
+"""Words that are an operator together with a `by`."""
 _PREFIXES = "√∠△"
 _MARKS = frozenset(["*", "**", "_", "__", '"', "'", "“", "”", "‘", "’", "(", ")", "[", "]"])
 _MOST_MARKS = 3
@@ -114,7 +115,7 @@ class FormulaFinder:
         follower = self.types[at + 1]
         if follower == "P":
             return self.text[self.starts[at + 1]] != "!"
-        return follower == "W" and kind != "N" and not self._glued(at + 1) and self.token(at + 1) not in _WORD_OPERATORS
+        return follower == "W" and kind != "N" and not self._glued(at + 1) and self._operator(at + 1) is None
 
     def _opens_signed(self, at: int) -> bool:
         """True for `-5`, `|x - 3|`, `√2` where nothing before is glued to it."""
@@ -181,7 +182,7 @@ class FormulaFinder:
             return (at + 1, False) if self._type(at + 1) in {"N", "A", "M"} else None
         if kind == "W" and self.token(at) in _WORD_OPERATORS:
             return at + 1, False
-        if kind == "W" and self.token(at) in _WITH_BY and self.token(at + 1) == "by" and self.near(at + 2):
+        if kind == "W" and self.token(at) in WITH_BY and self.token(at + 1) == "by" and self.near(at + 2):
             return at + 2, False
         if kind == "W" and self.token(at) == "of" and self._is_share(at - 1) and self._type(at + 1) in {"N", "M"}:
             return at + 1, False
