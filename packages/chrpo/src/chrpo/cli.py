@@ -59,19 +59,19 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
     for name, values in summary["sampler"].items():
         if len(values) > 1:
             click.echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
-    for name, told in _UNLIKE_TRAINING.items():
+    for name, told in _SAMPLES.items():
         if summary[name]:
             click.echo(f"{summary[name]} samples {told}", err=True)
-    if summary["samples_off_the_ladder"]:
-        click.echo(f"{summary['samples_off_the_ladder']} samples at no ratio of the ladder, not counted", err=True)
     click.echo(tally.summary(), err=True)
 
 
-_UNLIKE_TRAINING = {
+_SAMPLES = {
     "right_but_cut_off": "are right but cut off by the token limit, which counts as wrong here and in training",
     "right_without_a_box": r"are called right without an answer in \boxed{}, which training takes for wrong",
     "asked_otherwise": "were asked without this instruction; give --instruction as it was when they were drawn",
+    "samples_off_the_ladder": "at no ratio of the ladder, not counted",
 }
+"""What the summary counts, as it is told."""
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:

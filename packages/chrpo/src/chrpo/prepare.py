@@ -14,11 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from . import manifest
 from .control import INSTRUCTION, ControlTokens, user_turn
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
 from .grader import boxed_answers
-from .records import Row, Tally, parse_json, read_records, write_json, write_records
+from .records import Row, Tally, read_records, write_json, write_records
 from .thinking import split_thinking
 
 OUTCOME_FIELDS = frozenset(
@@ -191,8 +192,8 @@ def _unlike_training(row: Row, instruction: str) -> Iterator[str]:
 
 def _manifest_settings(samples: Path) -> Row:
     """The sampler settings in the `manifest.json` that `math-eval run` leaves beside its samples; none without one."""
-    path = samples.with_name("manifest.json")
-    found = parse_json(path.read_text("utf-8"), str(path)) if path.is_file() else {}
+    path = samples.with_name(manifest.FILE_NAME)
+    found = manifest.read(path) if path.is_file() else {}
     settings = found.get("settings") if isinstance(found, dict) else None
     return {name: settings[name] for name in MANIFEST_FIELDS if name in settings} if isinstance(settings, dict) else {}
 

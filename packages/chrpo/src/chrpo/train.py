@@ -26,8 +26,6 @@ from .plot import write_plot
 from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
-    from accelerate import PartialState
-
     from .trl import CHRPOTrainer
 
 REPORT_FILE = "training.html"
@@ -164,59 +162,42 @@ def train(
     wanted = manifest.describe({**asdict(settings), "grader": judged_by}, {"prompts": prompts, "model": model})
     # A lock for each process, so that every one of a second run is refused.
     with locked(out.with_name(f".{out.name}.{process.process_index}.lock"), out):
-        return _train(model, out, rows, tokens, settings, grader, wanted, process, report_to, overwrite=overwrite)
+        work = out.with_name(f".{out.name}.partial")
+        done = _finished(out, wanted, overwrite)
+        if not done:
+            _unfinished(work, wanted, overwrite)
+        process.wait_for_everyone()
+        if done:
+            if process.is_main_process and work.exists():
+                shutil.rmtree(work)
+            return False
+        if process.is_main_process:
+            _open_work(work, wanted)
+        process.wait_for_everyone()
 
+        try:
+            trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes, report_to)
+        except DataError:
+            if process.is_main_process and not any(work.glob("checkpoint-*")):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        checkpoint = _newest_complete(work, clean=process.is_main_process)
+        process.wait_for_everyone()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-def _train(
-    model: Path,
-    out: Path,
-    rows: list[Row],
-    tokens: ControlTokens,
-    settings: TrainSettings,
-    grader: Grader,
-    wanted: dict[str, Any],
-    process: "PartialState",
-    report_to: Sequence[str],
-    *,
-    overwrite: bool,
-) -> bool:
-    """Begin, continue or leave alone, by what lies in `out` and beside it."""
-    work = out.with_name(f".{out.name}.partial")
-    done = _finished(out, wanted, overwrite)
-    if not done:
-        _unfinished(work, wanted, overwrite)
-    process.wait_for_everyone()
-    if done:
-        if process.is_main_process and work.exists():
+        final = work / "final"
+        if settings.lora_rank is None:
+            trainer.save_model(str(final))
+        elif process.is_main_process:
+            lora.save_merged(trainer.accelerator.unwrap_model(trainer.model), final)
+        if process.is_main_process:
+            _finish(trainer, final, work, tokens, wanted)
+            if out.exists():
+                shutil.rmtree(out)
+            final.replace(out)
             shutil.rmtree(work)
-        return False
-    if process.is_main_process:
-        _open_work(work, wanted)
-    process.wait_for_everyone()
-
-    try:
-        trainer = _trainer(model, work, rows, tokens, settings, grader, process.num_processes, report_to)
-    except DataError:
-        if process.is_main_process and not any(work.glob("checkpoint-*")):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    checkpoint = _newest_complete(work, clean=process.is_main_process)
-    process.wait_for_everyone()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-    final = work / "final"
-    if settings.lora_rank is None:
-        trainer.save_model(str(final))
-    elif process.is_main_process:
-        lora.save_merged(trainer.accelerator.unwrap_model(trainer.model), final)
-    if process.is_main_process:
-        _finish(trainer, final, work, tokens, wanted)
-        if out.exists():
-            shutil.rmtree(out)
-        final.replace(out)
-        shutil.rmtree(work)
-    process.wait_for_everyone()
-    return True
+        process.wait_for_everyone()
+        return True
 
 
 def _check_installed(packages: Sequence[str]) -> None:

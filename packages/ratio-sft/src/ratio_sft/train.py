@@ -54,43 +54,29 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
     made_from = _made_from(data, rows, settings, state.num_processes)
     # A lock for each process, so that every one of a second run is refused.
     with locked(out.with_name(f".{out.name}.{state.process_index}.lock"), out):
-        return _train(data, rows, out, settings, made_from, state, overwrite=overwrite)
-
-
-def _train(
-    data: Path,
-    rows: dict[str, RowFile],
-    out: Path,
-    settings: TrainSettings,
-    made_from: Row,
-    state: "PartialState",
-    *,
-    overwrite: bool,
-) -> Row:
-    """Begin, continue or leave alone, by what lies in `out` and beside it."""
-    finished = is_finished(out, made_from, overwrite=overwrite)
-    partial = out.with_name(f"{out.name}.partial")
-    differing = differing_keys(partial, made_from) if _holds_anything(partial) else []
-    if differing and not overwrite and not finished:
-        raise DataError(
-            f"{partial}: an unfinished run with other settings ({', '.join(differing)}); repeat them to continue it, "
-            "or add --overwrite to drop it"
-        )
-    state.wait_for_everyone()
-    if finished:
-        if state.is_main_process and _holds_anything(partial) and not differing:
-            shutil.rmtree(partial)
-        return {**parse_json((out / REPORT).read_text("utf-8"), str(out / REPORT)), "already_finished": True}
-    if state.is_main_process:
-        open_partial(partial, "ratio-sft train", made_from, keep=not differing)
-        checkpoints.remove_torn(partial / "checkpoints")
-    state.wait_for_everyone()
-    try:
-        return _run(data, rows, out, partial, settings)
-    except DataError:
-        if state.is_main_process and checkpoints.newest_complete(partial / "checkpoints") is None:
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+        finished = is_finished(out, made_from, overwrite=overwrite)
+        partial = out.with_name(f"{out.name}.partial")
+        differing = differing_keys(partial, made_from) if _holds_anything(partial) else []
+        if differing and not overwrite and not finished:
+            raise DataError(
+                f"{partial}: an unfinished run with other settings ({', '.join(differing)}); repeat them to continue "
+                "it, or add --overwrite to drop it"
+            )
+        state.wait_for_everyone()
+        if finished:
+            if state.is_main_process and _holds_anything(partial) and not differing:
+                shutil.rmtree(partial)
+            return {**parse_json((out / REPORT).read_text("utf-8"), str(out / REPORT)), "already_finished": True}
+        if state.is_main_process:
+            open_partial(partial, "ratio-sft train", made_from, keep=not differing)
+            checkpoints.remove_torn(partial / "checkpoints")
+        state.wait_for_everyone()
+        try:
+            return _run(data, rows, out, partial, settings)
+        except DataError:
+            if state.is_main_process and checkpoints.newest_complete(partial / "checkpoints") is None:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def _holds_anything(folder: Path) -> bool:

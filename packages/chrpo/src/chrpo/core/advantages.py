@@ -58,11 +58,16 @@ def leave_one_out(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints
     one[index] = values
     beyond = values - one.take(index)
     mean = np.bincount(index, beyond) / np.maximum(sizes, 1)
-    if not np.isfinite(mean).all():
-        raise DataError(f"rewards must be finite; got {values[~np.isfinite(values)][:3]}")
+    _require_finite(mean, values)
     # Against the mean of the others is n / (n - 1) times as far as against the mean of all.
     advantages = (beyond - mean.take(index)) * (sizes / np.maximum(sizes - 1, 1)).take(index)
     return Response(advantages, (np.bincount(index, np.abs(beyond)) == 0).take(index))
+
+
+def _require_finite(means: Floats, rewards: Floats) -> None:
+    """Fewer than the rewards, their means say as well whether one of them is no number."""
+    if not np.isfinite(means).all():
+        raise DataError(f"rewards must be finite; got {rewards[~np.isfinite(rewards)][:3]}")
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,7 @@ def control_advantages(
     if not counts.all():
         raise DataError("every prompt needs at least one rollout at each ratio of the ladder")
     q = np.bincount(cell, values, prompts * ratios).reshape(prompts, ratios) / counts
-    if not np.isfinite(q).all():
-        raise DataError(f"rewards must be finite; got {values[~np.isfinite(values)][:3]}")
+    _require_finite(q, values)
     alike = counts.sum(axis=1, keepdims=True) / (ratios * counts)
     return Control((logit_advantages(q, probabilities, floor) * alike).take(cell), q)
 
