@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-gym test-verl test-vllm check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-gym test-verl test-vllm sync check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,7 +74,11 @@ $(GYM)/.ready: constraints.txt packages/math-eval/pyproject.toml
 		--editable "packages/math-eval[reasoning-gym]" hypothesis pytest pytest-socket
 	touch $@
 
-check: $(READY) ## lint, types and import rules
+sync: $(READY) ## copy packages/_shared into the packages that use it
+	$(BIN)/python tools/sync_shared.py
+
+check: $(READY) ## lint, types, import rules and shared copies
+	$(BIN)/python tools/sync_shared.py --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright

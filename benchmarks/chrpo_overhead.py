@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, 
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out
 from chrpo.grader import grade
 from chrpo.trl import CHRPOConfig, CHRPOTrainer

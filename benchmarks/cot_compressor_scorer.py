@@ -23,12 +23,12 @@ from cot_compressor_speed import BF16, instructions
 from peers import DEFAULT, minilm, wheel_file
 from recording import record
 
+from cot_compressor._shared.records import read_records, write_records
 from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.compressor import Compressor
 from cot_compressor.evaluate import evaluate_file
 from cot_compressor.fidelity import bootstrap
 from cot_compressor.onnx_model import export_folder
-from cot_compressor.records import read_records, write_records
 from cot_compressor.segment import segment
 from cot_compressor.train import TrainSettings, train_file
 

@@ -72,8 +72,8 @@ def main(
     if worker:
         serve({"math-eval": ours, "lm-evaluation-harness": theirs}[worker](model, batch_size, max_tokens))
         return
+    from math_eval._shared.control_tokens import user_turn
     from math_eval.backends.checkpoint import Checkpoint
-    from math_eval.control import user_turn
     from math_eval.tasks import load_task
 
     checkpoint = Checkpoint(model)

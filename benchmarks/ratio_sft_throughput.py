@@ -19,10 +19,10 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ratio_sft import TrainSettings, checkpoints, encoded_file, template, tokens
+from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft._shared.records import Row, Tally, read_records
 from ratio_sft.batches import SimilarLengths
-from ratio_sft.control import ControlTokens
 from ratio_sft.encoding import Encoded, encode
-from ratio_sft.records import Row, Tally, read_records
 from ratio_sft.trainer import build_trainer
 
 PLAIN, SAME_BATCHES = "SFTTrainer", "SFTTrainer, batches of ratio-sft"

@@ -13,11 +13,11 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import read_records
 from chrpo.core import token_loss
 from chrpo.driver import Driver, Rollout
 from chrpo.grader import grade
-from chrpo.records import read_records
 from chrpo.rollout import RolloutReader
 
 

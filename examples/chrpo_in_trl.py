@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import read_records
 from chrpo.errors import ChrpoError
-from chrpo.records import read_records
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 

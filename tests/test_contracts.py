@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,26 +14,33 @@ PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo
 SOURCES = {dist: ROOT / "packages" / dist / "src" / name for dist, name in PACKAGES.items()}
 
 
-@pytest.mark.parametrize("module", ["records.py", "commands.py", "control.py", "lock.py", "thinking.py"])
-def test_the_copies_of_a_repeated_module_are_equal(module):
-    copies = [folder / module for folder in SOURCES.values() if (folder / module).exists()]
-    assert len(copies) >= 2
-    assert len({copy.read_text() for copy in copies}) == 1, f"{module} differs between packages"
+def test_every_copy_of_shared_code_equals_its_source():
+    done = subprocess.run([sys.executable, ROOT / "tools/sync_shared.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-def test_each_package_validates_with_the_published_schema():
-    published = {path.name: path.read_text() for path in (ROOT / "docs/schemas").glob("*.json")}
-    used = set()
-    for folder in SOURCES.values():
-        for copy in folder.glob("schemas/*.json"):
-            if copy.name in published:
-                used.add(copy.name)
-                assert copy.read_text() == published[copy.name], f"{copy} differs from docs/schemas"
-    assert used == published.keys()
+def test_a_changed_a_missing_and_a_foreign_copy_are_found(tmp_path):
+    shutil.copytree(ROOT / "packages", tmp_path / "packages", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    script = tmp_path / "tools/sync_shared.py"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "tools/sync_shared.py", script)
+    folder = tmp_path / "packages/chrpo/src/chrpo/_shared"
+    changed, missing, foreign = folder / "records.py", folder / "schemas/samples.schema.json", folder / "more.py"
+    changed.write_text(changed.read_text() + "\n")
+    missing.unlink()
+    foreign.write_text("")
+    check = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert check.returncode == 1
+    for path in (changed, missing, foreign):
+        assert str(path.relative_to(tmp_path)) in check.stdout
+    subprocess.run([sys.executable, script], check=True)
+    assert subprocess.run([sys.executable, script, "--check"]).returncode == 0
+    assert missing.is_file()
+    assert not foreign.exists()
 
 
 def test_every_schema_field_says_what_it_is():
-    for path in (ROOT / "docs/schemas").glob("*.json"):
+    for path in (ROOT / "packages/_shared/schemas").glob("*.json"):
         for name, field in json.loads(path.read_text())["properties"].items():
             assert field.get("description"), f"{path.name}: {name} has no description to show in an error"
 

@@ -57,7 +57,7 @@ def test_real_traces_become_rows_of_the_traces_contract(tmp_path):
         pytest.skip("the folder with the published data files is not here (../shared/data or data)")
     from click.testing import CliRunner
 
-    from cot_compressor.records import read_records
+    from cot_compressor._shared.records import read_records
     from math_eval.grading import grade
 
     done = CliRunner().invoke(load("smollm2/inputs.py").main, [str(DATA), str(tmp_path)])

@@ -11,7 +11,7 @@ import pytest
 
 RATIOS = (0.2, 0.6, 1.0)
 EVERY = ("ratio_sft", "chrpo", "math_eval")
-THREE = [importlib.import_module(f"{name}.control") for name in EVERY]
+THREE = [importlib.import_module(f"{name}._shared.control_tokens") for name in EVERY]
 
 
 def prompt_text(question, token):
@@ -150,9 +150,9 @@ def test_every_package_reads_the_ladder_of_a_checkpoint(pipeline, name):
 
 def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipeline, tokenizer):
     from math_eval.backends.hf import HFModel
-    from ratio_sft.control import ControlTokens
+    from ratio_sft._shared.control_tokens import ControlTokens
+    from ratio_sft._shared.records import Tally
     from ratio_sft.encoding import encode as encode_rows
-    from ratio_sft.records import Tally
 
     questions = {row["id"]: row["question"] for row in pipeline.rows("problems.jsonl")}
 
@@ -291,7 +291,7 @@ def evaluated(pipeline, tokenizer, tmp_path_factory):
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("text", COMPLETIONS)
 def test_training_and_evaluation_count_the_same_tokens(pipeline, tokenizer, evaluated, text, finished):
-    from chrpo.control import ControlTokens
+    from chrpo._shared.control_tokens import ControlTokens
     from chrpo.grader import grade
     from chrpo.rollout import RolloutReader
 
@@ -307,8 +307,8 @@ def test_training_and_evaluation_count_the_same_tokens(pipeline, tokenizer, eval
 
 @pytest.mark.parametrize("text", COMPLETIONS)
 def test_a_prompt_that_opens_the_thinking_block_counts_in_both(text):
-    from chrpo.thinking import split_thinking as in_training
-    from math_eval.thinking import split_thinking as in_evaluation
+    from chrpo._shared.thinking import split_thinking as in_training
+    from math_eval._shared.thinking import split_thinking as in_evaluation
 
     for prompt in ("", "user\n2 + 3?\nassistant\n<think>\n"):
         assert vars(in_training(text, prompt)) == vars(in_evaluation(text, prompt))

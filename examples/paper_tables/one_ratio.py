@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ratio_sft import MixSettings, mix
-from ratio_sft.records import read_records, write_records
+from ratio_sft._shared.records import read_records, write_records
 
 
 @click.command()

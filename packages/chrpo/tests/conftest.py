@@ -24,7 +24,7 @@ def make_tokenizer():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from chrpo.control import ControlTokens
+    from chrpo._shared.control_tokens import ControlTokens
 
     control = ControlTokens.ladder(RATIOS).all_tokens
     words = ["[pad]", "[end]", "[unk]", "[user]", "[assistant]", "copy", "so", "\\boxed{", "}", *NUMBERS]
@@ -77,7 +77,7 @@ def make_model(tokenizer, steps: int, seed: int = 0):
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
-    from chrpo.control import ControlTokens
+    from chrpo._shared.control_tokens import ControlTokens
 
     folder = tmp_path_factory.mktemp("model") / "sft"
     tokenizer = make_tokenizer()
@@ -89,7 +89,7 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 def prompt_row(number: str, asked: str = "<COMP_POLICY>", **more) -> dict:
-    from chrpo.control import user_turn
+    from chrpo._shared.control_tokens import user_turn
 
     return {
         "id": f"copy-{number}-{asked}",
@@ -143,7 +143,7 @@ def build_trainer(checkpoint, args, rows, kind=None, **options):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
-    from chrpo.control import ControlTokens
+    from chrpo._shared.control_tokens import ControlTokens
     from chrpo.trl import CHRPOTrainer
 
     trainer = (kind or CHRPOTrainer)(

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
-from chrpo.control import ControlTokens
-from chrpo.records import read_records
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import read_records
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.driver import Driver, Rollout, Settings
 from chrpo.errors import ChrpoError, DataError
 from chrpo.rollout import Facts, RolloutReader

@@ -8,7 +8,7 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.core import ConstrainedReward, PaperReward
 from chrpo.grader import grade
 from chrpo.judge import Prompts, Table, judge

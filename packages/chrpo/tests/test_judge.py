@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.core import ConstrainedReward
 from chrpo.errors import DataError
 from chrpo.judge import Prompts, Table, judge

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chrpo import cli
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.core import ConstrainedReward, DeGRPO, LengthPenalty, Rewards, ShortestCorrect
 from chrpo.errors import DataError
 from chrpo.judge import Prompts, Table, judge

@@ -4,10 +4,10 @@ import tracemalloc
 import pytest
 from click.testing import CliRunner
 
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import read_records, write_records
 from chrpo.cli import cli
-from chrpo.control import ControlTokens
 from chrpo.prepare import prepare
-from chrpo.records import read_records, write_records
 
 TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
 PASSES = {"easy": (4, 4, 4), "middle": (1, 4, 4), "odd": (4, 3, 4), "lost": (0, 1, 3)}

@@ -18,7 +18,7 @@ def test_the_first_example_runs_and_prints_what_is_shown():
 
 def test_the_trl_script_runs_on_a_smaller_ladder_for_one_step(checkpoint, prompt_rows, tmp_path, monkeypatch):
     pytest.importorskip("trl")
-    from chrpo.records import write_records
+    from chrpo._shared.records import write_records
 
     code = re.search(r"## In your own TRL script\n\n```python\n(.*?)```", README, re.DOTALL).group(1)
     smaller = {

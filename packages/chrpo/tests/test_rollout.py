@@ -1,6 +1,6 @@
 import pytest
 
-from chrpo.control import ControlTokens
+from chrpo._shared.control_tokens import ControlTokens
 from chrpo.errors import DataError
 from chrpo.grader import boxed_answers, grade, same_answer
 from chrpo.rollout import RolloutReader, control_ids

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.lock import locked
+from chrpo._shared.records import write_records
 from chrpo.cli import cli
-from chrpo.control import ControlTokens
 from chrpo.errors import DataError
-from chrpo.lock import locked
-from chrpo.records import write_records
 from chrpo.train import TrainSettings, train
 
 pytest.importorskip("trl")
@@ -101,7 +101,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     shutil.copytree(work / "checkpoint-2", torn)
     (torn / "chrpo_state.json").unlink()
 
-    with locked(tmp_path / ".out.0.lock", out):
+    with locked(out):
         refused = run("train", prompts, out, "--model", checkpoint, *FLAGS)
     assert (refused.exit_code, "out: another process is writing it" in refused.stderr) == (2, True)
     result = run("train", prompts, out, "--model", checkpoint, *FLAGS)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chrpo._shared.records import write_records
 from chrpo.core import leave_one_out
 from chrpo.errors import ChrpoError, DataError
-from chrpo.records import write_records
 
 pytest.importorskip("trl")
 

@@ -27,7 +27,7 @@ def compose(checkpoint, prompt_rows, tmp_path_factory):
     """The example's configuration for the tiny checkpoint, with more settings."""
     from hydra import compose, initialize_config_dir
 
-    from chrpo.records import write_records
+    from chrpo._shared.records import write_records
 
     folder = tmp_path_factory.mktemp("run")
     write_records(folder / "prompts.jsonl", prompt_rows)
@@ -212,7 +212,7 @@ def test_every_rollout_opens_with_a_ratio_token_all_of_them_equally_often(traine
 def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoint, prompt_rows):
     import torch
 
-    from chrpo.control import ControlTokens
+    from chrpo._shared.control_tokens import ControlTokens
     from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out, response_weights
     from chrpo.grader import grade
     from chrpo.rollout import RolloutReader

@@ -7,8 +7,8 @@ import pytest
 from transformers import ByT5Tokenizer
 
 from cot_compressor import Compressor, DataError, InfeasibleBudget
+from cot_compressor._shared.records import read_records
 from cot_compressor.evaluate import evaluate_file
-from cot_compressor.records import read_records
 from cot_compressor.render import render
 
 

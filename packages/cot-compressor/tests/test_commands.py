@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from cot_compressor import Compressor, DataError
+from cot_compressor._shared.records import read_records
 from cot_compressor.cli import cli
 from cot_compressor.compress import compress_file, show_kept
 from cot_compressor.hub import find_folder
-from cot_compressor.records import read_records
 from cot_compressor.resume import only_writer
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]

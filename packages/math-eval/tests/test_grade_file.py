@@ -4,10 +4,10 @@ import tracemalloc
 from click.testing import CliRunner
 
 from math_eval import regrade
+from math_eval._shared.lock import locked
 from math_eval.cli import cli
 from math_eval.compare import compare
 from math_eval.conditions import select
-from math_eval.lock import locked
 
 ROWS = [
     {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
@@ -70,7 +70,7 @@ def test_the_extraction_is_chosen_by_an_option_and_kept_in_the_manifest(tmp_path
 
 def test_two_processes_cannot_grade_into_one_file(tmp_path):
     source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
-    with locked(tmp_path / ".out.jsonl.lock", out):
+    with locked(out):
         refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
     assert (refused.exit_code, "out.jsonl: another process is writing it" in refused.stderr) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

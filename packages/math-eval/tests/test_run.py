@@ -8,11 +8,11 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from math_eval._shared.lock import locked
 from math_eval.backends import Sampling
 from math_eval.cli import cli
 from math_eval.conditions import load_run
 from math_eval.errors import DataError
-from math_eval.lock import locked
 from math_eval.runner import RunSettings, run
 
 _SPEED_FIELDS = ("latency_s", "samples_per_s")
@@ -164,7 +164,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(settings, model, tiny_model, 
 
 def test_two_processes_cannot_write_one_run(settings, model, tmp_path):
     folder = tmp_path / "r"
-    with locked(folder / ".lock", folder), pytest.raises(DataError, match="r: another process is writing it"):
+    with locked(folder), pytest.raises(DataError, match="r: another process is writing it"):
         run(settings(), folder, backend=model)
 
 

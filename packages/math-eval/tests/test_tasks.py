@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from math_eval import grade
+from math_eval._shared.records import validate
 from math_eval.cli import cli
 from math_eval.errors import DataError
-from math_eval.records import validate
 from math_eval.runner import RunSettings, run
 from math_eval.tasks import gold, load_task
 from math_eval.tasks.published import BENCHMARKS

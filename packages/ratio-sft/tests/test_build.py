@@ -4,9 +4,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from ratio_sft._shared.lock import locked
+from ratio_sft._shared.records import read_records
 from ratio_sft.cli import cli
-from ratio_sft.lock import locked
-from ratio_sft.records import read_records
 
 
 def run(*arguments):
@@ -116,7 +116,7 @@ def test_what_a_killed_build_left_is_replaced_and_a_foreign_partial_is_not(tmp_p
 
 
 def test_a_second_build_of_one_folder_is_refused_while_the_first_goes_on(tmp_path, compressed):
-    with locked(tmp_path / ".mix.lock", tmp_path / "mix"):
+    with locked(tmp_path / "mix"):
         result = run("build", compressed, tmp_path / "mix")
     assert (result.exit_code, "mix: another process is writing it" in result.stderr) == (2, True)
     assert run("build", compressed, tmp_path / "mix").exit_code == 0

@@ -1,9 +1,9 @@
 import pytest
 
 from ratio_sft import MixSettings, encoding, mix, template
-from ratio_sft.control import ControlTokens
+from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft._shared.records import Tally
 from ratio_sft.errors import DataError
-from ratio_sft.records import Tally
 from ratio_sft.tokens import add_to_tokenizer
 
 LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))

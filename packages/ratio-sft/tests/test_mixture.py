@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratio_sft.control import user_turn
+from ratio_sft._shared.control_tokens import user_turn
 from ratio_sft.errors import DataError
 from ratio_sft.mixture import MixSettings, mix, question_key, read_teacher
 from ratio_sft.rows import kind

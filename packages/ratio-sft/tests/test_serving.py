@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoTokenizer, pipeline
 
 from ratio_sft import MixSettings, TrainSettings, build, train
-from ratio_sft.control import user_turn
+from ratio_sft._shared.control_tokens import user_turn
 
 _PYTHON = os.environ.get("RATIO_SFT_VLLM", "")
 SHORT, LONG = "1+1", "so 1+1=2,check 1+1=2"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratio_sft import template
-from ratio_sft.control import ControlTokens, user_turn
+from ratio_sft._shared.control_tokens import ControlTokens, user_turn
 from ratio_sft.errors import DataError
 from ratio_sft.tokens import add_to_tokenizer
 

@@ -3,7 +3,7 @@ import torch
 from tokenizers import AddedToken
 
 from ratio_sft import tokens as module
-from ratio_sft.control import ControlTokens
+from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft.errors import DataError
 
 LADDER = ControlTokens.ladder(module.DEFAULT_RATIOS)

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ratio_sft import ControlTokens, TrainSettings, checkpoints, train
+from ratio_sft._shared.lock import locked
+from ratio_sft._shared.records import Tally, read_records
 from ratio_sft.cli import cli
 from ratio_sft.encoding import encode
 from ratio_sft.errors import DataError, RatioSftError
-from ratio_sft.lock import locked
-from ratio_sft.records import Tally, read_records
 from ratio_sft.trainer import save_interval, total_steps
 
 QUICK = {"max_steps": 6, "learning_rate": 3e-3, "save_steps": 3}
@@ -117,7 +117,7 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tm
     with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate\)"):
         train(mix_dir, tmp_path / "killed", replace(settings, learning_rate=1e-3))
     with (
-        locked(tmp_path / ".killed.0.lock", tmp_path),
+        locked(tmp_path / "killed"),
         pytest.raises(DataError, match="killed: another process is writ"),
     ):
         train(mix_dir, tmp_path / "killed", settings)

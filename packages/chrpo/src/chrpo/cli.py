@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .commands import Commands
-from .control import INSTRUCTION
+from ._shared.cli_group import CommandGroup
+from ._shared.control_tokens import INSTRUCTION
 from .errors import DataError
 
 _FOLDER = click.Path(path_type=Path)
@@ -17,7 +17,7 @@ _PARTS = ("constraint", "control", "mode", "stratified")
 """As in `objective`, which would load torch for every `--help`."""
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 @click.version_option(package_name="chrpo")
 def cli() -> None:
     """Reinforcement learning for short and right answers, under an accuracy constraint."""
@@ -43,7 +43,7 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
     Every problem needs samples at each ratio of the checkpoint's ladder, 3 or more at the default confidence. Counts
     and the accuracy at each ratio go to OUT's name with `.summary.json`, unusable problems to `.rejected.jsonl`.
     """
-    from .control import ControlTokens
+    from ._shared.control_tokens import ControlTokens
     from .prepare import prepare as run
 
     tally, summary = run(samples, out, tokens=ControlTokens.load(checkpoint), **options)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row
 from .core.constraint import AccuracyConstraint, Gains
 from .core.outcome import Floats
 from .errors import ChrpoError, DataError
 from .judge import Prompts, Table, judge
 from .objective import choose
-from .records import Row
 from .rollout import Facts
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
+from ._shared.thinking import split_thinking
 from .errors import ChrpoError
-from .thinking import split_thinking
 
 Grader = Callable[[str, str], bool]
 """(completion, reference answer) -> True if right."""

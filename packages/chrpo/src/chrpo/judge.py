@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row
 from .core.advantages import control_advantages, leave_one_out, response_weights
 from .core.baselines import group_advantages
 from .core.outcome import Bools, Floats, Ints, Outcomes
 from .core.rewards import Rewards
 from .errors import DataError
 from .objective import Objective
-from .records import Row
 
 _UNDERFLOW = -600.0
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ._shared.records import parse_json, write_json
 from .errors import DataError
-from .records import parse_json, write_json
 
 FILE_NAME = "manifest.json"
 COMMAND = "chrpo train"

@@ -15,12 +15,12 @@ from statistics import fmean
 from typing import Any
 
 from . import manifest
-from .control import INSTRUCTION, ControlTokens, user_turn
+from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
+from ._shared.records import Row, Tally, read_records, write_json, write_records
+from ._shared.thinking import split_thinking
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
 from .grader import boxed_answers
-from .records import Row, Tally, read_records, write_json, write_records
-from .thinking import split_thinking
 
 OUTCOME_FIELDS = frozenset(
     {

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.thinking import CLOSE, OPEN, split_thinking
 from .errors import DataError
 from .grader import Grader, boxed_answers
-from .thinking import CLOSE, OPEN, split_thinking
 
 _MAX_PERIOD = 32
 _MIN_REPEATS = 4

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ._shared.records import parse_json
 from .core.bandit import Bandit, Simulation
 from .errors import DataError
 from .plot import write_page
-from .records import parse_json
 
 _FIELDS = ("weights", "ratios", "accuracy", "floor")
 _POINTS = 400

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import lora, manifest
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.lock import locked
+from ._shared.records import Row, parse_json, read_records
 from .core.constraint import Gains
 from .errors import DataError
 from .grader import Grader, grade
 from .judge import Prompts
-from .lock import locked
 from .metrics import METRICS_FILE, read_metrics
 from .objective import choose
 from .plot import write_plot
-from .records import Row, parse_json, read_records
 
 if TYPE_CHECKING:
     from .trl import CHRPOTrainer
@@ -161,7 +161,7 @@ def train(
     judged_by = f"{grader.__module__}.{getattr(grader, '__qualname__', type(grader).__qualname__)}"
     wanted = manifest.describe({**asdict(settings), "grader": judged_by}, {"prompts": prompts, "model": model})
     # A lock for each process, so that every one of a second run is refused.
-    with locked(out.with_name(f".{out.name}.{process.process_index}.lock"), out):
+    with locked(out, process.process_index):
         work = out.with_name(f".{out.name}.partial")
         done = _finished(out, wanted, overwrite)
         if not done:

@@ -22,8 +22,9 @@ from datasets import Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row, parse_json, write_json
 from .config import CHRPOConfig
-from .control import ControlTokens
 from .core.constraint import AccuracyConstraint
 from .core.rewards import ConstrainedReward, Reward
 from .core.schedule import BudgetSchedule
@@ -32,7 +33,6 @@ from .grader import Grader, grade
 from .judge import Judgement, Prompts, Table, judge
 from .metrics import METRICS_FILE, append_metrics, forget_after
 from .objective import Objective, choose
-from .records import Row, parse_json, write_json
 from .rollout import RolloutReader, control_ids
 from .seams import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
 

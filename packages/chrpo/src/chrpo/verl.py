@@ -42,11 +42,11 @@ from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.utils.fs import copy_to_local
 
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row, parse_json, read_records, write_json
 from .driver import Driver, Rollout, Settings
 from .errors import ChrpoError, DataError
 from .grader import grade
-from .records import Row, parse_json, read_records, write_json
 from .rollout import Facts, RolloutReader, control_ids
 
 NAME = "chrpo"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__
+from ._shared.records import Row, Tally
 from .compressor import token_budget
 from .counting import count_pieces
 from .errors import DataError, InfeasibleBudget, RejectedRow
-from .records import Row, Tally
 from .render import Span
 from .resume import Outcome, file_digest, is_finished, map_rows
 from .rules import Rules

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .records import dump_line
+from ._shared.records import dump_line
 
 
 class Answer(NamedTuple):

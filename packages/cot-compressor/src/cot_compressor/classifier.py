@@ -14,11 +14,11 @@ import torch
 from safetensors import SafetensorError
 
 from . import processes
+from ._shared.records import parse_json
 from .counting import load_tokenizer
 from .errors import DataError
 from .hub import SETTINGS_FILE, find_folder
 from .labels import Encoded, Window, WindowMaker
-from .records import parse_json
 from .scoring import DTYPES, Item
 
 ONNX_FILE = "model.onnx"

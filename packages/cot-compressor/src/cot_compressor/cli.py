@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from . import __version__, processes
-from .commands import Commands
+from ._shared.cli_group import CommandGroup
 from .errors import DataError
 from .scoring import DTYPES
 
@@ -47,7 +47,7 @@ def _report(out: Path, result: Any) -> None:
         click.echo(result.summary(), err=True)
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 @click.version_option(__version__, prog_name="cot-compressor")
 def cli() -> None:
     """Shorten chains of thought to exact token budgets, formulas whole."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
+from ._shared.records import Row, Tally
 from .compressor import Compression, Compressor, check_ratios
 from .counting import load_counter
 from .errors import DataError, InfeasibleBudget, RejectedRow
-from .records import Row, Tally
 from .resume import Outcome, file_digest, is_finished, map_rows, scorer_stamp
 from .scoring import load_scorer
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from . import processes
+from ._shared.records import Row, open_atomic, read_records, write_json
 from .baselines import BASELINES, select_baseline
 from .compressor import Compression, Compressor, check_ratios, token_budget
 from .counting import clean, load_counter
 from .errors import DataError, InfeasibleBudget, RejectedRow
 from .fidelity import METRICS, Interval, Sample, kept_characters, measure, summarise
-from .records import Row, open_atomic, read_records, write_json
 from .report import html_page, text_table
 from .resume import Outcome, file_digest, is_finished, map_rows, scorer_stamp
 from .rules import Rules

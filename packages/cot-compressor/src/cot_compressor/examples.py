@@ -16,9 +16,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import processes
+from ._shared.records import read_records
 from .errors import DataError
 from .labels import IGNORED, Window, WindowMaker, kept_units, token_labels
-from .records import read_records
 from .segment import segment
 
 _HELD_OUT_SHARE = 0.1

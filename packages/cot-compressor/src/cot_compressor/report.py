@@ -9,9 +9,9 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ._shared.records import Row
 from .compressor import Compression
 from .fidelity import FORM, KEPT, Interval
-from .records import Row
 from .render import Span
 
 _STYLE = """

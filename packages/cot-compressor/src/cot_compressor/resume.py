@@ -24,10 +24,10 @@ from typing import Any
 from tqdm import tqdm
 
 from . import __version__, processes
+from ._shared.lock import locked
+from ._shared.records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 from .errors import DataError, RejectedRow
 from .hub import SETTINGS_FILE, find_folder
-from .lock import locked
-from .records import Row, Tally, dump_line, parse_json, read_records, write_json, write_records
 
 Outcome = Row | RejectedRow
 
@@ -68,7 +68,7 @@ def only_writer(out: Path) -> Iterator[None]:
     Raises:
         DataError: another run is writing it.
     """
-    with locked(out.with_name(f".{out.name}.{processes.rank()}.lock"), out):
+    with locked(out, processes.rank()):
         processes.wait()  # If one process is refused, none has written yet.
         yield
 

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from . import processes
+from ._shared.records import parse_json, write_json
 from .card import model_card
 from .classifier import FORMAT, LABELS, encoder_length, model_inputs, require_safetensors
 from .counting import load_tokenizer
@@ -30,7 +31,6 @@ from .errors import DataError
 from .examples import Example, batches, class_weights, read_examples
 from .hub import SETTINGS_FILE
 from .labels import IGNORED, WindowMaker
-from .records import parse_json, write_json
 from .resume import differing_keys, file_digest, folder_digest, is_finished, only_writer, write_manifest
 
 _WARM_UP_SHARE = 0.1

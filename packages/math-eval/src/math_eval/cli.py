@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import Commands
-from .control import INSTRUCTION
+from ._shared.cli_group import CommandGroup
+from ._shared.control_tokens import INSTRUCTION
 from .errors import DataError
 
 _RATIO_HELP = "a number of the checkpoint's ladder, policy, or none for no control token"
 
 
 @click.group(
-    cls=Commands,
+    cls=CommandGroup,
     epilog="""\b
 Example:
   math-eval run --model checkpoints/base --tasks gsm8k --data-dir data --output-dir runs/base
@@ -129,7 +129,7 @@ def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> 
     click.echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
-@cli.group("export", cls=Commands)
+@cli.group("export", cls=CommandGroup)
 def export_group() -> None:
     """Write what a run holds as files for other tools."""
 
@@ -166,10 +166,10 @@ Example:
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the numbers as JSON.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
     """Compare B with A, each RUN or RUN:RATIO, paired by problem; per task and pooled, with the flips."""
+    from ._shared.records import write_json
     from .compare import by_task, compare
     from .conditions import run_files, select, split_name
     from .manifest import check_apart
-    from .records import write_json
     from .wording import flips, sentences
 
     pair = select(*split_name(a)), select(*split_name(b))

@@ -12,9 +12,9 @@ from statistics import stdev
 from typing import Any
 
 from . import metrics
+from ._shared.records import Row
 from .conditions import Condition, ItemKey, ratio_name
 from .errors import DataError
-from .records import Row
 
 _Pair = tuple[ItemKey, Row, Row]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._shared.records import Row, parse_json, read_records
 from .errors import DataError
-from .records import Row, parse_json, read_records
 from .summary import summarise
 
 Ratio = float | str | None

@@ -19,15 +19,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ._shared.control_tokens import ControlTokens, user_turn
+from ._shared.records import Row, validate
+from ._shared.thinking import split_thinking
 from .backends import Backend, BatchBackend, Completion, StreamBackend
 from .conditions import Ratio, ratio_name
-from .control import ControlTokens, user_turn
 from .grading import Grader
-from .records import Row, validate
 from .settings import RunSettings
 from .store import Store
 from .tasks import Task
-from .thinking import split_thinking
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from ._shared.records import parse_json, write_json
 from .errors import DataError
-from .records import parse_json, write_json
 
 State = Literal["new", "resume", "done"]
 

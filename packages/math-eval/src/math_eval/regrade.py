@@ -18,11 +18,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import manifest
+from ._shared.lock import locked
+from ._shared.records import Row, dump_line, parse_json, read_records, write_json, write_records
 from .conditions import dump_results, read_manifest, sample_files
 from .errors import MathEvalError
 from .grading import Grader
-from .lock import locked
-from .records import Row, dump_line, parse_json, read_records, write_json, write_records
 
 _BATCH = 256
 
@@ -48,14 +48,13 @@ def grade_file(
     """
     source, out = Path(source), Path(out)
     partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
-    lock = out.with_name(f".{out.name}.lock")
-    manifest.check_apart([out, partial, path, lock], [source])
+    manifest.check_apart([out, partial, path], [source])
     content, total = _digest(source)
     with Grader(extraction=extraction) as grader:
         settings = {"input_sha256": content, "grader": grader.description}
         if manifest.settle(path, settings, done=out, overwrite=overwrite) == "done":
             return Counter(row["verdict"] for row in read_records(out, "graded")), True
-        with locked(lock, out):
+        with locked(out):
             if manifest.settle(path, settings, done=out, overwrite=overwrite) == "new":
                 partial.unlink(missing_ok=True)
                 out.unlink(missing_ok=True)
@@ -114,7 +113,7 @@ def grade_run(
         settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
         if manifest.settle(path, settings, done=done, overwrite=overwrite) == "done":
             return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
-        with locked(out / ".lock", out):
+        with locked(out):
             if manifest.settle(path, settings, done=done, overwrite=overwrite) == "new":
                 for stale in (done, *out.glob("samples_*.jsonl")):
                     stale.unlink(missing_ok=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from . import manifest
+from ._shared.control_tokens import FILE_NAME, ControlTokens
+from ._shared.lock import locked
+from ._shared.records import parse_json, write_json
 from .backends import Backend
 from .conditions import dump_results
-from .control import FILE_NAME, ControlTokens
 from .errors import DataError
 from .generate import Sink, complete, list_requests
 from .grading import Grader
-from .lock import locked
-from .records import parse_json, write_json
 from .settings import RunSettings
 from .store import Store
 from .tasks import Task, load_task
@@ -77,7 +77,7 @@ def run(
             _check_tokens(settings, tokens, backend)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
-        stack.enter_context(locked(folder / ".lock", folder))
+        stack.enter_context(locked(folder))
         if manifest.settle(path, known, done=done, overwrite=overwrite) == "resume":
             _check_environment(path, backend.environment)
         else:

@@ -9,9 +9,9 @@ Doing it is left to `runner`.
 from collections import Counter
 from dataclasses import dataclass
 
+from ._shared.control_tokens import INSTRUCTION
 from .backends import Sampling
 from .conditions import Ratio
-from .control import INSTRUCTION
 from .errors import DataError
 
 SERVER = "openai:"

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from .records import Row, dump_line, write_records
+from ._shared.records import Row, dump_line, write_records
 
 
 class Store:

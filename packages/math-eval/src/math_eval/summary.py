@@ -11,9 +11,9 @@ from statistics import stdev
 from typing import Any
 
 from . import metrics
+from ._shared.records import Row
 from .grading import VERDICTS
 from .grading.exact import decide
-from .records import Row
 
 
 def by_problem(rows: list[Row]) -> list[list[Row]]:

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ._shared.records import Row, Tally, validate, write_records
+from ._shared.thinking import split_thinking
 from .conditions import run_files, stream
 from .errors import DataError
 from .manifest import check_apart
-from .records import Row, Tally, validate, write_records
-from .thinking import split_thinking
 
 _OF_THE_RUN = {
     "prompt",

@@ -8,8 +8,8 @@ train("mix", "checkpoints/sft", TrainSettings(model="checkpoints/base"))
 
 from importlib.metadata import version
 
+from ._shared.control_tokens import ControlTokens
 from .build import build
-from .control import ControlTokens
 from .errors import DataError, RatioSftError
 from .evaluate import evaluate
 from .mixture import MixSettings, mix

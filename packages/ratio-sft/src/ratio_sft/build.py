@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import pages
+from ._shared.lock import locked
+from ._shared.records import Row, parse_json, read_records, write_json, write_records
 from .decontaminate import TestQuestions
-from .lock import locked
 from .manifest import digest, is_finished, open_partial, publish
 from .mixture import MixSettings, Mixture, mix, read_teacher
-from .records import Row, parse_json, read_records, write_json, write_records
 from .row_file import RowFile
 from .rows import MixedRows, kind
 
@@ -64,7 +64,7 @@ def build(
     mixture = mix(RowFile(traces, "compressed"), settings, ratios, tests)
     card = {**describe(mixture, settings), "decontamination": tests.report() if tests else None}
     partial = out.with_name(f"{out.name}.partial")
-    with locked(out.with_name(f".{out.name}.lock"), out):
+    with locked(out):
         if is_finished(out, made_from, overwrite=overwrite):  # by another process, since the first look
             return _finished_card(out)
         open_partial(partial, "ratio-sft build", made_from, keep=False)

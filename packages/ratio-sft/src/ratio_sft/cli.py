@@ -10,16 +10,16 @@ from typing import Any
 import click
 
 from . import __version__
+from ._shared.cli_group import CommandGroup
+from ._shared.control_tokens import INSTRUCTION
+from ._shared.records import Row
 from .build import build
-from .commands import Commands
-from .control import INSTRUCTION
 from .evaluate import evaluate, summary, table
 from .mixture import POLICY_SHARE, MixSettings
-from .records import Row
 from .settings import TrainSettings
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 @click.version_option(__version__, prog_name="ratio-sft")
 def cli() -> None:
     r"""Teach a language model control tokens that set the length of its thinking.

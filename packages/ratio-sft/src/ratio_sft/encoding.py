@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ._shared.control_tokens import POLICY, ControlTokens
+from ._shared.records import Row, Tally
 from .clean import lone_surrogate
-from .control import POLICY, ControlTokens
 from .errors import DataError
 from .mixture import question_key, text_hash
-from .records import Row, Tally
 from .rows import kind
 from .template import prompt_ids
 from .tokens import token_ids

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import fmean
 
 from . import pages
+from ._shared.records import Row, read_records, write_json
 from .errors import DataError
 from .following import measure, wilson
-from .records import Row, read_records, write_json
 
 _Samples = dict[str, list[Row]]
 

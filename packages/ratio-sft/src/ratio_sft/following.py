@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .records import Row
+from ._shared.records import Row
 
 _Z = 1.959963984540054
 

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ._shared.records import Row, parse_json, write_json
 from .errors import DataError
-from .records import Row, parse_json, write_json
 
 FILE_NAME = "manifest.json"
 _PACKAGES = ("ratio-sft", "torch", "transformers", "trl", "accelerate")

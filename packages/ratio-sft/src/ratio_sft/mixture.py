@@ -14,11 +14,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ._shared.control_tokens import INSTRUCTION, ControlTokens
+from ._shared.records import Row, Tally
 from .clean import below_floor, collapse, lone_surrogate
-from .control import INSTRUCTION, ControlTokens
 from .decontaminate import TestQuestions
 from .errors import DataError
-from .records import Row, Tally
 from .rows import MixedRows, Traces, nearest
 
 POLICY_SHARE = 1 / 7

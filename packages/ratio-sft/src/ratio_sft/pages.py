@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from .records import open_atomic
+from ._shared.records import open_atomic
 
 __all__ = ["bars", "chart", "escape", "table", "write"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from .records import Row, read_records
+from ._shared.records import Row, read_records
 
 
 class RowFile:

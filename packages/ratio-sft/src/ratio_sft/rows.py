@@ -9,8 +9,8 @@ Which traces, ratios and modes there are is said by `mixture`.
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from .control import ControlTokens, user_turn
-from .records import Row
+from ._shared.control_tokens import ControlTokens, user_turn
+from ._shared.records import Row
 
 
 class Traces(Protocol):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row
 from .following import measure
-from .records import Row
 from .rows import kind
 from .template import prompt_ids
 

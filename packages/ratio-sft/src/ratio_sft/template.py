@@ -11,7 +11,7 @@ How a training row is made of prompt and completion is left to `encoding`.
 import json
 from typing import TYPE_CHECKING
 
-from .control import POLICY, ControlTokens
+from ._shared.control_tokens import POLICY, ControlTokens
 from .errors import DataError
 
 if TYPE_CHECKING:

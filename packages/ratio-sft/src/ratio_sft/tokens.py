@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .control import FILE_NAME, ControlTokens
+from ._shared.control_tokens import FILE_NAME, ControlTokens
 from .errors import DataError
 
 if TYPE_CHECKING:

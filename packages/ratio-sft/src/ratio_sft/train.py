@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoints, lora, template, tokens
-from .control import ControlTokens
+from ._shared.control_tokens import ControlTokens
+from ._shared.lock import locked
+from ._shared.records import Row, Tally, parse_json, write_json, write_records
 from .encoding import check_heldout, check_text, check_tokenizer, check_tokens, encode
 from .errors import DataError
-from .lock import locked
 from .manifest import FILE_NAME, differing_keys, digest, is_finished, open_partial, publish
-from .records import Row, Tally, parse_json, write_json, write_records
 from .row_file import RowFile
 from .settings import TrainSettings
 
@@ -53,7 +53,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
     state = _processes()
     made_from = _made_from(data, rows, settings, state.num_processes)
     # A lock for each process, so that every one of a second run is refused.
-    with locked(out.with_name(f".{out.name}.{state.process_index}.lock"), out):
+    with locked(out, state.process_index):
         finished = is_finished(out, made_from, overwrite=overwrite)
         partial = out.with_name(f"{out.name}.partial")
         differing = differing_keys(partial, made_from) if _holds_anything(partial) else []

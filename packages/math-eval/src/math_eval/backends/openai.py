@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Tokenizer
 
+from math_eval._shared.thinking import CLOSE, OPEN, split_thinking
 from math_eval.errors import DataError, MathEvalError
-from math_eval.thinking import CLOSE, OPEN, split_thinking
 
 from . import Arrival, Completion, Sampling
 from .background import Background

@@ -17,7 +17,7 @@ A completion whose only box is never closed has no answer: a number in it may be
 
 import re
 
-from math_eval.thinking import CLOSE, OPEN, split_thinking
+from math_eval._shared.thinking import CLOSE, OPEN, split_thinking
 
 _BRACES = re.compile(r"\\(?:begin)?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASES = (

@@ -14,8 +14,8 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
+from math_eval._shared.thinking import OPEN
 from math_eval.errors import DataError
-from math_eval.thinking import OPEN
 
 from . import limits
 from .exact import decide

@@ -8,9 +8,9 @@ The page opens offline, runs no text of a model, and stays under 2 MB for ten th
 from collections.abc import Sequence
 from pathlib import Path
 
+from math_eval._shared.records import open_atomic, write_json
 from math_eval.conditions import run_files
 from math_eval.manifest import check_apart
-from math_eval.records import open_atomic, write_json
 
 from . import table
 from .data import collect

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from math_eval._shared.records import Row
 from math_eval.compare import Comparison, act_ratio, compare
 from math_eval.conditions import Condition, Ratio, load_run, ratio_name, read_manifest, select, split_name
 from math_eval.errors import DataError
-from math_eval.records import Row
 from math_eval.summary import summarise
 
 _MISSING = "(none)"

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from math_eval import __version__, metrics
+from math_eval._shared.records import Row
 from math_eval.conditions import ratio_name
-from math_eval.records import Row
 from math_eval.summary import by_problem, summarise
 
 from .data import Entry

@@ -8,10 +8,10 @@ All text is escaped. Long text is cut in the middle and says by how much; which 
 import re
 from html import escape
 
+from math_eval._shared.records import Row
+from math_eval._shared.thinking import split_thinking
 from math_eval.compare import aligned
 from math_eval.conditions import ItemKey
-from math_eval.records import Row
-from math_eval.thinking import split_thinking
 
 from .data import Entry, ReportData, value_of
 

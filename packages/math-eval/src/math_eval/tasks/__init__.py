@@ -17,8 +17,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from math_eval._shared.records import Row, validate
 from math_eval.errors import DataError
-from math_eval.records import Row, validate
 
 from . import champ, files, procedural, published
 

@@ -12,8 +12,8 @@ import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from math_eval._shared.records import Row, parse_json, validate
 from math_eval.errors import DataError
-from math_eval.records import Row, parse_json, validate
 
 NAME = "champ"
 SIZE = 214

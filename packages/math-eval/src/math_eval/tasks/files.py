@@ -10,8 +10,8 @@ with `config`, `split` and `revision`; `fields`; `answer_after`, a mark such as 
 import tomllib
 from pathlib import Path
 
+from math_eval._shared.records import Row, read_records, validate
 from math_eval.errors import DataError
-from math_eval.records import Row, read_records, validate
 
 from .gold import after, as_text
 from .hub import read_dataset

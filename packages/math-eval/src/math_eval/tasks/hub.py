@@ -9,8 +9,8 @@ that was really read is returned, and must be the one asked for if that is a com
 
 import re
 
+from math_eval._shared.records import Row
 from math_eval.errors import DataError
-from math_eval.records import Row
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

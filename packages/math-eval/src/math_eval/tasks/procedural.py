@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from urllib.parse import parse_qsl
 
+from math_eval._shared.records import Row, validate
 from math_eval.errors import DataError
-from math_eval.records import Row, validate
 
 PREFIX = "reasoning-gym:"
 GENERATORS = (

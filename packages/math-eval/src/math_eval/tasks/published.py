@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from math_eval._shared.records import Row, read_records, validate
 from math_eval.errors import DataError
-from math_eval.records import Row, read_records, validate
 
 from .gold import after, as_text, last_box, scientific, without_dollars
 from .hub import read_dataset

@@ -1,0 +1,53 @@
+"""A click group that turns exceptions into a one-line message and an exit code.
+
+Errors of this package carry `exit_code` 2 (bad input or usage) or 1 (failure); any other exception is a failure.
+`--debug` shows the traceback instead.
+
+    @click.group(cls=CommandGroup)
+    def cli(): ...
+"""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+_EPILOG_WIDTH = 100
+
+
+class CommandGroup(click.Group):
+    """A command group with `--debug`, one-line errors and examples kept as written in `--help`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("max_content_width", _EPILOG_WIDTH)
+        self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command; turn an exception into one line on stderr and an exit code."""
+        debug = ctx.params.pop("debug", False)
+        try:
+            result = super().invoke(ctx)
+            _leave_processes()
+            return result
+        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            code = getattr(error, "exit_code", None)
+            name = "" if code else f"{type(error).__name__}: "
+            hint = "" if code else " (--debug shows the traceback)"
+            message = " ".join(str(error).split()) or "no message"
+            click.echo(f"error: {name}{message}{hint}", err=True)
+            sys.exit(code or 1)
+
+
+def _leave_processes() -> None:
+    """End here if torch joined several processes: freed as Python exits, gloo's groups can hang or abort it."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

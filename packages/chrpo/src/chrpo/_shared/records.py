@@ -1,0 +1,216 @@
+# copied from packages/_shared/records.py; edit it there
+"""JSON Lines in and out: validated rows, atomic files, counted rejects.
+
+What a row may hold is said by the JSON Schemas in `schemas/`; what a row means is left to the callers.
+
+    for row in read_records("traces.jsonl.gz", "traces"):
+        print(row["id"])
+"""
+
+import gzip
+import json
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from io import TextIOWrapper
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from ..errors import DataError
+
+Row = dict[str, Any]
+MAX_LINE_CHARS = 64 * 2**20
+_SPOOL_BYTES = 2**20
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    text = files(__package__ or "").joinpath("schemas", f"{schema}.schema.json").read_text("utf-8")
+    return Draft202012Validator(json.loads(text))
+
+
+def _complaint(error: ValidationError) -> str:
+    """One line for a schema violation: the field, its value, what it should be."""
+    schema: Row = error.schema  # type: ignore[assignment]
+    rule: Any = error.validator_value
+    field = error.json_path.removeprefix("$").removeprefix(".") or "row"
+    if error.validator == "required":
+        missing = next(name for name in rule if name not in error.instance)
+        wanted = schema.get("properties", {}).get(missing, {}).get("description", "see the documentation")
+        return f"{field if field != 'row' else missing}: field {missing!r} is missing; add it ({wanted})"
+    shown = json.dumps(error.instance, ensure_ascii=True)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    wanted = schema.get("description", error.message)
+    kind = f" of type {rule}" if error.validator == "type" else ""
+    return f"{field}: got {shown}; expected a value{kind}: {wanted}"
+
+
+def validate(row: object, schema: str, where: str) -> Row:
+    """Return `row` if it fits the schema.
+
+    Raises:
+        DataError: `WHERE: field: what is wrong, what to do`.
+    """
+    error = next(iter(_validator(schema).iter_errors(row)), None)  # type: ignore[arg-type]
+    if error is not None:
+        raise DataError(f"{where}: {_complaint(error)}")
+    return row  # type: ignore[return-value]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; write null or a finite number")
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse strict JSON (no NaN or Infinity); a DataError says where and what."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}); is the file torn or not JSON Lines?") from error
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.name.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+    return path.open(encoding="utf-8", newline="\n")
+
+
+def read_records(path: str | Path, schema: str) -> Iterator[Row]:
+    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file.
+
+    Raises:
+        DataError: the file is missing, empty or torn, or a row does not fit the schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    number = rows = 0
+    try:
+        with _open_text(path) as lines:
+            while line := lines.readline(MAX_LINE_CHARS + 1):
+                number += 1
+                where = f"{path}:{number}"
+                if len(line) > MAX_LINE_CHARS:
+                    raise DataError(f"{where}: longer than {MAX_LINE_CHARS} characters; split the record")
+                if not line.strip():
+                    continue
+                rows += 1
+                yield validate(parse_json(line, where), schema, where)
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}:{number + 1}: unreadable ({error}); is the file torn or not UTF-8 text?") from error
+    if not rows:
+        raise DataError(f"{path}: no rows; expected JSON Lines, one {schema.replace('_', ' ')} record a line")
+
+
+def dump_line(row: Row) -> str:
+    """One JSON line, newline included; lone surrogates are escaped so that it is always valid UTF-8.
+
+    Raises:
+        DataError: a number that JSON cannot hold.
+    """
+    try:
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"id {row.get('id')!r}: a number is not finite (1e999 reads as infinite); mend it") from error
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(row, allow_nan=False)
+    return line + "\n"
+
+
+@contextmanager
+def open_atomic(path: str | Path) -> Iterator[IO[str]]:
+    """A text file that appears under its final name only when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
+            yield out
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:
+    """`raw`, or a gzip writer over it without name and time, so that equal rows give equal bytes."""
+    return gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.name.endswith(".gz") else raw  # type: ignore[return-value]
+
+
+def write_records(path: str | Path, rows: Iterable[Row]) -> int:
+    """Write all rows, or nothing if `rows` raises; returns how many."""
+    count = 0
+    with open_atomic(path) as out:
+        for row in rows:
+            out.write(dump_line(row))
+            count += 1
+    return count
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write one indented JSON document atomically."""
+    with open_atomic(path) as out:
+        out.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+class Tally:
+    """Counts what a command reads, writes and rejects; the rejected rows wait in a temporary file.
+
+    >>> tally = Tally()
+    >>> tally.read += 1
+    >>> tally.reject({"id": "a"}, "no_answer")
+    >>> tally.summary()
+    '1 read, 0 written, 1 rejected (no_answer 1)'
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.written = 0
+        self._reasons: Counter[str] = Counter()
+        self._rows: IO[str] = SpooledTemporaryFile(  # noqa: SIM115 (it lives as long as the tally)
+            _SPOOL_BYTES, "w+", encoding="utf-8", newline="\n"
+        )
+
+    def reject(self, row: Row, reason: str, detail: str = "") -> None:
+        """Set a row aside; `reason` is a short slug to count by, `detail` says more."""
+        self._reasons[reason] += 1
+        self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were rejected."""
+        return self._reasons.total()
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rejected rows by reason."""
+        return dict(sorted(self._reasons.items()))
+
+    def summary(self) -> str:
+        """One line for the terminal."""
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.items())
+        tail = f" ({reasons})" if reasons else ""
+        return f"{self.read} read, {self.written} written, {self.rejected} rejected{tail}"
+
+    def write_rejected(self, out: str | Path) -> None:
+        """Write the rejected rows to `OUT.rejected.jsonl`, or remove a stale one if there are none."""
+        out = Path(out)
+        stem = out.name.removesuffix(".gz").removesuffix(".jsonl")
+        path = out.with_name(f"{stem}.rejected.jsonl")
+        if self.rejected:
+            self._rows.seek(0)
+            with open_atomic(path) as written:
+                shutil.copyfileobj(self._rows, written)
+        else:
+            path.unlink(missing_ok=True)

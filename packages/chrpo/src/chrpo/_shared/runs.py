@@ -1,0 +1,190 @@
+# copied from packages/_shared/runs.py; edit it there
+"""The protocol of an output: new, partial, finished or foreign, and how it appears only when it is complete.
+
+A manifest in (or beside) every output records the command and the settings that made it, with digests in place of
+paths. The same command with the same settings continues a partial output and leaves a finished one alone; other
+settings are refused unless `overwrite` is given; what another program made is never replaced. Locking is left to
+`lock`, the content of an output to the commands.
+
+    state = resolve_state(Path("mix/manifest.json"), "ratio-sft build", settings, done=Path("mix"))
+    state                                                                   # 'new', 'partial' or 'finished'
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import DataError
+from .records import parse_json, write_json
+
+MANIFEST = "manifest.json"
+State = Literal["new", "partial", "finished"]
+_SHOWN_CHARS = 60
+
+
+def manifest_path(out: str | Path) -> Path:
+    """The place of an output's manifest: inside a folder, beside a file."""
+    out = Path(out)
+    return out / MANIFEST if out.is_dir() else out.with_name(f"{out.name}.{MANIFEST}")
+
+
+def partial_path(out: str | Path) -> Path:
+    """The file or folder in which an unfinished `out` grows."""
+    out = Path(out).absolute()
+    return out.with_name(f".{out.name}.partial")
+
+
+def digest(path: str | Path, patterns: Iterable[str] = ("*",)) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's top-level files that match one of the patterns.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; check the path")
+    files = sorted({p for pattern in patterns for p in path.glob(pattern) if p.is_file()}) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name if path.is_dir() else ''}:".encode())
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Every setting whose value differs, `outer.inner` if nested, with both values.
+
+    A setting that is off (null, false, 0 or empty) equals one that is absent.
+
+    >>> differing({"steps": 40, "model": {"sha": "a"}}, {"steps": 60, "model": {"sha": "a"}, "without": []})
+    ['steps was 40, is 60']
+    """
+    old, new = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(wanted)))
+    names = sorted(name for name in {*old, *new} if (old.get(name) or None) != (new.get(name) or None))
+    return [f"{name} was {_shown(old.get(name))}, is {_shown(new.get(name))}" for name in names]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The version of Python and of every package that is installed."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_manifest(
+    path: str | Path, command: str, settings: Mapping[str, Any], packages: Iterable[str] = (), **more: Any
+) -> None:
+    """Write a manifest atomically.
+
+    Args:
+        path: the manifest's own path.
+        command: program and sub-command, such as "chrpo train".
+        settings: everything that the result depends on, as JSON values.
+        packages: distributions whose versions are recorded; a difference is no reason to refuse.
+        more: further facts, which are recorded but never compared.
+    """
+    write_json(path, {"command": command, "settings": settings, "versions": versions(packages), **more})
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises:
+        DataError: it is missing, corrupted, or no manifest of this toolkit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, so nothing records how this output was made; check the path")
+    found = parse_json(path.read_text("utf-8"), str(path))
+    if not (isinstance(found, dict) and isinstance(found.get("command"), str) and isinstance(found["settings"], dict)):
+        raise DataError(f"{path}: not a manifest of this toolkit; name another output")
+    return found
+
+
+def resolve_state(
+    manifest: Path, command: str, settings: Mapping[str, Any], *, done: Path | None, overwrite: bool = False
+) -> State:
+    """Decide whether an output is new, partial or finished.
+
+    Args:
+        manifest: the output's manifest; it need not exist.
+        command: program and sub-command that would write the output.
+        settings: what the output would depend on.
+        done: exists once the output is complete; None for a place that only ever contains partial work.
+        overwrite: start again, whatever the command left there before.
+
+    Raises:
+        DataError: another program made the output, or other settings did and `overwrite` is not given.
+    """
+    out = done or manifest.parent
+    if not manifest.is_file():
+        if holds_anything(out):
+            raise DataError(
+                f"{out}: already there, and not written by {command} (no {manifest.name}); name another output, or "
+                "move it away"
+            )
+        return "new"
+    found = read_manifest(manifest)
+    if found["command"] != command:
+        raise DataError(f"{out}: written by {found['command']}, not by {command}; name another output, or move it away")
+    if overwrite:
+        return "new"
+    if changes := differing(found["settings"], settings):
+        finished = done is not None and done.exists()
+        what = "made with other settings" if finished else "an unfinished run with other settings"
+        remedy = "name another output" if finished else "finish it with those settings"
+        raise DataError(f"{out}: {what} ({'; '.join(changes)}); {remedy}, or add --overwrite to replace it")
+    return "finished" if done is not None and done.exists() else "partial"
+
+
+def holds_anything(path: Path) -> bool:
+    """Whether `path` is a file, or a folder with anything in it but temporary files of a killed process."""
+    if not path.is_dir():
+        return path.exists()
+    return any(not (entry.name.startswith(".") and entry.name.endswith(".tmp")) for entry in path.iterdir())
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        DataError: an output is one of the inputs, under whatever name, or a folder that contains one.
+    """
+    read = [path for path in inputs if path.exists()]
+    for out in outputs:
+        for path in read:
+            if out.exists() and (out.samefile(path) or path.resolve().is_relative_to(out.resolve())):
+                raise DataError(f"{out}: would replace {path}, which is read; name another output")
+
+
+def publish(complete: Path, out: Path) -> None:
+    """Give a complete file or folder its final name, replacing what is there."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.is_dir():
+        os.rename(out, old)
+    os.replace(complete, out)
+    shutil.rmtree(old, ignore_errors=True)

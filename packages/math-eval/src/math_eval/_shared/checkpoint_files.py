@@ -1,0 +1,47 @@
+# copied from packages/_shared/checkpoint_files.py; edit it there
+"""Whether a folder is a checkpoint that is safe to load: a config and safetensors weights, no pickles.
+
+Loading it is left to the callers.
+
+    check_checkpoint("checkpoints/base")
+"""
+
+from pathlib import Path
+
+from ..errors import DataError
+
+_PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
+
+
+def check_checkpoint(folder: str | Path, flag: str = "--model") -> Path:
+    """`folder` as a path, if it is a checkpoint with safetensors weights.
+
+    Args:
+        folder: a local Hugging Face model folder.
+        flag: the command-line option that named it, for the error.
+
+    Raises:
+        DataError: the folder, its config or its weights are missing, or the weights are pickles.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise DataError(f"{folder}: no such folder; {flag} is a local Hugging Face model folder")
+    if not (path / "config.json").is_file():
+        raise DataError(f"{folder}: no config.json, so this is not a model folder; check {flag}")
+    if not has_weights(path):
+        raise DataError(f"{folder}: no weights (*.safetensors); is the download complete?")
+    return path
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder contains safetensors weights.
+
+    Raises:
+        DataError: it contains pickled weights only, which can run code when they are opened.
+    """
+    if any(folder.glob("*.safetensors")):
+        return True
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickled:
+        raise DataError(f"{folder}: only pickle weights ({pickled[0]}), which can run code; save it as safetensors")
+    return False

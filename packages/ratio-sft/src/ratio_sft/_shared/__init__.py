@@ -1,0 +1,1 @@
+"""Copied from packages/_shared by tools/sync_shared.py; edit it there."""
