@@ -118,7 +118,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file, so nothing records how this output was made; check the path")
     found = parse_json(path.read_text("utf-8"), str(path))
-    if not (isinstance(found, dict) and isinstance(found.get("command"), str) and isinstance(found["settings"], dict)):
+    fields = found if isinstance(found, dict) else {}
+    if not (isinstance(fields.get("command"), str) and isinstance(fields.get("settings"), dict)):
         raise DataError(f"{path}: not a manifest of this toolkit; name another output")
     return found
 

@@ -1,0 +1,269 @@
+"""The shared code of packages/_shared, tested in one of its copies, since `make check` holds them equal."""
+
+import io
+import json
+import math
+import os
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from math_eval._shared import progress, runs
+from math_eval._shared.boxed import find_boxes, last_boxed
+from math_eval._shared.checkpoint_files import check_checkpoint, has_weights
+from math_eval._shared.intervals import bootstrap, ratio, wilson
+from math_eval._shared.lock import locked
+from math_eval.errors import DataError
+
+BUILD, SETTINGS = "ratio-sft build", {"seed": 0, "input": {"traces": "ab", "teacher": None}}
+
+
+def finish(out, settings=SETTINGS, command=BUILD):
+    runs.write_manifest(out / runs.MANIFEST, command, settings, ["click", "no-such-package"])
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def state(out, settings=SETTINGS, *, overwrite=False, done=True):
+    return runs.resolve_state(out / runs.MANIFEST, BUILD, settings, done=out if done else None, overwrite=overwrite)
+
+
+def test_an_output_is_new_then_finished_and_new_again_with_overwrite(tmp_path):
+    out = tmp_path / "mix"
+    assert state(out) == "new"
+    out.mkdir()
+    assert state(out) == "new", "an empty folder is nobody's"
+    finish(out)
+    assert state(out) == "finished"
+    assert state(out, overwrite=True) == "new"
+
+
+def test_partial_work_of_the_same_settings_goes_on(tmp_path):
+    work = runs.partial_path(tmp_path / "mix")
+    assert work.name == ".mix.partial"
+    assert state(work, done=False) == "new"
+    finish(work)
+    assert state(work, done=False) == "partial"
+
+
+def test_other_settings_are_refused_with_both_values_and_the_remedy(tmp_path):
+    finish(tmp_path / "mix")
+    changed = {"seed": 1, "input": {"traces": "cd"}}
+    with pytest.raises(DataError) as refused:
+        state(tmp_path / "mix", changed)
+    assert "mix: made with other settings (input.traces was 'ab', is 'cd'; seed was 0, is 1)" in str(refused.value)
+    assert "name another output, or add --overwrite" in str(refused.value)
+    with pytest.raises(DataError, match=r"an unfinished run with other settings .*finish it with those settings"):
+        state(tmp_path / "mix", changed, done=False)
+    assert state(tmp_path / "mix", changed, overwrite=True) == "new"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_program_made_is_never_replaced(tmp_path, overwrite):
+    folder, file = tmp_path / "photos", tmp_path / "thesis.txt"
+    folder.mkdir()
+    (folder / "me.jpg").touch()
+    file.touch()
+    for foreign in (folder, file):
+        with pytest.raises(DataError, match="already there, and not written by ratio-sft build"):
+            state(foreign, overwrite=overwrite)
+    finish(tmp_path / "other", command="chrpo train")
+    with pytest.raises(DataError, match="written by chrpo train, not by ratio-sft build"):
+        state(tmp_path / "other", overwrite=overwrite)
+
+
+def test_a_folder_in_which_a_process_was_killed_before_its_manifest_is_new(tmp_path):
+    work = tmp_path / ".mix.partial"
+    work.mkdir()
+    (work / ".manifest.json.123.tmp").write_text("{")
+    assert state(work, done=False) == "new"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"command": 3}', '{"command": "chrpo train"}', '{"command": "chrpo train", "settings": []}'],
+)
+def test_a_corrupted_manifest_is_one_clear_error(tmp_path, text):
+    path = tmp_path / "mix" / runs.MANIFEST
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        state(path.parent)
+
+
+def test_a_manifest_has_command_settings_and_the_versions_of_what_is_installed(tmp_path):
+    finish(tmp_path)
+    found = json.loads((tmp_path / runs.MANIFEST).read_text())
+    assert list(found) == ["command", "settings", "versions"]
+    assert found["settings"] == SETTINGS
+    assert found["versions"].keys() == {"python", "click"}
+    assert runs.manifest_path(tmp_path) == tmp_path / "manifest.json"
+    assert runs.manifest_path(tmp_path / "rows.jsonl") == tmp_path / "rows.jsonl.manifest.json"
+
+
+def test_a_setting_that_is_off_equals_an_absent_one_and_nothing_else_does():
+    assert runs.differing({"a": 1}, {"a": 1, "b": None, "c": False, "d": [], "e": {"f": ""}}) == []
+    assert runs.differing({"a": (1, 2)}, {"a": [1, 2]}) == []
+    assert runs.differing({"a": 1}, {"a": 1.5}) == ["a was 1, is 1.5"]
+    assert runs.differing({"a": "x" * 100}, {}) == [f"a was '{'x' * 56}..., is None"]
+
+
+def test_a_digest_changes_with_names_and_contents_and_not_with_the_place(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "x.json").write_text("1")
+        (folder / "y.bin").write_text("2")
+    assert runs.digest(first) == runs.digest(second)
+    assert runs.digest(first / "x.json") == runs.digest(second / "x.json") != runs.digest(first / "y.bin")
+    (second / "y.bin").write_text("3")
+    assert runs.digest(first) != runs.digest(second)
+    assert runs.digest(first, ["*.json"]) == runs.digest(second, ["*.json"])
+    (second / "x.json").rename(second / "z.json")
+    assert runs.digest(first, ["*.json"]) != runs.digest(second, ["*.json"])
+    with pytest.raises(DataError, match="no such file; check the path"):
+        runs.digest(tmp_path / "absent")
+
+
+def test_publishing_replaces_a_folder_or_a_file_whole(tmp_path):
+    for kind in ("folder", "file"):
+        complete, out = tmp_path / f"new_{kind}", tmp_path / kind
+        for path, text in ((complete, "new"), (out, "old")):
+            if kind == "folder":
+                path.mkdir()
+                (path / text).touch()
+            else:
+                path.write_text(text)
+        runs.publish(complete, out)
+        assert not complete.exists()
+        assert [path.name for path in out.iterdir()] == ["new"] if kind == "folder" else out.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_an_output_that_is_read_or_contains_what_is_read_is_refused(tmp_path):
+    source = tmp_path / "in" / "rows.jsonl"
+    source.parent.mkdir()
+    source.touch()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(source)
+    for out in (source, link, source.parent):
+        with pytest.raises(DataError, match="which is read; name another output"):
+            runs.check_apart([out], [source])
+    runs.check_apart([tmp_path / "out"], [source, tmp_path / "absent"])
+
+
+def test_a_lock_keeps_a_second_run_out_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    with locked(out):
+        with pytest.raises(DataError, match="another process is writing it"), locked(out):
+            pass
+        with locked(out, rank=1):
+            assert len(list(tmp_path.iterdir())) == 2
+    out.mkdir()
+    os.chdir(out)
+    with locked(type(out)(".")):
+        assert (tmp_path / ".out.0.lock").exists()
+    assert not any(path.name.endswith(".lock") for path in tmp_path.iterdir())
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def test_the_wilson_interval_of_a_published_example():
+    # Newcombe 1998, table I: 81 of 263.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(4, 4, z=1.6448536)[0] == pytest.approx(4 / (4 + 1.6448536**2))
+
+
+@given(st.integers(0, 50), st.integers(1, 50))
+def test_a_wilson_interval_contains_the_share_and_lies_in_0_to_1(successes, trials):
+    successes = min(successes, trials)
+    low, high = wilson(successes, trials)
+    assert 0 <= low <= successes / trials <= high <= 1
+
+
+def test_the_bootstrap_interval_is_deterministic_and_near_the_normal_one():
+    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    columns = [values.tolist(), [1.0] * 400]
+    low, high = bootstrap(columns, ratio, seed=4)
+    assert (low, high) == bootstrap(columns, ratio, seed=4)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    assert all(map(math.isnan, bootstrap([[1.0], [1.0]], ratio)))
+
+
+# --- boxes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{1} and \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{3} or \boxed{4", "3"),
+        (r"\boxed {\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{}", ""),
+        (r"{\boxed{1}", "1"),
+        ("no box", None),
+    ],
+)
+def test_the_last_balanced_box(text, content):
+    assert last_boxed(text) == content
+
+
+def test_a_million_open_boxes_are_reported_in_one_pass():
+    assert find_boxes(r"\boxed{" * 1_000_000) == ([], True)
+
+
+# --- checkpoint folders -----------------------------------------------------------------------------------------------
+
+
+def test_only_a_folder_with_config_and_safetensors_is_a_checkpoint(tmp_path):
+    folder = tmp_path / "model"
+    with pytest.raises(DataError, match="no such folder; --encoder is a local"):
+        check_checkpoint(folder, "--encoder")
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"no config\.json"):
+        check_checkpoint(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(DataError, match=r"no weights .*is the download complete"):
+        check_checkpoint(folder)
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(DataError, match=r"only pickle weights \(pytorch_model.bin\), which can run code"):
+        check_checkpoint(folder)
+    (folder / "model.safetensors").touch()
+    assert check_checkpoint(folder) == folder
+    assert has_weights(folder)
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+def test_a_log_gets_at_most_one_line_every_ten_seconds(monkeypatch):
+    clock, log = Clock(), io.StringIO()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(sys, "stderr", log)
+    with progress.progress_bar(total=350, desc="steps", mininterval=0) as bar:
+        for number in range(350):
+            clock.now += 0.1
+            bar.set_postfix(loss=number)
+            bar.update()
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 3, lines
+    assert "\r" not in log.getvalue()
+    assert all(line.startswith("steps:") for line in lines)
