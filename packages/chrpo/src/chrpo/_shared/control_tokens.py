@@ -29,11 +29,11 @@ def user_turn(question: str, token: str | None = None, instruction: str = INSTRU
 
 @dataclass(frozen=True)
 class ControlTokens:
-    """The ladder of a checkpoint.
+    """The ratios that a checkpoint was trained with (its ladder), and their control tokens.
 
     Args:
-        ratios: token -> ratio, in rising order of ratio.
-        policy: the token that leaves the choice of ratio to the model.
+        ratios: Token -> ratio, in rising order of ratio.
+        policy: The token that leaves the choice of ratio to the model.
     """
 
     ratios: dict[str, float]

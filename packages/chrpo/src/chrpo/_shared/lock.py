@@ -26,11 +26,11 @@ def locked(out: Path, rank: int = 0) -> Iterator[None]:
     """Keep every other run from writing `out`.
 
     Args:
-        out: the file or folder to be written.
-        rank: the number of this process among those of its run; each has a lock of its own, `.OUT.<rank>.lock`.
+        out: The file or folder to be written.
+        rank: Number of this process among those of its run; each has a lock of its own, `.OUT.<rank>.lock`.
 
     Raises:
-        DataError: another process holds the lock.
+        DataError: another process has the lock.
     """
     out = out.absolute()
     lock = out.with_name(f".{out.name}.{rank}.lock")

@@ -100,11 +100,11 @@ def write_manifest(
     """Write a manifest atomically.
 
     Args:
-        path: the manifest's own path.
-        command: program and sub-command, such as "chrpo train".
-        settings: everything that the result depends on, as JSON values.
-        packages: distributions whose versions are recorded; a difference is no reason to refuse.
-        more: further facts, which are recorded but never compared.
+        path: Path of the manifest.
+        command: Program and sub-command, such as "chrpo train".
+        settings: Everything that the result depends on, as JSON values.
+        packages: Distributions whose versions are recorded; a difference is no reason to refuse.
+        more: Further facts, which are recorded but never compared.
     """
     write_json(path, {"command": command, "settings": settings, "versions": versions(packages), **more})
 
@@ -131,11 +131,11 @@ def resolve_state(
     """Decide whether an output is new, partial or finished.
 
     Args:
-        manifest: the output's manifest; it need not exist.
-        command: program and sub-command that would write the output.
-        settings: what the output would depend on.
-        done: exists once the output is complete; None for a place that only ever contains partial work.
-        overwrite: start again, whatever the command left there before.
+        manifest: Path of the output's manifest; it need not exist.
+        command: Program and sub-command that would write the output.
+        settings: Everything that the output would depend on.
+        done: Path that exists once the output is complete; None for a place that only ever contains partial work.
+        overwrite: Start again, whatever the command left there before.
 
     Raises:
         DataError: another program made the output, or other settings did and `overwrite` is not given.

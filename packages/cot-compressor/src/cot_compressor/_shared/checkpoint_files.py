@@ -17,8 +17,8 @@ def check_checkpoint(folder: str | Path, flag: str = "--model") -> Path:
     """`folder` as a path, if it is a checkpoint with safetensors weights.
 
     Args:
-        folder: a local Hugging Face model folder.
-        flag: the command-line option that named it, for the error.
+        folder: Path of a local Hugging Face model folder.
+        flag: Command-line option that named it, for the error.
 
     Raises:
         DataError: the folder, its config or its weights are missing, or the weights are pickles.

@@ -25,9 +25,9 @@ def wilson(successes: float, trials: float, z: float = Z95) -> Interval:
     """Wilson's score interval of a proportion; (0, 1) without trials.
 
     Args:
-        successes: how many trials succeeded; a fraction for weighted trials.
-        trials: how many there were.
-        z: quantile of the normal distribution; the default gives 95 %, two-sided.
+        successes: Number of trials that succeeded; a fraction for weighted trials.
+        trials: Number of trials.
+        z: Quantile of the normal distribution; the default gives 95 %, two-sided.
     """
     if trials <= 0:
         return 0.0, 1.0
@@ -48,13 +48,13 @@ def bootstrap(
     """The 95 % percentile interval of a statistic of column sums, whole problems being drawn with replacement.
 
     Args:
-        columns: per-problem totals, one column for each argument of `statistic`, `[column][problem]`.
-        statistic: a function of the columns' sums, such as `ratio`; each argument and the result is `[draws]`.
-        seed: of the draws.
-        resamples: how many draws.
+        columns: Totals of each problem, one column for each argument of `statistic`, `[column][problem]`.
+        statistic: A function of the columns' sums, such as `ratio`; each argument and the result is `[draws]`.
+        seed: Random seed of the draws.
+        resamples: Number of draws.
 
     Returns:
-        the interval, or (NaN, NaN) if the statistic is never finite or there is only one problem to draw.
+        The interval, or (NaN, NaN) if the statistic is never finite or there is only one problem to draw.
     """
     totals = np.asarray(columns, dtype=np.float64)
     count = totals.shape[1]

@@ -1,7 +1,7 @@
 # copied from packages/_shared/records.py; edit it there
 """JSON Lines in and out: validated rows, atomic files, counted rejects.
 
-What a row may hold is said by the JSON Schemas in `schemas/`; what a row means is left to the callers.
+The JSON Schemas in `schemas/` define what a row may contain; what a row means is left to the callers.
 
     for row in read_records("traces.jsonl.gz", "traces"):
         print(row["id"])
@@ -70,13 +70,13 @@ def _refuse_constant(name: str) -> None:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse strict JSON (no NaN or Infinity); a DataError says where and what."""
+    """Parse strict JSON (no NaN or Infinity); a DataError names the place and the fault."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); is the file torn or not JSON Lines?") from error
+        raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -89,7 +89,7 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
     """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file.
 
     Raises:
-        DataError: the file is missing, empty or torn, or a row does not fit the schema.
+        DataError: the file is missing, empty or incomplete, or a row does not fit the schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,7 +107,7 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
                 rows += 1
                 yield validate(parse_json(line, where), schema, where)
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}:{number + 1}: unreadable ({error}); is the file torn or not UTF-8 text?") from error
+        raise DataError(f"{path}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
     if not rows:
         raise DataError(f"{path}: no rows; expected JSON Lines, one {schema.replace('_', ' ')} record a line")
 
@@ -183,7 +183,7 @@ class Tally:
         )
 
     def reject(self, row: Row, reason: str, detail: str = "") -> None:
-        """Set a row aside; `reason` is a short slug to count by, `detail` says more."""
+        """Set a row aside; `reason` is a short slug to count by, `detail` explains it."""
         self._reasons[reason] += 1
         self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
 
