@@ -164,12 +164,12 @@ def test_an_empty_file(reader, scratch):
     assert f"{path}: no rows; expected JSON Lines" in message
 
 
-def test_a_torn_file(reader, scratch):
+def test_an_incomplete_file(reader, scratch):
     chosen, rows, path = reader
     path.write_text(lines(rows)[:-20])
     message = scratch.refuse(chosen.command, file=path)
     assert f"{path}:{len(rows)}: not JSON" in message
-    assert "is the file torn or not JSON Lines?" in message
+    assert "is the file incomplete or not JSON Lines?" in message
 
 
 def test_a_field_of_a_wrong_type(reader, scratch):
@@ -198,7 +198,7 @@ def test_a_file_that_is_not_text(reader, scratch):
     path.write_bytes(b'{"id": "\xff\xfe"}\n')
     message = scratch.refuse(chosen.command, file=path)
     assert str(path) in message
-    assert "is the file torn or not UTF-8 text?" in message
+    assert "is it incomplete, or not UTF-8 text?" in message
 
 
 # --- ratios -------------------------------------------------------------------------------------------------------
