@@ -1,9 +1,9 @@
-"""What the rows of one seed measured, and what several seeds together say.
+"""The figures of one seed, and their means and intervals over several seeds.
 
-Reads samples and training metrics, pairs every row with the base model and with the row it competes with. Running is
-left to `pipeline`, Markdown to `tables`, pictures to `charts`.
+Reads samples and training metrics; compares every row with the base model and with its competitor. The stages are
+defined in `pipeline`, the Markdown in `tables`, the pictures in `charts`.
 
-    combine([measure(Path("runs/seed0"), 0), measure(Path("runs/seed1"), 1)])["rows"][0]["accuracy"]
+    combine(read_seeds(Path("examples/paper_tables/seeds.jsonl")))["rows"][0]["accuracy"]
 """
 
 import json
@@ -16,10 +16,9 @@ from typing import Any
 
 from pipeline import COMPRESSIONS, RL
 from quickstart import RATIOS
-from transformers import AutoTokenizer
 
 Row = dict[str, Any]
-# Student's t at 97.5 %, by the number of seeds less one.
+# 97.5 % quantiles of Student's t; the index is the number of seeds minus 1.
 _T = (nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _TRAJECTORY = ("policy/accuracy", "policy/thinking_tokens", "lambda/policy", "floor/policy")
 _TRAINED = ("chrpo", *RL, "chrpo-no-sft")
@@ -27,10 +26,12 @@ _MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
 
 
 def measure(run: Path, seed: int) -> Row:
-    """The rows of one seed: means over the test problems, over those of each level, and over the longer problems.
+    """The rows of one seed: means over all test problems, over each level, and over the longer problems.
 
-    A row's `minimal_length_ratio` is its thinking tokens over those of the equations that the answers need, once each.
+    minimal_length_ratio = thinking tokens / tokens of the equations that the answer needs, each stated once.
     """
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(run / "base", local_files_only=True)
 
     def needed(samples: Iterable[Row]) -> float:
@@ -53,8 +54,13 @@ def measure(run: Path, seed: int) -> Row:
     return {"seed": seed, "rows": rows, "trajectories": trajectories}
 
 
+def read_seeds(path: Path) -> list[Row]:
+    """The recorded figures of every seed, one JSON line per seed."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
 def _by_row(folder: Path, task: str) -> dict[str, list[Row]]:
-    """The samples of one evaluation by the name of the table's row: `sft@0.4`, `l1`."""
+    """The samples of one evaluation, grouped by the name of their table row, such as `sft@0.4` or `l1`."""
     found: dict[str, list[Row]] = defaultdict(list)
     for line in (folder / f"samples_{task}.jsonl").read_text("utf-8").splitlines():
         sample = json.loads(line)
@@ -88,9 +94,9 @@ def _trajectory(path: Path) -> dict[str, list[float | None]]:
 def combine(seeds: Sequence[Row]) -> Row:
     """The table over seeds: means, 95 % t intervals over seeds (null for one seed), paired differences.
 
-    `token_reduction` and `accuracy_difference` are against base. `rival` is the row that ours has to beat or to be
-    beaten by: `sft` at the same ratio for the other compressions, `chrpo` for RL and its ablations; `rival_…` are this
-    row less that one.
+    `token_reduction` and `accuracy_difference` compare a row with base. `rival` is the competing row: `sft` at the same
+    ratio for the other compressions, `chrpo` for other objectives and ablations. `rival_…` fields are differences or
+    ratios of this row against its rival.
     """
     names = [name for name in _order() if all(name in seed["rows"] for seed in seeds)]
     return {
@@ -108,7 +114,7 @@ def _order() -> list[str]:
 
 
 def rival(name: str) -> str | None:
-    """The row that `name` is compared with, beside base."""
+    """The row, besides base, that `name` is compared with."""
     method, at, ratio = name.partition("@")
     if method in COMPRESSIONS:
         return f"sft{at}{ratio}"

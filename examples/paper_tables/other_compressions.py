@@ -1,9 +1,9 @@
 """The same traces, compressed to the same token counts by simpler methods: random words, the head, rare words.
 
-`rare-words` stands in for LLMLingua-2, whose weights this example does not download: numbers first, then words by how
-rare they are, signs and stop words last, formulas torn as it tears them.
+`rare-words` is a substitute for LLMLingua-2, whose weights this example does not download. It keeps numbers first, then
+rare words before frequent ones, and signs and stop words last. Like LLMLingua-2, it cuts through formulas.
 
-    python other_compressions.py compressed.jsonl compressed-head.jsonl --method head --tokenizer base
+    python examples/paper_tables/other_compressions.py compressed.jsonl head.jsonl --method head --tokenizer base
 """
 
 import json
@@ -18,11 +18,11 @@ from cot_compressor.counting import TokenCounter
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--method", required=True, type=click.Choice(["random", "head", "rare-words"]))
-@click.option("--tokenizer", required=True, type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True)
+@click.option("--method", required=True, type=click.Choice(["random", "head", "rare-words"]), help="Method.")
+@click.option("--tokenizer", required=True, type=click.Path(path_type=Path), help="Folder of the tokenizer.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the method `random`.")
 def main(source: Path, out: Path, method: str, tokenizer: Path, seed: int) -> None:
-    """Write a compressed file whose every text has the tokens of SOURCE's, or as few less as whole words allow."""
+    """Write a compressed file in which every text has as many tokens as in SOURCE, rounded down to whole words."""
     counter = TokenCounter.from_folder(tokenizer)
     with source.open(encoding="utf-8") as lines, out.open("w", encoding="utf-8") as written:
         for line in lines:

@@ -1,7 +1,7 @@
-"""The paper's tables in miniature: every claim of the toolkit beside its neighbours and its ablations, over seeds.
+"""The paper's tables in miniature: every claim of the toolkit beside other methods and ablations, over several seeds.
 
-One resumable command. A finished stage is skipped and a killed one goes on; every process computes with one thread, so
-that a second run of a seed gives the same numbers.
+The command is resumable: it skips finished stages and continues an interrupted one. Every process computes with one
+thread, so a second run of a seed gives the same numbers.
 
     python examples/paper_tables/paper_tables.py runs/paper_tables --seed 5 --seed 6 --jobs 2
 """
@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,70 +20,74 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from charts import draw
-from collect import combine, measure
+from collect import Row, combine, measure, read_seeds
 from pipeline import SOURCES, measured_commands, pipeline
 from stages import Stages
 from tables import tables
 
 HERE = Path(__file__).parent
 SEEDS = (5, 6, 7, 8, 9)
-"""Never looked at while settings were chosen; seeds 0 to 4 were."""
+"""Seeds that were not used while settings were chosen; seeds 0 to 4 were."""
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--seed", "seeds", type=int, multiple=True, default=SEEDS, show_default=True, help="Repeatable.")
-@click.option("--jobs", default=1, show_default=True, help="Seeds at a time; each computes on one core.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the results.  [default: RUN]")
-@click.option("--collect-only", is_flag=True, help="Combine the seeds that OUTPUT holds; run nothing.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=SEEDS, show_default=True, help="Seed; repeatable.")
+@click.option("--jobs", default=1, show_default=True, help="Number of seeds that run at once, one core each.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.  [default: RUN]")
+@click.option("--collect-only", is_flag=True, help="Run nothing; combine the seeds recorded in OUTPUT/seeds.jsonl.")
 def main(run: Path, seeds: tuple[int, ...], jobs: int, output: Path | None, collect_only: bool) -> None:
-    """Run all rows for each seed in RUN, then write OUTPUT/results.json, tables.md and two charts.
+    """Run all rows for each seed in RUN; then write OUTPUT/results.json, tables.md and two charts.
 
-    What each seed measured is kept in OUTPUT/seeds, so seeds may be run on different days; only seeds of the same
-    stages are put together.
+    OUTPUT/seeds.jsonl records what each seed measured, one line per seed. Seeds may therefore run on different days.
+    Only seeds of the same stages are combined.
     """
     output = output or run
+    path = output / "seeds.jsonl"
+    measured = {seed["seed"]: seed for seed in read_seeds(path)} if path.exists() else {}
     if not collect_only:
-        if len(seeds) == 1:
-            _run_seed(run / f"seed{seeds[0]}", seeds[0], output)
-        else:
-            with ThreadPoolExecutor(jobs) as pool:
-                list(pool.map(lambda seed: _in_a_process(run, seed, output), seeds))
-    measured = [json.loads(path.read_text("utf-8")) for path in sorted((output / "seeds").glob("*.json"))]
+        measured |= {seed["seed"]: seed for seed in _measure(run, seeds, jobs)}
+        output.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(measured[seed], sort_keys=True, separators=(",", ":")) for seed in sorted(measured)]
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if not measured:
-        raise click.ClickException(f"{output}/seeds: no seed has been measured yet")
-    if len({seed["stages"] for seed in measured}) > 1:
-        raise click.ClickException(f"{output}/seeds: measured with different stages; run those seeds again")
-    results = combine(measured)
-    _write(output / "results.json", results)
+        raise click.ClickException(f"{path}: no seed has been measured yet")
+    if len({seed["stages"] for seed in measured.values()}) > 1:
+        raise click.ClickException(f"{path}: seeds were measured with different stages; run those seeds again")
+    results = combine([measured[seed] for seed in sorted(measured)])
+    (output / "results.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (output / "tables.md").write_text(tables(results) + "\n", encoding="utf-8")
     draw(results, output)
     click.echo(tables(results))
 
 
-def _in_a_process(run: Path, seed: int, output: Path) -> None:
-    command = [sys.executable, __file__, str(run), "--seed", str(seed), "--output", str(output)]
+def _measure(run: Path, seeds: Sequence[int], jobs: int) -> list[Row]:
+    if len(seeds) == 1:
+        return [_run_seed(run / f"seed{seeds[0]}", seeds[0])]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(lambda seed: _in_a_process(run, seed), seeds))
+
+
+def _in_a_process(run: Path, seed: int) -> Row:
+    folder = run / f"seed{seed}"
+    command = [sys.executable, __file__, str(run), "--seed", str(seed), "--output", str(folder)]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return read_seeds(folder / "seeds.jsonl")[0]
 
 
-def _run_seed(run: Path, seed: int, output: Path) -> None:
+def _run_seed(run: Path, seed: int) -> Row:
     os.environ["OMP_NUM_THREADS"] = "1"
     stages = Stages(run / "rows", SOURCES)
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"seed {seed}, {number}/{len(commands)}", title, shlex.split(command))
-    _write(output / "seeds" / f"{seed}.json", {**measure(run, seed), "stages": _digest(), "seconds": stages.seconds})
+    return {**measure(run, seed), "stages": _digest(), "seconds": stages.seconds}
 
 
 def _digest() -> str:
-    """Of all stages and their scripts, so that seeds measured in different ways are never put together."""
+    """The hash of all stages and their scripts; seeds measured in different ways have different hashes."""
     commands = "\n".join(measured_commands(Path("run"))).replace(str(HERE.parent), "examples")
     return hashlib.sha256(commands.encode() + b"".join(path.read_bytes() for path in SOURCES)).hexdigest()
-
-
-def _write(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is run for one seed: the quickstart, which all rows share, then each row's own stages, as titles and commands.
+"""The stages of one seed as titles and commands: the quickstart, which all rows share, then the stages of each row.
 
-Rows with the same start share it: one base model, one SFT with our compressor, one set of RL prompts. Running the
-commands is left to `paper_tables`, reading what they measured to `collect`.
+Rows with the same start share its stages: one base model, one SFT with our compressor, one set of RL prompts.
+`paper_tables` runs the commands; `collect` reads what they measured.
 
     for title, command in pipeline(Path("runs/paper_tables/seed0"), 0): ...
 """
@@ -17,7 +17,10 @@ HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
     *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("longer.py", "one_ratio.py", "other_compressions.py", "untaught.py")),
+    *(
+        HERE / name
+        for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py", "untrained_tokens.py")
+    ),
 )
 COMPRESSIONS = ("random", "head", "rare-words", "tokenskip")
 RL = {
@@ -30,7 +33,7 @@ RL = {
     "chrpo-no-mode": "--without mode",
     "chrpo-no-stratified": "--without stratified",
 }
-"""Options of `chrpo train` for the rows that start where `chrpo` starts."""
+"""Options of `chrpo train` for the rows that start from the same checkpoint as `chrpo`."""
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
@@ -43,7 +46,10 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
 
     stages = [
         ("The quickstart", f"{QUICKSTART}/quickstart.py {run} --seed {seed}"),
-        ("Make problems longer than any in training", f"{HERE}/longer.py {run}/problems/longer.jsonl --seed {seed}"),
+        (
+            "Make problems that are longer than any training problem",
+            f"{HERE}/longer_problems.py {run}/problems/longer.jsonl --seed {seed}",
+        ),
         evaluate("base", "base", ""),
         evaluate("sft", "ratios", LADDER),
         evaluate("sft-policy", "sft", "--ratio policy"),
@@ -55,10 +61,10 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         stages += [_rl(run, name, "sft", options, seed), evaluate(name, name, "--ratio policy")]
     stages += [
         (
-            "Give the base model control tokens that it was never taught",
-            f"{HERE}/untaught.py {run}/base {run}/untaught " + " ".join(map(str, RATIOS)),
+            "Add untrained control tokens to the base model",
+            f"{HERE}/untrained_tokens.py {run}/base {run}/untrained " + " ".join(map(str, RATIOS)),
         ),
-        _rl(run, "chrpo-no-sft", "untaught", "", seed),
+        _rl(run, "chrpo-no-sft", "untrained", "", seed),
         evaluate("chrpo-no-sft", "chrpo-no-sft", "--ratio policy"),
     ]
     return stages
@@ -83,10 +89,13 @@ def _sft(run: Path, name: str, mix: Path, seed: int) -> tuple[str, str]:
 
 
 def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
-    """SFT on another compression of the same traces to the same lengths; TokenSkip draws one ratio for each trace."""
+    """SFT on another compression of the same traces, cut to the same lengths; TokenSkip draws one ratio per trace."""
     if name == "tokenskip":
-        command = f"{HERE}/one_ratio.py {run}/compressed-rare-words.jsonl {run}/mix/tokenskip --seed {seed}"
-        return [("Draw one ratio a trace: tokenskip", command), _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed)]
+        command = f"{HERE}/tokenskip_mixture.py {run}/compressed-rare-words.jsonl {run}/mix/tokenskip --seed {seed}"
+        return [
+            ("Draw one ratio for each trace: tokenskip", command),
+            _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed),
+        ]
     compressed = run / f"compressed-{name}.jsonl"
     return [
         (

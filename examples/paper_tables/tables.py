@@ -1,6 +1,6 @@
 """The tables of a combined result as Markdown.
 
-print(tables(json.loads(Path("examples/paper_tables/results.json").read_text())))
+print(tables(combine(read_seeds(Path("examples/paper_tables/seeds.jsonl")))))
 """
 
 from typing import Any
@@ -14,23 +14,23 @@ _HEAD = (
 
 
 def tables(results: Row) -> str:
-    """All rows; what each loses to its rival; accuracy by difficulty and on longer problems; what the model chooses."""
+    """Four tables: all rows; each row against its rival; accuracy by difficulty; the ratios that models choose."""
     rows = results["rows"]
     seeds = ", ".join(map(str, results["seeds"]))
     return "\n\n".join(
         [
             f"Seeds {seeds}; mean over seeds with 95 % t interval, 1000 test problems a seed, greedy.",
             "\n".join([_HEAD, *map(_line, rows)]),
-            "Against the row named (this row less that one, paired by seed; tokens as a ratio):",
+            "Against the row named (accuracy: the difference in points, paired by seed; tokens: the ratio):",
             "\n".join(
                 [
                     "| row | against | accuracy | thinking tokens |\n|---|---|---|---|",
                     *(_rival_line(row) for row in rows if "rival" in row),
                 ]
             ),
-            "Accuracy by difficulty, and on problems with more steps than any in training:",
+            "Accuracy by difficulty, and on problems with more steps than any training problem:",
             _levels(rows),
-            "Where the model chooses: how often it takes each ratio, and thinking tokens by difficulty:",
+            "Rows in which the model chooses the ratio: share of each ratio, and mean thinking tokens by difficulty:",
             _choices([row for row in rows if row["ratios"] and row["name"].partition("@")[2] in {"", "policy"}]),
         ]
     )

@@ -1,6 +1,6 @@
-"""A checkpoint with control tokens that no training has given a meaning: the start of RL without SFT.
+"""A checkpoint with untrained control tokens: the start of RL without SFT.
 
-python examples/paper_tables/untaught.py base untaught 0.2 0.4 1.0
+python examples/paper_tables/untrained_tokens.py base untrained 0.2 0.4 1.0
 """
 
 import shutil
@@ -16,9 +16,9 @@ from ratio_sft.checkpoints import load_model
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("ratios", type=float, nargs=-1, required=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the new embedding rows.")
 def main(base: Path, out: Path, ratios: tuple[float, ...], seed: int) -> None:
-    """Write BASE with the tokens of RATIOS to the folder OUT."""
+    """Write BASE, extended by a control token for each of RATIOS, to the folder OUT."""
     model, tokenizer = load_model(base)
     ladder = tokens.install(model, tokenizer, ControlTokens.ladder(ratios), seed=seed)
     template.install(tokenizer, ladder)

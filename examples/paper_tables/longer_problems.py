@@ -1,6 +1,6 @@
-"""Problems of 4 and 5 steps, one and two more than any in training; otherwise like the quickstart's.
+"""Problems with 4 and 5 steps; training problems have at most 3. Everything else is as in the quickstart.
 
-python examples/paper_tables/longer.py problems.jsonl --seed 0
+python examples/paper_tables/longer_problems.py problems.jsonl --seed 0
 """
 
 import json
@@ -18,8 +18,8 @@ STEPS = (4, 5)
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--count", default=200, show_default=True, help="Problems of each number of steps.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--count", default=200, show_default=True, help="Number of problems for each number of steps.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the problems.")
 def main(out: Path, count: int, seed: int) -> None:
     """Write a problems file."""
     rng = random.Random(f"longer {seed}")

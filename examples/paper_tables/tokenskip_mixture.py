@@ -1,6 +1,6 @@
-"""TokenSkip's mixture (arXiv 2502.12067): each trace at one ratio, drawn at random, whatever its others came to.
+"""TokenSkip's mixture (arXiv 2502.12067): each trace at one random ratio, even if its other ratios are unusable.
 
-python examples/paper_tables/one_ratio.py compressed-rare-words.jsonl mix/tokenskip --seed 0
+python examples/paper_tables/tokenskip_mixture.py compressed-rare-words.jsonl mix/tokenskip --seed 0
 """
 
 import random
@@ -17,9 +17,12 @@ from ratio_sft._shared.records import read_records, write_records
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the ratios.")
 def main(source: Path, out: Path, seed: int) -> None:
-    """Write OUT/train.jsonl from a compressed file; each ratio is a mix of its own, so none waits for another."""
+    """Write OUT/train.jsonl from a compressed file.
+
+    Each ratio is mixed separately, so a trace is never rejected because another ratio is missing.
+    """
     rng = random.Random(f"one ratio {seed}")
     drawn: dict[float, list[dict]] = defaultdict(list)
     for row in read_records(source, "compressed"):
