@@ -1,21 +1,29 @@
 """The shared code of packages/_shared, tested in one of its copies, since `make check` holds them equal."""
 
+import errno
+import gzip
 import io
 import json
 import math
 import os
+import re
+import subprocess
 import sys
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from math_eval._shared import progress, runs
 from math_eval._shared.boxed import find_boxes, last_boxed
 from math_eval._shared.checkpoint_files import check_checkpoint, has_weights
+from math_eval._shared.cli_group import CommandGroup
 from math_eval._shared.intervals import bootstrap, ratio, wilson
 from math_eval._shared.lock import locked
+from math_eval._shared.records import open_atomic, parse_json, read_records, write_records
 from math_eval.errors import DataError
 
 BUILD, SETTINGS = "ratio-sft build", {"seed": 0, "input": {"traces": "ab", "teacher": None}}
@@ -267,3 +275,125 @@ def test_a_log_gets_at_most_one_line_every_ten_seconds(monkeypatch):
     assert len(lines) == 3, lines
     assert "\r" not in log.getvalue()
     assert all(line.startswith("steps:") for line in lines)
+
+
+# --- hostile files ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_that_is_a_link_or_another_file_leaves_its_target_alone(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    lock = tmp_path / ".out.0.lock"
+    lock.symlink_to(precious)
+    with pytest.raises(DataError, match="is a symbolic link"), locked(tmp_path / "out"):
+        pass
+    lock.unlink()
+    lock.write_text("mine too")
+    with pytest.raises(DataError, match="is not an empty file"), locked(tmp_path / "out"):
+        pass
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(DataError, match="is not an empty file"), locked(tmp_path / "out"):
+        pass
+    assert precious.read_text() == "mine"
+
+
+def test_an_atomic_file_replaces_a_link_and_leaves_its_target_alone(tmp_path):
+    precious, out = tmp_path / "precious.txt", tmp_path / "out.jsonl"
+    precious.write_text("mine")
+    out.symlink_to(precious)
+    assert write_records(out, [{"a": 1}]) == 1
+    assert not out.is_symlink()
+    assert precious.read_text() == "mine"
+
+
+def test_an_atomic_file_respects_the_umask(tmp_path):
+    for mask, mode in ((0o077, 0o600), (0o022, 0o644)):
+        before = os.umask(mask)
+        try:
+            write_records(tmp_path / "out.jsonl", [{"a": 1}])
+        finally:
+            os.umask(before)
+        assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == mode
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_live_writers_file_is_not(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from math_eval._shared.records import open_atomic\n"
+        "with open_atomic(Path(sys.argv[1])) as out: out.write('half'); out.flush(); os.kill(os.getpid(), 9)"
+    )
+    out = tmp_path / "out.jsonl"
+    subprocess.run([sys.executable, "-c", code, out])
+    assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
+    with open_atomic(out) as first:
+        with open_atomic(out) as second:
+            assert len(list(tmp_path.glob(".out.jsonl.*.tmp"))) == 2
+            second.write("second\n")
+        first.write("first\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert out.read_text() == "first\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"gold": "1", "gold": "2"}', r":1: not JSON \(field 'gold' is given twice\)"),
+        ('{"id": "a", "more": {"x": [1, 1e999]}}', r":1: more\.x\.1: the number is too large for a float"),
+        ("1" * 400 + ".0", r":1: value: the number is too large"),
+    ],
+)
+def test_a_row_that_json_would_change_in_silence_is_refused(tmp_path, line, message):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(line)
+    with pytest.raises(DataError, match=re.escape(str(path)) + message):
+        list(read_records(path, "problems"))
+
+
+def test_a_large_exponent_that_fits_is_read():
+    assert parse_json('{"a": 1e300, "b": -1E+0299, "c": 1e-999}', "here") == {"a": 1e300, "b": -1e299, "c": 0.0}
+
+
+def test_a_file_of_blank_lines_is_refused_before_its_end(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    with gzip.open(path, "wb") as out:
+        for _ in range(400):
+            out.write(b"\n" * 1_000_000)
+    with pytest.raises(DataError, match=r":100001: 100001 blank lines; expected JSON Lines"):
+        list(read_records(path, "problems"))
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+class PanicException(BaseException):
+    """What a library in Rust raises; see pyo3."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (
+            DataError("bad \x1b[31mred\x1b]0;title\x07 \u202eanswer"),
+            2,
+            r"error: bad \x1b[31mred\x1b]0;title\x07 \u202eanswer",
+        ),
+        (PanicException("no such regex"), 1, "error: PanicException: no such regex (--debug shows the traceback)"),
+        (ValueError("two\nlines"), 1, "error: ValueError: two lines (--debug shows the traceback)"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5),
+            2,
+            "error: [Errno 36] File name too long: 'xxxxx'",
+        ),
+    ],
+)
+def test_a_command_ends_in_one_line_that_speaks_to_no_terminal(error, code, line):
+    @click.group(cls=CommandGroup)
+    def cli(): ...
+
+    @cli.command()
+    def fail():
+        raise error
+
+    done = CliRunner().invoke(cli, ["fail"])
+    assert done.exit_code == code
+    assert done.stderr == f"{line}\n"

@@ -11,7 +11,17 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).parents[1] / "packages"
 SOURCE = PACKAGES / "_shared"
-_EVERY = ("checkpoint_files", "cli_group", "intervals", "lock", "progress", "records", "runs", "settings_flags")
+_EVERY = (
+    "checkpoint_files",
+    "cli_group",
+    "intervals",
+    "lock",
+    "progress",
+    "records",
+    "runs",
+    "terminal",
+    "settings_flags",
+)
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking")
 MODULES = {"cot_compressor": _EVERY, "ratio_sft": _MODEL, "chrpo": _MODEL, "math_eval": _MODEL}
 SCHEMAS = {

@@ -6,14 +6,18 @@ The JSON Schemas in `schemas/` define what a row may contain; what a row means i
         print(row["id"])
 """
 
+import glob
 import gzip
 import json
+import math
 import os
+import re
+import secrets
 import shutil
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from io import TextIOWrapper
@@ -24,10 +28,13 @@ from typing import IO, Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from ..errors import DataError
+from .lock import NO_LINK, is_at, try_lock
 
 Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
+_MAX_BLANK_LINES = 100_000
+_HUGE = re.compile(r"[eE]\+?0*\d{3}|\d{300}")
 
 
 @cache
@@ -68,14 +75,35 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; write null or a finite number")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"field {twice!r} is given twice")
+    return row
+
+
+def _infinite(value: Any, path: str = "") -> str | None:
+    """The path of a number that was too large for a float and became infinite, or None."""
+    if isinstance(value, float):
+        return path if math.isinf(value) else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = (_infinite(inner, f"{path}.{name}".removeprefix(".")) for name, inner in items)
+    return next((where for where in found if where is not None), None)
+
+
 def parse_json(text: str, where: str) -> Any:
     """Parse strict JSON (no NaN or Infinity); a DataError names the place and the fault."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        beyond = _infinite(value) if _HUGE.search(text) else None
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error
+    if beyond is not None:
+        raise DataError(f"{where}: {beyond or 'value'}: the number is too large for a float (about 1.8e308); mend it")
+    return value
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -93,7 +121,7 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
-    number = rows = 0
+    number = rows = blank = 0
     try:
         with _open_text(path) as lines:
             while line := lines.readline(MAX_LINE_CHARS + 1):
@@ -102,6 +130,9 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
                 if len(line) > MAX_LINE_CHARS:
                     raise DataError(f"{where}: longer than {MAX_LINE_CHARS} characters; split the record")
                 if not line.strip():
+                    blank += 1
+                    if blank > _MAX_BLANK_LINES:
+                        raise DataError(f"{where}: {blank} blank lines; expected JSON Lines, one record a line")
                     continue
                 rows += 1
                 yield validate(parse_json(line, where), schema, where)
@@ -133,13 +164,37 @@ def open_atomic(path: str | Path) -> Iterator[IO[str]]:
     """A text file that appears under its final name only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path)
+    partial, file = _new_file(path)
+    guard = os.dup(file) if os.name == "posix" else None  # keeps the file locked until it has its final name
     try:
-        with partial.open("wb") as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
+        with os.fdopen(file, "wb") as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
             yield out
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        if guard is not None:
+            os.close(guard)
+
+
+def _new_file(path: Path) -> tuple[Path, int]:
+    """A new, locked temporary file beside `path`, under a name that nobody can foretell."""
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | NO_LINK, 0o666)
+        if try_lock(file) is not False and is_at(partial, file):
+            return partial, file
+        os.close(file)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that a killed process left: nobody has them locked."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            file = os.open(partial, os.O_RDONLY | NO_LINK)
+            if try_lock(file):
+                partial.unlink()
+            os.close(file)
 
 
 def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:

@@ -8,13 +8,18 @@ Errors of this package carry `exit_code` 2 (bad input or usage) or 1 (failure); 
     def cli(): ...
 """
 
+import errno
 import os
 import sys
 from typing import Any
 
 import click
 
+from .terminal import echo
+
 _EPILOG_WIDTH = 100
+_BAD_PATH = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""Errors of the system that a path of the user causes."""
 
 
 class CommandGroup(click.Group):
@@ -34,14 +39,15 @@ class CommandGroup(click.Group):
             return result
         except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError):
             raise
-        except Exception as error:
-            if debug:
+        except BaseException as error:
+            # A library in Rust may end in a PanicException, which is no Exception.
+            if debug or isinstance(error, SystemExit | GeneratorExit):
                 raise
-            code = getattr(error, "exit_code", None)
+            code = 2 if getattr(error, "errno", None) in _BAD_PATH else getattr(error, "exit_code", None)
             name = "" if code else f"{type(error).__name__}: "
             hint = "" if code else " (--debug shows the traceback)"
             message = " ".join(str(error).split()) or "no message"
-            click.echo(f"error: {name}{message}{hint}", err=True)
+            echo(f"error: {name}{message}{hint}", err=True)
             sys.exit(code or 1)
 
 
