@@ -35,7 +35,7 @@ Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
-_HUGE = re.compile(r"[eE]\+?0*\d{3}|\d{300}")
+_HUGE = re.compile(r"[eE]\+?0*\d{3}|(?<!\d)\d{300}")
 
 
 @cache
@@ -84,6 +84,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+
+
 def _infinite(value: Any, path: str = "") -> str | None:
     """The path of a number that was too large for a float and became infinite, or None."""
     if isinstance(value, float):
@@ -96,7 +99,7 @@ def _infinite(value: Any, path: str = "") -> str | None:
 def parse_json(text: str, where: str) -> Any:
     """Parse strict JSON (no NaN or Infinity); a DataError names the place and the fault."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = _DECODER.decode(text)
         beyond = _infinite(value) if _HUGE.search(text) else None
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
