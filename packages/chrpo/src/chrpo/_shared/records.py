@@ -12,7 +12,6 @@ import gzip
 import json
 import math
 import os
-import re
 import secrets
 import shutil
 import zlib
@@ -35,7 +34,6 @@ Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
-_HUGE = re.compile(r"[eE]\+?0*\d{3}|(?<!\d)\d{300}")
 
 
 @cache
@@ -76,6 +74,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; write null or a finite number")
 
 
+class _TooLargeError(ValueError):
+    """A number that a float can only hold as infinity."""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _TooLargeError(text)
+    return value
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
@@ -84,11 +93,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
 
 
 def _infinite(value: Any, path: str = "") -> str | None:
-    """The path of a number that was too large for a float and became infinite, or None."""
+    """The path of a number that became infinite, or None."""
     if isinstance(value, float):
         return path if math.isinf(value) else None
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -99,15 +108,14 @@ def _infinite(value: Any, path: str = "") -> str | None:
 def parse_json(text: str, where: str) -> Any:
     """Parse strict JSON (no NaN or Infinity); a DataError names the place and the fault."""
     try:
-        value = _DECODER.decode(text)
-        beyond = _infinite(value) if _HUGE.search(text) else None
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
+    except _TooLargeError as error:
+        field = _infinite(json.loads(text)) or "value"
+        raise DataError(f"{where}: {field}: the number is too large for a float (about 1.8e308); mend it") from error
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error
-    if beyond is not None:
-        raise DataError(f"{where}: {beyond or 'value'}: the number is too large for a float (about 1.8e308); mend it")
-    return value
 
 
 def _open_text(path: Path) -> IO[str]:
