@@ -9,15 +9,17 @@ What is a trial, and which rows vary together, is decided by the callers.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Z95 = 1.959963984540054
 _RESAMPLES = 5000
 _DRAWS_AT_ONCE = 2_000_000
 
-Sums = NDArray[np.float64]
+Sums: TypeAlias = "NDArray[np.float64]"
 Interval = tuple[float, float]
 
 
@@ -56,6 +58,8 @@ def bootstrap(
     Returns:
         The interval, or (NaN, NaN) if the statistic is never finite or there is only one problem to draw.
     """
+    import numpy as np
+
     totals = np.asarray(columns, dtype=np.float64)
     count = totals.shape[1]
     if count < 2:
@@ -75,4 +79,6 @@ def bootstrap(
 
 def ratio(above: Sums, below: Sums) -> Sums:
     """`above / below`, NaN where nothing is below."""
+    import numpy as np
+
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
