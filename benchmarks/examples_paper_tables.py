@@ -1,4 +1,6 @@
-"""Puts the figures of `examples/paper_tables` among the recorded results; the figures stay in the example's folder.
+"""Puts the figures of `examples/paper_tables` among the recorded results, and its charts into docs/results.
+
+The figures themselves stay in the example's folder.
 
 python examples/paper_tables/paper_tables.py runs/paper_tables --output examples/paper_tables
 python benchmarks/examples_paper_tables.py
@@ -8,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recording import record
+from recording import PAGES, record
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper_tables"
 sys.path.insert(0, str(EXAMPLE))
@@ -22,7 +24,10 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Record the name of the example's file and the machine; nothing is run."""
+    """Draw the charts; record the name of the example's file and the machine. Nothing is run."""
+    from charts import draw
+
+    draw(combine(read_seeds(EXAMPLE / "seeds.jsonl")), PAGES)
     record(__file__, {"file": "seeds.jsonl"}, tables)
 
 

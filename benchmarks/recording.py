@@ -1,6 +1,6 @@
-"""Writes what a benchmark measured, with the machine it ran on, as JSON; `render` makes docs/results.md of it.
+"""Records what a benchmark measured, and the machine it ran on, as JSON; `render` makes the pages of docs/results.
 
-Every script here ends with it and has a function `tables(result)` that turns the JSON into Markdown.
+Every benchmark ends with `record` and has a function `tables(result)` that turns the JSON into Markdown.
 
     record(__file__, {"items_per_second": spread([10.0, 12.0, 11.0])}, tables)
 """
@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+PAGES = RESULTS.parents[1] / "docs" / "results"
 _LIBRARIES = ("torch", "transformers", "trl", "math-verify", "numpy")
 
 
@@ -22,9 +23,9 @@ def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]
     """Print the tables and write results/NAME.json.
 
     Args:
-        script: the benchmark's `__file__`.
-        result: what was measured, JSON types only.
-        tables: Markdown of a result.
+        script: The benchmark's `__file__`.
+        result: Measured values, JSON types only.
+        tables: Function that makes Markdown from a result.
     """
     content = {"result": result, "machine": machine()}
     path = RESULTS / f"{Path(script).stem}.json"
@@ -34,7 +35,7 @@ def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, load average and versions: what a reader needs to judge a figure of speed."""
+    """Processor, cores, load average and versions, which a reader needs to judge a figure of speed."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -45,7 +46,7 @@ def machine() -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and most of repeated measurements."""
+    """Median, minimum and maximum of repeated measurements."""
     return {"median": median(values), "low": min(values), "high": max(values)}
 
 
