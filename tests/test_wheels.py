@@ -1,24 +1,24 @@
-"""Each package as a stranger gets it: built, installed alone into a clean environment, and complete there.
+"""Each package as a stranger gets it: built, installed alone into an empty environment, and complete there.
 
-Slow, because torch is installed anew: `pytest -m "not wheels"` leaves it out.
+Slow, because torch is installed again: `pytest -m "not wheels"` leaves it out. `make dist` shares the code.
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo": "chrpo", "math-eval": "math_eval"}
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import dist as distributions
+
+from .conftest import PACKAGES
+
 HEAVY = {
-    "cot-compressor": {"trl", "datasets"},
+    "cot-compressor": {"torch", "transformers", "trl", "datasets"},
     "ratio-sft": {"peft"},
     "chrpo": {"trl", "transformers"},
     "math-eval": {"torch", "transformers"},
@@ -57,71 +57,36 @@ print(json.dumps({
 pytestmark = pytest.mark.wheels
 
 
-def run(*command, **options):
-    """Standard output of a command that must end well."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env=environment, **options
-    )
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def project(dist):
-    return tomllib.loads((ROOT / "packages" / dist / "pyproject.toml").read_text())["project"]
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """dist -> (sdist, wheel), the wheel made from the sdist."""
-    files = {}
-    for dist in PACKAGES:
-        out = tmp_path_factory.mktemp(dist)
-        run(sys.executable, "-m", "build", "--outdir", out, ROOT / "packages" / dist)
-        files[dist] = (next(out.glob("*.tar.gz")), next(out.glob("*.whl")))
-    return files
+    """Folder of the package -> its sdist and wheel, the wheel made from the sdist."""
+    return {folder: distributions.build(folder, tmp_path_factory.mktemp(folder)) for folder in PACKAGES}
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
 def installed(request, built, tmp_path_factory):
-    """(dist, environment's bin folder, what the probe saw there), one package at a time."""
-    dist = request.param
-    folder = tmp_path_factory.mktemp("clean") / dist
-    run(sys.executable, "-m", "venv", folder)
-    binaries = folder / ("Scripts" if os.name == "nt" else "bin")
-    wheel = built[dist][1]
-    run(binaries / "python", "-m", "pip", "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
-    others = [*(name for other, name in PACKAGES.items() if other != dist), *sorted(HEAVY[dist])]
+    """(folder of the package, environment's bin folder, what the probe saw there), one package at a time."""
+    folder = request.param
+    environment = tmp_path_factory.mktemp("clean") / folder
+    programs = distributions.install(built[folder], environment)
+    others = [*(name for other, name in PACKAGES.items() if other != folder), *sorted(HEAVY[folder])]
     # The probe runs outside the repository, isolated (-I), so nothing but the environment can be imported.
-    probe = run(binaries / "python", "-I", "-c", PROBE, dist, PACKAGES[dist], *others, cwd=folder)
-    yield dist, binaries, json.loads(probe)
-    shutil.rmtree(folder)
+    name = distributions.project(folder)["name"]
+    probe = distributions.run(programs / "python", "-I", "-c", PROBE, name, PACKAGES[folder], *others, cwd=environment)
+    yield folder, programs, json.loads(probe)
+    shutil.rmtree(environment)
 
 
-@pytest.mark.parametrize("dist", PACKAGES)
-def test_the_wheel_holds_every_source_file_and_nothing_else(built, dist):
-    source = ROOT / "packages" / dist / "src"
-    wanted = {
-        path.relative_to(source).as_posix()
-        for path in source.rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
-    }
-    names = zipfile.ZipFile(built[dist][1]).namelist()
-    assert {name for name in names if ".dist-info/" not in name} == wanted
-    assert f"{PACKAGES[dist]}/py.typed" in wanted
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-
-
-@pytest.mark.parametrize("dist", PACKAGES)
-def test_the_index_would_take_both_files(built, dist):
-    assert re.fullmatch(rf"{PACKAGES[dist]}-{project(dist)['version']}-py3-none-any\.whl", built[dist][1].name)
-    run(sys.executable, "-m", "twine", "check", "--strict", *built[dist])
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_an_index_would_take_both_files_and_the_wheel_contains_exactly_the_source(built, folder):
+    distributions.check(folder, built[folder])
+    assert f"{PACKAGES[folder]}/py.typed" in zipfile.ZipFile(built[folder].wheel).namelist()
 
 
 def test_alone_it_imports_with_its_version(installed):
-    dist, binaries, seen = installed
-    assert seen["version"] == project(dist)["version"]
-    assert Path(seen["file"]).is_relative_to(binaries.parent)
+    folder, programs, seen = installed
+    assert seen["version"] == distributions.project(folder)["version"]
+    assert Path(seen["file"]).is_relative_to(programs.parent)
 
 
 def test_alone_it_finds_neither_siblings_nor_what_it_does_not_need(installed):
@@ -136,8 +101,8 @@ def test_a_module_that_cannot_be_imported_lacks_a_declared_extra(installed):
 
 
 def test_alone_every_command_shows_its_help(installed):
-    dist, binaries, seen = installed
+    folder, programs, seen = installed
     assert len(seen["commands"]) >= 3
     for path in seen["commands"]:
-        text = run(binaries / dist, *path, "--help", cwd=binaries.parent)
-        assert text.startswith(f"Usage: {' '.join([dist, *path])} [OPTIONS]")
+        text = distributions.run(programs / folder, *path, "--help", cwd=programs.parent)
+        assert text.startswith(f"Usage: {' '.join([folder, *path])} [OPTIONS]")

@@ -1,0 +1,107 @@
+"""Builds the four distributions, checks them, and installs each wheel alone in an empty environment: `make dist`.
+
+The wheel is built from the sdist, so the sdist is complete. Files are written to dist/<folder of the package>.
+
+    python tools/dist.py                       # all four
+    python tools/dist.py cot-compressor        # one
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo": "chrpo", "math-eval": "math_eval"}
+"""The folder of each package, which is also its command, and the name that it is imported by."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The two files of a distribution."""
+
+    sdist: Path
+    wheel: Path
+
+
+def run(*command: object, cwd: Path | None = None) -> str:
+    """Run a command and return its standard output.
+
+    Raises:
+        RuntimeError: The command failed; the message contains its output.
+    """
+    words = [str(word) for word in command]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def project(folder: str) -> dict[str, Any]:
+    """The `[project]` table of a package."""
+    return tomllib.loads((ROOT / "packages" / folder / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def build(folder: str, out: Path) -> Built:
+    """Build the sdist, and the wheel from the sdist."""
+    run(sys.executable, "-m", "build", "--outdir", out, ROOT / "packages" / folder)
+    name = f"{project(folder)['name'].replace('-', '_')}-{project(folder)['version']}"
+    return Built(out / f"{name}.tar.gz", out / f"{name}-py3-none-any.whl")
+
+
+def check(folder: str, built: Built) -> None:
+    """Check metadata, README rendering, licence, and that the wheel contains exactly the source files.
+
+    Raises:
+        RuntimeError: A check failed.
+    """
+    run(sys.executable, "-m", "twine", "check", "--strict", built.sdist, built.wheel)
+    source = ROOT / "packages" / folder / "src"
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+    }
+    names = zipfile.ZipFile(built.wheel).namelist()
+    if differing := {name for name in names if ".dist-info/" not in name} ^ wanted:
+        raise RuntimeError(f"{built.wheel}: differs from the source in {sorted(differing)}")
+    with tarfile.open(built.sdist) as archive:
+        for place, files in ((built.wheel, names), (built.sdist, archive.getnames())):
+            if not any(re.search(r"(^|/)LICENSE$", name) for name in files):
+                raise RuntimeError(f"{place}: contains no LICENSE")
+
+
+def install(built: Built, environment: Path) -> Path:
+    """Install the wheel alone into a new environment; returns the folder of its programs."""
+    run(sys.executable, "-m", "venv", environment)
+    programs = environment / ("Scripts" if os.name == "nt" else "bin")
+    constraints = ROOT / "constraints.txt"
+    run(programs / "python", "-m", "pip", "install", "--quiet", "--no-compile", "-c", constraints, built.wheel)
+    return programs
+
+
+def main(folders: list[str]) -> None:
+    """Build, check and try the named packages, or all of them."""
+    for folder in folders or PACKAGES:
+        built = build(folder, ROOT / "dist" / folder)
+        check(folder, built)
+        with tempfile.TemporaryDirectory() as temporary:
+            programs = install(built, Path(temporary) / "alone")
+            run(programs / "python", "-I", "-c", f"import {PACKAGES[folder]}", cwd=Path(temporary))
+            run(programs / folder, "--help", cwd=Path(temporary))
+        print(f"{folder}: {built.sdist.name} and {built.wheel.name} are complete and work alone", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except RuntimeError as error:
+        sys.exit(str(error))
