@@ -118,7 +118,7 @@ def problems(tmp_path_factory):
 @pytest.fixture
 def write_run(tmp_path):
     """Writes a finished run folder from rows that give only what matters: see `_ROW` for the rest."""
-    from math_eval.conditions import dump_results
+    from math_eval.summary import results_content
 
     def write(name, rows, tasks=("sums",)):
         folder = tmp_path / name
@@ -141,8 +141,8 @@ def write_run(tmp_path):
             "top_p": 1.0,
             "max_tokens": 64,
         }
-        (folder / "manifest.json").write_text(json.dumps({"settings": settings}), "utf-8")
-        results = dump_results(full, list(tasks), ratios)
+        (folder / "manifest.json").write_text(json.dumps({"command": "math-eval run", "settings": settings}), "utf-8")
+        results = results_content(full, list(tasks), ratios)
         (folder / "results.json").write_text(json.dumps(results), "utf-8")
         return folder
 

@@ -6,9 +6,9 @@ from click.testing import CliRunner
 from math_eval import metrics
 from math_eval.cli import cli
 from math_eval.compare import compare
-from math_eval.conditions import load_run, select
 from math_eval.errors import DataError
-from math_eval.wording import flips, judgement, sentences
+from math_eval.report.text import conclusion, flips, sentences
+from math_eval.run_folders import load_condition, load_run
 
 
 def _run(write_run, name, scores, tokens, **more):
@@ -23,7 +23,7 @@ def _run(write_run, name, scores, tokens, **more):
 def test_a_comparison_by_hand(write_run):
     a = _run(write_run, "a", [1, 1, 1, 0, 0], [100, 200, 100, 100, 0])
     b = _run(write_run, "b", [1, 1, 0, 1, 1], [50, 50, 25, 100, 25])
-    comparison = compare(select(a, None), select(b, None))
+    comparison = compare(load_condition(a), load_condition(b))
     values = comparison.values
     assert (values["n"], values["accuracy_a"], values["accuracy_b"]) == (5, 0.6, 0.8)
     assert values["accuracy_difference"] == pytest.approx(0.2)
@@ -36,8 +36,8 @@ def test_a_comparison_by_hand(write_run):
 
 
 def test_swapping_the_two_swaps_the_sign(write_run):
-    a = select(_run(write_run, "a", [1, 0] * 40, [100, 80] * 40), None)
-    b = select(_run(write_run, "b", [1, 1, 1, 0] * 20, [30, 20] * 40), None)
+    a = load_condition(_run(write_run, "a", [1, 0] * 40, [100, 80] * 40))
+    b = load_condition(_run(write_run, "b", [1, 1, 1, 0] * 20, [30, 20] * 40))
     forward, backward = compare(a, b).values, compare(b, a).values
     assert forward["accuracy_difference"] == -backward["accuracy_difference"]
     assert forward["accuracy_difference_low"] == pytest.approx(-backward["accuracy_difference_high"], abs=0.03)
@@ -50,31 +50,31 @@ def test_samples_of_one_problem_count_as_one_cluster(write_run):
 
     a = write_run("a", rows(["incorrect"] * 3 + ["correct"] * 7))
     b = write_run("b", rows(["correct"] * 10))
-    values = compare(select(a, None), select(b, None)).values
+    values = compare(load_condition(a), load_condition(b)).values
     assert (values["n"], values["problems"], values["mcnemar_p"]) == (80, 10, 0.25)
     assert values["accuracy_difference_low"] <= 0.1
 
 
 def test_nothing_right_on_either_side_claims_nothing(write_run):
-    a = select(_run(write_run, "a", [0] * 20, [100] * 20), None)
-    b = select(_run(write_run, "b", [0] * 20, [50] * 20), None)
+    a = load_condition(_run(write_run, "a", [0] * 20, [100] * 20))
+    b = load_condition(_run(write_run, "b", [0] * 20, [50] * 20))
     values = compare(a, b).values
     assert values["accuracy_difference_high"] == pytest.approx(0.1611, abs=1e-4)
-    said = "\n".join(sentences(values))
-    assert "difference 0.0 points (95 % -16.1 to +16.1)" in said
-    assert "nothing is right in either, so accuracy cannot be compared on 20 problems" in said
+    text = "\n".join(sentences(values))
+    assert "difference 0.0 points (95 % -16.1 to +16.1)" in text
+    assert "no answer is correct in either, so accuracy cannot be compared on 20 problems" in text
 
 
 def test_what_could_not_be_seen_is_said(write_run):
-    a = select(_run(write_run, "a", [1] * 30 + [0] * 10, [100] * 40), None)
-    b = select(_run(write_run, "b", [1] * 28 + [0] * 10 + [1] * 2, [50] * 40), None)
+    a = load_condition(_run(write_run, "a", [1] * 30 + [0] * 10, [100] * 40))
+    b = load_condition(_run(write_run, "b", [1] * 28 + [0] * 10 + [1] * 2, [50] * 40))
     values = compare(a, b).values
     assert values["smallest_detectable"] == pytest.approx(metrics.smallest_difference(0.1, 40))
-    assert "a true one below 18.5 points would be missed more than one time in five" in judgement(values)
-    few = compare(*(select(_run(write_run, name, [1], [10]), None) for name in "cd")).values
-    assert judgement(few).endswith("1 problem cannot show any")
+    assert "a true difference below 18.5 points would be missed in more than one case of five" in conclusion(values)
+    few = compare(*(load_condition(_run(write_run, name, [1], [10])) for name in "cd")).values
+    assert conclusion(few).endswith("1 problem cannot show any")
     five = compare(_seeded(write_run, "e", {0: [1] * 5}), _seeded(write_run, "f", {0: [0] * 5})).values
-    assert judgement(five).endswith("5 problems cannot show any")
+    assert conclusion(five).endswith("5 problems cannot show any")
     assert few["token_reduction_low"] is None
 
 
@@ -86,7 +86,7 @@ def _seeded(write_run, name, seeds):
         for n, score in enumerate(scores)
         for k in range(2)
     ]
-    return select(write_run(name, rows), None)
+    return load_condition(write_run(name, rows))
 
 
 def test_several_seeds_are_paired_seed_by_seed_and_their_spread_is_told(write_run):
@@ -97,7 +97,7 @@ def test_several_seeds_are_paired_seed_by_seed_and_their_spread_is_told(write_ru
     assert values["accuracy_difference_by_seed"] == {"0": 0.25, "1": 0.5}
     assert values["accuracy_difference_seed_sd"] == pytest.approx(0.25 / 2**0.5)
     assert "over seeds: +25.0 (seed 0), +50.0 (seed 1); standard deviation 17.7 points" in sentences(values)
-    assert flips(compare(a, b))[0] == "right only in B: sums p1 seed 0 sample 0"
+    assert flips(compare(a, b))[0] == "correct only in B: sums p1 seed 0 sample 0"
     summary = b.summary()
     assert (summary["samples"], summary["avg@4"], summary["pass@2"]) == (
         4,
@@ -117,7 +117,7 @@ def test_runs_with_other_seeds_are_paired_in_order_and_it_is_said(write_run):
 
 
 def test_a_baseline_that_never_thinks_has_no_reduction(write_run):
-    a = select(_run(write_run, "a", [1], [0]), None)
+    a = load_condition(_run(write_run, "a", [1], [0]))
     values = compare(a, a).values
     assert values["token_reduction"] is None
     assert values["act_ratio"] is None
@@ -127,10 +127,10 @@ def test_unpaired_samples_are_counted_and_nothing_shared_is_an_error(write_run):
     a = write_run("a", [{"id": "p0"}, {"id": "p1"}])
     b = write_run("b", [{"id": "p1"}, {"id": "p2"}, {"id": "p3"}])
     c = write_run("c", [{"id": "p9"}])
-    values = compare(select(a, None), select(b, None)).values
+    values = compare(load_condition(a), load_condition(b)).values
     assert (values["n"], values["unpaired_a"], values["unpaired_b"]) == (1, 1, 2)
     with pytest.raises(DataError, match=r"share no \(task, id, sample\)"):
-        compare(select(a, None), select(c, None))
+        compare(load_condition(a), load_condition(c))
 
 
 def test_the_command_takes_run_and_ratio_and_writes_json(write_run, tmp_path):
@@ -172,7 +172,7 @@ def test_several_tasks_are_compared_each_and_together_and_flips_are_named(write_
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.endswith(":")] == ["one:", "two:", "all tasks together:"]
     assert lines[-3:] == [
-        "right only in A: one p1 sample 0", "right only in B: two p0 sample 0", "right only in B: two p1 sample 0"
+        "correct only in A: one p1 sample 0", "correct only in B: two p0 sample 0", "correct only in B: two p1 sample 0"
     ]  # fmt: skip
     written = json.loads(out.read_text("utf-8"))
     assert written["accuracy_difference"] == pytest.approx(0.25)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from math_eval.grading import extract_answer
-from math_eval.grading.extract import last_boxed
+from math_eval.grading.extract import boxed_answer
 
 
 def test_the_last_box_after_the_thinking_block_counts():
@@ -45,7 +45,7 @@ def test_boxes_of_one_sentence_are_one_list_where_several_answers_are_asked_for(
     assert extract_answer(text, parts=2) == "12, 18"
     assert extract_answer(r"First \boxed{1}. Then \boxed{2}", parts=2) == "2"
     assert extract_answer(r"\boxed{1} and \boxed{2} and \boxed{3}", parts=2) == "1, 2, 3"
-    assert last_boxed(r"\boxed{1} and and and or thus but \boxed{2}", parts=8) == ("2", False)
+    assert boxed_answer(r"\boxed{1} and and and or thus but \boxed{2}", parts=8) == ("2", False)
 
 
 def test_a_final_answer_stated_in_a_formula_after_the_box_counts():
@@ -93,13 +93,13 @@ def test_the_fallbacks_in_order():
 
 
 def test_twenty_thousand_unclosed_boxes_take_one_pass():
-    assert last_boxed(r"\boxed{" * 20_000) == (None, True)
-    assert last_boxed(r"\boxed{" * 20_000 + "1" + "}" * 20_000) == ("1", False)
+    assert boxed_answer(r"\boxed{" * 20_000) == (None, True)
+    assert boxed_answer(r"\boxed{" * 20_000 + "1" + "}" * 20_000) == ("1", False)
 
 
 @given(st.text(alphabet="ab{}\\", max_size=30), st.text(alphabet="ab1+ ", min_size=1, max_size=10))
 def test_a_box_put_last_is_always_found(before, inside):
-    assert last_boxed(before.rstrip("\\") + rf"\boxed{{{inside}}}")[0] == inside
+    assert boxed_answer(before.rstrip("\\") + rf"\boxed{{{inside}}}")[0] == inside
 
 
 @given(st.text(max_size=200))

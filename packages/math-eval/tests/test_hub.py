@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-datasets = pytest.importorskip("datasets", reason="needs math-eval[hub]")
+datasets = pytest.importorskip("datasets", reason="needs cot-math-eval[hub]")
 pytestmark = pytest.mark.enable_socket
 
 _PRINT_TASK = """
@@ -105,7 +105,7 @@ def hub(tmp_path):
 
 
 def test_a_published_benchmark_comes_from_its_pinned_commit_and_then_from_the_cache(hub):
-    from math_eval.tasks.published import BENCHMARKS
+    from math_eval.tasks.datasets import BENCHMARKS
 
     revision = BENCHMARKS["aime25"].revision
     row = {"problem": "What is 69 + 1?", "answer": "70", "id": "0"}
@@ -117,7 +117,7 @@ def test_a_published_benchmark_comes_from_its_pinned_commit_and_then_from_the_ca
 
 
 def test_a_config_of_parquet_files_is_read(hub):
-    from math_eval.tasks.published import BENCHMARKS
+    from math_eval.tasks.datasets import BENCHMARKS
 
     about = "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: test\n    path: main/test-*\n---\n"
     data = _parquet({"question": "Q", "answer": "2 * 600 = <<2*600=1200>>1200\n#### 1,200"})
@@ -152,4 +152,4 @@ def test_a_dataset_or_split_that_is_not_there_is_named(hub, tmp_path):
     assert "dataset me/mine: " in hub.load(path)
     hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "Q", "result": 2})})
     assert "Unknown split \"dev\". Should be one of ['test']" in hub.load(path)
-    assert "put aime25.jsonl into a folder and name that with --data-dir" in hub.load("aime25")
+    assert "put aime25.jsonl into a folder and name the folder with --data-dir" in hub.load("aime25")

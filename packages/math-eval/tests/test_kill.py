@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from math_eval.runner import RunSettings, run
+from math_eval import RunSettings, run
 
 _KILLS = 10
 _OPTIONS = {
@@ -27,7 +27,7 @@ _CHILD = """
 import json, os, signal, sys, threading, time
 from pathlib import Path
 import math_eval.backends.hf
-from math_eval.runner import RunSettings, run
+from math_eval import RunSettings, run
 
 options, folder, kills = json.loads(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 settings = RunSettings(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})

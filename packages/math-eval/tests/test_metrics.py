@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from math_eval import metrics
+from math_eval._shared.intervals import bootstrap, ratio, wilson
 
 
 def test_wilson_interval_of_published_example():
-    low, high = metrics.wilson(27, 40)
+    low, high = wilson(27, 40)
     assert (low, high) == (pytest.approx(0.5202, abs=5e-5), pytest.approx(0.7992, abs=5e-5))
-    assert metrics.wilson(0, 10) == (0.0, pytest.approx(0.27754, abs=1e-5))
-    assert metrics.wilson(10, 10) == (pytest.approx(0.72246, abs=1e-5), 1.0)
+    assert wilson(0, 10) == (0.0, pytest.approx(0.27754, abs=1e-5))
+    assert wilson(10, 10) == (pytest.approx(0.72246, abs=1e-5), 1.0)
 
 
 def test_pass_at_k_by_hand():
@@ -54,7 +55,7 @@ def test_copied_samples_add_no_certainty():
 def test_bootstrap_finds_the_normal_interval_of_a_mean():
     generator = random.Random(1)
     values = [generator.gauss(10, 2) for _ in range(400)]
-    low, high = metrics.bootstrap([values, [1.0] * 400], metrics.ratio)
+    low, high = bootstrap([values, [1.0] * 400], ratio)
     mean, normal_low, normal_high = metrics.mean_interval([[value] for value in values])
     assert low == pytest.approx(normal_low, abs=0.05)
     assert high == pytest.approx(normal_high, abs=0.05)
@@ -62,7 +63,7 @@ def test_bootstrap_finds_the_normal_interval_of_a_mean():
 
 
 def test_a_bootstrap_of_one_problem_has_no_interval():
-    assert all(map(math.isnan, metrics.bootstrap([[3.0], [4.0]], metrics.ratio)))
+    assert all(map(math.isnan, bootstrap([[3.0], [4.0]], ratio)))
 
 
 def _differences(gains, losses, same):

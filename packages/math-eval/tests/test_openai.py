@@ -16,7 +16,7 @@ from math_eval.backends import Sampling
 from math_eval.cli import cli
 from math_eval.errors import DataError, MathEvalError
 
-backend = pytest.importorskip("math_eval.backends.openai", reason="needs math-eval[openai]")
+backend = pytest.importorskip("math_eval.backends.openai", reason="needs cot-math-eval[openai]")
 pytestmark = pytest.mark.enable_socket
 SECRET = "sk-never-written"
 
@@ -159,7 +159,7 @@ def test_requests_are_spaced_by_the_rate_limit(sums):
 
 def test_an_answer_that_is_no_completion_is_said_to_be_none(sums):
     sums.http.failures = [(200, {}, {"status": "ok"})]
-    with pytest.raises(DataError, match="no chat completion; does the address end in /v1"):
+    with pytest.raises(DataError, match="not a chat completion; does the address end in /v1"):
         _ask(sums, count=1)
 
 

@@ -9,7 +9,7 @@ from math_eval.grading.exact import decide
 from math_eval.tasks import load_task
 from math_eval.tasks.procedural import GENERATORS
 
-gym = pytest.importorskip("reasoning_gym", reason="needs math-eval[reasoning-gym]")
+gym = pytest.importorskip("reasoning_gym", reason="needs cot-math-eval[reasoning-gym]")
 
 
 def test_size_and_seed_decide_the_problems():

@@ -85,7 +85,7 @@ def test_ten_thousand_long_samples_stay_below_two_megabytes(piece, write_run, tm
     assert 100_000 < out.stat().st_size < 2_000_000
     html = out.read_text("utf-8")
     shown = html.count("<article")
-    assert f"<p>{shown} of 2,500 samples, as many as this page has room for" in html
+    assert f"<p>{shown} of 2,500 samples, as many as fit in this page" in html
     assert f"Texts cut in the middle, at 3,000 characters: {4 * shown:,}." in html
 
 
@@ -98,7 +98,7 @@ def test_every_sample_is_shown_if_there_is_room_and_long_text_keeps_both_ends(wr
     assert html.count("<article") == 300
     (thought,) = re.findall(r"<pre>the start.*?</pre>", html, re.DOTALL)
     assert thought.endswith("the end</pre>")
-    assert "3,017 characters left out here; all are in samples_sums.jsonl" in thought
+    assert "3,017 characters left out here; the whole text is in samples_sums.jsonl" in thought
 
 
 def test_changed_verdicts_come_first_when_not_all_fit(write_run, tmp_path):
@@ -108,7 +108,7 @@ def test_changed_verdicts_come_first_when_not_all_fit(write_run, tmp_path):
     rows = [{"id": f"p{n}", "completion": long} | ({"verdict": "incorrect"} if n in wrong else {}) for n in range(2000)]
     write_report([str(a), str(write_run("b", rows))], tmp_path / "r.html")
     html = (tmp_path / "r.html").read_text("utf-8")
-    assert html.count('data-change="right only in a"') == 3
+    assert html.count('data-change="correct only in a"') == 3
     shown = [int(n) for n in re.findall(r'class="about">sums · p(\d+)', html)]
     assert shown == sorted(shown)
     assert max(two - one for one, two in itertools.pairwise(shown)) < 25
@@ -120,7 +120,7 @@ def test_nothing_right_anywhere_is_no_headline_to_boast_of(write_run, tmp_path):
         for name, tokens in (("a", 100), ("b", 50))
     ]
     said = write_report(runs, tmp_path / "r.html")
-    assert "Neither a nor b answers anything right: nothing can be said about accuracy" in said
+    assert "Neither a nor b has a correct answer: accuracy cannot be compared" in said
     assert "fewer tokens" not in said
 
 
@@ -208,7 +208,7 @@ def test_no_output_replaces_a_file_of_a_run_that_is_read(runs, name):
         (["export", "traces", sft, str(samples), "--ratio", "0.2"], samples),
     ):
         refused = CliRunner().invoke(cli, command)
-        assert (refused.exit_code, f"{written}: is read and would be written over" in refused.stderr) == (2, True)
+        assert (refused.exit_code, f"{written}: would replace" in refused.stderr) == (2, True)
     assert {path: path.read_bytes() for run in runs for path in run.iterdir()} == before
     write_report([base, sft], runs[1] / "report.html")
     assert (runs[1] / "report.json").exists()

@@ -8,12 +8,12 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from math_eval import RunSettings, run
 from math_eval._shared.lock import locked
 from math_eval.backends import Sampling
 from math_eval.cli import cli
-from math_eval.conditions import load_run
 from math_eval.errors import DataError
-from math_eval.runner import RunSettings, run
+from math_eval.run_folders import load_run
 
 _SPEED_FIELDS = ("latency_s", "samples_per_s")
 
@@ -196,7 +196,7 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
         (["--backend", "tgi"], "backend must be transformers or vllm; got 'tgi'"),
         (["--tensor-parallel", "2"], "are for --backend vllm"),
         (["--requests-per-minute", "60"], "--requests-per-minute is for servers"),
-        (["--max-tokens", "500"], "passes the model's context of 128"),
+        (["--max-tokens", "500"], "exceeds the model's context of 128"),
         (["--top-p", "0"], "top-p must be in (0, 1]; got 0"),
         (["--tasks", "gsm8k"], "--data-dir"),
         (["--model", "nowhere"], "no such model folder"),

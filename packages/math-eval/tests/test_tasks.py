@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from math_eval import grade
+from math_eval import RunSettings, grade, run
 from math_eval._shared.records import validate
 from math_eval.cli import cli
 from math_eval.errors import DataError
-from math_eval.runner import RunSettings, run
 from math_eval.tasks import gold, load_task
-from math_eval.tasks.published import BENCHMARKS
+from math_eval.tasks.datasets import BENCHMARKS
 
 DATA = next((folder for up in Path(__file__).parents if (folder := up / "shared" / "data").is_dir()), None)
 
@@ -176,7 +175,7 @@ def test_an_unknown_task_and_a_missing_file_say_what_to_do(tmp_path):
 )
 def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch, name, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DataError, match=rf"{module} is not installed; run: pip install 'math-eval\[{extra}\]'"):
+    with pytest.raises(DataError, match=rf"{module} is not installed; run: pip install 'cot-math-eval\[{extra}\]'"):
         load_task(name)
 
 
@@ -215,7 +214,7 @@ def test_a_short_task_file_numbers_its_rows_and_keeps_the_other_fields(tmp_path)
         ("problems = ", r"mine\.toml: not TOML"),
         ('problems = "rows.jsonl"', "field 'fields' is missing"),
         ('problems = "rows.jsonl"\nfield = 1\nfields = {question = "a", answer = "b"}', "'field' was unexpected"),
-        ('fields = {question = "a", answer = "b"}', "name either hub, a dataset, or problems"),
+        ('fields = {question = "a", answer = "b"}', r"name either hub \(a dataset\) or problems"),
         ('hub = "a/b"\nproblems = "rows.jsonl"\nfields = {question = "a", answer = "b"}', "name either hub"),
         ('problems = "rows.jsonl"\nsplit = "test"\nfields = {question = "a", answer = "b"}', "split belongs to a hub"),
         ('problems = "none.jsonl"\nfields = {question = "a", answer = "b"}', r"none\.jsonl: no such file"),
@@ -287,7 +286,10 @@ def test_a_plugin_is_listed_and_loaded(plugin):
     [
         ([], "plug-in olympics .*returned no problems"),
         ([{"id": "a"}], "plug-in olympics .*row 1: question: field"),
-        ([{"id": "a", "question": "Q", "answer": "1", "image": b"x"}], "olympics: problem 'a' has a field that JSON"),
+        (
+            [{"id": "a", "question": "Q", "answer": "1", "image": b"x"}],
+            "olympics: problem 'a' has a field that is not valid JSON",
+        ),
     ],
 )
 def test_a_bad_plugin_is_named(plugin, rows, message):
@@ -297,7 +299,7 @@ def test_a_bad_plugin_is_named(plugin, rows, message):
 
 
 def test_champ_offers_what_can_be_graded_and_counts_the_rest():
-    pytest.importorskip("champ_dataset", reason="needs math-eval[champ]")
+    pytest.importorskip("champ_dataset", reason="needs cot-math-eval[champ]")
     task = load_task("champ")
     assert (len(task.problems), task.source["left_out"]) == (214, 56)
     answers = {problem["id"].removeprefix("champ/P_"): problem["answer"] for problem in task.problems}

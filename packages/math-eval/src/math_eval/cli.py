@@ -1,6 +1,6 @@
-"""The `math-eval` commands: thin shells over `runner.run`, `regrade`, `traces`, `compare` and `report`.
+"""The `math-eval` commands. Each one is a thin shell over the module of its name.
 
-Nothing heavy is imported before a command needs it, so `--help` answers at once.
+Model libraries, sympy and numpy are imported only by the commands that need them, so `--help` answers at once.
 """
 
 from pathlib import Path
@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from . import __version__
 from ._shared.cli_group import CommandGroup
-from ._shared.control_tokens import INSTRUCTION
+from ._shared.settings_flags import from_flags, settings_flags
 from .errors import DataError
+from .settings import RunSettings
 
-_RATIO_HELP = "a number of the checkpoint's ladder, policy, or none for no control token"
+_EXTRACTION_HELP = "Rule that finds the answer: standard, or reference (as the Extra-CoT paper's evaluation script)."
+_OVERWRITE_HELP = "Start again and replace an output that was made with other settings."
 
 
 @click.group(
@@ -26,7 +27,7 @@ Example:
   math-eval report runs/base runs/sft --output report.html
 """,
 )
-@click.version_option(__version__, package_name="math-eval")
+@click.version_option(package_name="cot-math-eval")
 def cli() -> None:
     """Sample a model on math problems, grade safely, count thinking tokens, compare with statistics."""
 
@@ -43,52 +44,34 @@ Example:
       --output-dir runs/qwen
 """,
 )
-@click.option("--model", required=True, metavar="MODEL", help="A model folder (safetensors), or openai:NAME.")
-@click.option("--backend", default="transformers", show_default=True, help="Runs a folder: transformers or vllm.")
-@click.option("--tensor-parallel", default=1, show_default=True, help="For vllm: devices to split the model over.")
-@click.option("--data-parallel", default=1, show_default=True, help="For vllm: copies of the model.")
-@click.option("--base-url", metavar="URL", help="Of the server for openai:NAME; the key is read from OPENAI_API_KEY.")
-@click.option("--tokenizer", metavar="FOLDER", help="For a server: folder with the model's tokenizer.json.")
-@click.option("--requests-per-minute", type=int, help="For a server: not more than so many.")
-@click.option("--timeout", "timeout_s", default=3600.0, show_default=True, help="For a server: seconds a completion.")
-@click.option("--tasks", required=True, metavar="A,B", help="Names that `math-eval tasks` lists, or files.")
-@click.option("--ratio", "ratios", multiple=True, default=("none",), show_default=True, metavar="R", help=_RATIO_HELP)
-@click.option("--samples", default=1, show_default=True, help="Completions a problem and seed.")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeatable.")
-@click.option("--temperature", default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--top-p", default=1.0, show_default=True, help="Nucleus sampling mass.")
-@click.option("--max-tokens", default=4096, show_default=True, help="New tokens a completion may have.")
-@click.option("--batch-size", default=32, show_default=True, help="Requests generated together, or in flight.")
-@click.option("--limit", type=int, help="Only the first problems of each task.")
-@click.option("--instruction", default=INSTRUCTION, show_default=True, help="Put before each question.")
-@click.option("--extraction", default="standard", show_default=True, help="Of the answer: standard or reference.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of published files, instead of the hub.")
-@click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="The run folder.")
-@click.option("--overwrite", is_flag=True, help="Discard a run made with other settings.")
+@settings_flags(RunSettings)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the published benchmark files; without it they come from the Hugging Face hub.",
+)
+@click.option("--output-dir", type=click.Path(path_type=Path), help="Run folder to write; required.")
+@click.argument("out", required=False, metavar="", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def run_command(
-    model: str,
-    tasks: str,
-    ratios: tuple[str, ...],
-    data_dir: Path | None,
-    output_dir: Path,
-    overwrite: bool,
-    **options: Any,
+    data_dir: Path | None, output_dir: Path | None, out: Path | None, overwrite: bool, **options: Any
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
-    from .conditions import parse_ratio, ratio_name
-    from .runner import run
-    from .settings import RunSettings
+    from .ratio import ratio_name
+    from .run import run
 
-    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    settings = RunSettings(model, names, tuple(map(parse_ratio, ratios)), **options)
-    results, was_done = run(settings, output_dir, data_dir=data_dir, overwrite=overwrite)
+    if (folder := output_dir or out) is None or (output_dir and out):
+        raise click.UsageError("name one run folder, with --output-dir")
+    options["tasks"] = [name.strip() for listed in options["tasks"] for name in listed.split(",") if name.strip()]
+    settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
+    results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite)
     for row in results["conditions"]:
         click.echo(
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
             f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}), {row['thinking_tokens']:.1f} thinking tokens, "
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
-    click.echo(f"{output_dir}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+    click.echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
 @cli.command(
@@ -99,7 +82,7 @@ Example:
 """,
 )
 def tasks_command() -> None:
-    """List the tasks that need no file of one's own: name, problems, where they come from."""
+    """List the tasks that need no file of your own: name, number of problems, source."""
     from .tasks import known_tasks
 
     for name, size, origin in known_tasks():
@@ -117,11 +100,15 @@ Example:
 )
 @click.argument("source", metavar="IN.jsonl|RUN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--extraction", default="standard", show_default=True, help="Of the answer: standard or reference.")
-@click.option("--overwrite", is_flag=True, help="Replace an output made with other settings.")
+@click.option("--extraction", default="standard", show_default=True, help=_EXTRACTION_HELP)
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> None:
-    """Grade rows {id, gold, completion}; adds extracted, verdict and grade_ms. Or grade a finished run as a new one."""
-    from .regrade import grade_file, grade_run
+    """Grade a file of completions, or a finished run a second time.
+
+    A file has rows {id, gold, completion}; OUT gets them with extracted, verdict and grade_ms. For a run folder, OUT
+    becomes another run folder with new verdicts.
+    """
+    from .grade import grade_file, grade_run
 
     grade = grade_run if source.is_dir() else grade_file
     counts, was_done = grade(source, out, extraction=extraction, overwrite=overwrite)
@@ -131,7 +118,7 @@ def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> 
 
 @cli.group("export", cls=CommandGroup)
 def export_group() -> None:
-    """Write what a run holds as files for other tools."""
+    """Write the samples of a run as files for other tools."""
 
 
 @export_group.command(
@@ -143,11 +130,15 @@ Example:
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--ratio", metavar="R", help="Which ratio of a run with several.")
-@click.option("--samples-per-problem", type=click.IntRange(min=1), help="Keep so many correct samples a problem.")
+@click.option("--ratio", metavar="R", help="Ratio whose samples are exported; required if the run has several.")
+@click.option(
+    "--samples-per-problem",
+    type=click.IntRange(min=1),
+    help="Number of correct samples kept of each problem, the first ones; all by default.",
+)
 def traces_command(run: Path, out: Path, ratio: str | None, samples_per_problem: int | None) -> None:
     """Write correct samples with a closed thinking block as a traces file."""
-    from .traces import export_traces
+    from .export import export_traces
 
     tally = export_traces(run, out, ratio=ratio, samples_per_problem=samples_per_problem)
     click.echo(f"{out}: {tally.summary()}", err=True)
@@ -163,16 +154,16 @@ Example:
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--output", type=click.Path(path_type=Path), help="Also write the numbers as JSON.")
+@click.option("--output", type=click.Path(path_type=Path), help="JSON file for the numbers.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
-    """Compare B with A, each RUN or RUN:RATIO, paired by problem; per task and pooled, with the flips."""
+    """Compare B with A, each RUN or RUN:RATIO: paired by problem, by task and pooled, with the changed verdicts."""
     from ._shared.records import write_json
+    from ._shared.runs import check_apart
     from .compare import by_task, compare
-    from .conditions import run_files, select, split_name
-    from .manifest import check_apart
-    from .wording import flips, sentences
+    from .report.text import flips, sentences
+    from .run_folders import load_condition, run_files, split_name
 
-    pair = select(*split_name(a)), select(*split_name(b))
+    pair = load_condition(*split_name(a)), load_condition(*split_name(b))
     comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
         check_apart([output], [file for one in pair for file in run_files(one.run)])
@@ -193,18 +184,22 @@ Example:
 """,
 )
 @click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUN ...")
-@click.option("--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path))
-@click.option("--baseline", metavar="LABEL", help="What to compare with; the first condition by default.")
-@click.option("--by", metavar="FIELD", help="A field of the problems, such as level.")
-@click.option("--title", metavar="T", default="Accuracy against thinking tokens", show_default=True)
-@click.option("--note", "notes", metavar="TEXT", multiple=True, help="A sentence for the page; repeatable.")
+@click.option(
+    "--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path), help="Page to write; required."
+)
+@click.option("--baseline", metavar="LABEL", help="Condition that the others are compared with; the first by default.")
+@click.option("--by", metavar="FIELD", help="Field of the problems to break the numbers down by, such as level.")
+@click.option(
+    "--title", metavar="T", default="Accuracy against thinking tokens", show_default=True, help="Heading of the page."
+)
+@click.option("--note", "notes", metavar="TEXT", multiple=True, help="Sentence to add to the page. Repeatable.")
 def report_command(
     runs: tuple[str, ...], output: Path, baseline: str | None, by: str | None, title: str, notes: tuple[str, ...]
 ) -> None:
-    """Write one offline HTML page, with FILE.json and FILE.md beside it, and print the table."""
+    """Write one offline HTML page, with .json, .csv, .md and .lm-eval beside it, and print the table."""
     from .report import write_report
 
     if output.suffix.lower() != ".html":
-        raise DataError(f"{output}: the report is a page; end its name in .html")
+        raise DataError(f"{output}: the report is an HTML page; choose a name that ends in .html")
     click.echo(write_report(runs, output, baseline=baseline, by=by, title=title, notes=notes))
     click.echo(f"{output}: complete", err=True)

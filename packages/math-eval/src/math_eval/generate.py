@@ -1,8 +1,8 @@
-"""Requests and their rows: what to ask a model for, and each answer counted, graded and stored.
+"""Requests and their rows: the completions of a task, each one generated, counted, graded and stored.
 
-Requests are sorted by length. A backend that works in batches gets fixed ones, each seeded by its own content; one that
-takes requests one by one gets each with a seed of its own, and each sample is stored when it arrives. Opening and
-closing the run folder is left to `runner`.
+Requests are sorted by length. A backend that works in batches gets the same batches every time, and a batch's seed is
+the hash of its content. A backend that takes requests one by one gets a seed with each request, and each sample is
+stored when it arrives. Opening and closing the run folder is left to `run`.
 
     requests = list(list_requests(task, settings, tokens, backend, model))
     complete(task.name, requests, settings, Sink(store, backend, tokens, grader))
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ._shared.control_tokens import ControlTokens, user_turn
+from ._shared.progress import progress_bar
 from ._shared.records import Row, validate
 from ._shared.thinking import split_thinking
 from .backends import Backend, BatchBackend, Completion, StreamBackend
-from .conditions import Ratio, ratio_name
 from .grading import Grader
+from .ratio import Ratio, ratio_name
 from .settings import RunSettings
 from .store import Store
 from .tasks import Task
@@ -32,7 +31,17 @@ from .tasks import Task
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to make; `key` is a hash of everything that decides its text."""
+    """One completion to generate.
+
+    Args:
+        key: Hash of everything that decides the text of the completion.
+        problem: The problem, a row of the `problems` contract.
+        ratio: The requested ratio.
+        seed: The run's seed that the sample belongs to.
+        sample: Number of the sample among those of this problem, ratio and seed.
+        prompt: The rendered prompt.
+        length: Length of the prompt, in tokens (in characters for a server without tokenizer).
+    """
 
     key: str
     problem: Row
@@ -44,13 +53,20 @@ class Request:
 
     @property
     def number(self) -> int:
-        """A seed of its own, 60 bits of the key."""
+        """The request's own random seed: 60 bits of the key."""
         return int(self.key[:15], 16)
 
 
 @dataclass(frozen=True)
 class Sink:
-    """Where completions go: counted, graded, stored."""
+    """What turns completions into stored rows.
+
+    Args:
+        store: The files that the rows are appended to.
+        backend: The model, whose tokenizer counts the thinking.
+        tokens: The checkpoint's control tokens, or None.
+        grader: The grader of the answers.
+    """
 
     store: Store
     backend: Backend
@@ -63,12 +79,15 @@ def list_requests(
 ) -> Iterator[Request]:
     """Every completion of a task, in the order of the final file.
 
+    A key is the hash of the model, the task, the decoding, the prompt and the sample's number. The sampling seeds are
+    taken from it, so its ingredients and their order stay as they are.
+
     Args:
-        task: the problems.
-        settings: ratios, seeds, samples and decoding.
-        tokens: the checkpoint's control tokens, or None.
-        backend: renders the prompts.
-        model: what identifies the model and how it is run, as JSON values.
+        task: The task.
+        settings: Settings of the run: ratios, seeds, samples and decoding.
+        tokens: The checkpoint's control tokens, or None.
+        backend: The model, which renders the prompts.
+        model: Identity of the model and how it is run, as JSON values.
     """
     shared = [model, task.name, task.sha256, settings.temperature, settings.top_p, settings.max_tokens]
     for ratio in settings.ratios:
@@ -84,10 +103,10 @@ def list_requests(
 
 
 def complete(task: str, requests: list[Request], settings: RunSettings, sink: Sink) -> None:
-    """Generate, grade and store every request of a task that is not there in full."""
+    """Generate, grade and store every request of a task that is not stored yet."""
     there = sum(request.key in sink.store.rows for request in requests)
     name = f"{task} (resumed)" if there else task
-    with tqdm(total=len(requests), initial=there, desc=name, unit=" samples") as progress:
+    with progress_bar(total=len(requests), initial=there, desc=name, unit=" samples") as progress:
         shared = {"task": task, "model": settings.server or Path(settings.model).resolve().name}
         if isinstance(sink.backend, StreamBackend):
             _one_by_one(sink.backend, requests, settings, sink, shared, progress)
@@ -96,7 +115,7 @@ def complete(task: str, requests: list[Request], settings: RunSettings, sink: Si
 
 
 def _batches(requests: list[Request], size: int) -> Iterator[list[Request]]:
-    """Requests of one ratio and seed, longest first so that memory runs out at the start if at all."""
+    """Batches of one ratio and seed, the longest prompts first: if memory runs out, it does so at the start."""
     for group in dict.fromkeys((request.ratio, request.seed) for request in requests):
         ordered = _longest_first(request for request in requests if (request.ratio, request.seed) == group)
         yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
@@ -172,7 +191,7 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
 
 
 def _after_choice(completion: str, tokens: ControlTokens | None) -> str:
-    """A completion without the ratio token that opens it, which is no thinking."""
+    """A completion without a ratio token at its beginning, which does not count as thinking."""
     text = completion.lstrip()
     opening = next((name for name in tokens.ratios if text.startswith(name)), None) if tokens is not None else None
     return completion if opening is None else text.removeprefix(opening)

@@ -1,73 +1,105 @@
-"""What a run does: its settings, checked as far as they can be without reading a file.
+"""The settings of a run, checked as far as they can be without reading a file.
 
-Doing it is left to `runner`.
+The flags of `math-eval run` are made from this dataclass. Running is left to `run`.
 
-    settings = RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy"), seeds=(0, 1, 2))
-    settings.sampling   # Sampling(max_tokens=4096, temperature=0.0, top_p=1.0)
+>>> RunSettings(model="checkpoints/sft", tasks=("gsm8k",), seeds=(0, 1, 2))
+Traceback (most recent call last):
+math_eval.errors.DataError: 3 samples at temperature 0 are all the same; set --temperature above 0
+>>> RunSettings(model="checkpoints/sft", tasks=("gsm8k",)).sampling
+Sampling(max_tokens=4096, temperature=0.0, top_p=1.0)
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ._shared.control_tokens import INSTRUCTION
 from .backends import Sampling
-from .conditions import Ratio
 from .errors import DataError
+from .ratio import Ratio, parse_ratio
 
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")
 
 
+def _flag(text: str, **more: Any) -> dict[str, Any]:
+    return {"help": text, **more}
+
+
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run does.
+    """The settings of a run; the command-line help of each one is its description."""
 
-    Args:
-        model: a checkpoint folder, or `openai:NAME` for a model behind a server.
-        tasks: built-in names or paths of problems files.
-        ratios: numbers of the checkpoint's ladder, "policy", or None for no control token.
-        samples: completions a problem and seed.
-        seeds: of the sampling; each is a run of its own in the same folder.
-        temperature: 0 is greedy.
-        top_p: nucleus mass.
-        max_tokens: new tokens a completion may have.
-        batch_size: requests generated together. With transformers it changes samples, as batches are seeded as a whole;
-            for vLLM and servers it is how many are in flight at once, and changes no request.
-        limit: first problems of each task, or None for all.
-        instruction: put before each question.
-        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
-        backend: what runs a checkpoint folder, `transformers` or `vllm`.
-        tensor_parallel: devices that vLLM splits the model over.
-        data_parallel: copies of the model that vLLM runs.
-        base_url: of the server.
-        tokenizer: for a server: a folder with the model's tokenizer.json, and control_tokens.json if it follows ratios.
-        requests_per_minute: that a server may get, or None for as many as `batch_size` allows.
-        timeout_s: seconds a server may take for one completion.
-    """
-
-    model: str
-    tasks: tuple[str, ...]
-    ratios: tuple[Ratio, ...] = (None,)
-    samples: int = 1
-    seeds: tuple[int, ...] = (0,)
-    temperature: float = 0.0
-    top_p: float = 1.0
-    max_tokens: int = 4096
-    batch_size: int = 32
-    limit: int | None = None
-    instruction: str = INSTRUCTION
-    extraction: str = "standard"
-    backend: str = "transformers"
-    tensor_parallel: int = 1
-    data_parallel: int = 1
-    base_url: str | None = None
-    tokenizer: str | None = None
-    requests_per_minute: int | None = None
-    timeout_s: float = 3600.0
+    model: str = field(
+        metadata=_flag("Model folder with safetensors weights, or openai:NAME for a model behind a server.")
+    )
+    tasks: tuple[str, ...] = field(
+        metadata=_flag("Tasks that `math-eval tasks` lists, or files, separated by commas.", metavar="A,B")
+    )
+    ratios: tuple[Ratio, ...] = field(
+        default=(None,),
+        metadata=_flag(
+            "Requested ratio: a number that the checkpoint was trained with, policy (the model chooses), or none for "
+            "no control token. Repeatable.",
+            flag="--ratio",
+            metavar="R",
+            parse=parse_ratio,
+            default="none",
+        ),
+    )
+    samples: int = field(default=1, metadata=_flag("Number of completions for each problem and seed."))
+    seeds: tuple[int, ...] = field(
+        default=(0,),
+        metadata=_flag(
+            "Random seed of the sampling. Repeatable: the samples of every seed are in one run folder.", flag="--seed"
+        ),
+    )
+    temperature: float = field(default=0.0, metadata=_flag("Sampling temperature; 0 is greedy decoding."))
+    top_p: float = field(
+        default=1.0, metadata=_flag("Probability mass of nucleus sampling: the smallest set of tokens that reaches it.")
+    )
+    max_tokens: int = field(default=4096, metadata=_flag("Maximum number of new tokens in a completion."))
+    batch_size: int = field(
+        default=32,
+        metadata=_flag(
+            "Number of requests that are generated together (transformers: a batch shares one random seed, so another "
+            "size draws other samples) or in flight at once (vllm and servers: samples do not depend on it)."
+        ),
+    )
+    limit: int | None = field(default=None, metadata=_flag("Number of problems of each task, the first ones."))
+    instruction: str = field(default=INSTRUCTION, metadata=_flag("Text before each question."))
+    extraction: str = field(
+        default="standard",
+        metadata=_flag(
+            "Rule that finds the answer: standard, or reference (as the Extra-CoT paper's evaluation script)."
+        ),
+    )
+    backend: str = field(
+        default="transformers", metadata=_flag("Engine that runs a model folder: transformers or vllm.")
+    )
+    tensor_parallel: int = field(default=1, metadata=_flag("Number of devices that vllm splits the model over."))
+    data_parallel: int = field(default=1, metadata=_flag("Number of copies of the model that vllm runs."))
+    base_url: str | None = field(
+        default=None,
+        metadata=_flag("Address of the server for openai:NAME. Its key is read from OPENAI_API_KEY.", metavar="URL"),
+    )
+    tokenizer: str | None = field(
+        default=None,
+        metadata=_flag(
+            "Folder with the tokenizer.json of a server's model, and its control_tokens.json if it follows ratios.",
+            metavar="FOLDER",
+        ),
+    )
+    requests_per_minute: int | None = field(
+        default=None, metadata=_flag("Maximum number of requests that a server gets in a minute.", default="no limit")
+    )
+    timeout_s: float = field(
+        default=3600.0, metadata=_flag("Seconds that a server may take for one completion.", flag="--timeout")
+    )
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        Sampling(self.max_tokens, self.temperature, self.top_p)  # which checks its own
+        Sampling(self.max_tokens, self.temperature, self.top_p)  # checks its own arguments
         self._check_lists()
         self._check_backend()
 
@@ -100,20 +132,20 @@ class RunSettings:
             raise DataError("a server needs both: --model openai:NAME and --base-url http://HOST:PORT/v1")
         if self.server is None and (self.tokenizer is not None or self.requests_per_minute is not None):
             name = "tokenizer" if self.tokenizer is not None else "requests-per-minute"
-            raise DataError(f"--{name} is for servers, and {self.model} is a checkpoint folder; leave it out")
+            raise DataError(f"--{name} is for servers, and {self.model} is a model folder; leave it out")
         if self.server is not None and self.backend != ENGINES[0]:
             raise DataError(
-                f"--backend {self.backend} runs a checkpoint folder, and {self.model} is a server's; drop it"
+                f"--backend {self.backend} runs a model folder, and {self.model} is behind a server; leave it out"
             )
         if self.backend != "vllm" and (self.tensor_parallel > 1 or self.data_parallel > 1):
             raise DataError("--tensor-parallel and --data-parallel are for --backend vllm; add it or leave them out")
 
     @property
     def server(self) -> str | None:
-        """The name of the model at the server, or None for a checkpoint folder."""
+        """The name of the model at the server, or None for a model folder."""
         return self.model.removeprefix(SERVER) if self.model.startswith(SERVER) else None
 
     @property
     def sampling(self) -> Sampling:
-        """The decoding part."""
+        """Token limit, temperature and nucleus mass."""
         return Sampling(self.max_tokens, self.temperature, self.top_p)

@@ -1,7 +1,7 @@
-"""Samples on disk while a run is under way: append-only, fsynced by batch, tolerant of a torn end.
+"""Samples on disk during a run: appended and synced to the disk batch by batch, readable after a kill at any moment.
 
-A batch whose rows are not all there counts as missing and is made again, so a killed run ends like an undisturbed one.
-What a row holds is left to `runner`.
+A batch is generated again unless all its rows are stored, so a killed and resumed run ends like an undisturbed one. The
+content of the rows is left to `generate`.
 
     with Store(folder, ["gsm8k"]) as store:
         store.append("gsm8k", rows)
@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from ._shared.records import Row, dump_line, write_records
+from .run_folders import samples_file
 
 
 class Store:
-    """The rows of a run folder by key, and the files they are appended to.
+    """The rows of a run folder by key, and the files that they are appended to.
 
     Args:
-        folder: the run folder, which the caller has locked.
-        tasks: names of the tasks, one file each.
+        folder: The run folder, which the caller has locked.
+        tasks: Names of the tasks; each has its own file.
     """
 
     def __init__(self, folder: Path, tasks: list[str]) -> None:
@@ -33,7 +34,7 @@ class Store:
         return self._folder / f"samples_{task}.partial.jsonl"
 
     def _open(self, task: str) -> IO[bytes]:
-        """Read what is there, cut off a torn end, and open for appending."""
+        """Read the stored rows, cut off an incomplete one at the end, and open the file for appending."""
         path = self._partial(task)
         good = 0
         if path.exists():
@@ -52,7 +53,7 @@ class Store:
         return path.open("ab")
 
     def append(self, task: str, rows: list[Row]) -> None:
-        """Add the rows of one batch; they are on disk when this returns."""
+        """Add the rows of one batch; they are on the disk when this returns."""
         file = self._files[task]
         file.write("".join(dump_line(row) for row in rows).encode("utf-8"))
         file.flush()
@@ -60,9 +61,13 @@ class Store:
         self.rows.update((row["key"], row) for row in rows)
 
     def finish(self, order: dict[str, list[str]]) -> None:
-        """Write each task's samples file under its final name, rows in the given order of keys."""
+        """Write each task's samples file under its final name.
+
+        Args:
+            order: The keys of each task's rows, in the order of the file.
+        """
         for task, keys in order.items():
-            write_records(self._folder / f"samples_{task}.jsonl", (self.rows[key] for key in keys))
+            write_records(samples_file(self._folder, task), (self.rows[key] for key in keys))
 
     def clear(self) -> None:
         """Remove the partial files."""

@@ -1,12 +1,14 @@
-"""What some samples come to: accuracy with its uncertainty, tokens, rates, speed.
+"""The summary of some samples: accuracy with its uncertainty, tokens, rates, speed.
 
-The formulas are those of `metrics`; which samples belong together is for `conditions` to say.
+The formulas are in `metrics`; which samples belong together is left to the callers.
 
     summarise(rows)["accuracy"]          # 0.61
-    summarise(rows)["accuracy_low"]      # 0.46, of the 95 % interval over problems
+    summarise(rows)["accuracy_low"]      # 0.46, the lower end of the 95 % interval over problems
 """
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from statistics import stdev
 from typing import Any
 
@@ -14,6 +16,7 @@ from . import metrics
 from ._shared.records import Row
 from .grading import VERDICTS
 from .grading.exact import decide
+from .ratio import Ratio
 
 
 def by_problem(rows: list[Row]) -> list[list[Row]]:
@@ -24,11 +27,21 @@ def by_problem(rows: list[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
+def results_content(rows: list[Row], tasks: list[str], ratios: Sequence[Ratio]) -> dict[str, Any]:
+    """The content of results.json: a summary for each task and ratio."""
+    conditions: list[dict[str, Any]] = []
+    for task in tasks:
+        for ratio in ratios:
+            chosen = [row for row in rows if row["task"] == task and row["ratio"] == ratio]
+            conditions.append({"task": task, "ratio": ratio, **summarise(chosen)})
+    return json.loads(json.dumps({"conditions": conditions}, allow_nan=False))
+
+
 def summarise(rows: list[Row]) -> dict[str, Any]:
     """Accuracy, tokens, rates and speed of some samples; fractions in [0, 1], 95 % intervals over problems.
 
-    `avg@k`, `pass@k` and `maj@k` are there when each problem has the same k > 1 samples, those of all seeds together;
-    `accuracy_by_seed` and the standard deviations over seeds when there are several seeds.
+    `avg@k`, `pass@k` and `maj@k` are added if every problem has the same number k > 1 of samples, all seeds together.
+    `accuracy_by_seed` and the standard deviations over seeds are added if there are several seeds.
     """
     problems = by_problem(rows)
     correct = [[float(row["verdict"] == "correct") for row in group] for group in problems]
@@ -62,7 +75,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples: int) -> dict[str, float]:
-    """avg@k and maj@k of all k samples; pass@ for the powers of two below k, and k."""
+    """avg@k and maj@k for all k samples; pass@k for k and the powers of two below it."""
     ks = [*(2**power for power in range(1, samples.bit_length()) if 2**power < samples), samples]
     votes = [
         metrics.majority(_one_spelling([row["extracted"] for row in group]), scores)
@@ -76,7 +89,7 @@ def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples
 
 
 def _one_spelling(answers: list[str | None]) -> list[str | None]:
-    """The answers, each as the first one that exact arithmetic finds equal to it: `0.5` and `1/2` vote together."""
+    """The answers, each replaced by the first one that exact arithmetic finds equal: `0.5` and `1/2` vote together."""
     first: dict[str, str] = {}
     for answer in answers:
         if answer is not None and answer not in first:
@@ -85,7 +98,7 @@ def _one_spelling(answers: list[str | None]) -> list[str | None]:
 
 
 def _over_seeds(rows: list[Row]) -> dict[str, Any]:
-    """How the seeds differ, on the same problems."""
+    """The accuracy of each seed, and the standard deviations over seeds; empty for a single seed."""
     seeds: dict[int, list[Row]] = {}
     for row in rows:
         seeds.setdefault(row["seed"], []).append(row)

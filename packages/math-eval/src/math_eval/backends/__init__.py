@@ -1,7 +1,7 @@
-r"""What a run needs from a model, whoever runs it: render a prompt, count tokens, complete prompts.
+r"""The interface of a run to a model: render a prompt, count tokens, complete prompts.
 
-`hf` runs a Hugging Face checkpoint with transformers, in batches; `vllm` runs it with vLLM's engine and `openai` asks a
-server, both request by request. Nothing here imports torch.
+`hf` runs a Hugging Face checkpoint with transformers, in batches. `vllm` runs a checkpoint with vLLM's engine, and
+`openai` asks a server, both request by request. `loading` chooses among them. This module imports no torch.
 
     backend.complete(["What is 1 + 1?\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
@@ -15,12 +15,12 @@ from math_eval.errors import DataError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose the next token.
+    """The rule that chooses the next token.
 
     Args:
-        max_tokens: new tokens at most, the end token included.
-        temperature: 0 is greedy.
-        top_p: smallest set of likeliest tokens with this mass; 1 keeps all.
+        max_tokens: Maximum number of new tokens, the end token included.
+        temperature: Sampling temperature; 0 is greedy decoding.
+        top_p: Probability mass of the smallest set of tokens that are sampled from; 1 keeps all tokens.
     """
 
     max_tokens: int
@@ -38,9 +38,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion: `text` with special tokens kept and the end token left out, `tokens` with it counted.
+    """One completion.
 
-    `thinking_tokens` is None if the runner is to count them with the backend's tokenizer.
+    Args:
+        text: The generated text, with special tokens but without the end token.
+        tokens: Number of generated tokens, the end token included.
+        finish_reason: `stop`, or `length` if the token limit was reached.
+        thinking_tokens: Number of thinking tokens; None leaves the counting to `Backend.count`.
     """
 
     text: str
@@ -50,7 +54,7 @@ class Completion:
 
 
 Arrival = tuple[int, Completion, float]
-"""Index of the prompt, its completion, seconds the request took."""
+"""Index of the prompt, its completion, and the seconds that the request took."""
 
 
 class Backend(Protocol):
@@ -58,7 +62,7 @@ class Backend(Protocol):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Versions, device and number format: what changes outputs without being asked for."""
+        """Versions, device and number format, which change outputs although no setting names them."""
         ...
 
     def render(self, user_turn: str) -> str:
@@ -66,11 +70,11 @@ class Backend(Protocol):
         ...
 
     def length(self, prompt: str) -> int:
-        """Tokens of a rendered prompt."""
+        """Number of tokens of a rendered prompt."""
         ...
 
     def count(self, text: str) -> int:
-        """Tokens of a text, special tokens not added."""
+        """Number of tokens of a text, without added special tokens."""
         ...
 
     def has_token(self, text: str) -> bool:
@@ -78,11 +82,11 @@ class Backend(Protocol):
         ...
 
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
-        """Make ready for requests up to this size; raise a DataError if such a request does not fit the model."""
+        """Get ready for requests up to this size; raise a DataError if such a request does not fit the model."""
         ...
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free memory, processes and connections."""
         ...
 
 
@@ -91,7 +95,7 @@ class BatchBackend(Backend, Protocol):
     """A model in this process."""
 
     def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
-        """Complete a batch; equal arguments give equal results."""
+        """Complete a batch of rendered prompts; equal arguments give equal results."""
         ...
 
 
@@ -102,5 +106,5 @@ class StreamBackend(Backend, Protocol):
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Generator[Arrival, None, None]:
-        """Complete prompts concurrently; each has its own seed and is yielded when it arrives."""
+        """Complete prompts concurrently, each with its own seed; a completion is yielded as soon as it arrives."""
         ...

@@ -1,6 +1,6 @@
-"""Asynchronous requests for a caller that is not: an event loop in a thread of its own.
+"""Asynchronous requests for a synchronous caller: an event loop in a background thread.
 
-What a request does is left to the backend.
+The requests themselves are left to the backends.
 
     background = Background()
     for answer in background.stream(ask, count=100, at_once=8): ...   # `ask(index)` is a coroutine function
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class Background:
-    """The loop; it lives until it is closed."""
+    """An event loop in a background thread, until it is closed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -25,15 +25,20 @@ class Background:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Await a coroutine in the loop."""
+        """Run a coroutine in the loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def stream(
         self, ask: Callable[[int], Coroutine[Any, Any, _T]], count: int, at_once: int
     ) -> Generator[_T, None, None]:
-        """Yield `ask(0)` to `ask(count - 1)` as they are answered, `at_once` at a time, begun in order.
+        """Yield the results of `ask(0)` to `ask(count - 1)` as they arrive.
 
-        The first error ends it and is raised here; so does closing the generator. Unfinished requests are cancelled.
+        The first error is raised here. An error, or closing the generator, cancels all unfinished requests.
+
+        Args:
+            ask: Coroutine function of the request's index.
+            count: Number of requests, which begin in order.
+            at_once: Maximum number of requests in flight.
         """
         answers: queue.SimpleQueue[tuple[_T] | BaseException | None] = queue.SimpleQueue()
         waiting = iter(range(count))

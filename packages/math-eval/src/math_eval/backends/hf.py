@@ -1,7 +1,8 @@
 """The transformers backend: a Hugging Face causal language model in this process.
 
-Left padding, one cache for the batch; finished rows leave it, so a few long answers do not hold up the others.
-Weights are safetensors only, and code shipped with a checkpoint is never run. fp32 on a CPU, bf16 on a GPU.
+Prompts are padded on the left and share one cache. Finished rows are removed from the batch, so that a few long answers
+cost no more than they need. Weights are safetensors only, and code in a checkpoint is never run. The number format is
+fp32 on a CPU and bf16 on a GPU.
 
     model = HFModel("checkpoints/sft")
     model.complete([model.render("Add 2 and 3.")], Sampling(max_tokens=256), seed=0)[0].text
@@ -24,13 +25,13 @@ _SHRINK_BELOW = 0.75
 
 
 class HFModel(Checkpoint):
-    """A checkpoint folder, loaded.
+    """A checkpoint, loaded with transformers.
 
     Args:
-        folder: a model folder with safetensors weights and a tokenizer.
+        folder: A model folder with safetensors weights and a tokenizer.
 
     Raises:
-        DataError: the folder cannot be loaded safely.
+        DataError: The folder cannot be loaded safely.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -90,13 +91,14 @@ class HFModel(Checkpoint):
         """The generation loop.
 
         Args:
-            tokens: left-padded prompts, `[batch, prompt]`.
+            tokens: Left-padded prompts, `[batch, prompt]`.
             mask: 1 where `tokens` is not padding, `[batch, prompt]`.
-            sampling: the token limit.
-            choose: logits `[rows, vocabulary]` -> token ids `[rows]`.
+            sampling: The token limit.
+            choose: Function from logits `[rows, vocabulary]` to token ids `[rows]`.
 
         Returns:
-            new tokens `[batch, steps]`, how many of each row count `[batch]`, True for rows that ended `[batch]`.
+            New tokens `[batch, steps]`; the number of them that belong to each row `[batch]`; True for rows that ended
+            with an end token `[batch]`.
         """
         cache = DynamicCache(config=self._model.config)
         count = len(tokens)
@@ -137,7 +139,7 @@ class HFModel(Checkpoint):
 
 
 def _chooser(sampling: Sampling, seed: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The rule that turns logits `[rows, vocabulary]` into token ids `[rows]`."""
+    """The function from logits `[rows, vocabulary]` to token ids `[rows]`."""
     if sampling.temperature == 0:
         return lambda logits: logits.argmax(-1)
     generator = torch.Generator(device).manual_seed(seed)

@@ -1,8 +1,9 @@
 """The backend for OpenAI-compatible servers (vLLM, SGLang, llama.cpp, hosted ones): chat completions over HTTP.
 
-Requests run concurrently and arrive as they finish. Passing failures (no connection, time-out, 429, 5xx) are
-tried again with growing, jittered pauses, or after as long as the server asks; a server that is restarted in the
-meantime is found again. The key is read from OPENAI_API_KEY and never written. Retrying whole runs is left to `runner`.
+Requests run concurrently, and completions arrive as they finish. After a temporary failure (no connection, time-out,
+429, 5xx) a request is tried again with growing, jittered pauses, or after the pause that the server asks for, so a
+server may be restarted during a run. The key is read from OPENAI_API_KEY and never written. Resuming a run that gave up
+is left to `run`.
 
     server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
     for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
@@ -37,18 +38,19 @@ class Server:
     """A model behind a server.
 
     Args:
-        model: the name the server knows it by.
-        base_url: such as `http://127.0.0.1:8000/v1`.
-        concurrency: requests in flight at once.
-        tokenizer: a folder with the model's `tokenizer.json`, to count thinking tokens exactly. Without it they are the
-            server's `reasoning_tokens`, or else the share of the completion's tokens that its characters suggest.
-        extra: fields added to every request body.
-        requests_per_minute: begun at most, evenly spaced, those tried again included; None for no limit.
-        timeout_s: how long the server may take for one completion.
-        patience_s: how long after its first failure a request is tried again before the run stops.
+        model: Name of the model at the server.
+        base_url: Address of the server, such as `http://127.0.0.1:8000/v1`.
+        concurrency: Maximum number of requests in flight.
+        tokenizer: Folder with the model's `tokenizer.json`, which counts thinking tokens exactly. Without it they are
+            the server's `reasoning_tokens`, or else completion tokens * thinking characters / all characters.
+        extra: Fields that are added to every request.
+        requests_per_minute: Maximum number of requests in a minute, evenly spaced, repeated ones included; None for no
+            limit.
+        timeout_s: Seconds that the server may take for one completion.
+        patience_s: Seconds after a request's first failure during which it is tried again; then the run stops.
 
     Raises:
-        DataError: a bad address or no tokenizer in the folder.
+        DataError: The address is bad, or the folder has no tokenizer.
     """
 
     def __init__(
@@ -67,21 +69,21 @@ class Server:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise DataError(f"base-url must look like http://127.0.0.1:8000/v1; got {base_url!r}")
         if address.username or address.password:
-            raise DataError("base-url must not hold a user or password; set OPENAI_API_KEY instead")
+            raise DataError("base-url must not contain a user name or password; set OPENAI_API_KEY instead")
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
         self._extra, self._patience_s = extra or {}, patience_s
         self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
         key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
         if not (key.isascii() and key.isprintable()):
-            raise DataError("OPENAI_API_KEY holds a character that no key has; set it again")
+            raise DataError("OPENAI_API_KEY contains a character that no key has; set it again")
         timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         self._client = AsyncOpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
         self._background = Background()
 
     @property
     def environment(self) -> dict[str, str]:
-        """The client, and how thinking tokens are counted."""
+        """The version of the client, and the method that counts thinking tokens."""
         counted = "the server's usage" if self._tokenizer is None else "tokenizer.json"
         return {"backend": "openai", "openai": version("openai"), "tokens": counted}
 
@@ -90,11 +92,11 @@ class Server:
         return user_turn
 
     def length(self, prompt: str) -> int:
-        """Characters of a prompt: only its order matters here."""
+        """Number of characters of a prompt, since only the order of lengths is needed."""
         return len(prompt)
 
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
-        """Left to the server, which refuses what is too long."""
+        """Nothing: the server refuses requests that are too long."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -104,11 +106,11 @@ class Server:
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Generator[Arrival, None, None]:
-        """Complete prompts concurrently; the seconds are those of the request that succeeded.
+        """Complete prompts concurrently; the seconds are those of the attempt that succeeded.
 
         Raises:
-            DataError: the server refuses a request.
-            MathEvalError: a request found no answer for `patience_s` seconds.
+            DataError: The server refuses a request.
+            MathEvalError: A request got no answer for `patience_s` seconds.
         """
 
         async def ask(index: int) -> Arrival:
@@ -117,7 +119,7 @@ class Server:
         return self._background.stream(ask, len(prompts), self._concurrency)
 
     async def _one(self, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
-        """One completion and the seconds it took, tried again as long as that may help."""
+        """One completion and its seconds; a temporary failure is tried again."""
         give_up, pause = None, _FIRST_PAUSE_S
         while True:
             await self._turn()
@@ -134,19 +136,19 @@ class Server:
                 )
                 return self._completion(answer), time.monotonic() - start
             except (APIConnectionError, APIStatusError) as error:
-                asked, now = _pause_asked(error), time.monotonic()
-                wait = random.uniform(0.5, 1.0) * pause if asked is None else asked
+                requested, now = _requested_pause(error), time.monotonic()
+                wait = random.uniform(0.5, 1.0) * pause if requested is None else requested
                 give_up = give_up or now + self._patience_s
                 if now + wait > give_up:
                     raise MathEvalError(
                         f"{self._base_url}: no answer for {self._patience_s:g} s ({_words(error)}); repeat the command "
-                        "to go on from here once the server is back"
+                        "to resume the run once the server is back"
                     ) from error
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     async def _turn(self) -> None:
-        """Wait until the rate limit lets the next request begin."""
+        """Wait until the rate limit permits the next request."""
         now = time.monotonic()
         begin = max(now, self._next)
         self._next = begin + self._spacing_s
@@ -154,7 +156,7 @@ class Server:
 
     def _completion(self, answer: Any) -> Completion:
         if not getattr(answer, "choices", None):
-            raise DataError(f"{self._base_url}: the answer is no chat completion; does the address end in /v1?")
+            raise DataError(f"{self._base_url}: the answer is not a chat completion; does the address end in /v1?")
         choice, usage = answer.choices[0], answer.usage
         if usage is None:
             raise DataError(f"{self._base_url}: the server reports no token usage; use one that does")
@@ -170,11 +172,11 @@ class Server:
         if self._tokenizer is not None:
             return None
         thinking = split_thinking(text).text
-        told = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
-        return told or round(usage.completion_tokens * len(thinking) / max(len(text), 1))
+        reported = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
+        return reported or round(usage.completion_tokens * len(thinking) / max(len(text), 1))
 
     def count(self, text: str) -> int:
-        """Tokens of a text; needs the tokenizer."""
+        """Number of tokens of a text; needs the tokenizer."""
         assert self._tokenizer is not None
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else 0
 
@@ -191,8 +193,8 @@ def _read_tokenizer(folder: str | Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def _pause_asked(error: APIConnectionError | APIStatusError) -> float | None:
-    """How long the server asks to wait, or None; raises if trying again is of no use."""
+def _requested_pause(error: APIConnectionError | APIStatusError) -> float | None:
+    """The pause in seconds that the server asks for, or None; raises if another attempt cannot help."""
     if isinstance(error, APIConnectionError):
         return None
     if error.status_code not in _TRANSIENT and error.status_code < 500:

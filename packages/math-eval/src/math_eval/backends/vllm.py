@@ -1,14 +1,14 @@
-"""The vLLM backend: a Hugging Face checkpoint on vLLM's offline engine, in processes of its own.
+"""The vLLM backend: a Hugging Face checkpoint run by vLLM's offline engine, which starts its own processes.
 
-Requests run concurrently, each with its own seed, and arrive as they finish; prompts with a common beginning share its
-cache. fp32 on a CPU, bf16 on a GPU. A server that runs already is `openai`'s.
+Requests run concurrently, each with its own seed, and completions arrive as they finish. Prompts with a common prefix
+share its cache. The number format is fp32 on a CPU and bf16 on a GPU. Existing servers are left to `openai`.
 
     model = VLLMModel("checkpoints/sft", concurrency=256)
     model.prepare(longest_prompt=512, max_tokens=4096)
     for index, completion, seconds in model.stream([model.render("Add 2 and 3.")], Sampling(64), seeds=[0]): ...
 """
 
-# vLLM has an environment of its own, with other versions than the type checker's.
+# vLLM needs an environment of its own, which the type checker does not see.
 # pyright: reportMissingImports=false
 
 import asyncio
@@ -34,16 +34,16 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 
 class VLLMModel(Checkpoint):
-    """A checkpoint folder; the engine starts in `prepare`, which knows how long requests will be.
+    """A checkpoint; the engine starts in `prepare`, which is given the size of the requests.
 
     Args:
-        folder: a model folder with safetensors weights and a tokenizer.
-        concurrency: requests in flight at once.
-        tensor_parallel: devices to split the model over.
-        data_parallel: copies of the model.
+        folder: A model folder with safetensors weights and a tokenizer.
+        concurrency: Maximum number of requests in flight.
+        tensor_parallel: Number of devices that the model is split over.
+        data_parallel: Number of copies of the model.
 
     Raises:
-        DataError: the folder cannot be loaded safely.
+        DataError: The folder cannot be loaded safely.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class VLLMModel(Checkpoint):
         """Start the engine for requests up to this size.
 
         Raises:
-            DataError: such a request passes the model's context, or vLLM cannot run this checkpoint.
+            DataError: Such a request exceeds the model's context, or vLLM cannot run this checkpoint.
         """
         super().prepare(longest_prompt, max_tokens)
         try:
@@ -84,7 +84,7 @@ class VLLMModel(Checkpoint):
                     max_model_len=longest_prompt + max_tokens,
                     max_num_seqs=self._concurrency,
                     enable_prefix_caching=True,
-                    enforce_eager=self._on_cpu,  # compiling takes a CPU longer than most runs
+                    enforce_eager=self._on_cpu,  # on a CPU, compiling takes longer than most runs
                     skip_tokenizer_init=True,
                     load_format="safetensors",
                     trust_remote_code=False,
@@ -101,7 +101,7 @@ class VLLMModel(Checkpoint):
         """Complete prompts concurrently.
 
         Raises:
-            MathEvalError: the engine died.
+            MathEvalError: The engine died.
         """
 
         async def ask(index: int) -> Arrival:
@@ -112,7 +112,7 @@ class VLLMModel(Checkpoint):
         return self._background.stream(ask, len(prompts), self._concurrency)
 
     async def _complete(self, index: int, prompt: str, sampling: Sampling, seed: int) -> Completion:
-        assert self._engine is not None, "prepare() comes first"
+        assert self._engine is not None, "call prepare() first"
         how = SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -126,11 +126,13 @@ class VLLMModel(Checkpoint):
         try:
             async for answer in self._engine.generate(tokens, how, request_id=str(index)):
                 if answer.finished:
-                    made = answer.outputs[0]
-                    return self.completion(list(made.token_ids), made.finish_reason == "stop")
+                    output = answer.outputs[0]
+                    return self.completion(list(output.token_ids), output.finish_reason == "stop")
         except EngineDeadError as error:
-            raise MathEvalError("vLLM's engine died; see its messages, and repeat the command to go on") from error
-        raise MathEvalError("vLLM's engine ended a request without an answer; repeat the command to go on")
+            raise MathEvalError(
+                "vLLM's engine died; read its messages, and repeat the command to resume the run"
+            ) from error
+        raise MathEvalError("vLLM's engine ended a request without an answer; repeat the command to resume the run")
 
     def close(self) -> None:
         """End the engine's processes."""
@@ -141,7 +143,7 @@ class VLLMModel(Checkpoint):
 
 
 async def _quieten(engine: AsyncLLMEngine) -> None:
-    """End the task that would report the end of the engine as a failure."""
+    """Cancel the task that would report the end of the engine as a failure."""
     if engine.output_handler is not None:
         engine.output_handler.cancel()
         await asyncio.wait([engine.output_handler])

@@ -17,9 +17,9 @@ A completion whose only box is never closed has no answer: a number in it may be
 
 import re
 
+from math_eval._shared.boxed import find_boxes
 from math_eval._shared.thinking import CLOSE, OPEN, split_thinking
 
-_BRACES = re.compile(r"\\(?:begin)?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASES = (
     re.compile(r"\banswer[ *]{0,4}(?:is(?!n['’]t)|=)[ *]{0,4}:?", re.IGNORECASE),
     re.compile(r"\banswer[ *]{0,4}:", re.IGNORECASE),
@@ -66,7 +66,7 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | N
         formula = _MATH_SPAN.match(answer, finals[-1].end())
         if formula:
             return _inside(formula)
-    boxed, unclosed = last_boxed(answer, parts)
+    boxed, unclosed = boxed_answer(answer, parts)
     if boxed is not None or unclosed:
         return (boxed or "").strip() or None
     for phrase in _PHRASES:
@@ -87,7 +87,7 @@ def extract_reference(completion: str) -> str | None:
 
 def reference_answer(gold: str) -> str:
     """The answer in a reference, which may be a solution: its last box or boxes, what follows `####`, or all of it."""
-    return last_boxed(gold, _MAX_PARTS)[0] or gold.rpartition("####")[2].strip()
+    return boxed_answer(gold, _MAX_PARTS)[0] or gold.rpartition("####")[2].strip()
 
 
 def _is_bare(text: str) -> bool:
@@ -114,39 +114,27 @@ def _inside(span: re.Match[str]) -> str:
     return next(filter(None, span.groups())).strip()
 
 
-def last_boxed(text: str, parts: int = 1) -> tuple[str | None, bool]:
-    r"""The content of the last balanced `\boxed{…}` or list of boxes, and, if there is none, whether one is left open.
-
-    One pass over the text, so 20 000 unclosed braces cost no more than 20 000 letters.
+def boxed_answer(text: str, parts: int = 1) -> tuple[str | None, bool]:
+    r"""The content of the last balanced `\boxed{…}` or list of boxes, and, if there is none, whether one is unclosed.
 
     Args:
-        text: where to look.
-        parts: up to so many boxes of one sentence are one list, whatever stands between them.
+        text: Text with boxes.
+        parts: Number of requested answers; up to this number of boxes in one sentence are one list, whatever is between
+            them.
     """
-    stack: list[tuple[int, int]] = []
-    boxes: list[tuple[int, int, int]] = []
-    for match in _BRACES.finditer(text):
-        token = match.group()
-        if len(token) > len(r"\{"):
-            stack.append((match.start(), match.end()))
-        elif token == "{":
-            stack.append((-1, -1))
-        elif token == "}" and stack:
-            opening, start = stack.pop()
-            if start >= 0 and not (boxes and boxes[-1][0] > opening):
-                boxes.append((opening, start, match.start()))
+    boxes, unclosed = find_boxes(text)
     if not boxes:
-        return None, any(start >= 0 for _, start in stack)
+        return None, unclosed
     last = [boxes[-1]]
     for box in reversed(boxes[:-1]):
-        between = text[box[2] + 1 : last[-1][0]]
+        between = text[box.end + 1 : last[-1].opening]
         joined = re.search(",|and|or", between) and not _JOINER.sub("", between)
         if not joined and (len(last) >= parts or not _is_short(between)):
             break
         last.append(box)
     if len(last) == 1:
-        return text[slice(*last[0][1:])], False
-    contents = dict.fromkeys(text[start:end].strip() for _, start, end in reversed(last))
+        return text[last[0].start : last[0].end], False
+    contents = dict.fromkeys(text[box.start : box.end].strip() for box in reversed(last))
     return ", ".join(filter(None, contents)), False
 
 

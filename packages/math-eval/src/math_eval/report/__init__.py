@@ -1,6 +1,6 @@
-"""Reports: one self-contained HTML page; beside it the numbers as JSON, CSV, Markdown and files of lm-eval's shape.
+"""`math-eval report`: one self-contained HTML page, and the numbers as JSON, CSV, Markdown and lm-eval files.
 
-The page opens offline, runs no text of a model, and stays under 2 MB for ten thousand samples.
+The page opens offline, never runs text of a model, and stays under 2 MB for ten thousand samples.
 
     print(write_report(["base=runs/base", "sft=runs/sft"], "report.html", by="level"))
 """
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from math_eval._shared.records import open_atomic, write_json
-from math_eval.conditions import run_files
-from math_eval.manifest import check_apart
+from math_eval._shared.runs import check_apart
+from math_eval.run_folders import run_files
 
 from . import table
 from .data import collect
@@ -31,18 +31,22 @@ def write_report(
     title: str = "Accuracy against thinking tokens",
     notes: Sequence[str] = (),
 ) -> str:
-    """Write `FILE.html`, `.json`, `.csv`, `.md` and the folder `FILE.lm-eval`; returns the table and the headline.
+    """Write `FILE.html`, `.json`, `.csv`, `.md` and the folder `FILE.lm-eval`.
 
     Args:
-        runs: `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`, in the order of the report.
-        output: the page.
-        baseline: the condition to compare with; the first one by default.
-        by: a field of the problems to break the numbers down by.
-        title: heading of the page.
-        notes: sentences for the page.
+        runs: Run folders in the order of the report, each `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`.
+        output: Path of the page, `FILE.html`.
+        baseline: Condition that the others are compared with; None takes the first.
+        by: Field of the problems to break the numbers down by.
+        title: Heading of the page.
+        notes: Sentences to add to the page.
+
+    Returns:
+        The table and the headline as text.
 
     Raises:
-        DataError: see `data.collect`; or a file to be written is one of a run.
+        DataError: A run is not finished, two conditions have one name, the baseline or the field is unknown, the runs
+            share no problems, or a file to be written is a file of a run.
     """
     output = Path(output)
     title, notes = printable(title), [printable(note) for note in notes]
@@ -55,7 +59,7 @@ def write_report(
     write_json(output.with_suffix(".json"), {"title": title, **data.as_json()})
     for entry in data.entries:
         write_json(output.with_suffix(".lm-eval") / file_name(entry), results_file(entry))
-    for suffix, text in ((".md", markdown), (".csv", table.as_csv(data)), (".html", html)):
+    for suffix, content in ((".md", markdown), (".csv", table.as_csv(data)), (".html", html)):
         with open_atomic(output.with_suffix(suffix)) as out:
-            out.write(text)
+            out.write(content)
     return "\n".join([table.as_text(lines), "", *headline(data)])

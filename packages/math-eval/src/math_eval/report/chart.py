@@ -1,6 +1,6 @@
 """Accuracy against thinking tokens as an SVG drawing whose labels do not overlap.
 
-Pure: numbers in, text out. Colours come from the page's style sheet (`c0`, `c1`, … a colour for each run).
+Pure functions from numbers to text. Colours come from the page's style sheet: `c0`, `c1`, …, one for each run.
 
     scatter([Point("base", 873, (850, 896), 0.868, (0.85, 0.885), 0, "none")], width=720, height=420)   # '<svg …'
 """
@@ -19,9 +19,16 @@ _MARGIN = (34.0, 14.0, 46.0, 54.0)  # top, right, bottom, left
 
 @dataclass(frozen=True)
 class Point:
-    """One condition: mean thinking tokens and accuracy, each with an interval; `colour` is the number of its run.
+    """One condition in the chart.
 
-    `kind` is `none`, `ratio` or `policy` and sets the mark; fixed ratios of one run are joined by a line.
+    Args:
+        name: Label of the mark.
+        tokens: Mean thinking tokens.
+        tokens_interval: Interval of `tokens`.
+        accuracy: Accuracy, in [0, 1].
+        accuracy_interval: Interval of `accuracy`.
+        colour: Number of its run, which decides the colour.
+        kind: Shape of the mark: `none`, `ratio` or `policy`. A line joins the points of kind `ratio` of one run.
     """
 
     name: str
@@ -35,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in drawing units, y downwards."""
+    """A rectangle in drawing units; y grows downwards."""
 
     left: float
     top: float
@@ -43,13 +50,13 @@ class Box:
     bottom: float
 
     def overlaps(self, other: "Box") -> bool:
-        """True if the two share area."""
+        """Whether the two share area."""
         return (
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
     def inside(self, other: "Box") -> bool:
-        """True if no part of it is outside `other`."""
+        """Whether all of it is within `other`."""
         return (
             self.left >= other.left
             and self.right <= other.right
@@ -59,7 +66,7 @@ class Box:
 
 
 def ticks(low: float, high: float, about: float) -> list[float]:
-    """Round values from at or below `low` to at or above `high`, about `about` steps apart."""
+    """Round numbers at equal distances that cover `low` to `high`, in about `about` steps."""
     raw = max(high - low, 1e-9) / about
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
@@ -70,13 +77,13 @@ def ticks(low: float, high: float, about: float) -> list[float]:
 def place_labels(
     texts: Sequence[str], anchors: Sequence[tuple[float, float]], lines: Sequence[Box], area: Box
 ) -> list[Box]:
-    """A box for each text near its anchor, off every mark and other box, and off the lines where there is room.
+    """A box for each label near its mark, clear of all marks and other labels, and of the lines where possible.
 
     Args:
-        texts: the labels.
-        anchors: centres of their marks.
-        lines: what is drawn between the marks, as thin boxes.
-        area: where labels may be.
+        texts: The labels.
+        anchors: Centres of their marks.
+        lines: The lines between the marks and their intervals, as thin boxes.
+        area: The area in which labels may be placed. It grows downwards if there is no room.
     """
     marks = [Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in anchors]
     placed: list[Box] = []
@@ -94,7 +101,7 @@ def place_labels(
 
 
 def _candidates(anchor: tuple[float, float], width: float, area: Box) -> Iterator[Box]:
-    """Boxes around a mark, nearest first; right, left, above and below before the slanted ones."""
+    """Boxes around a mark, the nearest first; at each distance right, left, above and below precede the diagonals."""
     x, y = anchor
     for distance in (9.0, 16.0, 25.0, 36.0, 50.0, 66.0, 84.0, 104.0, 130.0, 160.0, 200.0, 250.0, 300.0, 360.0, 420.0):
         for degrees in (0, 180, 270, 90, 315, 225, 45, 135, 338, 202, 22, 158, 292, 248, 68, 112):
@@ -124,7 +131,7 @@ class _Frame:
 
 
 def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
-    """The chart: a mark with both intervals for each point, a direct label, lines through a run's fixed ratios."""
+    """The chart: for each point a mark, its two intervals and a label; a line through the fixed ratios of each run."""
     top, right, bottom, left = _MARGIN
     area = Box(left, top, width - right, height - bottom)
     x_ticks = ticks(0, max(max(point.tokens_interval[1], point.tokens) for point in points) * 1.04 or 1, width / 110)
@@ -188,7 +195,7 @@ def _paths(points: Sequence[Point], anchors: Sequence[tuple[float, float]]) -> d
 
 
 def _dots(path: _Path) -> Iterator[Box]:
-    """A line as small boxes, so that labels can keep off it."""
+    """A line as small boxes, which labels avoid."""
     for (x1, y1), (x2, y2) in pairwise(path):
         steps = max(1, round(math.dist((x1, y1), (x2, y2)) / 5))
         for step in range(steps + 1):

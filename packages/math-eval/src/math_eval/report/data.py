@@ -14,8 +14,9 @@ from typing import Any
 
 from math_eval._shared.records import Row
 from math_eval.compare import Comparison, act_ratio, compare
-from math_eval.conditions import Condition, Ratio, load_run, ratio_name, read_manifest, select, split_name
 from math_eval.errors import DataError
+from math_eval.ratio import Ratio, ratio_name
+from math_eval.run_folders import Condition, load_condition, load_run, read_manifest, split_name
 from math_eval.summary import summarise
 
 _MISSING = "(none)"
@@ -24,7 +25,16 @@ _AGAINST = ("act_ratio", "accuracy_difference", "mcnemar_p")
 
 @dataclass(frozen=True)
 class Entry:
-    """One condition under the name it has in the report, compared with the baseline unless it is that."""
+    """One condition of a report.
+
+    Args:
+        name: Its name in the report, `LABEL` or `LABEL@RATIO`.
+        label: The label of its run.
+        condition: The samples.
+        values: Its numbers by name, those of the comparison included.
+        comparison: The comparison with the baseline; None for the baseline itself.
+        manifest: The manifest of its run.
+    """
 
     name: str
     label: str
@@ -35,7 +45,7 @@ class Entry:
 
     @property
     def ratio(self) -> Ratio:
-        """What was asked for."""
+        """The requested ratio."""
         return self.condition.ratio
 
 
@@ -43,7 +53,10 @@ class Entry:
 class ReportData:
     """All numbers of a report.
 
-    `breakdowns` maps a field to its values in order, and each value to the summaries by condition name.
+    Args:
+        entries: The conditions, in the order of the report.
+        baseline: The condition that the others are compared with.
+        breakdowns: Field -> value of the field, in rising order -> name of the condition -> summary.
     """
 
     entries: list[Entry]
@@ -52,21 +65,21 @@ class ReportData:
 
     @property
     def last(self) -> Entry:
-        """The condition the headline is about: the last that is not the baseline."""
+        """The condition of the headline: the last one that is not the baseline."""
         return next((entry for entry in reversed(self.entries) if entry is not self.baseline), self.baseline)
 
     @property
     def comparison(self) -> Comparison | None:
-        """The last condition compared with the baseline, if there is another than that."""
+        """The comparison of the last condition with the baseline; None if there is only one condition."""
         return self.last.comparison
 
     @property
     def problems(self) -> int:
-        """Problems of the baseline."""
+        """Number of problems of the baseline."""
         return self.baseline.values["n"]
 
     def as_json(self) -> dict[str, Any]:
-        """The machine-readable report."""
+        """The report as JSON values."""
         return {
             "n": self.problems,
             "baseline": self.baseline.name,
@@ -77,15 +90,16 @@ class ReportData:
 
 
 def collect(runs: Sequence[str], *, baseline: str | None = None, by: str | None = None) -> ReportData:
-    """Read runs and compute everything a report shows.
+    """Read runs and compute everything that a report shows.
 
     Args:
-        runs: `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`.
-        baseline: a condition's name, or a label with one condition; the first condition by default.
-        by: a field of the problems to break the numbers down by.
+        runs: Run folders, each `[LABEL=]RUN` or `[LABEL=]RUN:RATIO`.
+        baseline: A condition's name, or a label with one condition; None takes the first condition.
+        by: Field of the problems to break the numbers down by.
 
     Raises:
-        DataError: unfinished runs, equal names, an unknown baseline or field, or no shared problems.
+        DataError: A run is not finished, two conditions have one name, the baseline or the field is unknown, or the
+            runs share no problems.
     """
     named = [(name, label, condition) for spec in runs for name, label, condition in _named(spec)]
     names = Counter(name for name, _, _ in named)
@@ -115,7 +129,7 @@ def _named(spec: str) -> list[tuple[str, str, Condition]]:
     run = rest if equals and not Path(spec).exists() else spec
     folder, ratio = split_name(run)
     label = label if run is rest else Path(folder).resolve().name
-    conditions = load_run(folder) if ratio is None else [select(folder, ratio)]
+    conditions = load_run(folder) if ratio is None else [load_condition(folder, ratio)]
     return [(label if one.ratio is None else f"{label}@{ratio_name(one.ratio)}", label, one) for one in conditions]
 
 
@@ -131,7 +145,7 @@ def _baseline(named: list[tuple[str, str, Condition]], wanted: str | None) -> tu
 
 
 def value_of(row: Row, field: str) -> str:
-    """A field of a problem as text; `(none)` if it has no such field."""
+    """A field of a problem as text; `(none)` if the problem does not have it."""
     value = row.get(field)
     return _MISSING if value is None else str(value)
 
@@ -163,6 +177,6 @@ def _break_down(entries: list[Entry], field: str) -> dict[str, dict[str, dict[st
 
 
 def _chosen(rows: list[Row]) -> dict[str, float]:
-    """The share of each ratio the model chose, in rising order; `none` if it opened without a ratio token."""
+    """The share of samples in which the model chose each ratio, in rising order; `none` counts missing ratio tokens."""
     counts = Counter(ratio_name(row["chosen_ratio"]) for row in rows)
     return {name: counts[name] / len(rows) for name in sorted(counts, key=_order)}

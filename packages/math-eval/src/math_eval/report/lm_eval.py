@@ -1,25 +1,27 @@
-"""A condition as a results file of lm-evaluation-harness, for the tools that read those.
+"""A condition as a results file of lm-evaluation-harness, for tools that read such files.
 
-The shape is its `EvalResults` (lm_eval/result_schema.py, 0.4.13), read by `lm_eval.utils.make_table` among others.
+The format is its `EvalResults` (lm_eval/result_schema.py, 0.4.13), which `lm_eval.utils.make_table` reads, for example.
 
     results_file(entry)["results"]["gsm8k"]["acc,none"]   # 0.61
-    file_name(entry)                                      # 'sft%400.2/results_2026-11-24T01-34-41.json'
+    file_name(entry)                                      # 'sft@0.2/results_2026-11-24T01-34-41.json'
 """
 
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from math_eval import __version__, metrics
+from math_eval import metrics
 from math_eval._shared.records import Row
-from math_eval.conditions import ratio_name
+from math_eval.ratio import ratio_name
+from math_eval.run_folders import RESULTS
 from math_eval.summary import by_problem, summarise
 
 from .data import Entry
 
 
 def file_name(entry: Entry) -> str:
-    """A folder for the condition, and a file named by the time at which its run was finished."""
+    """The condition's folder, and in it a file named after the time at which its run was finished."""
     folder = (
         quote(entry.name, safe="@").replace(".", "%2E", 1) if entry.name.startswith(".") else quote(entry.name, "@")
     )
@@ -28,13 +30,14 @@ def file_name(entry: Entry) -> str:
 
 
 def _finished(entry: Entry) -> float:
-    return (entry.condition.run / "results.json").stat().st_mtime
+    return (entry.condition.run / RESULTS).stat().st_mtime
 
 
 def results_file(entry: Entry) -> dict[str, Any]:
-    """The content of the file: each task under its name, a metric as `name,none` with `name_stderr,none` beside it.
+    """The content of the file.
 
-    Standard errors are over problems. A task's version begins the hash of its problems.
+    Each task has its metrics as `name,none`, with standard errors over problems as `name_stderr,none`. A task's version
+    is the first twelve digits of the hash of its problems.
     """
     tasks: dict[str, list[Row]] = {}
     for row in entry.condition.rows:
@@ -73,7 +76,7 @@ def results_file(entry: Entry) -> dict[str, Any]:
         "date": _finished(entry),
         "model_source": "math-eval",
         "model_name": entry.name,
-        "math_eval_version": __version__,
+        "math_eval_version": version("cot-math-eval"),
     }
 
 

@@ -1,6 +1,6 @@
-"""The HTML page of a report: one file, no outside resource, nothing in it but the template's own script can run.
+"""The HTML page of a report: one file without outside resources, in which only the template's own script can run.
 
-Numbers come from `data`, drawings from `chart`, samples from `samples`.
+Numbers come from `data`, drawings from `chart` and `ratios`, samples from `samples`.
 
     html = page(data, title="Less thinking, same answers", notes=["Toy model."])
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from math_eval.compare import own_ratios
 
+from . import format as fmt
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
@@ -28,9 +29,9 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
     """The whole page.
 
     Args:
-        data: what to show.
-        title: its heading, as plain text.
-        notes: sentences under the headline, as plain text.
+        data: The report.
+        title: Heading of the page, as plain text.
+        notes: Sentences under the headline, as plain text.
     """
     here = files(__package__ or "")
     style, script = (here.joinpath(name).read_text("utf-8") for name in ("style.css", "filter.js"))
@@ -74,7 +75,7 @@ def _figure(data: ReportData) -> str:
         for name, (width, height) in (("desktop", _DESKTOP), ("phone", _PHONE))
     )
     shapes = {
-        "none": "squares: no ratio asked for",
+        "none": "squares: no ratio requested",
         "ratio": "circles: a fixed ratio",
         "policy": "diamonds: the model chooses",
     }
@@ -95,7 +96,7 @@ def _point(entry: Entry, colour: int) -> Point:
 
 
 def _spreads(data: ReportData) -> str:
-    """The distribution of the samples' own ratios, if the baseline thinks and there is another condition."""
+    """The distribution of the samples' own ratios; empty without a second condition or a baseline that thinks."""
     labels = _labels(data)
     others = [entry for entry in data.entries if entry is not data.baseline]
     found = [(entry, own_ratios(data.baseline.condition, entry.condition)) for entry in others]
@@ -109,7 +110,7 @@ def _spreads(data: ReportData) -> str:
     )
     return (
         f"<h2>How much shorter each sample thinks</h2><figure>{charts}<figcaption><b>Figure 2.</b> Each sample's "
-        f"thinking tokens over those of {safe(name)} on the same problem: left of 1 is shorter. Height is "
+        f"thinking tokens divided by those of {safe(name)} on the same problem: left of 1 is shorter. The height is "
         "the share of samples; each row has its own scale.</figcaption></figure>"
     )
 
@@ -122,31 +123,31 @@ def _table(data: ReportData) -> str:
     body: list[str] = []
     for entry in data.entries:
         values = entry.values
-        interval = table.interval(values["accuracy_low"], values["accuracy_high"])
+        interval = fmt.interval(values["accuracy_low"], values["accuracy_high"])
         cells = [
-            f"{table.percent(values['accuracy'])} <small>{interval}</small>",
+            f"{fmt.percent(values['accuracy'])} <small>{interval}</small>",
             *(_difference(values) for _ in against[:1]),
-            *(table.over_seeds(values) for _ in seeds),
-            *(table.percent(values[name]) if name in values else "–" for name in many),
-            table.number(values["thinking_tokens"]),
+            *(fmt.over_seeds(values) for _ in seeds),
+            *(fmt.percent(values[name]) if name in values else "–" for name in many),
+            fmt.number(values["thinking_tokens"]),
             *("1" if entry is data.baseline else _act_ratio(values) for _ in against[1:]),
-            table.problems(values),
+            fmt.problems(values),
         ]
         body.append(_row(entry.name, cells))
-    said = "accuracy with its 95 % interval over problems"
+    columns = "accuracy with its 95 % interval over problems"
     if seeds:
-        said += ", and the standard deviation of accuracy over seeds on the same problems"
+        columns += ", and the standard deviation of accuracy over seeds on the same problems"
     if many:
-        said += "; pass@k: at least one of k samples is right; maj@k: the most frequent answer of k is right"
+        columns += "; pass@k: at least one of k samples is correct; maj@k: the most frequent answer of k is correct"
     if against:
-        said += (
+        columns += (
             f". Difference and ActRatio compare with {safe(data.baseline.name)} on the same samples, with 95 % "
-            "intervals: points of accuracy; thinking tokens over its own, as the ratio of means and then the mean of "
-            "the samples' ratios"
+            "intervals. Difference: percentage points of accuracy. ActRatio: thinking tokens divided by the "
+            "baseline's, first the ratio of means, then the mean of the samples' ratios"
         )
     return (
-        f"<figure><figcaption><b>Table 1.</b> Every condition: {said}. Thinking that is never closed counts to "
-        f"its end.</figcaption>{_grid(heads, body)}</figure>"
+        f"<figure><figcaption><b>Table 1.</b> Every condition: {columns}. A thinking block that is never "
+        f"closed counts to the end of the text.</figcaption>{_grid(heads, body)}</figure>"
     )
 
 
@@ -156,20 +157,21 @@ def _cost(data: ReportData) -> str:
         _row(
             entry.name,
             [
-                table.number(entry.values["completion_tokens"]),
-                table.percent(entry.values["truncated_rate"]),
-                table.percent(entry.values["no_answer_rate"]),
-                table.percent(sum(entry.values["verdicts"][name] for name in _UNDECIDED) / len(entry.condition.rows)),
-                table.rate(entry.values["latency_s"]),
-                table.rate(entry.values["samples_per_s"]),
+                fmt.number(entry.values["completion_tokens"]),
+                fmt.percent(entry.values["truncated_rate"]),
+                fmt.percent(entry.values["no_answer_rate"]),
+                fmt.percent(sum(entry.values["verdicts"][name] for name in _UNDECIDED) / len(entry.condition.rows)),
+                fmt.rate(entry.values["latency_s"]),
+                fmt.rate(entry.values["samples_per_s"]),
             ],
         )
         for entry in data.entries
     ]
     return (
         "<figure><figcaption><b>Table 2.</b> Cost and completeness. Truncated: cut off at the token limit. Undecided: "
-        "the grader gave up, or the reference answer cannot be read; neither counts as right. Latency is what a sample "
-        "waits (for samples made together, their whole batch); samples per s is throughput, and not its inverse."
+        "the grader gave up, or the reference answer cannot be read; neither counts as correct. Latency is the time "
+        "that a sample takes (for samples generated together, the time of their batch); samples per s is the "
+        "throughput, which is not the inverse of the latency."
         f"</figcaption>{_grid(heads, body)}</figure>"
     )
 
@@ -181,7 +183,7 @@ def _row(name: str, cells: Sequence[str]) -> str:
 def _difference(values: dict[str, Any]) -> str:
     if "accuracy_difference" not in values:
         return "–"
-    middle, low, high = (table.points(values[f"accuracy_difference{end}"]) for end in ("", "_low", "_high"))
+    middle, low, high = (fmt.points(values[f"accuracy_difference{end}"]) for end in ("", "_low", "_high"))
     return f"{middle} <small>{low} to {high}</small>"
 
 
@@ -190,7 +192,7 @@ def _act_ratio(values: dict[str, Any]) -> str:
         return "–"
     low, high = values["act_ratio_low"], values["act_ratio_high"]
     interval = "" if low is None else f"{low:.2f} – {high:.2f}; "
-    return f"{values['act_ratio']:.2f} <small>{interval}{table.fraction(values['act_ratio_paired'])}</small>"
+    return f"{values['act_ratio']:.2f} <small>{interval}{fmt.fraction(values['act_ratio_paired'])}</small>"
 
 
 def _breakdown(data: ReportData, field: str) -> str:
@@ -199,7 +201,7 @@ def _breakdown(data: ReportData, field: str) -> str:
     for value, cells in data.breakdowns[field].items():
         count = max(cell["n"] for cell in cells.values())
         shown = "".join(
-            f"<td>{table.percent(cells[name]['accuracy'])}<br><small>{table.number(cells[name]['thinking_tokens'])}</small></td>"
+            f"<td>{fmt.percent(cells[name]['accuracy'])}<br><small>{fmt.number(cells[name]['thinking_tokens'])}</small></td>"
             if name in cells
             else "<td>–</td>"
             for name in names
@@ -212,7 +214,7 @@ def _breakdown(data: ReportData, field: str) -> str:
 
 
 def _grid(heads: Sequence[str], body: Sequence[str]) -> str:
-    """A table that scrolls by itself on a narrow screen."""
+    """A table, which scrolls sideways on a narrow screen."""
     cells = "".join(f"<th scope=col>{safe(head)}</th>" for head in heads)
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
@@ -222,7 +224,7 @@ def _settings(data: ReportData) -> str:
 
 
 def _runs(data: ReportData) -> Iterator[str]:
-    """A line for each run; its ratios are conditions of their own."""
+    """One line for each run."""
     for entry in {entry.label: entry for entry in data.entries}.values():
         settings, environment = entry.manifest["settings"], entry.manifest.get("environment", {})
         temperature = settings["temperature"]

@@ -1,6 +1,6 @@
-"""How long thinking became: the distribution of each sample's own ratio, and which ratio the model chose.
+"""Drawings of ratios: the distribution of the samples' own ratios, and the shares of the ratios that the model chose.
 
-Drawn as text: SVG and HTML; colours come from the page's style sheet.
+The result is SVG and HTML text; colours come from the page's style sheet.
 
     histogram([Spread("sft@0.2", 1, [0.2, 0.25])], baseline="base", width=900)   # '<svg …'
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from statistics import median
 
-from . import table
+from . import format as fmt
 from .data import Entry, ReportData
 from .samples import safe
 
@@ -21,7 +21,13 @@ _LEFT, _RIGHT = 8.0, 26.0
 
 @dataclass(frozen=True)
 class Spread:
-    """The own ratios of one condition; `colour` is the number of its run."""
+    """The samples' own ratios of one condition.
+
+    Args:
+        name: Name of the condition.
+        colour: Number of its run, which decides the colour.
+        ratios: Thinking tokens of each sample divided by those of its baseline sample.
+    """
 
     name: str
     colour: int
@@ -29,7 +35,7 @@ class Spread:
 
 
 def shares(ratios: Sequence[float]) -> list[float]:
-    """The share of samples in each bin of 0.05 from 0 to 2, and above."""
+    """The share of samples in each of the 40 bins of width 0.05 from 0 to 2, and in a last bin above 2."""
     counts = [0] * (_BINS + 1)
     for ratio in ratios:
         counts[min(_BINS, int(ratio * _BINS / _TOP_RATIO + 1e-9))] += 1
@@ -37,13 +43,13 @@ def shares(ratios: Sequence[float]) -> list[float]:
 
 
 def histogram(spreads: Sequence[Spread], *, baseline: str, width: float) -> str:
-    """One row of bars for each condition on a common axis; the tallest bar of a row fills it."""
+    """One row of bars for each condition, over a common axis; the tallest bar of each row has the row's full height."""
     step = (width - _LEFT - _RIGHT) / (_BINS + 1)
     height = _ROW * len(spreads) + _AXIS
     one = _LEFT + step * _BINS / _TOP_RATIO
     parts = [
         f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-label="Thinking tokens over those of {escape(baseline)} on the same sample, a row a condition">',
+        f'aria-label="Thinking tokens divided by those of {escape(baseline)} on the same sample, a row a condition">',
         f'<line class="grid" x1="{one:.1f}" x2="{one:.1f}" y1="0" y2="{height - _AXIS:.1f}"/>',
     ]
     for index, spread in enumerate(spreads):
@@ -56,7 +62,7 @@ def _bars(spread: Spread, top: float, step: float) -> Iterator[str]:
     found = shares(spread.ratios)
     floor, tallest = top + _LABEL + _BAR, max(found)
     longer = sum(ratio > 1 for ratio in spread.ratios) / len(spread.ratios)
-    words = f"median {median(spread.ratios):.2f}, {table.percent(longer)} above 1"
+    words = f"median {median(spread.ratios):.2f}, {fmt.percent(longer)} above 1"
     yield f'<g class="c{spread.colour % 8}"><text class="label" x="{_LEFT:g}" y="{top + 13:.1f}">{escape(spread.name)}'
     yield f'<tspan class="note" dx="8">{words}</tspan></text>'
     for place, share in enumerate(found):
@@ -66,7 +72,7 @@ def _bars(spread: Spread, top: float, step: float) -> Iterator[str]:
             where = f"above {_TOP_RATIO:g}" if above else f"{low:.2f} to {low + _TOP_RATIO / _BINS:.2f}"
             yield (
                 f'<rect class="mark" x="{_LEFT + step * place:.1f}" y="{floor - high:.1f}" width="{step:.1f}" '
-                f'height="{high:.1f}"><title>{where}: {table.percent(share)}</title></rect>'
+                f'height="{high:.1f}"><title>{where}: {fmt.percent(share)}</title></rect>'
             )
     yield "</g>"
     yield f'<path class="grid" d="M{_LEFT:g} {floor:.1f}h{step * (_BINS + 1):.1f}"/>'
@@ -80,12 +86,12 @@ def _axis(top: float, step: float, baseline: str, width: float) -> Iterator[str]
         x = x if value < _TOP_RATIO else width - 2
         yield f'<text class="tick" x="{x:.1f}" y="{top + 12:.1f}" text-anchor="{anchor}">{words}</text>'
     middle = (_LEFT + width - _RIGHT) / 2
-    words = f"thinking tokens over those of {baseline} on the same sample"
+    words = f"thinking tokens divided by those of {baseline} on the same sample"
     yield f'<text x="{middle:.1f}" y="{top + 34:.1f}" text-anchor="middle">{escape(words)}</text>'
 
 
 def chosen(data: ReportData) -> str:
-    """Stacked bars of the ratios that policy conditions chose, over all problems and by field."""
+    """Stacked bars of the ratios that the model chose in policy conditions, for all problems and by field."""
     policies = [entry for entry in data.entries if "chosen" in entry.values]
     if not policies:
         return ""
@@ -121,7 +127,7 @@ def _shade(ratio: str, ladder: list[str]) -> str:
 def _stack(found: dict[str, float], ladder: list[str]) -> str:
     spans = "".join(
         f'<span class="{_shade(ratio, ladder)}" style="width:{100 * share:.2f}%" '
-        f'title="{ratio}: {table.percent(share)}">{f"{100 * share:.0f} %" if share >= 0.09 else ""}</span>'
+        f'title="{ratio}: {fmt.percent(share)}">{f"{100 * share:.0f} %" if share >= 0.09 else ""}</span>'
         for ratio, share in found.items()
     )
     return f'<div class="stack">{spans}</div>'

@@ -1,17 +1,19 @@
-"""The samples of a report, thinking folded: all of them, or as many as a page of two megabytes holds.
+"""The samples of a report, with the thinking folded: all of them, or as many as fit in a page of two megabytes.
 
-All text is escaped. Long text is cut in the middle and says by how much; which samples are left out is said too.
+All text is escaped. Long text is cut in the middle, with the number of characters left out; the page also states how
+many samples are left out.
 
     section(data, field="level")   # '<section id="samples">…'
 """
 
 import re
 from html import escape
+from pathlib import Path
 
 from math_eval._shared.records import Row
 from math_eval._shared.thinking import split_thinking
 from math_eval.compare import aligned
-from math_eval.conditions import ItemKey
+from math_eval.run_folders import ItemKey, samples_file
 
 from .data import Entry, ReportData, value_of
 
@@ -23,12 +25,12 @@ _Items = dict[ItemKey, list[tuple[Entry, Row]]]
 
 
 def printable(text: str) -> str:
-    """Control characters and lone surrogates become U+FFFD."""
+    """The text with control characters and lone surrogates replaced by U+FFFD."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def safe(text: str) -> str:
-    """Escaped for HTML, and printable."""
+    """The text, printable and escaped for HTML."""
     return escape(printable(text), quote=True)
 
 
@@ -36,8 +38,8 @@ def section(data: ReportData, field: str | None) -> str:
     """The samples part of the page.
 
     Args:
-        data: the report.
-        field: the field whose values can be filtered by.
+        data: The report.
+        field: Field of the problems whose values get a filter.
     """
     items = _items(data)
     articles, cut = _fill(items, data, field)
@@ -59,7 +61,7 @@ def section(data: ReportData, field: str | None) -> str:
 
 
 def _items(data: ReportData) -> _Items:
-    """What every condition made of the same problem, draw for draw."""
+    """The samples of all conditions, grouped by problem and draw."""
     items: _Items = {}
     for entry in data.entries:
         for key, row in aligned(entry.condition).items():
@@ -68,18 +70,19 @@ def _items(data: ReportData) -> _Items:
 
 
 def _change(versions: list[tuple[Entry, Row]], data: ReportData) -> str:
-    """Who of the baseline and the last condition is right alone, in words; nothing if both or neither."""
-    right = {entry.name: row["verdict"] == "correct" for entry, row in versions}
+    """Which one of the baseline and the last condition is correct; empty if both are, or neither."""
+    correct = {entry.name: row["verdict"] == "correct" for entry, row in versions}
     first, last = data.baseline.name, data.last.name
-    if first not in right or last not in right or right[first] == right[last]:
+    if first not in correct or last not in correct or correct[first] == correct[last]:
         return ""
-    return f"right only in {first if right[first] else last}"
+    return f"correct only in {first if correct[first] else last}"
 
 
 def _fill(items: _Items, data: ReportData, field: str | None) -> tuple[dict[ItemKey, str], int]:
-    """The articles the page has room for, in the order of the samples, and how many texts are cut in them.
+    """The articles that fit in the page, in the order of the samples, and the number of texts that are cut in them.
 
-    If not all fit: changed verdicts in the first half of the room, the others after them, both evenly spread.
+    If not all fit, samples with a changed verdict take up to half of the room and other samples the rest; both are
+    spread evenly over the file.
     """
     flipped = {key: bool(_change(versions, data)) for key, versions in items.items()}
     changed, others = ([key for key in items if flipped[key] == wanted] for wanted in (True, False))
@@ -100,7 +103,7 @@ def _fill(items: _Items, data: ReportData, field: str | None) -> tuple[dict[Item
 
 
 def _spread(keys: list[ItemKey]) -> list[ItemKey]:
-    """The keys in an order whose every beginning is evenly spread: by the reversed bits of their places."""
+    """The keys reordered by the reversed bits of their positions, so that every prefix is spread evenly over them."""
     width = max(1, (len(keys) - 1).bit_length())
     return [keys[place] for place in sorted(range(len(keys)), key=lambda place: f"{place:0{width}b}"[::-1])]
 
@@ -112,11 +115,11 @@ def _selection(shown: int, total: int, cut: int, data: ReportData) -> str:
         chosen = "evenly spread over the file"
         if data.comparison:
             chosen = (
-                f"first those right only in {data.baseline.name} or only in {data.last.name}, in up to half of the "
-                "room, then the others, evenly spread over the file"
+                f"first those correct only in {data.baseline.name} or only in {data.last.name}, in up to half of "
+                "the room, then the others, evenly spread over the file"
             )
         words = (
-            f"{shown:,} of {total:,} samples, as many as this page has room for: {chosen}. The run folders have all."
+            f"{shown:,} of {total:,} samples, as many as fit in this page: {chosen}. The run folders have all samples."
         )
     if cut:
         words += f" Texts cut in the middle, at {_TEXT_CHARS:,} characters: {cut:,}."
@@ -124,7 +127,7 @@ def _selection(shown: int, total: int, cut: int, data: ReportData) -> str:
 
 
 def _article(key: ItemKey, versions: list[tuple[Entry, Row]], data: ReportData, field: str | None) -> tuple[str, int]:
-    """One problem with what each condition made of it, and how many of its texts are cut."""
+    """The HTML of one problem with the sample of each condition, and the number of its texts that are cut."""
     base = versions[0][1]
     value = value_of(base, field) if field else ""
     about = [base["task"], base["id"]]
@@ -151,7 +154,7 @@ def _seeds(data: ReportData) -> int:
 
 def _sample(entry: Entry, row: Row) -> tuple[str, int]:
     thinking = split_thinking(row["completion"], row["prompt"])
-    file = f"samples_{row['task']}.jsonl"
+    file = samples_file(Path(), row["task"]).name
     thought, cut_thought = _cut(thinking.text.strip(), file)
     answer, cut_answer = _cut(thinking.answer.strip(), file)
     words = "thinking" if thinking.closed else "thinking, never closed"
@@ -174,17 +177,17 @@ def _facts(entry: Entry, row: Row) -> str:
 
 
 def _cut(text: str, file: str) -> tuple[str, bool]:
-    """Escaped text, without its middle if it is long, and whether it was."""
+    """The escaped text, without its middle if it is long, and whether it was cut."""
     if len(text) <= _TEXT_CHARS:
         return safe(text), False
     head = 2 * _TEXT_CHARS // 3
-    left_out = f"{len(text) - _TEXT_CHARS:,} characters left out here; all are in {file}"
+    left_out = f"{len(text) - _TEXT_CHARS:,} characters left out here; the whole text is in {file}"
     end = safe(text[head - _TEXT_CHARS :])
     return f'{safe(text[:head])}<span class="cut"> … {safe(left_out)} … </span>{end}', True
 
 
 def _filter(name: str, words: str, values: list[str]) -> str:
-    """A drop-down; `name` is what the script knows it by, `words` what the reader sees."""
+    """A drop-down list with the name `name` for the script and the label `words` for the reader."""
     options = "".join(f'<option value="{safe(value)}">{safe(value.replace("_", " "))}</option>' for value in values)
     every = f'<option value="">every {safe(words)}</option>'
     return f'<label>{safe(words)} <select name="{name}">{every}{options}</select></label>'

@@ -1,8 +1,8 @@
-"""Tasks: named lists of problems, wherever they come from.
+"""Tasks: named lists of problems.
 
-`published` holds the nine benchmarks of the literature, `champ` and `procedural` those that come as Python packages,
-`files` the user's own; plug-ins register a function under the entry-point group `math_eval.tasks`. This module picks
-among them by name, and checks ids and fields. Prompts and grading are left to others.
+`datasets` reads nine published benchmarks, `champ` and `procedural` those that are Python packages, `files` the user's
+own files. Plug-ins register a function in the entry-point group `math_eval.tasks`. This module finds a task by its name
+and checks ids and fields. Prompts are left to `generate`, answers to `grading`.
 
     load_task("gsm8k", data_dir="data").problems[0]["answer"]   # '18'
     load_task("mine/algebra.jsonl").name                        # 'algebra'
@@ -20,13 +20,13 @@ from typing import Any
 from math_eval._shared.records import Row, validate
 from math_eval.errors import DataError
 
-from . import champ, files, procedural, published
+from . import champ, datasets, files, procedural
 
 _GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated"}
 _TIMED = {"latency_s", "wall_s"}
 _GRADED = {"extracted", "verdict"}
-_ASKED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
-_RESERVED = _GENERATED | _TIMED | _GRADED | _ASKED
+_REQUESTED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
+_RESERVED = _GENERATED | _TIMED | _GRADED | _REQUESTED
 _GROUP = "math_eval.tasks"
 
 
@@ -35,9 +35,9 @@ class Task:
     """A named list of problems.
 
     Args:
-        name: what its samples file is called after.
-        problems: rows of the `problems` contract, other fields kept.
-        source: where they were read, for the manifest: a file, a dataset with its revision, or a package's version.
+        name: Name of the task, which is part of the name of its samples file.
+        problems: Rows of the `problems` contract, other fields kept.
+        source: Origin of the problems, for the manifest: a file, a dataset with its revision, or a package's version.
     """
 
     name: str
@@ -46,7 +46,10 @@ class Task:
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of the content, independent of the file's name and layout."""
+        """The hash of the problems, independent of the file's name and layout.
+
+        The sampling seeds depend on it (see `generate.list_requests`), so the algorithm stays as it is.
+        """
         return hashlib.sha256(json.dumps(self.problems, sort_keys=True).encode()).hexdigest()
 
 
@@ -54,13 +57,12 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
     """Load a task.
 
     Args:
-        name: a name that `math-eval tasks` lists, or the path of a problems file (`.jsonl`) or a task file (`.toml`).
-        data_dir: a folder with the published files; without it the published benchmarks come from the Hugging Face hub.
-        limit: keep the first so many problems.
+        name: A name that `math-eval tasks` lists, or the path of a problems file (`.jsonl`) or a task file (`.toml`).
+        data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
+        limit: Number of problems kept, the first ones; None keeps all.
 
     Raises:
-        DataError: no such task or file, a package that is not installed, a row that does not fit, or two problems with
-            one id.
+        DataError: There is no such task or file, a package is not installed, a row is bad, or two problems have one id.
     """
     task = _find(name, data_dir)
     _check(task)
@@ -68,8 +70,8 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
 
 
 def known_tasks() -> Iterator[tuple[str, str, str]]:
-    """Name, size and origin of every task that needs no file of one's own."""
-    for name, benchmark in published.BENCHMARKS.items():
+    """Name, number of problems and origin of every task that needs no file of the user's."""
+    for name, benchmark in datasets.BENCHMARKS.items():
         yield name, str(benchmark.size), f"{benchmark.origin}, or {benchmark.file} in --data-dir"
     yield champ.NAME, str(champ.SIZE), "package champ-dataset"
     for name in procedural.GENERATORS:
@@ -83,8 +85,8 @@ def _plugins() -> list[EntryPoint]:
 
 
 def _find(name: str, data_dir: str | Path | None) -> Task:
-    if name in published.BENCHMARKS:
-        return Task(name, *published.read(name, data_dir))
+    if name in datasets.BENCHMARKS:
+        return Task(name, *datasets.read(name, data_dir))
     if name == champ.NAME:
         return Task(name, *champ.read())
     if name.startswith(procedural.PREFIX):
@@ -98,13 +100,13 @@ def _find(name: str, data_dir: str | Path | None) -> Task:
         if plugin.name == name:
             return Task(name, *_from_plugin(plugin))
     raise DataError(
-        f"{name}: neither a task nor a file; tasks are {', '.join([*published.BENCHMARKS, champ.NAME])}, "
+        f"{name}: neither a task nor a file; tasks are {', '.join([*datasets.BENCHMARKS, champ.NAME])}, "
         f"{procedural.PREFIX}NAME and those of plug-ins: `math-eval tasks` lists them"
     )
 
 
 def _from_plugin(plugin: EntryPoint) -> tuple[list[Row], Row]:
-    """A plug-in is a function without arguments that returns rows of the problems contract."""
+    """Problems and source of a plug-in: a function without arguments that returns rows of the problems contract."""
     where = f"plug-in {plugin.name} ({plugin.value})"
     rows = [validate(row, "problems", f"{where}, row {index}") for index, row in enumerate(plugin.load()(), 1)]
     if not rows:
@@ -126,7 +128,7 @@ def _check(task: Task) -> None:
         except UnicodeEncodeError as error:
             raise DataError(
                 f"task {task.name}: question: problem {problem['id']!r} has half a surrogate pair "
-                f"({problem['question'][error.start]!r}), which no tokenizer reads; mend its text"
+                f"({problem['question'][error.start]!r}), which no tokenizer reads; correct its text"
             ) from error
         if clash := sorted(_RESERVED & set(problem)):
             raise DataError(
@@ -137,6 +139,6 @@ def _check(task: Task) -> None:
             json.dumps(problem, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"task {task.name}: problem {problem['id']!r} has a field that JSON cannot hold ({error}); leave it "
+                f"task {task.name}: problem {problem['id']!r} has a field that is not valid JSON ({error}); leave it "
                 "out with `keep` in a task file"
             ) from error

@@ -1,8 +1,8 @@
 r"""CHAMP: 270 competition problems with written-out answers, from the package `champ-dataset` (extra `champ`).
 
-Its answers were written for human judges. Remarks are taken off ("0 is the only possible value" is 0), formulas become
-LaTeX, and a problem is left out if its answer is still prose ("No integer solutions"), the values of several unknowns,
-or a formula that the grader cannot read (binomials, floors, sums); how many are left out is in the source.
+Its answers were written for human readers. Remarks are removed ("0 is the only possible value" becomes 0) and formulas
+are written in LaTeX. A problem is left out if its answer is still prose ("No integer solutions"), the values of several
+unknowns, or a formula that the grader cannot read (binomials, floors, sums). The source records how many are left out.
 
     problems, source = read()
     len(problems), source["left_out"]   # (214, 56)
@@ -40,12 +40,12 @@ def read() -> tuple[list[Row], Row]:
     """The problems with an answer that can be graded, and their source.
 
     Raises:
-        DataError: the package is not installed.
+        DataError: The package is not installed.
     """
     try:
         package = distribution(_PACKAGE)
     except PackageNotFoundError as error:
-        raise DataError(f"{_PACKAGE} is not installed; run: pip install 'math-eval[champ]'") from error
+        raise DataError(f"{_PACKAGE} is not installed; run: pip install 'cot-math-eval[champ]'") from error
     path = Path(str(package.locate_file(_FILE)))
     rows = list(parse_json(path.read_text("utf-8"), str(path))["problems"].values())
     problems = [
@@ -61,7 +61,11 @@ def read() -> tuple[list[Row], Row]:
 
 
 def readable(answer: str) -> str | None:
-    """An answer without remarks, in LaTeX, or None if it is prose or a formula that the grader cannot read."""
+    """The answer without remarks, in LaTeX; None if it is prose or a formula that the grader cannot read.
+
+    >>> readable("0 is the only possible value")
+    '0'
+    """
     for pattern, replacement in _REMARKS:
         answer = pattern.sub(replacement, answer)
     unreadable = _FUNCTION.search(answer) or answer.count("=") > 1

@@ -1,7 +1,7 @@
-"""Tasks of one's own: a problems file, or a TOML file that says where other rows lie and what their fields mean.
+"""The user's own tasks: a problems file, or a TOML task file that names other rows and the meaning of their fields.
 
-The keys of a task file are those of `schemas/task.schema.json`: `name`; `problems`, a file beside this one, or `hub`
-with `config`, `split` and `revision`; `fields`; `answer_after`, a mark such as `####`; `keep`, other fields to carry.
+The keys of a task file are those of `task.schema.json`: `name`; `problems`, a file beside the task file, or `hub` with
+`config`, `split` and `revision`; `fields`; `answer_after`, a mark such as `####`; `keep`, the other fields to keep.
 
     # physics.toml: problems = "physics.jsonl", fields = {question = "problem", answer = "solution"}
     read_task_file(Path("physics.toml"))[0]   # 'physics'
@@ -30,7 +30,7 @@ def read_task_file(path: Path) -> Parts:
     """Name, problems and source of a task file.
 
     Raises:
-        DataError: no such file, not such a task, or a row without the fields it names.
+        DataError: The file is missing or no task file, or a row does not have the fields that it names.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
@@ -40,7 +40,7 @@ def read_task_file(path: Path) -> Parts:
         raise DataError(f"{path}: not TOML ({error})") from error
     validate(task, "task", str(path))
     if ("hub" in task) == ("problems" in task):
-        raise DataError(f"{path}: name either hub, a dataset, or problems, a file beside this one")
+        raise DataError(f"{path}: name either hub (a dataset) or problems (a file beside this one)")
     if "hub" in task:
         rows, source = read_dataset(task["hub"], task.get("config"), task.get("split", "test"), task.get("revision"))
         where = task["hub"]

@@ -1,7 +1,8 @@
 """Datasets of the Hugging Face hub, read with the `datasets` library (extra `hub`), which runs no code of a dataset.
 
-The library falls back in silence to whatever revision is in its cache when the hub cannot be reached; here the revision
-that was really read is returned, and must be the one asked for if that is a commit. What a row means is left to others.
+Without a connection, the library silently reads any revision that it has in its cache. `read_dataset` returns the
+revision that was read, and refuses it if another commit was requested. The meaning of the rows is left to `datasets`
+and `files`.
 
     rows, source = read_dataset("openai/gsm8k", "main", "test")
     source["revision"]   # '740312add88f781978c0658806c59bc2815b9866'
@@ -18,22 +19,22 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def read_dataset(
     name: str, config: str | None, split: str, revision: str | None = None, *, otherwise: str = ""
 ) -> tuple[list[Row], Row]:
-    """All rows of a split, and where they are from, the commit included.
+    """All rows of a split, and their origin with the commit.
 
     Args:
-        name: `owner/dataset`.
-        config: of the dataset, or None for its only one.
-        split: such as `test`.
-        revision: a commit, tag or branch; the newest commit if None.
-        otherwise: what else the user can do, for the message of an error.
+        name: Name of the dataset, `owner/dataset`.
+        config: Configuration of the dataset; None for its only one.
+        split: Name of the split, such as `test`.
+        revision: A commit, tag or branch; None reads the newest commit.
+        otherwise: Another remedy for the user, added to the message of an error.
 
     Raises:
-        DataError: the extra is not installed, or there is no such dataset, config, split or revision within reach.
+        DataError: The extra is not installed, or the dataset, config, split or revision cannot be found or reached.
     """
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'math-eval[hub]'{otherwise}") from error
+        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[hub]'{otherwise}") from error
     where = f"dataset {name}" + (f" ({config})" if config else "")
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)

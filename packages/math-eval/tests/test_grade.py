@@ -3,11 +3,11 @@ import tracemalloc
 
 from click.testing import CliRunner
 
-from math_eval import regrade
 from math_eval._shared.lock import locked
 from math_eval.cli import cli
 from math_eval.compare import compare
-from math_eval.conditions import select
+from math_eval.grade import grade_file, grade_run
+from math_eval.run_folders import load_condition
 
 ROWS = [
     {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
@@ -45,13 +45,13 @@ def test_rows_come_back_with_answers_and_verdicts(tmp_path):
 
 def test_an_interrupted_file_is_continued_after_its_last_whole_row(tmp_path):
     source, out = _write(tmp_path / "in.jsonl", ROWS[:2] * 3), tmp_path / "out.jsonl"
-    partial = tmp_path / "out.jsonl.partial"
-    regrade.grade_file(source, out)
+    partial = tmp_path / ".out.jsonl.partial"
+    grade_file(source, out)
     whole = _read(out)
     out.unlink()
     marked = [{**row, "grade_ms": 12345.0} for row in whole[:3]]
     partial.write_text("".join(json.dumps(row) + "\n" for row in marked) + '{"id": "a", "go', "utf-8")
-    regrade.grade_file(source, out)
+    grade_file(source, out)
     assert [row["verdict"] for row in _read(out)] == [row["verdict"] for row in whole]
     assert [row["grade_ms"] == 12345.0 for row in _read(out)] == [True] * 3 + [False] * 3
     assert not partial.exists()
@@ -78,14 +78,14 @@ def test_two_processes_cannot_grade_into_one_file(tmp_path):
 
 def test_rows_too_many_are_never_published(tmp_path):
     source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
-    regrade.grade_file(source, out)
+    grade_file(source, out)
     graded = _read(out)
     out.unlink()
-    _write(tmp_path / "out.jsonl.partial", graded * 2)
+    _write(tmp_path / ".out.jsonl.partial", graded * 2)
     failed = CliRunner().invoke(cli, ["grade", str(source), str(out)])
-    assert (failed.exit_code, "out.jsonl.partial: 6 rows of 3; --overwrite" in failed.stderr) == (1, True)
+    assert (failed.exit_code, ".out.jsonl.partial: 6 rows of 3; --overwrite" in failed.stderr) == (1, True)
     assert not out.exists()
-    assert regrade.grade_file(source, out, overwrite=True)[0].total() == 3
+    assert grade_file(source, out, overwrite=True)[0].total() == 3
 
 
 def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):
@@ -99,7 +99,7 @@ def test_a_long_file_is_never_in_memory_whole(tmp_path):
     row = {"id": "a", "gold": "4", "completion": 4000 * " " + r"\boxed{4}"}
     source = _write(tmp_path / "in.jsonl", [row] * 2500)
     tracemalloc.start()
-    regrade.grade_file(source, tmp_path / "out.jsonl")
+    grade_file(source, tmp_path / "out.jsonl")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2500 * 4000 * 0.6
@@ -107,10 +107,10 @@ def test_a_long_file_is_never_in_memory_whole(tmp_path):
 
 def test_the_input_is_never_its_own_output(tmp_path, write_run):
     source, run = _write(tmp_path / "in.jsonl", ROWS), write_run("base", [{"id": "a"}])
-    partial = _write(tmp_path / "out.jsonl.partial", ROWS)
+    partial = _write(tmp_path / ".out.jsonl.partial", ROWS)
     for path, out in ((source, source), (run, run), (partial, tmp_path / "out.jsonl")):
         refused = CliRunner().invoke(cli, ["grade", str(path), str(out), "--overwrite"])
-        assert (refused.exit_code, "is read and would be written over" in refused.stderr) == (2, True)
+        assert (refused.exit_code, "which is read; name another output" in refused.stderr) == (2, True)
     assert _read(source) == _read(partial) == ROWS
     assert (run / "results.json").exists()
 
@@ -125,7 +125,7 @@ def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
     assert (done.exit_code, done.stdout) == (0, "incorrect 4\n")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert [row["extracted"] for row in _read(out / "samples_more.jsonl")] == ["1", "1"]
-    assert compare(select(str(run), None), select(str(out), None)).values["only_a_correct"] == 4
+    assert compare(load_condition(str(run)), load_condition(str(out))).values["only_a_correct"] == 4
     settings = json.loads((out / "manifest.json").read_text("utf-8"))["settings"]
     assert (settings["seeds"], settings["grader"]["extraction"]) == ([0], "reference")
     again = CliRunner().invoke(cli, command)
@@ -140,11 +140,11 @@ def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
 def test_an_interrupted_grading_of_a_run_keeps_the_tasks_it_finished(tmp_path, write_run):
     rows = [{"id": "a", "task": task} for task in ("sums", "more")]
     run, out = write_run("base", rows, ("sums", "more")), tmp_path / "again"
-    regrade.grade_run(run, out)
+    grade_run(run, out)
     whole = (out / "results.json").read_bytes()
     for name in ("results.json", "samples_more.jsonl"):
         (out / name).unlink()
     finished = (out / "samples_sums.jsonl").stat().st_mtime_ns
-    assert regrade.grade_run(run, out) == ({"correct": 2}, False)
+    assert grade_run(run, out) == ({"correct": 2}, False)
     assert (out / "samples_sums.jsonl").stat().st_mtime_ns == finished
     assert (out / "results.json").read_bytes() == whole

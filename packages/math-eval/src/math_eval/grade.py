@@ -1,9 +1,9 @@
-"""Grading what was generated before, a file of completions or a finished run, with resume: `math-eval grade`.
+"""`math-eval grade`: grade what was generated before, a file of completions or a finished run, with resume.
 
 A file's rows come back with `extracted`, `verdict` and `grade_ms`; a run comes back as another run folder with new
-verdicts. Rows pass through in batches, however many there are. Sampling is left to `runner`.
+verdicts. Rows pass through in batches, so a long file needs no more memory than a short one. Sampling is left to `run`.
 
-    grade_file("completions.jsonl", "graded.jsonl")   # Counter({'correct': 71, 'incorrect': 29})
+    grade_file("completions.jsonl", "graded.jsonl")   # (Counter({'correct': 71, 'incorrect': 29}), False)
     grade_run("runs/base", "runs/base-reference", extraction="reference")
 """
 
@@ -12,18 +12,21 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
-from . import manifest
+from ._shared import runs
 from ._shared.lock import locked
+from ._shared.progress import progress_bar
 from ._shared.records import Row, dump_line, parse_json, read_records, write_json, write_records
-from .conditions import dump_results, read_manifest, sample_files
 from .errors import MathEvalError
+from .fingerprint import files_sha256
 from .grading import Grader
+from .run_folders import RESULTS, read_manifest, sample_files, samples_file
+from .summary import results_content
 
+COMMAND = "math-eval grade"
 _BATCH = 256
 
 
@@ -33,35 +36,35 @@ def grade_file(
     """Grade rows `{id, gold, completion}`.
 
     Args:
-        source: JSON Lines, `.gz` or not.
-        out: the graded rows, in the same order.
-        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
-        overwrite: replace an output made from another input or with another extraction.
+        source: JSON Lines, compressed (`.gz`) or not.
+        out: File for the graded rows, which keep their order.
+        extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
+        overwrite: Whether to replace an output made from another input or with another extraction.
 
     Returns:
-        how many rows got which verdict, and whether the output was there already.
+        The number of rows with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: a bad row, an unknown extraction, or an output that is the input, was made with other settings, or is
+        DataError: A bad row; an unknown extraction; or an output that is the input, was made with other settings, or is
             being written by another process.
-        MathEvalError: not as many graded rows as the input has.
+        MathEvalError: The number of graded rows differs from that of the input.
     """
     source, out = Path(source), Path(out)
-    partial, path = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")
-    manifest.check_apart([out, partial, path], [source])
+    partial, manifest = runs.partial_path(out), runs.manifest_path(out)
+    runs.check_apart([out, partial, manifest], [source])
     content, total = _digest(source)
     with Grader(extraction=extraction) as grader:
         settings = {"input_sha256": content, "grader": grader.description}
-        if manifest.settle(path, settings, done=out, overwrite=overwrite) == "done":
+        if runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite) == "finished":
             return Counter(row["verdict"] for row in read_records(out, "graded")), True
         with locked(out):
-            if manifest.settle(path, settings, done=out, overwrite=overwrite) == "new":
+            if runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite) == "new":
                 partial.unlink(missing_ok=True)
                 out.unlink(missing_ok=True)
-                manifest.write(path, "math-eval grade", settings)
-            done = _resume(partial)
+                runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"))
+            done = _complete_rows(partial)
             rows = islice(read_records(source, "grade_input"), done, None)
-            with partial.open("ab") as file, tqdm(total=total, initial=done, unit=" rows") as progress:
+            with partial.open("ab") as file, progress_bar(total=total, initial=done, unit=" rows") as progress:
                 for batch in _batches(rows):
                     file.write("".join(map(dump_line, _graded(batch, grader))).encode())
                     file.flush()
@@ -71,7 +74,7 @@ def grade_file(
 
 
 def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
-    """Move the graded rows under their final name if all are there; how many got which verdict."""
+    """Move the graded rows under their final name if all are there; returns the number of rows with each verdict."""
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[Row]:
@@ -89,51 +92,56 @@ def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
 def grade_run(
     run: str | Path, out: str | Path, *, extraction: str = "standard", overwrite: bool = False
 ) -> tuple[Counter[str], bool]:
-    """Grade the samples of a finished run again, into a run folder of its own.
+    """Grade the samples of a finished run again, into a new run folder.
 
     Args:
-        run: a finished run folder, left as it is.
-        out: the new run folder; tasks that an interrupted command finished are not graded again.
-        extraction: what counts as the answer, `standard` or `reference`; see `Grader`.
-        overwrite: replace a folder made from another run or with another extraction.
+        run: A finished run folder, which is not changed.
+        out: The new run folder. After an interruption, tasks that are complete there are not graded again.
+        extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
+        overwrite: Whether to replace a folder made from another run or with another extraction.
 
     Returns:
-        how many samples got which verdict, and whether the output was there already.
+        The number of samples with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: not a finished run, an unknown extraction, or an output that is the run, was made with other
+        DataError: The run is not finished; an unknown extraction; or an output that is the run, was made with other
             settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
-    manifest.check_apart([out], [source])
+    runs.check_apart([out], [source])
     before = read_manifest(source)
-    samples = manifest.files_sha256(sample_files(source, before["settings"]))
-    path, done = out / "manifest.json", out / "results.json"
+    samples = files_sha256(sample_files(source, before["settings"]))
+    manifest, done = out / runs.MANIFEST, out / RESULTS
     with Grader(extraction=extraction) as grader:
         settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
-        if manifest.settle(path, settings, done=done, overwrite=overwrite) == "done":
+        if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "finished":
             return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
         with locked(out):
-            if manifest.settle(path, settings, done=done, overwrite=overwrite) == "new":
+            if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "new":
                 for stale in (done, *out.glob("samples_*.jsonl")):
                     stale.unlink(missing_ok=True)
-                kept = {
-                    name: value for name, value in before.items() if name not in ("command", "math_eval", "settings")
-                }
-                manifest.write(path, "math-eval grade", settings, **kept, graded_from=str(source))
+                _write_manifest(manifest, settings, before, source)
             rows = [row for task in settings["tasks"] for row in _graded_task(source, out, task, grader)]
-            results = dump_results(rows, list(settings["tasks"]), settings["ratios"])
+            results = results_content(rows, list(settings["tasks"]), settings["ratios"])
             write_json(done, results)
     return _verdicts(results), False
 
 
+def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) -> None:
+    """Write the manifest of a graded run, which keeps what the run's own manifest records beside the settings."""
+    own = ("command", "settings", "versions", "math_eval")
+    kept = {name: value for name, value in before.items() if name not in own}
+    facts = {"math_eval": version("cot-math-eval"), **kept, "graded_from": str(source)}
+    runs.write_manifest(manifest, COMMAND, settings, **facts)
+
+
 def _graded_task(source: Path, out: Path, task: str, grader: Grader) -> Iterator[Row]:
     """The rows of one task with new verdicts, from the output's file if it is there."""
-    name = f"samples_{task}.jsonl"
-    if not (out / name).exists():
-        rows = tqdm(read_records(source / name, "samples"), desc=task, unit=" samples")
-        write_records(out / name, (row for batch in _batches(rows) for row in _graded_samples(batch, grader)))
-    return read_records(out / name, "samples")
+    path = samples_file(out, task)
+    if not path.exists():
+        rows = progress_bar(read_records(samples_file(source, task), "samples"), desc=task, unit=" samples")
+        write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader)))
+    return read_records(path, "samples")
 
 
 def _graded_samples(rows: list[Row], grader: Grader) -> list[Row]:
@@ -158,7 +166,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _digest(source: Path) -> tuple[str, int]:
-    """What tells inputs apart, and how many rows there are; a bad row is found before any is graded."""
+    """The hash and the number of the input's rows; a bad row is found before any is graded."""
     content, total = hashlib.sha256(), 0
     for row in read_records(source, "grade_input"):
         content.update(dump_line(row).encode())
@@ -174,8 +182,8 @@ def _graded(rows: list[Row], grader: Grader) -> list[Row]:
     ]
 
 
-def _resume(partial: Path) -> int:
-    """How many whole rows an interrupted output has; a torn end is cut off."""
+def _complete_rows(partial: Path) -> int:
+    """The number of complete rows in an interrupted output; an incomplete row at its end is cut off."""
     if not partial.exists():
         return 0
     rows = good = 0

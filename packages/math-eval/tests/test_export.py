@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from math_eval._shared.records import read_records
 from math_eval.cli import cli
 from math_eval.errors import DataError
-from math_eval.traces import export_traces
+from math_eval.export import export_traces
 
 _GOOD = "<COMP_20> <think> 1 + 2 = 3 </think> So \\boxed{3}."
 

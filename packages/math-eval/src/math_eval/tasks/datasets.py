@@ -1,7 +1,7 @@
-r"""The benchmarks of the literature, from the Hugging Face hub or from a folder of files.
+r"""Published benchmarks such as GSM8K and MATH-500, from the Hugging Face hub or from a folder of files.
 
-Datasets differ in where they keep the answer and how they write it; each has a reader that makes rows of the `problems`
-contract out of it. Revisions are pinned, so that the same name means the same problems next year.
+Datasets differ in the field of the answer and in its notation; each has a reader that turns its rows into rows of the
+`problems` contract. Revisions are pinned, so a name means the same problems at any time.
 
     problems, source = read("gsm8k", data_dir=None)
     source   # {'hub': 'openai/gsm8k', 'config': 'main', 'split': 'test', 'revision': '740312a…'}
@@ -22,16 +22,16 @@ _Reader = Callable[[Row, int], Row]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark lies.
+    """The place and the format of a benchmark.
 
     Args:
-        hub: `owner/dataset`.
-        config: of the dataset, or None for its only one.
-        split: the split with the problems.
-        revision: the commit that is read.
-        file: its name in a folder of published files.
-        size: problems at that commit; a file may hold other editions.
-        reader: makes a problem out of a row and its number.
+        hub: Name of the dataset, `owner/dataset`.
+        config: Configuration of the dataset; None for its only one.
+        split: Name of the split with the problems.
+        revision: The commit that is read.
+        file: Name of the file in a folder of published files.
+        size: Number of problems at that commit; a file may be another edition.
+        reader: Function that makes a problem from a row and the row's number.
     """
 
     hub: str
@@ -49,14 +49,14 @@ class Benchmark:
 
 
 def read(name: str, data_dir: str | Path | None) -> tuple[list[Row], Row]:
-    """The problems of a benchmark and where they were read.
+    """The problems of a benchmark, and their origin.
 
     Raises:
-        DataError: neither hub nor file can be read, or a row is not of this benchmark.
+        DataError: Neither the hub nor the file can be read, or a row is not one of this benchmark.
     """
     benchmark = BENCHMARKS[name]
     if data_dir is None:
-        otherwise = f", or put {benchmark.file} into a folder and name that with --data-dir"
+        otherwise = f", or put {benchmark.file} into a folder and name the folder with --data-dir"
         rows, source = read_dataset(
             benchmark.hub, benchmark.config, benchmark.split, benchmark.revision, otherwise=otherwise
         )
@@ -122,7 +122,7 @@ def _contest(name: str) -> _Reader:
 
 
 def _minerva(row: Row, index: int) -> Row:
-    """The hub keeps the answer, the authors' file the solution with a box; both write 4.5e33 and np.arcsin."""
+    """The hub has the answer, the authors' file a solution with a box; both write 4.5e33 and np.arcsin."""
     answer = as_text(row["answer"]) if "answer" in row else last_box(row["solution"]) or ""
     return {
         "id": f"minerva_math/{row.get('idx', index)}",
@@ -133,7 +133,7 @@ def _minerva(row: Row, index: int) -> Row:
 
 
 def _olympiadbench(row: Row, index: int) -> Row:
-    """Answers are lists of LaTeX, and several in one text are separated by commas; the unit is a field of its own."""
+    """Answers are lists of LaTeX; several answers in one text are separated by commas. The unit is a separate field."""
     answers = [without_dollars(answer) for answer in row["final_answer"]]
     kept = ("subfield", "answer_type", "is_multiple_answer", "unit")
     return {

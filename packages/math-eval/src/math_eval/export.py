@@ -1,7 +1,7 @@
-"""Traces out of a run: the correct samples whose thinking is whole, as rows of the traces contract.
+"""`math-eval export traces`: the correct samples of a run whose thinking is complete, as rows of the traces contract.
 
-Everything else is set aside and counted by reason. Only what is set aside is held in memory. Shortening the traces is
-left to whoever reads the file.
+Other samples are rejected, counted by reason and written to a file of their own. Compressing the traces is left to
+cot-compressor.
 
     tally = export_traces("runs/base", "traces.jsonl", samples_per_problem=2)
     tally.summary()     # '400 read, 371 written, 29 rejected (incorrect 21, truncated 8)'
@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ._shared import runs
 from ._shared.records import Row, Tally, validate, write_records
 from ._shared.thinking import split_thinking
-from .conditions import run_files, stream
 from .errors import DataError
-from .manifest import check_apart
+from .run_folders import run_files, stream
 
-_OF_THE_RUN = {
+_LEFT_OUT = {
     "prompt",
     "completion",
     "finish_reason",
@@ -37,18 +37,22 @@ def export_traces(
     ratio: str | None = None,
     samples_per_problem: int | None = None,
 ) -> Tally:
-    """Write the traces of a run; rejected rows go to `OUT.rejected.jsonl`.
+    """Write the traces of a run; rejected rows go to a file beside it, `OUT.rejected.jsonl`.
 
     Args:
-        run: a finished run folder.
-        out: the traces file, `.jsonl` or `.jsonl.gz`.
-        ratio: the ratio to take, written as in `--ratio`; needed if the run has several.
-        samples_per_problem: keep the first so many correct samples of each problem.
+        run: A finished run folder.
+        out: The traces file, `.jsonl` or `.jsonl.gz`.
+        ratio: The ratio whose samples are exported, spelt as in `--ratio`; required if the run has several.
+        samples_per_problem: Number of correct samples kept of each problem, the first ones; None keeps all.
+
+    Returns:
+        The numbers of rows read, written and rejected.
 
     Raises:
-        DataError: not a finished run, or its ratio is not clear, or no sample is fit, or `out` is a file of the run.
+        DataError: The run is not finished, it has several ratios and none is named, no sample can be exported, or `out`
+            is a file of the run.
     """
-    check_apart([Path(out)], run_files(Path(run)))
+    runs.check_apart([Path(out)], run_files(Path(run)))
     tally = Tally()
 
     def traces() -> Iterator[Row]:
@@ -70,16 +74,16 @@ def _traces(rows: Iterable[Row], samples_per_problem: int | None, tally: Tally) 
         thinking = split_thinking(row["completion"], row["prompt"])
         problem = (row["task"], row["id"])
         if row["truncated"]:
-            tally.reject(row, "truncated", "the token limit cut it")
+            tally.reject(row, "truncated", "cut off at the token limit")
         elif row["verdict"] != "correct":
             tally.reject(row, row["verdict"], f"answered {row['extracted']!r}, reference {row['answer']!r}")
         elif not thinking.closed or not thinking.text:
             tally.reject(row, "no_thinking", "no closed thinking block with text in it")
         elif samples_per_problem and kept[problem] >= samples_per_problem:
-            tally.reject(row, "enough_samples", f"{samples_per_problem} of this problem are kept already")
+            tally.reject(row, "enough_samples", f"{samples_per_problem} samples of this problem are kept already")
         else:
             if samples_per_problem:
                 kept[problem] += 1
-            carried = {name: value for name, value in row.items() if name not in _OF_THE_RUN}
+            carried = {name: value for name, value in row.items() if name not in _LEFT_OUT}
             trace = {**carried, "cot": thinking.text, "response": thinking.answer, "correct": True}
             yield validate(trace, "traces", f"trace {row['id']}")

@@ -1,6 +1,6 @@
-"""A comparison in words: what the numbers say and what they cannot say, for a terminal and for a report.
+"""A comparison as sentences, for a terminal and for a report: what the numbers show and what they cannot show.
 
-The numbers are those of `compare`; nothing is computed here.
+The numbers come from `compare`; nothing is computed here.
 
     sentences(compare(a, b).values)[1]
     # 'accuracy: 64.2% -> 64.8%, difference +0.6 points (95 % -2.1 to +3.3)'
@@ -8,19 +8,19 @@ The numbers are those of `compare`; nothing is computed here.
 
 from typing import Any
 
-from .compare import Comparison
+from math_eval.compare import Comparison
 
 _FLIPS_SHOWN = 20
 
 
 def points(fraction: float) -> str:
-    """A difference of fractions in points, with its sign: `-0.002` -> `-0.2`; no sign for nothing."""
+    """A difference of fractions in percentage points, with its sign: `-0.002` -> `-0.2`; zero has no sign."""
     text = f"{100 * fraction:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def sentences(values: dict[str, Any]) -> list[str]:
-    """A comparison line by line."""
+    """A comparison, one line for each fact."""
     lines = [f"A = {values['a']}, B = {values['b']}, {_pairs(values)}"]
     if values["seeds_a"] != values["seeds_b"]:
         seeds = ["seed " + ", ".join(map(str, values[side])) for side in ("seeds_a", "seeds_b")]
@@ -30,7 +30,7 @@ def sentences(values: dict[str, Any]) -> list[str]:
         f"{points(values['accuracy_difference'])} points (95 % {points(values['accuracy_difference_low'])} to "
         f"{points(values['accuracy_difference_high'])})"
     )
-    lines.append(judgement(values))
+    lines.append(conclusion(values))
     if spread := over_seeds(values):
         lines.append(spread)
     if values["token_reduction"] is not None:
@@ -39,29 +39,31 @@ def sentences(values: dict[str, Any]) -> list[str]:
             f"{values['token_reduction']:.1%}{_interval(values, 'token_reduction')}; mean of the samples' own ratios "
             f"{values['act_ratio_paired']:.2f}"
         )
-    lines.append(f"flips: {values['only_a_correct']} right only in A, {values['only_b_correct']} right only in B")
+    lines.append(f"flips: {values['only_a_correct']} correct only in A, {values['only_b_correct']} correct only in B")
     if values["unpaired_a"] or values["unpaired_b"]:
-        lines.append(f"left out, without a partner: {values['unpaired_a']} of A, {values['unpaired_b']} of B")
+        lines.append(
+            f"left out because the other has no such sample: {values['unpaired_a']} of A, {values['unpaired_b']} of B"
+        )
     return lines
 
 
-def judgement(values: dict[str, Any]) -> str:
-    """Whether accuracy differs, and how large a difference would have had to be to show."""
+def conclusion(values: dict[str, Any]) -> str:
+    """Whether the accuracies differ, and the smallest difference that these samples could have shown."""
     if not values["accuracy_a"] and not values["accuracy_b"]:
-        return f"nothing is right in either, so accuracy cannot be compared on {_problems(values['problems'])}"
+        return f"no answer is correct in either, so accuracy cannot be compared on {_problems(values['problems'])}"
     p = f"exact McNemar p = {values['mcnemar_p']:.2g}"
     if values["mcnemar_p"] < 0.05:
-        found = f"chance alone seldom makes such a difference ({p})"
+        found = f"such a difference is unlikely by chance ({p})"
     else:
         found = f"no difference in accuracy is shown ({p})"
     smallest = values["smallest_detectable"]
     if smallest is None:
         return f"{found}; {_problems(values['problems'])} cannot show any"
-    return f"{found}; a true one below {100 * smallest:.1f} points would be missed more than one time in five"
+    return f"{found}; a true difference below {100 * smallest:.1f} points would be missed in more than one case of five"
 
 
 def over_seeds(values: dict[str, Any]) -> str:
-    """The differences of the single seeds, or nothing if there is one seed."""
+    """The differences of the single seeds; empty for one seed."""
     means = values.get("accuracy_difference_by_seed")
     if not means:
         return ""
@@ -71,15 +73,15 @@ def over_seeds(values: dict[str, Any]) -> str:
 
 
 def flips(comparison: Comparison) -> list[str]:
-    """The samples whose verdict changed, one a line; after twenty of a kind the number of the others."""
+    """The samples whose verdict changed, one a line; at most twenty of each kind, then the number of the others."""
     several = len(comparison.values["seeds_a"]) > 1
     lines: list[str] = []
     for words, keys in (("A", comparison.only_a_correct), ("B", comparison.only_b_correct)):
         for task, name, seed, sample in keys[:_FLIPS_SHOWN]:
             drawn = f"seed {seed} sample {sample}" if several else f"sample {sample}"
-            lines.append(f"right only in {words}: {task} {name} {drawn}")
+            lines.append(f"correct only in {words}: {task} {name} {drawn}")
         if len(keys) > _FLIPS_SHOWN:
-            lines.append(f"right only in {words}: {len(keys) - _FLIPS_SHOWN} more, listed by --output")
+            lines.append(f"correct only in {words}: {len(keys) - _FLIPS_SHOWN} more, listed by --output")
     return lines
 
 

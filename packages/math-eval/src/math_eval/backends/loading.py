@@ -1,0 +1,89 @@
+"""Loading the model that a run's settings name: its control tokens first, then the backend.
+
+Each backend's library is imported only when it is needed.
+
+    settings = RunSettings("checkpoints/sft", ("gsm8k",), ratios=(0.2, "policy"))
+    tokens = control_tokens(settings)          # the ladder of checkpoints/sft
+    backend = load_backend(settings, tokens)   # HFModel("checkpoints/sft")
+"""
+
+from pathlib import Path
+
+from math_eval._shared.control_tokens import FILE_NAME, ControlTokens
+from math_eval.errors import DataError
+from math_eval.settings import RunSettings
+
+from . import Backend
+
+
+def control_tokens(settings: RunSettings) -> ControlTokens | None:
+    """The checkpoint's control tokens, or None if it has none.
+
+    Raises:
+        DataError: The folder is missing, or a requested ratio is not one that the checkpoint was trained with.
+    """
+    requested = [ratio for ratio in settings.ratios if ratio is not None]
+    if settings.server is not None and settings.tokenizer is None:
+        if requested:
+            raise DataError(f"ratio {requested[0]} of a server: name the checkpoint's folder with --tokenizer")
+        return None
+    folder = Path(settings.tokenizer or settings.model)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model folder; check --{'tokenizer' if settings.tokenizer else 'model'}")
+    if not requested and not (folder / FILE_NAME).is_file():
+        return None
+    tokens = ControlTokens.load(folder)
+    for ratio in requested:
+        tokens.token(ratio)
+    return tokens
+
+
+def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend) -> None:
+    """Refuse a tokenizer that splits a control token: the model cannot have learned it.
+
+    Raises:
+        DataError: A control token is not a single token of the vocabulary.
+    """
+    for token in tokens.all_tokens:
+        if not backend.has_token(token):
+            raise DataError(
+                f"{settings.tokenizer or settings.model}: its tokenizer has no single token {token}, which {FILE_NAME} "
+                "names; use the folder that was trained with it, or leave out --ratio"
+            )
+
+
+def load_backend(settings: RunSettings, tokens: ControlTokens | None) -> Backend:
+    """The model, loaded, or the client of its server.
+
+    Raises:
+        DataError: A package is not installed, or the checkpoint or the address is bad.
+    """
+    extra = "openai" if settings.server is not None else settings.backend
+    try:
+        if extra == "transformers":
+            from .hf import HFModel
+
+            return HFModel(settings.model)
+        if extra == "vllm":
+            from .vllm import VLLMModel
+
+            return VLLMModel(
+                settings.model,
+                concurrency=settings.batch_size,
+                tensor_parallel=settings.tensor_parallel,
+                data_parallel=settings.data_parallel,
+            )
+        from .openai import Server
+    except ModuleNotFoundError as error:
+        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
+    # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
+    controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
+    return Server(
+        settings.server or "",
+        settings.base_url or "",
+        concurrency=settings.batch_size,
+        tokenizer=settings.tokenizer,
+        extra=controls,
+        requests_per_minute=settings.requests_per_minute,
+        timeout_s=settings.timeout_s,
+    )

@@ -1,0 +1,128 @@
+"""`math-eval run`: complete every problem of every task at every ratio and seed, and write the run folder.
+
+A run that is killed and resumed has the same samples as an undisturbed one, apart from their latencies. Loading models
+is left to `backends`, making the samples to `generate`.
+
+    run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
+"""
+
+from contextlib import ExitStack, closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ._shared import runs
+from ._shared.lock import locked
+from ._shared.records import parse_json, write_json
+from .backends import Backend
+from .backends.loading import check_tokens, control_tokens, load_backend
+from .errors import DataError
+from .fingerprint import model_settings, run_settings
+from .generate import Sink, complete, list_requests
+from .grading import Grader
+from .run_folders import RESULTS
+from .settings import RunSettings
+from .store import Store
+from .summary import results_content
+from .tasks import Task, load_task
+
+COMMAND = "math-eval run"
+
+
+def run(
+    settings: RunSettings,
+    output_dir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    overwrite: bool = False,
+    backend: Backend | None = None,
+) -> tuple[dict[str, Any], bool]:
+    """Make a run folder, or finish one that was interrupted.
+
+    Args:
+        settings: Settings of the run.
+        output_dir: The run folder.
+        data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
+        overwrite: Whether to replace a run made with other settings.
+        backend: A loaded model, which stays open; None loads the checkpoint or the client when it is needed.
+
+    Returns:
+        The content of results.json, and whether the run was already complete.
+
+    Raises:
+        DataError: Bad settings, tasks or checkpoint; or the folder was made with other settings, or another process is
+            writing it.
+        MathEvalError: The server or the engine does not answer any more.
+    """
+    folder = Path(output_dir)
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; name a folder for the run")
+    manifest, done = folder / runs.MANIFEST, folder / RESULTS
+    tokens = control_tokens(settings)
+    tasks = _tasks(settings, data_dir)
+    model = model_settings(settings)
+    with ExitStack() as stack:
+        grader = stack.enter_context(Grader(extraction=settings.extraction))
+        known = run_settings(settings, tasks, grader, model)
+        if runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite) == "finished":
+            return parse_json(done.read_text("utf-8"), str(done)), True
+        if backend is None:
+            backend = stack.enter_context(closing(load_backend(settings, tokens)))
+        if tokens is not None and settings.ratios != (None,):
+            check_tokens(settings, tokens, backend)
+        requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
+        backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
+        stack.enter_context(locked(folder))
+        if runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite) == "partial":
+            _check_environment(manifest, backend.environment)
+        else:
+            _clear(folder)
+            _write_manifest(manifest, known, settings, tasks, backend)
+        store = stack.enter_context(Store(folder, list(requests)))
+        for name, wanted in requests.items():
+            complete(name, wanted, settings, Sink(store, backend, tokens, grader))
+        store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
+        rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
+        results = results_content(rows, list(requests), list(settings.ratios))
+        write_json(done, results)
+        store.clear()
+    return results, False
+
+
+def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
+    tasks = [load_task(name, data_dir=data_dir, limit=settings.limit) for name in settings.tasks]
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
+    return tasks
+
+
+def _write_manifest(
+    manifest: Path, known: dict[str, Any], settings: RunSettings, tasks: list[Task], backend: Backend
+) -> None:
+    """Write the manifest: what decides the samples, and where the model and the problems were read."""
+    runs.write_manifest(
+        manifest,
+        COMMAND,
+        known,
+        math_eval=version("cot-math-eval"),
+        model=settings.model,
+        base_url=settings.base_url,
+        environment=backend.environment,
+        sources={task.name: task.source for task in tasks},
+    )
+
+
+def _check_environment(manifest: Path, environment: dict[str, str]) -> None:
+    """Refuse to continue a run that was begun elsewhere: versions and devices change outputs."""
+    before = runs.read_manifest(manifest).get("environment", {})
+    if changes := runs.differing(before, environment):
+        raise DataError(
+            f"{manifest}: begun with another environment ({'; '.join(changes)}); resume it in that environment, or "
+            "start again with --overwrite"
+        )
+
+
+def _clear(folder: Path) -> None:
+    for path in [folder / RESULTS, *folder.glob("samples_*.jsonl"), folder / runs.MANIFEST]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""Run folders: finding a run's files and reading its samples, one condition (a run at one ratio) at a time.
+
+Writing run folders is left to `run` and `grade`.
+
+    conditions = load_run("runs/sft")
+    [condition.ratio for condition in conditions]                  # [0.2, 0.4, 'policy']
+    load_condition("runs/sft", "policy").summary()["accuracy"]     # 0.95
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._shared import runs
+from ._shared.records import Row, read_records
+from .errors import DataError
+from .ratio import Ratio, parse_ratio, ratio_name
+from .summary import summarise
+
+RESULTS = "results.json"
+ItemKey = tuple[str, str, int, int]
+"""Task, id, seed and sample."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The samples of one run at one ratio, with all its seeds.
+
+    Args:
+        run: The run folder.
+        ratio: The ratio that was requested.
+        rows: Rows of the `samples` contract.
+    """
+
+    run: Path
+    ratio: Ratio
+    rows: list[Row]
+
+    def items(self) -> dict[ItemKey, Row]:
+        """The rows by (task, id, seed, sample)."""
+        return {(row["task"], row["id"], row["seed"], row["sample"]): row for row in self.rows}
+
+    def summary(self) -> dict[str, Any]:
+        """Accuracy, tokens, rates and speed of these samples, as in results.json."""
+        return summarise(self.rows)
+
+
+def load_run(folder: str | Path) -> list[Condition]:
+    """The conditions of a finished run, in the order in which its command named the ratios.
+
+    Raises:
+        DataError: The folder is no run folder, or the run is not finished.
+    """
+    settings = read_manifest(Path(folder))["settings"]
+    rows = list(_samples(Path(folder), settings))
+    return [
+        Condition(Path(folder), ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]
+    ]
+
+
+def load_condition(run: str | Path, ratio: str | None = None) -> Condition:
+    """One condition of a finished run.
+
+    Args:
+        run: The run folder.
+        ratio: The ratio as `--ratio` spells it (`0.2`, `policy`, `none`); unnecessary if the run has only one.
+
+    Raises:
+        DataError: The run is not finished, has several ratios and none is named, or does not have the named ratio.
+    """
+    return Condition(Path(run), _find(run, ratio), list(stream(run, ratio)))
+
+
+def stream(run: str | Path, ratio: str | None) -> Iterator[Row]:
+    """The rows of `load_condition(run, ratio)` one at a time, for a run that does not fit in memory.
+
+    Raises:
+        DataError: See `load_condition`.
+    """
+    wanted = _find(run, ratio)
+    return (row for row in _samples(Path(run), read_manifest(Path(run))["settings"]) if row["ratio"] == wanted)
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """`RUN` or `RUN:RATIO` as (run, ratio or None); the name of an existing folder is never split.
+
+    >>> split_name("runs/sft:policy")
+    ('runs/sft', 'policy')
+    """
+    if Path(name).is_dir() or ":" not in name:
+        return name, None
+    run, _, ratio = name.rpartition(":")
+    return run, ratio
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Raises:
+        DataError: The folder is no run folder, or the run is not finished.
+    """
+    manifest = folder / runs.MANIFEST
+    if not manifest.is_file():
+        raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
+    if not (folder / RESULTS).is_file():
+        raise DataError(
+            f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
+        )
+    return runs.read_manifest(manifest)
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The files of a finished run.
+
+    Raises:
+        DataError: The folder is no run folder, or the run is not finished.
+    """
+    samples = sample_files(folder, read_manifest(folder)["settings"])
+    return [folder / runs.MANIFEST, folder / RESULTS, *samples]
+
+
+def sample_files(folder: Path, settings: dict[str, Any]) -> list[Path]:
+    """The files of a run's samples, one for each task."""
+    return [samples_file(folder, task) for task in settings["tasks"]]
+
+
+def samples_file(folder: Path, task: str) -> Path:
+    """The file of a task's samples in a run folder."""
+    return folder / f"samples_{task}.jsonl"
+
+
+def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:
+    for path in sample_files(folder, settings):
+        yield from read_records(path, "samples")
+
+
+def _find(run: str | Path, ratio: str | None) -> Ratio:
+    ratios: list[Ratio] = read_manifest(Path(run))["settings"]["ratios"]
+    known = ", ".join(map(ratio_name, ratios))
+    if ratio is None:
+        if len(ratios) > 1:
+            raise DataError(f"{run}: this run has several ratios ({known}); name one of them")
+        return ratios[0]
+    wanted = parse_ratio(ratio)
+    if wanted not in ratios:
+        raise DataError(f"{run}: no ratio {ratio} in this run; it has {known}")
+    return wanted
