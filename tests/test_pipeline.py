@@ -152,7 +152,7 @@ def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipelin
     from math_eval.backends.hf import HFModel
     from ratio_sft._shared.control_tokens import ControlTokens
     from ratio_sft._shared.records import Tally
-    from ratio_sft.encoding import encode as encode_rows
+    from ratio_sft.training.encoding import encode as encode_rows
 
     questions = {row["id"]: row["question"] for row in pipeline.rows("problems.jsonl")}
 
@@ -230,7 +230,7 @@ ANSWERS = [
 @pytest.mark.parametrize("thinking", ["<think>\nSo \\boxed{4}.\n</think>\n\n", "<COMP_20>\n<think>\n\n</think>\n"])
 def test_training_and_evaluation_agree_on_an_answer(thinking, answer, gold, right):
     from chrpo.grader import grade as reward
-    from math_eval.grading import grade
+    from math_eval import grade
 
     completion = f"{thinking}The answer is {answer}." if "boxed" in answer else f"{thinking}{answer}"
     assert (reward(completion, gold), grade(completion, gold).verdict == "correct") == (right, right)
@@ -239,7 +239,7 @@ def test_training_and_evaluation_agree_on_an_answer(thinking, answer, gold, righ
 @pytest.mark.parametrize("completion", [r"<think>It is \boxed{5}.", r"<think>\boxed{5}</think>", ""])
 def test_training_and_evaluation_find_no_answer_inside_thinking(completion):
     from chrpo.grader import grade as reward
-    from math_eval.grading import grade
+    from math_eval import grade
 
     assert not reward(completion, "5")
     assert grade(completion, "5").verdict == "no_answer"
@@ -265,7 +265,7 @@ def evaluated(pipeline, tokenizer, tmp_path_factory):
     """(completion, whether it ended) -> the row that `math-eval run` writes for it in policy mode."""
     from math_eval.backends import Completion
     from math_eval.backends.hf import HFModel
-    from math_eval.runner import RunSettings, run
+    from math_eval import RunSettings, run
 
     folder = tmp_path_factory.mktemp("scripted")
     cases = [(text, finished) for text in COMPLETIONS for finished in (True, False)]

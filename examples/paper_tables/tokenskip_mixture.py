@@ -3,6 +3,7 @@
 python examples/paper_tables/tokenskip_mixture.py compressed-rare-words.jsonl mix/tokenskip --seed 0
 """
 
+import json
 import random
 from collections import defaultdict
 from itertools import chain
@@ -11,7 +12,6 @@ from pathlib import Path
 import click
 
 from ratio_sft import MixSettings, mix
-from ratio_sft._shared.records import read_records, write_records
 
 
 @click.command()
@@ -25,14 +25,18 @@ def main(source: Path, out: Path, seed: int) -> None:
     """
     rng = random.Random(f"one ratio {seed}")
     drawn: dict[float, list[dict]] = defaultdict(list)
-    for row in read_records(source, "compressed"):
-        entry = rng.choice(row["compressions"])
-        drawn[entry["ratio"]].append({**row, "compressions": [entry]})
+    with source.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            entry = rng.choice(row["compressions"])
+            drawn[entry["ratio"]].append({**row, "compressions": [entry]})
     mixes = [
         mix(rows, MixSettings(ratios=(ratio,), policy_share=0, heldout_share=0))
         for ratio, rows in sorted(drawn.items())
     ]
-    write_records(out / "train.jsonl", chain.from_iterable(found.train for found in mixes))
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "train.jsonl").open("w", encoding="utf-8") as rows:
+        for row in chain.from_iterable(found.train for found in mixes):
+            rows.write(json.dumps(row, ensure_ascii=False) + "\n")
     for ratio, found in zip(sorted(drawn), mixes, strict=True):
         click.echo(f"ratio {ratio:g}: {found.tally.summary()}")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from ratio_sft import ControlTokens, template, tokens
-from ratio_sft.checkpoints import load_model
+from ratio_sft import ControlTokens, add_control_tokens, load_model
 
 
 @click.command()
@@ -20,8 +19,8 @@ from ratio_sft.checkpoints import load_model
 def main(base: Path, out: Path, ratios: tuple[float, ...], seed: int) -> None:
     """Write BASE, extended by a control token for each of RATIOS, to the folder OUT."""
     model, tokenizer = load_model(base)
-    ladder = tokens.install(model, tokenizer, ControlTokens.ladder(ratios), seed=seed)
-    template.install(tokenizer, ladder)
+    ladder = ControlTokens.ladder(ratios)
+    add_control_tokens(model, tokenizer, ladder, seed=seed)
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -182,8 +182,8 @@ def cut_before_publishing(monkeypatch):
 
     def cut(*arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(sys.modules["ratio_sft.train"], "publish", power_cut)
+            patch.setattr(sys.modules["ratio_sft.training.train"], "publish", power_cut)
             with pytest.raises(KeyboardInterrupt):
-                sys.modules["ratio_sft.train"].train(*arguments)
+                sys.modules["ratio_sft.training.train"].train(*arguments)
 
     return cut

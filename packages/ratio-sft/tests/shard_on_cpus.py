@@ -7,8 +7,8 @@ import torch
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 
-from ratio_sft import trainer
 from ratio_sft.cli import cli
+from ratio_sft.training import trainer
 
 build_trainer = trainer.build_trainer
 

@@ -98,7 +98,7 @@ def test_a_trace_that_appears_twice(refused, out, tmp_path, trace, write_lines):
 
 def test_an_id_for_two_questions(refused, out, tmp_path, trace, write_lines):
     traces = write_lines(tmp_path / "in.jsonl", [trace(0), trace(1), trace(2, id="p0", sample=1)])
-    assert "id 'p0' stands for two questions; give each its own" in refused("build", traces, out)
+    assert "id 'p0' belongs to two questions; give each its own" in refused("build", traces, out)
 
 
 def test_a_trace_of_a_test_question_is_a_counted_reject(out, tmp_path, trace, write_lines):
@@ -177,7 +177,7 @@ def test_an_sft_file_with_half_a_surrogate_pair(refused, out, base, mixed):
 
     data = mixed(train=tear)
     message = refused(*train(data, out, base))
-    assert f"{data}/train.jsonl:5: completion: holds \\udc00, half of a surrogate pair; take it out" in message
+    assert f"{data}/train.jsonl:5: completion: contains \\udc00, half of a surrogate pair; take it out" in message
 
 
 def test_a_mixture_with_more_ratios_than_the_checkpoint_knows(refused, out, narrow, mix_dir):

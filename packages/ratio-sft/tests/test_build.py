@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path, co
     assert "already finished" in again.stdout
     other = run("build", compressed, out, "--seed", "1", "--tolerance", "0.04")
     assert other.exit_code == 2
-    assert "made with other settings (seed, tolerance); add --overwrite" in other.stderr
+    assert "made with other settings (seed was 0, is 1; tolerance was 0.05, is 0.04); name another" in other.stderr
     assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert run("build", compressed, out, "--seed", "1", "--overwrite").exit_code == 0
     assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
@@ -64,24 +65,28 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path, compressed):
     (tmp_path / "mix" / "thesis.txt").write_text("x")
     result = run("build", compressed, tmp_path / "mix", "--overwrite")
     assert result.exit_code == 2
-    assert "not an output of ratio-sft" in result.stderr
+    assert "not written by ratio-sft build (no manifest.json); name another output" in result.stderr
     assert (tmp_path / "mix" / "thesis.txt").exists()
 
 
 def test_a_folder_of_another_program_is_never_replaced(tmp_path, compressed):
     """It has a manifest, too."""
-    for out, command in ((tmp_path / "run", "math-eval run"), (tmp_path / "rl", None)):
+    for name, command, message in (
+        ("run", "math-eval run", "written by math-eval run, not by ratio-sft build; name another output"),
+        ("rl", None, "not a manifest of this toolkit; name another output"),
+    ):
+        out = tmp_path / name
         out.mkdir()
         (out / "manifest.json").write_text(json.dumps({"command": command, "settings": {}}))
         (out / "samples.jsonl").write_text("x")
         result = run("build", compressed, out, "--overwrite")
         assert result.exit_code == 2
-        assert f"not an output of ratio-sft (manifest.json has command {command!r}); name another" in result.stderr
+        assert message in result.stderr
         assert (out / "samples.jsonl").exists()
 
 
 def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, compressed, monkeypatch):
-    module = sys.modules["ratio_sft.build"]
+    module = sys.modules["ratio_sft.data.build"]
     mix, others = module.mix, []
 
     def mix_slowly(*arguments):
@@ -95,7 +100,7 @@ def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, co
     out = tmp_path / "mix"
     others.append(["build", compressed, out, "--seed", 1])
     late = run("build", compressed, out)
-    assert (late.exit_code, "made with other settings (seed); add --overwrite" in late.stderr) == (2, True)
+    assert (late.exit_code, "made with other settings (seed was 1, is 0); name another" in late.stderr) == (2, True)
     assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
     same = ["build", compressed, tmp_path / "same"]
     others.append(same)
@@ -104,15 +109,21 @@ def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, co
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mix", "same"]
 
 
-def test_what_a_killed_build_left_is_replaced_and_a_foreign_partial_is_not(tmp_path, compressed):
-    assert run("build", compressed, tmp_path / "first").exit_code == 0
-    (tmp_path / "first").rename(tmp_path / "mix.partial")
-    assert run("build", compressed, tmp_path / "mix", "--seed", "3").exit_code == 0
-    assert not (tmp_path / "mix.partial").exists()
-    (tmp_path / "new.partial").mkdir()
-    (tmp_path / "new.partial" / "thesis.txt").write_text("x")
+def test_what_a_killed_build_left_is_replaced_by_the_same_build_and_a_foreign_partial_is_not(tmp_path, compressed):
+    partial = tmp_path / ".mix.partial"
+    for more in ([], ["--seed", "3", "--overwrite"]):
+        assert run("build", compressed, tmp_path / "killed", "--overwrite").exit_code == 0
+        (tmp_path / "killed").rename(partial)
+        other = run("build", compressed, tmp_path / "mix", "--seed", "3")
+        assert other.exit_code == 2
+        assert "an unfinished run with other settings (seed was 0, is 3); finish it" in other.stderr
+        assert run("build", compressed, tmp_path / "mix", *more).exit_code == 0
+        assert not partial.exists()
+        shutil.rmtree(tmp_path / "mix")
+    (tmp_path / ".new.partial").mkdir()
+    (tmp_path / ".new.partial" / "thesis.txt").write_text("x")
     assert run("build", compressed, tmp_path / "new").exit_code == 2
-    assert (tmp_path / "new.partial" / "thesis.txt").exists()
+    assert (tmp_path / ".new.partial" / "thesis.txt").exists()
 
 
 def test_a_second_build_of_one_folder_is_refused_while_the_first_goes_on(tmp_path, compressed):

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratio_sft.clean import below_floor, collapse
 from ratio_sft.cli import cli
+from ratio_sft.data.clean import below_floor, collapse
 
 # 64 words of ten letters, no two alike.
 WORDS = ["".join(letters) * 3 for letters in product("abcd", repeat=3)]
@@ -113,4 +113,4 @@ def test_floors_are_asked_for_and_every_reject_is_counted_by_reason(tmp_path, tr
         assert card["settings"].get("paper_floors", False) is bool(flags)
     other = CliRunner().invoke(cli, ["build", str(traces), str(out), "--policy-share", "0"])
     assert other.exit_code == 2
-    assert "made with other settings (paper_floors)" in other.stderr
+    assert "made with other settings (paper_floors was True, is None)" in other.stderr

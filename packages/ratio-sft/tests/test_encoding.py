@@ -1,10 +1,12 @@
 import pytest
 
-from ratio_sft import MixSettings, encoding, mix, template
+from ratio_sft import MixSettings, mix
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.records import Tally
 from ratio_sft.errors import DataError
-from ratio_sft.tokens import add_to_tokenizer
+from ratio_sft.model import template
+from ratio_sft.model.tokens import add_to_tokenizer
+from ratio_sft.training import encoding, row_checks
 
 LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))
 
@@ -90,13 +92,13 @@ def test_a_stray_special_token_is_rejected(tokenizer, rows, stray):
 )
 def test_contradicting_control_tokens_are_refused(rows, change, message):
     with pytest.raises(DataError, match=message):
-        encoding.check_tokens({**rows[0], **change}, LADDER, "mix:1")
+        row_checks.check_tokens({**rows[0], **change}, LADDER, "mix:1")
 
 
 def test_texts_measured_with_another_tokenizer_are_refused(tokenizer, rows):
-    encoding.check_tokenizer(tokenizer, rows, "mix")
+    row_checks.check_tokenizer(tokenizer, rows, "mix")
     other = [{**row, "thinking_tokens": row["thinking_tokens"] // 2} for row in rows]
     with pytest.raises(DataError, match="compressed with another tokenizer"):
-        encoding.check_tokenizer(tokenizer, other, "mix")
+        row_checks.check_tokenizer(tokenizer, other, "mix")
     without = [{key: value for key, value in row.items() if key != "thinking_tokens"} for row in other]
-    encoding.check_tokenizer(tokenizer, without, "mix")
+    row_checks.check_tokenizer(tokenizer, without, "mix")

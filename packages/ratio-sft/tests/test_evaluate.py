@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ratio_sft import evaluate
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError
-from ratio_sft.following import measure, spearman, wilson
+from ratio_sft.evaluation.ratio_metrics import ratio_metrics, spearman
 
 
 def sample(problem, ratio, thinking, *, correct=True, **fields):
@@ -109,7 +109,7 @@ def test_a_page_is_written_to_an_html_file_only(tmp_path, write_lines, name):
 
 def test_two_questions_with_one_id_are_refused(tmp_path, write_lines):
     rows = [sample("a", 0.2, 10), sample("a", 1.0, 10, question="another")]
-    with pytest.raises(DataError, match="stands for two questions"):
+    with pytest.raises(DataError, match="belongs to two questions"):
         evaluate([write_lines(tmp_path / "samples.jsonl", rows)])
 
 
@@ -127,10 +127,5 @@ def test_rank_correlation_is_that_of_any_rising_transformation(values):
 
 
 def test_perfect_following_has_no_error():
-    report = measure({0.2: [0.2, 0.2], 1.0: [1.0, 1.0]})
+    report = ratio_metrics({0.2: [0.2, 0.2], 1.0: [1.0, 1.0]})
     assert (report["mean_absolute_error"], report["spearman"], report["monotone_share"]) == (0, 1, 1)
-
-
-def test_wilson_keeps_a_perfect_score_uncertain():
-    low, high = wilson(1.0, 20)
-    assert (round(low, 4), high) == (0.8389, 1.0)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from ratio_sft import ControlTokens, TrainSettings, checkpoints, train
+from ratio_sft import ControlTokens, TrainSettings, train
+from ratio_sft.model import checkpoints
 
 pytest.importorskip("peft", reason="LoRA needs peft (ratio-sft[lora])")
 
-from ratio_sft import lora
+from ratio_sft.model import lora
 
 IDS = torch.tensor([[3, 9, 27, 81, 40]])
 

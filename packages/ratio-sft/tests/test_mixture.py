@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratio_sft import MixSettings, mix
 from ratio_sft._shared.control_tokens import user_turn
+from ratio_sft.data.policy_rows import read_teacher
+from ratio_sft.data.questions import question_key
+from ratio_sft.data.rows import kind
 from ratio_sft.errors import DataError
-from ratio_sft.mixture import MixSettings, mix, question_key, read_teacher
-from ratio_sft.rows import kind
 
 
 def without(row, ratio):
@@ -153,7 +155,7 @@ def test_a_teacher_that_contradicts_itself_is_refused():
     ("rows", "settings", "message"),
     [
         ([(0, {}), (0, {})], {}, "id 'p0', sample 0, model 'tiny' appears twice"),
-        ([(0, {}), (1, {"id": "p0", "sample": 1})], {}, "id 'p0' stands for two questions; give each its own"),
+        ([(0, {}), (1, {"id": "p0", "sample": 1})], {}, "id 'p0' belongs to two questions; give each its own"),
         ([(0, {}), (1, {})], {"ratios": (0.2, 0.3)}, r"no trace has ratio 0\.3"),
         ([(0, {"correct": False})], {}, r"no trace is usable: 1 read, 0 written, 1 rejected \(incorrect 1\)"),
         ([(0, {})], {}, "one question cannot be split"),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ratio_sft import MixSettings, build
 from ratio_sft._shared.records import read_records
+from ratio_sft.data.row_file import RowFile
 from ratio_sft.errors import DataError
-from ratio_sft.row_file import RowFile
 
 QUESTION = {"answer": "1"}
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratio_sft import template
 from ratio_sft._shared.control_tokens import ControlTokens, user_turn
 from ratio_sft.errors import DataError
-from ratio_sft.tokens import add_to_tokenizer
+from ratio_sft.model import template
+from ratio_sft.model.tokens import add_to_tokenizer
 
 LADDER = ControlTokens.ladder((0.2, 0.4, 1.0))
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 from tokenizers import AddedToken
 
-from ratio_sft import tokens as module
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft.errors import DataError
+from ratio_sft.model import tokens as module
 
-LADDER = ControlTokens.ladder(module.DEFAULT_RATIOS)
+LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
 ARCHITECTURES = [("qwen3", True), ("qwen3", False), ("llama", True), ("llama", False), ("smollm2", True)]
 
 
@@ -21,7 +21,7 @@ def test_new_rows_are_near_the_mean_and_differ_and_old_rows_stay(make_model, mak
     known = len(tokenizer)
     model = make_model(architecture, tied=tied, rows=known + 20 if spare else known)
     before = [weight.detach().clone() for weight in weights(model)]
-    module.install(model, tokenizer, LADDER)
+    module.add_control_tokens(model, tokenizer, LADDER)
     ids = module.token_ids(tokenizer, LADDER)
     assert ids == list(range(known, known + 6))
     assert model.get_input_embeddings().weight.shape[0] == (known + 20 if spare else known + 6)
@@ -40,7 +40,7 @@ def test_rows_depend_on_the_seed_only(make_model, make_tokenizer):
     def rows(seed, disturb):
         torch.manual_seed(disturb)
         model, tokenizer = make_model(), make_tokenizer()
-        module.install(model, tokenizer, LADDER, seed=seed)
+        module.add_control_tokens(model, tokenizer, LADDER, seed=seed)
         return weights(model)[0][module.token_ids(tokenizer, LADDER)]
 
     assert torch.equal(rows(0, 1), rows(0, 2))
@@ -86,4 +86,4 @@ def test_embeddings_that_are_not_finite_are_refused(make_model, make_tokenizer):
     with torch.no_grad():
         model.get_input_embeddings().weight[3, 0] = float("nan")
     with pytest.raises(DataError, match="not finite"):
-        module.install(model, make_tokenizer(), LADDER)
+        module.add_control_tokens(model, make_tokenizer(), LADDER)

@@ -12,13 +12,14 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ratio_sft import ControlTokens, TrainSettings, checkpoints, train
+from ratio_sft import ControlTokens, TrainSettings, train
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Tally, read_records
 from ratio_sft.cli import cli
-from ratio_sft.encoding import encode
 from ratio_sft.errors import DataError, RatioSftError
-from ratio_sft.trainer import save_interval, total_steps
+from ratio_sft.training import resume
+from ratio_sft.training.encoding import encode
+from ratio_sft.training.trainer import save_interval, total_steps
 
 QUICK = {"max_steps": 6, "learning_rate": 3e-3, "save_steps": 3}
 
@@ -39,7 +40,7 @@ def test_training_ends_in_a_checkpoint_that_follows_ratios(
     report = train(mix_dir, tmp_path / "sft", TrainSettings(model=str(base), **QUICK))
     assert report["last_loss"] < report["first_loss"]
     assert set(report["heldout_loss"]) == {"all", "fixed 0.2", "fixed 0.6", "fixed 1", "policy"}
-    assert not (tmp_path / "sft.partial").exists()
+    assert not (tmp_path / ".sft.partial").exists()
     tokens = ControlTokens.load(tmp_path / "sft")
     assert tokens == ControlTokens.ladder((0.2, 0.6, 1.0))
     before = AutoModelForCausalLM.from_pretrained(base)
@@ -69,9 +70,9 @@ def test_the_loss_is_the_mean_over_all_completion_tokens(tmp_path, base, mix_dir
     rows = list(read_records(mix_dir / "train.jsonl", "sft"))
     tokens = ControlTokens.load(tmp_path / "sft")
     encoded = list(encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
-    from ratio_sft.batches import SimilarLengths
+    from ratio_sft.training.sampler import LengthGroupedSampler
 
-    order = list(SimilarLengths([len(row.input_ids) for row in encoded], group=8, seed=0))[:8]
+    order = list(LengthGroupedSampler([len(row.input_ids) for row in encoded], group=8, seed=0))[:8]
     total = count = 0.0
     for index in order:
         row = encoded[index]
@@ -103,18 +104,18 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tm
     process = subprocess.Popen(
         [*COMMAND, str(mix_dir), str(tmp_path / "killed"), *arguments(settings)], env=environment()
     )
-    work = tmp_path / "killed.partial" / "checkpoints"
-    while process.poll() is None and not list(work.glob(f"checkpoint-[34][0468]/{checkpoints.COMPLETE}")):
+    work = tmp_path / ".killed.partial" / "checkpoints"
+    while process.poll() is None and not list(work.glob(f"checkpoint-[34][0468]/{resume.COMPLETE}")):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    newest = checkpoints.newest_complete(work)
+    newest = resume.newest_complete(work)
     torn = work / "checkpoint-95"
     shutil.copytree(newest, torn)
-    (torn / checkpoints.COMPLETE).unlink()
+    (torn / resume.COMPLETE).unlink()
     (torn / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate\)"):
+    with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate was 0\.003, is 0\.001\)"):
         train(mix_dir, tmp_path / "killed", replace(settings, learning_rate=1e-3))
     with (
         locked(tmp_path / "killed"),
@@ -163,7 +164,7 @@ def test_finished_runs_are_left_alone(tmp_path, base, mix_dir):
     again = CliRunner().invoke(cli, command)
     assert "already finished" in again.stdout
     other = CliRunner().invoke(cli, [*command, "--epochs", "2"])
-    assert (other.exit_code, "other settings (epochs)" in other.stderr) == (2, True)
+    assert (other.exit_code, "made with other settings (epochs was 3.0, is 2.0)" in other.stderr) == (2, True)
 
 
 def test_rows_too_long_are_counted_and_kept_aside(tmp_path, base, mix_dir):

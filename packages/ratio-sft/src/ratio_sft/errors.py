@@ -1,13 +1,17 @@
-"""The errors of ratio-sft: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
+"""The errors of ratio-sft. `exit_code` is the exit code of a command that ends with the error.
+
+>>> DataError("ratio must be in (0, 1]; got 20").exit_code, RatioSftError("the loss is nan").exit_code
+(2, 1)
+"""
 
 
 class RatioSftError(Exception):
-    """Anything that ratio-sft itself reports."""
+    """Base class of every error that ratio-sft raises: a failure (exit code 1)."""
 
     exit_code = 1
 
 
 class DataError(RatioSftError, ValueError):
-    """A file, row or argument is not what the contract says; the message names it and the remedy."""
+    """A file, row or argument that breaks its contract (exit code 2); the message names it and the remedy."""
 
     exit_code = 2

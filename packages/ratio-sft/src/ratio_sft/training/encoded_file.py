@@ -1,9 +1,9 @@
-"""Encoded rows in a file that is mapped into memory, so that training holds only the batch at hand.
+"""Encoded rows in a memory-mapped file, so that training needs memory for the current batch only.
 
-What a row is, is said by `encoding`; the file is a working file of one run.
+The content of a row is left to `encoding`. The file is a working file of one run.
 
-    write(Path("out.partial/train.arrow"), encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
-    read(Path("out.partial/train.arrow"))[0]["labels"][:2]      # [-100, -100]
+    write(Path(".sft.partial/train.arrow"), encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
+    read(Path(".sft.partial/train.arrow"))[0]["labels"][:2]      # [-100, -100]
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _FEATURES = Features(
 
 
 def write(path: Path, rows: Iterable[Encoded]) -> None:
-    """Write the rows to `path`, replacing what is there."""
+    """Write the rows to `path`; an existing file is replaced."""
     path.unlink(missing_ok=True)
     with ArrowWriter(features=_FEATURES, path=str(path)) as writer:
         for row in rows:
@@ -30,10 +30,10 @@ def write(path: Path, rows: Iterable[Encoded]) -> None:
 
 
 def read(path: Path) -> Dataset:
-    """The rows of a written file: columns `input_ids`, `labels`, `ratio` and `mode`."""
+    """The rows of a file, with the columns `input_ids`, `labels`, `ratio` and `mode`."""
     return Dataset.from_file(str(path))
 
 
 def lengths(data: Dataset) -> list[int]:
-    """Tokens of each row."""
+    """Number of tokens of each row."""
     return pyarrow.compute.list_value_length(data.data.column("input_ids")).to_pylist()  # type: ignore[attr-defined]

@@ -1,10 +1,12 @@
-"""Batches of encoded rows: padded, or laid end to end in fewer and fuller lines, with the same loss either way.
+"""The collator: encoded rows to one batch, padded or packed end to end into fewer lines, with the same loss.
 
-Packing joins only rows of one batch, so every step sees the rows it would see unpacked. Positions restart at each row,
-by which transformers keeps attention inside it; `leaks` finds the architectures that take no notice. Which rows make a
-batch is left to `batches`.
+Packing joins rows of one batch only, so every step has the same rows as without it. Positions restart at each row;
+transformers then restricts attention to the row. `leaks` detects the architectures that ignore this. Which rows form a
+batch is left to `sampler`.
 
-    Collator(pad_id=0, pack=True)([{"input_ids": [5, 6], "labels": [-100, 6]}, …])["position_ids"]
+>>> rows = [{"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}, {"input_ids": [8], "labels": [8]}]
+>>> Collator(pad_id=0, pack=True, one_line=True)(rows)["position_ids"]
+tensor([[0, 1, 2, 0]])
 """
 
 from collections.abc import Sequence
@@ -19,13 +21,13 @@ _NOISE = {torch.float32: 2e-5, torch.bfloat16: 1e-2}
 
 
 class Collator:
-    """Rows with `input_ids`, `labels` and perhaps `weight` to tensors [lines, longest line].
+    """Turns rows with `input_ids`, `labels` and optionally `weight` into tensors `[lines, longest line]`.
 
     Args:
-        pad_id: fills the lines; never counted in the loss.
-        pack: put several rows in a line.
-        one_line: pack all rows into a single line, as flash attention wants them; else lines are as long as the
-            batch's longest row, because the cost of plain attention grows with the square of a line.
+        pad_id: Token id that fills the lines; the loss never counts it.
+        pack: Put several rows into a line.
+        one_line: Pack all rows into a single line, as flash attention requires. Otherwise a line is as long as the
+            longest row of the batch, because the cost of plain attention grows with the square of the line's length.
     """
 
     def __init__(self, pad_id: int, *, pack: bool, one_line: bool = False) -> None:
@@ -34,7 +36,12 @@ class Collator:
         self.one_line = one_line
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """One batch; `weights` [lines, longest line] holds each token's loss weight if the rows have one."""
+        """One batch.
+
+        Returns:
+            `input_ids`, `labels`, and `position_ids` (packed) or `attention_mask` (padded); also `weights`, the loss
+            weight of each token, if the rows have a `weight`. All are `[lines, longest line]`.
+        """
         lengths = [len(row["input_ids"]) for row in rows]
         room = sum(lengths) if self.one_line else max(lengths)
         lines = fit(lengths, room) if self.pack else [[index] for index in range(len(rows))]
@@ -66,23 +73,27 @@ class Collator:
 
 
 def leaks(model: Any, collator: Collator) -> bool:
-    """Whether a row's logits change with the content of the row before it in a line, which training must not allow.
+    """Whether the logits of a row depend on the row before it in the same line; such a model must not be packed.
 
-    Two forward passes of 64 tokens, in float32, or in bfloat16 where flash attention (`one_line`) knows nothing else;
-    no gradients, no random numbers, and the model's mode is restored. Our choice: a change counts above 2e-5 of the
-    largest logit (bfloat16: 1e-2), because routed experts alone round differently when other tokens stand beside.
+    Makes two forward passes of 64 tokens without gradients or random numbers, in float32, or in bfloat16 for flash
+    attention (`one_line`), and restores the model's mode. Our choice: a difference counts above 2e-5 of the largest
+    logit (bfloat16: 1e-2), because routed experts round differently when other tokens are in the batch.
+
+    Args:
+        model: Causal language model, not yet wrapped for several devices.
+        collator: Collator with `pack=True`.
     """
     dtype = torch.bfloat16 if collator.one_line else torch.float32
     training = model.training
     model.eval()
     with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=collator.one_line):
-        one, other = (_probe(model, collator, shift).float() for shift in (0, 1))
+        first, second = (_probe(model, collator, shift).float() for shift in (0, 1))
     model.train(training)
-    return bool((one - other).abs().max() > _NOISE[dtype] * one.abs().max())
+    return bool((first - second).abs().max() > _NOISE[dtype] * first.abs().max())
 
 
 def _probe(model: Any, collator: Collator, shift: int) -> torch.Tensor:
-    """Logits of a row that stands last in its line; all tokens of the other rows depend on `shift`."""
+    """Logits `[tokens, vocabulary]` of the last row of a line; all tokens of the rows before it depend on `shift`."""
     vocabulary = model.config.get_text_config().vocab_size
     shapes = ((2 * _PROBE_TOKENS, shift), (_PROBE_TOKENS, shift), (_PROBE_TOKENS, 0))
     ids = [[(first + place) % vocabulary for place in range(length)] for length, first in shapes]
@@ -92,7 +103,7 @@ def _probe(model: Any, collator: Collator, shift: int) -> torch.Tensor:
 
 
 def fit(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Best-fit decreasing: row numbers of each line, no line above `room` tokens.
+    """Row numbers of each line by best-fit decreasing; no line is longer than `room` tokens.
 
     >>> fit([3, 9, 2, 6], 9)
     [[1], [3, 0], [2]]

@@ -1,10 +1,11 @@
-"""How well a model follows the ratio it is asked for: errors, rank correlation, monotone share. Pure arithmetic.
+"""Metrics of ratio following: error, rank correlation, monotone share. Pure arithmetic.
 
-The realised ratio of a problem is its thinking tokens over the thinking tokens of its reference; which samples are
-the reference is left to `evaluate`.
+The realised ratio of a problem is its thinking tokens divided by those of its reference. Which samples are the
+reference is decided by `evaluate`.
 
-    following = measure({0.2: [0.21, 0.25], 1.0: [1.0, 0.98]})
-    following["spearman"], following["monotone_share"]        # (0.894…, 1.0)
+>>> metrics = ratio_metrics({0.2: [0.21, 0.25], 1.0: [1.0, 0.98]})
+>>> round(metrics["spearman"], 3), metrics["monotone_share"]
+(0.894, 1.0)
 """
 
 import math
@@ -13,25 +14,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ._shared.records import Row
+from ratio_sft._shared.intervals import Z95
+from ratio_sft._shared.records import Row
 
-_Z = 1.959963984540054
 
+def ratio_metrics(realised: Mapping[float, Sequence[float]]) -> Row:
+    """Compare requested with realised ratios.
 
-def measure(realised: Mapping[float, Sequence[float]]) -> Row:
-    """Asked against realised ratios of the same problems in the same order under every asked ratio.
+    Args:
+        realised: Requested ratio -> realised ratio of each problem; the same problems in the same order for each.
 
     Returns:
-        `conditions`: for each asked ratio its mean realised ratio with a 95 % interval, the `error` of that mean
-        (realised - asked) and the mean absolute error over problems. `mean_absolute_error` and `spearman` are over all
-        pairs of problem and ratio; `monotone_share` is the share of problems whose realised ratio never falls as the
-        asked one rises. `spearman` is None if all realised ratios are equal.
+        `conditions`: for each requested ratio (`asked`) the mean realised ratio with a 95 % interval, the `error` of
+        that mean (realised - requested), and the mean absolute error over problems. `mean_absolute_error` and
+        `spearman` are over all pairs of problem and ratio; `spearman` is None if all realised ratios are equal.
+        `monotone_share` is the share of problems whose realised ratio never falls as the requested one rises.
     """
     asked = sorted(realised)
     table = np.array([realised[ratio] for ratio in asked], dtype=float)
     errors = np.abs(table - np.array(asked)[:, None])
     spread = table.std(axis=1, ddof=1) if table.shape[1] > 1 else np.zeros(len(asked))
-    half = _Z * spread / math.sqrt(table.shape[1])
+    half = Z95 * spread / math.sqrt(table.shape[1])
     conditions = [
         {
             "asked": ratio,
@@ -52,7 +55,7 @@ def measure(realised: Mapping[float, Sequence[float]]) -> Row:
 
 
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float | None:
-    """Spearman's rank correlation, ties ranked by their mean; None if one side is constant.
+    """Spearman's rank correlation; ties get their mean rank. None if one side is constant.
 
     >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 6)
     0.5
@@ -66,14 +69,3 @@ def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float
 def _ranks(values: NDArray[np.floating]) -> NDArray[np.floating]:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share observed on `count` problems.
-
-    >>> tuple(round(bound, 3) for bound in wilson(0.5, 10))
-    (0.237, 0.763)
-    """
-    centre = share + _Z**2 / (2 * count)
-    half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, (centre - half) / (1 + _Z**2 / count)), min(1.0, (centre + half) / (1 + _Z**2 / count))

@@ -1,10 +1,11 @@
-"""The order of training rows: batches of rows of similar length, in an order that depends on seed and epoch only.
+"""The length-grouped sampler: rows of similar length form a batch, in an order that depends on seed and epoch only.
 
-Padding is work for nothing, and CPU time has none to spare. The order is the same for every number of processes and
-after a resume, which the sampler of transformers does not promise. Where the last rows of an epoch do not go round all
-processes, accelerate would take rows twice; a blank row, which the loss does not count, stands in instead.
+Batches of similar lengths need less padding. The order is the same for every number of processes and after a resume,
+which the sampler of transformers does not guarantee. If the last rows of an epoch do not fill a batch on every process,
+accelerate would use some rows twice; this sampler adds blank rows instead, which the loss does not count.
 
-    list(SimilarLengths([5, 90, 6, 91], group=2, seed=0))      # [3, 1, 2, 0], say: 91 and 90 together
+>>> list(LengthGroupedSampler([5, 90, 6, 91], group=2, seed=0))
+[3, 1, 2, 0]
 """
 
 import math
@@ -13,20 +14,20 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-POOL_GROUPS = 16
+_POOL_GROUPS = 16
 
 
-class SimilarLengths(Sampler[int]):
-    """Rows shuffled, sorted by length within pools of 16 groups, and the groups shuffled.
+class LengthGroupedSampler(Sampler[int]):
+    """Shuffles the rows, sorts them by length within pools of 16 groups, and shuffles the groups.
 
-    Our choice: small pools, because groups sorted over everything would each hold one ratio only.
+    Our choice: small pools, because groups sorted over all rows would contain rows of one ratio only.
 
     Args:
-        lengths: tokens of each row.
-        group: rows of one optimiser step, over all processes and accumulation steps.
-        seed: with the epoch, fixes the order.
-        round_of: rows of one batch on every process; the epoch is filled up to whole rounds with the blank row, whose
-            number is that of the rows.
+        lengths: Number of tokens of each row.
+        group: Number of rows of an optimiser step, over all processes and accumulation steps.
+        seed: Random seed; seed and epoch determine the order.
+        round_of: Number of rows in one batch on every process. The epoch is filled up to a multiple of it with the
+            blank row, whose index is `len(lengths)`.
     """
 
     def __init__(self, lengths: Sequence[int], *, group: int, seed: int, round_of: int = 1) -> None:
@@ -37,7 +38,7 @@ class SimilarLengths(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order `iter` gives."""
+        """Set the epoch whose order is iterated next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class SimilarLengths(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order: list[int] = torch.randperm(len(self.lengths), generator=generator).tolist()
-        pool = self.group * POOL_GROUPS
+        pool = self.group * _POOL_GROUPS
         groups: list[list[int]] = []
         for start in range(0, len(order), pool):
             rows = sorted(order[start : start + pool], key=self.lengths.__getitem__, reverse=True)

@@ -1,9 +1,11 @@
-"""Which questions also stand in test files: the same text, or a run of 13 words in common.
+"""Which questions are also in test files: the same text, or 13 consecutive words in common.
 
-What is done with them is left to `mixture`, which rejects them by reason.
+Rejecting the traces of such questions is left to `mixture`.
 
-    tests = TestQuestions.read(["test.jsonl"])
-    tests.match("What is 12 + 15?")                     # 'test.jsonl: the same question', or None
+>>> tests = TestQuestions()
+>>> tests.add("test.jsonl", "What is 12 + 15?")
+>>> tests.match("what is 12 + 15")
+'test.jsonl: the same question'
 """
 
 import re
@@ -12,17 +14,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ._shared.records import Row, read_records
+from ratio_sft._shared.records import Row, read_records
 
-# Ideographs, kana and bopomofo.
+# Ideographs, kana and bopomofo: scripts without spaces between words.
 _UNSPACED = r"\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"(?=\w)[{_UNSPACED}]|[^\W{_UNSPACED}]+|[-+*/=^<>]")
 NGRAM = 13
-"""Words in a row that two questions must not share; the length that GPT-3's authors chose (arXiv 2005.14165, C)."""
+"""Number of consecutive words that two questions must not share; the authors of GPT-3 used 13 (arXiv 2005.14165, C)."""
 
 
 class TestQuestions:
-    """The questions of test files, by text and by runs of words; questions below 13 words match as a whole only."""
+    """The questions of test files. A question shorter than 13 words matches as a whole only."""
 
     __test__ = False
 
@@ -46,7 +48,7 @@ class TestQuestions:
         return tests
 
     def add(self, name: str, question: str) -> None:
-        """Take in one question of the file `name`."""
+        """Add one question of the file `name`."""
         self.questions[name] += 1
         text = _normalised(question)
         words = _words(text)
@@ -55,7 +57,7 @@ class TestQuestions:
             self._runs.setdefault(run, name)
 
     def match(self, question: str) -> str | None:
-        """Where and how a question matches, counted in `matches`; None if it is nowhere."""
+        """The test file that a question matches, and how; None without a match. `matches` counts them."""
         text = _normalised(question)
         words = _words(text)
         name, how = self._whole.get(_whole(text, words)), "the same question"
@@ -68,7 +70,7 @@ class TestQuestions:
         return f"{name}: {how}"
 
     def report(self) -> Row:
-        """For the data card: questions and matching traces of each file."""
+        """Number of questions and of matching traces for each test file, as the data card records them."""
         files = {name: {"questions": count, "matches": self.matches[name]} for name, count in self.questions.items()}
         return {"ngram": NGRAM, "files": files}
 
@@ -78,20 +80,20 @@ def _normalised(text: str) -> str:
 
 
 def _whole(text: str, words: list[str]) -> str:
-    """What makes two questions the same: their words, or the text itself where there are but signs and emojis."""
+    """The part of a question that must be equal: its words, or its whole text if it has none (signs, emojis)."""
     return " ".join(words) if re.search(r"\w", text) else text.strip()
 
 
 def _words(text: str) -> list[str]:
     """Words and operators.
 
-    Our choice: each character of Chinese and Japanese is a word, because without spaces a clause would be a single one
-    and match as a whole only. Thai, Lao, Khmer and Burmese fall into pieces at their vowel signs.
+    Our choice: each character of Chinese and Japanese is a word, because these scripts have no spaces and a whole
+    clause would be one word. Thai, Lao, Khmer and Burmese are split at their vowel signs.
     """
     return _WORD.findall(text)
 
 
 def _runs(words: list[str]) -> Iterator[str]:
-    """Runs of 13 words; operators count as words, since 3 + 4 is not 3 - 4; punctuation does not."""
+    """Every 13 consecutive words. Operators count as words, because 3 + 4 differs from 3 - 4; punctuation does not."""
     for start in range(len(words) - NGRAM + 1):
         yield " ".join(words[start : start + NGRAM])

@@ -4,13 +4,11 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ratio_sft import TrainSettings, train
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError
-from ratio_sft.sampling import boxed
+from ratio_sft.evaluation.check import boxed_answer
 
 
 def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(
@@ -38,16 +36,10 @@ def test_a_mixture_without_held_out_rows_cannot_be_followed(tmp_path, base, mix_
 
 
 def test_the_last_box_after_the_thinking_counts():
-    assert boxed("<think>\\boxed{1}</think>\n\\boxed{ 2 }") == "2"
-    assert boxed("<think>\\boxed{1}</think>\nnone") is None
-    assert boxed("<think>\\boxed{1}") is None
-    assert boxed("\\boxed{\\frac{1}{2") is None
-
-
-@given(st.text(alphabet="ab{}\\ ", max_size=20))
-def test_any_text_has_a_box_or_none(text):
-    found = boxed("\\boxed{" + text + "}")
-    assert found is None or found.count("{") == found.count("}")
+    assert boxed_answer("<think>\\boxed{1}</think>\n\\boxed{ 2 }") == "2"
+    assert boxed_answer("<think>\\boxed{1}</think>\nnone") is None
+    assert boxed_answer("<think>\\boxed{1}") is None
+    assert boxed_answer("\\boxed{\\frac{1}{2") is None
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero3"])

@@ -6,7 +6,7 @@ from transformers import BloomConfig, BloomForCausalLM, Qwen3NextConfig, Qwen3Ne
 
 from ratio_sft import MixSettings, TrainSettings, build, train
 from ratio_sft.errors import DataError
-from ratio_sft.packing import Collator, fit, leaks
+from ratio_sft.training.collator import Collator, fit, leaks
 
 
 def rows_of(lengths):
@@ -117,5 +117,5 @@ def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_ratio_out(t
         heldout = train(tmp_path / "mix", tmp_path / f"out{len(gaps)}", longer)["heldout_loss"]
         gaps.append(heldout["fixed 0.2"] - heldout["fixed 1"])
     assert gaps[0] < gaps[1]
-    with pytest.raises(DataError, match=r"ratio 0\.3, of which there is no row"):
+    with pytest.raises(DataError, match=r"names ratio 0\.3, but no row to train on has it"):
         train(tmp_path / "mix", tmp_path / "none", TrainSettings(ratio_weights=((0.3, 1.0),), **plain))

@@ -1,7 +1,7 @@
-"""LoRA: small matrices on every linear layer, the embeddings trained whole, and a merge that gives a plain checkpoint.
+"""LoRA: adapters on every linear layer, fully trained embeddings, and a merge into a plain checkpoint.
 
-New tokens need their embedding and output rows trained, so both modules are trained whole; tied ones stay tied
-(without `ensure_weight_tying` the merged model differs from the trained one). Training is left to `trainer`.
+New tokens need trained embedding and output rows, so both modules are trained in full. Tied modules stay tied: without
+`ensure_weight_tying` the merged model would differ from the trained one. Training is left to `training.trainer`.
 
     wrapped = wrap(model, rank=16, seed=0)
     merge(wrapped).save_pretrained("checkpoints/sft")
@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError
+from ratio_sft.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,9 +20,12 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 def wrap(model: "PreTrainedModel", rank: int, *, seed: int) -> Any:
-    """The model with adapters of the given rank (scale 2); only they and the embeddings are trained.
+    """The model with LoRA adapters (alpha = 2 · rank); only adapters and embeddings are trained.
 
-    The adapters are drawn from `seed` alone; torch's own generator is left as it was.
+    Args:
+        model: The model with its new tokens.
+        rank: Rank of the adapters.
+        seed: Random seed for the adapters' initial weights. The state of torch's global generator is preserved.
 
     Raises:
         DataError: peft is not installed.
@@ -50,7 +53,7 @@ def wrap(model: "PreTrainedModel", rank: int, *, seed: int) -> Any:
 
 
 def load(wrapped: Any, checkpoint: Path) -> None:
-    """Put the adapter weights of a training checkpoint into a wrapped model."""
+    """Load the adapter weights of a training checkpoint into a wrapped model."""
     from safetensors.torch import load_file
 
     peft: Any = import_module("peft")
@@ -58,5 +61,5 @@ def load(wrapped: Any, checkpoint: Path) -> None:
 
 
 def merge(wrapped: Any) -> "PreTrainedModel":
-    """The plain model with the adapters added to its weights; `wrapped` is used up."""
+    """The plain model with the adapters added to its weights; `wrapped` must not be used afterwards."""
     return wrapped.merge_and_unload()

@@ -1,6 +1,6 @@
-"""The rows of a file by number, for work that looks at every row more than once.
+"""The rows of a file by number, for work that reads every row more than once.
 
-What is held in memory is where each row starts: eight bytes. What a row may hold is left to `records`.
+Only the offset of each row is kept in memory: eight bytes. What a row may contain is left to `_shared.records`.
 
     rows = RowFile("compressed.jsonl.gz", "compressed")
     len(rows), rows[7]["id"]
@@ -15,14 +15,18 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from ._shared.records import Row, read_records
+from ratio_sft._shared.records import Row, read_records
 
 
 class RowFile:
-    """Validated rows of a `.jsonl` or `.jsonl.gz` file; the latter is unpacked to a temporary file.
+    """Validated rows of a `.jsonl` or `.jsonl.gz` file; a compressed file is unpacked to a temporary one.
+
+    Args:
+        path: Path of the file.
+        schema: Name of the contract that each row must fit.
 
     Raises:
-        DataError: as `read_records` does, for any row, when the object is made.
+        DataError: the file is missing, empty or corrupted, or a row does not fit the contract; raised on creation.
     """
 
     def __init__(self, path: str | Path, schema: str) -> None:
@@ -41,7 +45,7 @@ class RowFile:
         return len(self._starts)
 
     def __getitem__(self, number: int) -> Row:
-        """The row; the last one read is remembered."""
+        """The row; the one that was read last is kept in memory."""
         if self._last is None or self._last[0] != number:
             self._file.seek(self._starts[number])
             self._last = number, json.loads(self._file.readline())

@@ -1,16 +1,16 @@
-r"""The sft rows of a mixture, each made when it is asked for, so that a mixture is no larger than its list of traces.
+r"""The training rows of a mixture, each made on access, so that only trace numbers are kept in memory.
 
-Which traces, ratios and modes there are is said by `mixture`.
+Which traces, ratios and modes there are is decided by `mixture`.
 
-    rows = MixedRows(traces, settings, tokens, fixed=[0, 1], plain={1}, policy=[(0, 0.2)])
+    rows = MixedRows(traces, tokens, instruction, fixed=[0, 1], plain={1}, policy=[(0, 0.2)])
     rows[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from ._shared.control_tokens import ControlTokens, user_turn
-from ._shared.records import Row
+from ratio_sft._shared.control_tokens import ControlTokens, user_turn
+from ratio_sft._shared.records import Row
 
 
 class Traces(Protocol):
@@ -27,12 +27,12 @@ class MixedRows(Sequence[Row]):
     """Rows of the `sft` contract: one for each trace and ratio of the ladder, then the policy rows.
 
     Args:
-        traces: what the rows are made of.
-        tokens: the ladder.
-        instruction: what stands before each question.
-        fixed: numbers of the traces that give a row for every ratio.
-        plain: those of them whose full-length row stands without a control token.
-        policy: trace number and target ratio of each policy row.
+        traces: Rows of the `compressed` contract.
+        tokens: The ladder.
+        instruction: Text before each question.
+        fixed: Numbers of the traces that give a row for every ratio.
+        plain: Numbers of the traces among them whose full-length row has no control token.
+        policy: Trace number and target ratio of each policy row.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MixedRows(Sequence[Row]):
         return len(self.fixed) * len(self.tokens.ratios) + len(self.policy)
 
     def __getitem__(self, number: int) -> Row:  # type: ignore[override]
-        """Row `number`; no slices."""
+        """Row `number`; slices are not supported."""
         ladder = list(self.tokens.ratios.values())
         place = number - len(self.fixed) * len(ladder)
         if not 0 <= number < len(self):
@@ -85,7 +85,12 @@ class MixedRows(Sequence[Row]):
 
 
 def nearest(trace: Row, ratio: float) -> Row | None:
-    """The compression for a ratio's bucket by ACTUAL tokens: the nearest achieved one, the shorter of two."""
+    """The compression whose achieved ratio is nearest to `ratio`; the shorter one of two that are equally near.
+
+    >>> trace = {"compressions": [{"achieved_ratio": 0.3, "tokens": 24}, {"achieved_ratio": 0.19, "tokens": 15}]}
+    >>> nearest(trace, 0.2)["tokens"]
+    15
+    """
     return min(
         trace["compressions"],
         key=lambda entry: (round(abs(entry["achieved_ratio"] - ratio), 9), entry["tokens"]),
@@ -94,5 +99,5 @@ def nearest(trace: Row, ratio: float) -> Row | None:
 
 
 def kind(row: Row) -> str:
-    """What an sft row teaches: "fixed", "policy", or "plain" for a full-length row without a control token."""
+    """The kind of an sft row: "fixed", "policy", or "plain" for a full-length row without a control token."""
     return "plain" if row["completion"][0]["content"].startswith("<think>") else row["mode"]

@@ -1,8 +1,8 @@
-"""HTML pages that need nothing but a browser: a frame, tables, bars and line charts as inline SVG.
+"""Self-contained HTML pages: a frame, tables, bar charts and line charts as inline SVG.
 
-What stands on a page is left to `build` and `evaluate`.
+The content of a page is left to `data.card` and `evaluation.report`.
 
-    write("following.html", "Ratio following", chart("Realised ratio", "asked", [(0.2, 0.21, 0.19, 0.23)]))
+    write("following.html", "Ratio following", chart("Realised ratio", "asked ratio", [(0.2, 0.21, 0.19, 0.23)]))
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,13 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 420, 300, 45, 30, 15, 40
 
 
 def write(path: str | Path, title: str, body: str) -> None:
-    """Write one page atomically; `body` is HTML."""
+    """Write one page atomically.
+
+    Args:
+        path: Path of the page.
+        title: Title and heading, as plain text.
+        body: Content below the heading, as HTML.
+    """
     with open_atomic(path) as out:
         out.write(
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -32,14 +38,18 @@ def write(path: str | Path, title: str, body: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of texts."""
+    r"""An HTML table; the cells are plain text.
+
+    >>> table(["ratio"], [["0.2"]])
+    '<table><tr><th>ratio</th></tr>\n<tr><td>0.2</td></tr></table>'
+    """
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     return f"<table><tr>{head}</tr>\n" + "\n".join(lines) + "</table>"
 
 
 def bars(title: str, counts: Sequence[tuple[str, float]]) -> str:
-    """Horizontal bars with their values; an SVG."""
+    """An SVG of horizontal bars, each with its name and value."""
     longest = max((value for _, value in counts), default=0) or 1
     lines = [
         f'<text x="120" y="{44 + 22 * line}" text-anchor="end">{escape(name)}</text>'
@@ -58,14 +68,14 @@ def chart(
     diagonal: bool = False,
     level: float | None = None,
 ) -> str:
-    """A line with intervals; an SVG.
+    """An SVG of a line with an interval at each point.
 
     Args:
-        title: what the y axis shows.
-        label: what the x axis shows.
-        points: (x, y, lower end, upper end), x in [0, 1].
-        diagonal: draw y = x, where perfect following would lie.
-        level: draw a horizontal line at this y.
+        title: Quantity on the y axis.
+        label: Quantity on the x axis.
+        points: (x, y, lower bound, upper bound) of each point, x in [0, 1].
+        diagonal: Draw the line y = x, on which a model that follows exactly would be.
+        level: Height of an additional horizontal line.
     """
     top = max(1.0, *(high for *_, high in points))
 

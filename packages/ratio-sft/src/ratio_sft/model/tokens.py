@@ -1,52 +1,66 @@
-"""Control tokens in a tokenizer and a model: add them, give them embeddings, refuse what cannot carry them.
+"""New tokens in a tokenizer and a model: add the control tokens, initialise their embeddings, check that they fit.
 
-Which tokens there are is said by `control.ControlTokens`; the chat template is left to `template`.
+The names of the tokens are those of `ControlTokens`; the content of the chat template is left to `template`.
 
-    tokens = install(model, tokenizer, ControlTokens.ladder(DEFAULT_RATIOS), seed=0)
-    tokenizer.convert_tokens_to_ids(tokens.token(0.4))     # 151671 on Qwen3
+    tokens = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
+    add_control_tokens(model, tokenizer, tokens)
+    tokenizer.convert_tokens_to_ids(tokens.token(0.4))     # the id of <COMP_40>
 """
 
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._shared.control_tokens import FILE_NAME, ControlTokens
-from .errors import DataError
+from ratio_sft._shared.control_tokens import FILE_NAME, ControlTokens
+from ratio_sft.errors import DataError
+
+from . import template
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DEFAULT_RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
 NOISE = 1.0
+"""Standard deviation of new rows around the mean, in units of each dimension's own."""
 
 
-def install(
+def add_control_tokens(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens, *, seed: int = 0
-) -> ControlTokens:
-    """Add the tokens to `tokenizer` as special tokens and initialise their rows in `model`.
+) -> None:
+    """Add control tokens to a tokenizer as special tokens, to its chat template, and to a model's embeddings.
 
-    The model is resized only if a token's id lies beyond its rows; spare rows, as in Qwen3, are initialised all the
-    same, since they were never trained. Must run before the model is wrapped for several devices.
+    The model is resized only if a token's id is beyond its rows. Spare rows, as Qwen3 has them, are initialised too,
+    because they were never trained. Call this before the model is wrapped for several devices.
+
+    Args:
+        model: Model without these tokens; changed in place.
+        tokenizer: Tokenizer of the model; changed in place.
+        tokens: The ladder.
+        seed: Random seed for the new embedding rows.
 
     Raises:
-        DataError: the tokenizer has one of the tokens already, or splits one of them.
+        DataError: the tokenizer already has one of the tokens or splits one, or the chat template opens a thinking
+            block itself.
     """
     add_to_tokenizer(tokenizer, tokens)
+    template.install(tokenizer, tokens)
     ids = token_ids(tokenizer, tokens)
     needed = max(ids) + 1
     embeddings: Any = model.get_input_embeddings()
     if needed > embeddings.weight.shape[0]:
         model.resize_token_embeddings(needed, mean_resizing=False)
     initialise_rows(model, ids, seed=seed)
-    return tokens
 
 
 def installed(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> ControlTokens | None:
-    """The ladder a checkpoint already follows, or None for a model that knows no ratio.
+    """The ladder of a checkpoint, or None for a model without control tokens.
+
+    Args:
+        folder: Folder of the model.
+        tokenizer: Tokenizer of that folder.
 
     Raises:
-        DataError: its tokenizer lacks a token of its `control_tokens.json`, or splits one.
+        DataError: the tokenizer lacks a token of the folder's `control_tokens.json`, or splits one.
     """
     if not (Path(folder) / FILE_NAME).is_file():
         return None
@@ -62,10 +76,10 @@ def installed(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> Contr
 
 
 def add_to_tokenizer(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
-    """Add the tokens as special tokens that are matched verbatim, and keep those the tokenizer has.
+    """Add the tokens as special tokens that are matched verbatim; the tokenizer keeps its own.
 
     Raises:
-        DataError: one of the tokens is in the vocabulary already, or is split.
+        DataError: the vocabulary already has one of the tokens, or the tokenizer splits one.
     """
     from tokenizers import AddedToken
 
@@ -73,8 +87,8 @@ def add_to_tokenizer(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens
     taken = [token for token in tokens.all_tokens if token in vocabulary]
     if taken:
         raise DataError(
-            f"the tokenizer already has {', '.join(taken)} (id {vocabulary[taken[0]]}) and there is no {FILE_NAME} to "
-            "say what it means; start from a model without it, or add that file if it follows ratios"
+            f"the tokenizer already has {', '.join(taken)} (id {vocabulary[taken[0]]}) and no {FILE_NAME} defines "
+            "it; start from a model without it, or add that file if it follows ratios"
         )
     added: list[Any] = [AddedToken(token, special=True, normalized=False) for token in tokens.all_tokens]
     tokenizer.add_special_tokens({"extra_special_tokens": added}, replace_extra_special_tokens=False)
@@ -88,23 +102,32 @@ def token_ids(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> li
 
 
 def _refuse_split(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
-    """Each token must stay one id where the protocol puts it: after a space, and before a line break."""
+    """Refuse a tokenizer that splits a token where a row has it: after a space, or before a line break."""
     for token, token_id in zip(tokens.all_tokens, token_ids(tokenizer, tokens), strict=True):
         for text in (f"a {token}", f"{token}\n<think>"):
             found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
             if found.count(token_id) != 1:
-                pieces = tokenizer.convert_ids_to_tokens(found)
-                raise DataError(f"the tokenizer splits {token} in {text!r} into {pieces}; it cannot carry the token")
+                parts = tokenizer.convert_ids_to_tokens(found)
+                raise DataError(f"the tokenizer splits {token} in {text!r} into {parts}; it cannot carry the token")
 
 
 def initialise_rows(model: "PreTrainedModel", ids: list[int], *, seed: int = 0) -> None:
-    """Draw the input and output rows of new tokens like rows that the model knows.
+    """Draw the input and output rows of new tokens from the distribution of the model's trained rows.
 
-    The mean of the older rows bounds how far new tokens shift the model's next-token distribution (Hewitt 2021,
-    "Initializing New Word Embeddings for Pretrained Language Models"). Our choice: Gaussian noise of each dimension's
-    whole spread, from its own generator, because rows that begin alike stay alike (at a tenth of it the quickstart's
-    model followed no ratio after its SFT); and the mean is over the rows below the first new id, because the spare
-    rows above were never trained. Tied embeddings are one matrix, so set once.
+    row = mean + NOISE · std · z, where mean and std are those of the rows below the first new id in each dimension,
+    and z is standard normal. Starting from the mean bounds how far new tokens shift the next-token distribution
+    (Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models"). Our choice: NOISE = 1, because
+    rows that start alike stay alike: with 0.1 the quickstart's model followed no ratio after SFT. Our choice: only
+    the rows below the first new id, because the spare rows above were never trained. Tied embeddings are one matrix,
+    which is set once.
+
+    Args:
+        model: The model; changed in place.
+        ids: Ids of the new tokens.
+        seed: Random seed for the noise, which has a generator of its own.
+
+    Raises:
+        DataError: the trained rows contain a value that is not finite.
     """
     import torch
 
@@ -129,5 +152,5 @@ def _fill(weight: "torch.Tensor", ids: list[int], generator: "torch.Generator") 
     noise = torch.randn(len(ids), weight.shape[1], generator=generator).to(weight.device)
     rows = known.mean(dim=0) + NOISE * spread * noise
     if not math.isfinite(rows.sum().item()):
-        raise DataError("the model's embeddings hold values that are not finite; use an intact checkpoint")
+        raise DataError("the model's embeddings contain values that are not finite; use an intact checkpoint")
     weight[ids] = rows.to(weight.dtype)

@@ -1,7 +1,7 @@
 r"""The chat template that adds the control token: `chat_template_kwargs={"ratio": 0.4 | "policy" | null}`.
 
-A prologue appends the token to the last user message, then the checkpoint's own template renders as it always did.
-How a training row is made of prompt and completion is left to `encoding`.
+A prologue appends the token to the last user message; then the checkpoint's own template renders the messages. How a
+training row is made from prompt and completion is left to `training.encoding`.
 
     install(tokenizer, tokens)
     tokenizer.apply_chat_template([{"role": "user", "content": "1 + 2?"}], ratio=0.4, tokenize=False)
@@ -11,8 +11,8 @@ How a training row is made of prompt and completion is left to `encoding`.
 import json
 from typing import TYPE_CHECKING
 
-from ._shared.control_tokens import POLICY, ControlTokens
-from .errors import DataError
+from ratio_sft._shared.control_tokens import POLICY, ControlTokens
+from ratio_sft.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MARK = "{#- ratio-sft: `ratio` is a number of the ladder, 'policy' (the default), or null for no control token -#}"
 _END = "{#- ratio-sft: end; the checkpoint's own template follows -#}\n"
 
-# Messages and parts are walked by index: servers such as vLLM take a `for part in message.content` loop anywhere in
-# a template as a sign that the whole template reads lists of parts, and would then pass lists to a body that cannot.
+# Messages and parts are visited by index: if a template contains a `for part in message.content` loop anywhere, servers
+# such as vLLM conclude that all of it reads lists of parts, and pass lists to a template body that cannot read them.
 _PROLOGUE = """
 {%- set ratio_asked = ratio if ratio is defined else 'policy' -%}
 {%- set ratio_found = namespace(token='', known=false, message=-1, part=-1) -%}
@@ -91,7 +91,7 @@ _PLAIN = "{%- for message in messages -%}" + _TEXT + "{{ '\\n' }}{%- endfor -%}"
 
 
 def wrap(body: str, tokens: ControlTokens) -> str:
-    """The template `body` behind the prologue for `tokens`; a template that has the prologue is returned as it is."""
+    """The prologue for `tokens`, then the template `body`. A template that has the prologue is returned unchanged."""
     if body.startswith(MARK):
         return body
     ladder = json.dumps([[ratio, token] for token, ratio in tokens.ratios.items()])
@@ -107,9 +107,9 @@ def wrap(body: str, tokens: ControlTokens) -> str:
 def fallback(tokenizer: "PreTrainedTokenizerBase") -> str:
     """A template for a tokenizer that has none.
 
-    Our choice: ChatML if the vocabulary has its two tokens, because then the model saw them as such; otherwise the
-    messages' bare text, one to a line, because inventing role names would cost tokens the model never saw. The
-    beginning-of-text token comes first if the tokenizer itself puts it there.
+    Our choice: ChatML if the vocabulary has its two tokens, because the model was then trained with them; otherwise
+    the bare text of the messages, one on each line, because role names would be tokens that the model never saw. The
+    beginning-of-text token comes first if the tokenizer itself adds it.
     """
     vocabulary = tokenizer.get_vocab()
     body = _CHATML if {"<|im_start|>", "<|im_end|>"} <= vocabulary.keys() else _PLAIN
@@ -118,11 +118,11 @@ def fallback(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
-    """Wrap the tokenizer's template (every one, if it has several); `save_pretrained` then stores it.
+    """Wrap the tokenizer's template, or each of its templates; `save_pretrained` then stores them.
 
     Raises:
-        DataError: the template's generation prompt opens a thinking block itself, so that the ratio token could not
-            be the first response token.
+        DataError: the template's generation prompt opens a thinking block, so that the ratio token could not be the
+            first token of the response.
     """
     body = tokenizer.chat_template or fallback(tokenizer)
     if isinstance(body, dict):
@@ -145,6 +145,12 @@ def _refuse_open_thinking(tokenizer: "PreTrainedTokenizerBase", tokens: ControlT
 def prompt_ids(
     tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], ratio: object = POLICY
 ) -> list[int]:
-    """Token ids of a conversation up to where the assistant starts."""
+    """Token ids of a conversation up to the start of the assistant's message.
+
+    Args:
+        tokenizer: Tokenizer with the wrapped template.
+        messages: The conversation.
+        ratio: Value of the template's `ratio`: a number of the ladder, "policy", or None for no control token.
+    """
     encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, ratio=ratio)
     return encoded["input_ids"]  # type: ignore[index,return-value]

@@ -1,11 +1,12 @@
-r"""Which compressed thinking is not worth learning from: text that collapsed and, if asked for, what is too little.
+r"""Rules that reject compressed thinking: degenerate text and, on request, text below the paper's floors.
 
-The paper's cleaning (section 2.1, step 5). A text is judged and never repaired, since its tokens are counted already;
-for the same reason rows are rejected whole. Tags in a text, ratios that are off, and the counting of rejects are left
-to `mixture`.
+The paper's cleaning (section 2.1, step 5). A text is rejected and never repaired, because its tokens were already
+counted. Tags in a text, ratios that are off, and the counting of rejects are left to `mixture`.
 
-    collapse("wait, no. " * 12)                       # ('repeated_phrase', "'wait, no.' 12 times in a row")
-    below_floor("3 + 4 = 7, so 7.", "7", 1, 0.2)      # ('below_floor', '1 tokens, fewer than 100')
+>>> collapse("wait, no. " * 12)
+('repeated_phrase', "'wait, no.' 12 times in a row")
+>>> below_floor("3 + 4 = 7, so 7.", "7", 1, 0.2)
+('below_floor', '1 tokens, fewer than 100')
 """
 
 import re
@@ -16,7 +17,7 @@ import numpy as np
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CHARACTER_RUN = re.compile(r"([^\s\-=_*])\1{20,}")
 _LONGEST_PERIOD = 8
-_MOST_TELLINGS = 12
+_MOST_REPEATS = 12
 _WORD = re.compile(r"\w+|[^\w\s]")
 _FEWEST_WORDS = 50
 _COMMON_SHARE = 0.4
@@ -28,19 +29,20 @@ _FLOORS = {0.2: (100, 0.35), 0.4: (80, 0.45), 0.6: (60, 0.58), 0.8: (50, 0.7), 1
 
 
 def collapse(text: str) -> tuple[str, str]:
-    """Why a text is no thinking, as a slug and a detail; empty strings if nothing is wrong with it.
+    """The reason why a text is degenerate, and a detail; empty strings if it is not.
 
-    The paper's rules, at limits that sane mathematics does not come near:
+    The paper's rules, at limits far from those of normal mathematical text:
 
-    - `character_run`: a character 21 times in a row, but for those that tables and headings are drawn with.
-    - `repeated_phrase`: a phrase of up to 8 words 12 times in a row (the paper: one token 12 to 32 times).
-    - `common_word`: one word makes up 40 % of the words and signs (the paper: 28 to 40 %). Our choice: words of two
-      letters and more, because of a sum's signs half may well be `+`.
-    - `repeated_trigrams`: nine of ten runs of three words stood there before, as when a paragraph is told ten times.
-      Bigrams, which the paper asks for too, repeat at least as often. Our choice: .9, because sane traces reach .7.
-    - `punctuation`: above 55 % of the characters are marks such as `.` and `,`; signs of mathematics are none.
+    - `character_run`: one character 21 times in a row. Characters that draw tables and headings are exempt.
+    - `repeated_phrase`: a phrase of up to 8 words, 12 times in a row (the paper: one token 12 to 32 times).
+    - `common_word`: one word is 40 % of all words and signs (the paper: 28 to 40 %). Our choice: words of two letters
+      and more, because half of the signs in a sum may be `+`.
+    - `repeated_trigrams`: 90 % of all runs of three words occurred earlier in the text, for example because a
+      paragraph is repeated ten times. The paper checks bigrams too, which repeat at least as often. Our choice: 90 %,
+      because normal traces reach 70 %.
+    - `punctuation`: more than 55 % of the characters are marks such as `.` and `,`; mathematical signs do not count.
 
-    Shares of words are taken of 50 words and more, the shortest text that the paper keeps.
+    Rules about shares of words apply from 50 words, the shortest text that the paper keeps.
 
     >>> collapse("!" * 21), collapse("1 + 1 = 2 " * 3)
     (('character_run', "'!' 21 times"), ('', ''))
@@ -52,7 +54,9 @@ def collapse(text: str) -> tuple[str, str]:
 
 
 def lone_surrogate(text: str) -> str:
-    r"""Half of a UTF-16 pair without the other, as JSON escapes it, or an empty string; no encoding has room for it.
+    r"""The first lone surrogate (half of a UTF-16 pair) as JSON escapes it, or an empty string.
+
+    A lone surrogate is no valid character, so the text cannot be encoded.
 
     >>> lone_surrogate("a\ud800"), lone_surrogate("\U0001f642")
     ('\\ud800', '')
@@ -62,11 +66,17 @@ def lone_surrogate(text: str) -> str:
 
 
 def below_floor(cot: str, text: str, tokens: int, ratio: float) -> tuple[str, str]:
-    """Whether a text of `tokens` tokens made of `cot` for `ratio` is below the paper's floors; as `collapse` says it.
+    """The reason why a compressed text is below the paper's floors, and a detail; empty strings if it is not.
 
-    At ratios .2 .4 .6 .8 1 the paper asks for 100 80 60 50 50 tokens, and for .35 .45 .58 .7 1 of the full text's
-    anchors. Our choice: straight lines between, and distinct numbers as anchors, because what an anchor is stays
-    unpublished and numbers are what the answer is made of.
+    At ratios .2 .4 .6 .8 1 the paper requires 100 80 60 50 50 tokens, and a share of .35 .45 .58 .7 1 of the anchors
+    of the full text. Our choice: linear interpolation between these ratios, and the distinct numbers as anchors,
+    because the paper does not define an anchor and the answer is made of numbers.
+
+    Args:
+        cot: The full thinking.
+        text: The compressed thinking.
+        tokens: Number of tokens of `text`.
+        ratio: The ratio that was requested.
     """
     fewest, share = (float(np.interp(ratio, list(_FLOORS), column)) for column in zip(*_FLOORS.values(), strict=True))
     if tokens < fewest:
@@ -89,8 +99,8 @@ def _repeated_phrase(text: str) -> str:
         run = 0
         for index in range(period, len(words)):
             run = run + 1 if words[index] == words[index - period] else 0
-            if run >= period * (_MOST_TELLINGS - 1):
-                return f"{' '.join(words[index - period + 1 : index + 1])!r} {_MOST_TELLINGS} times in a row"
+            if run >= period * (_MOST_REPEATS - 1):
+                return f"{' '.join(words[index - period + 1 : index + 1])!r} {_MOST_REPEATS} times in a row"
     return ""
 
 

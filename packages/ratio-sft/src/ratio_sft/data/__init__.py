@@ -1,0 +1,1 @@
+"""Compressed traces to training rows: the command `build`."""

@@ -1,0 +1,121 @@
+r"""The check of ratio following during training: held-out questions answered greedily at every ratio.
+
+A first look, early enough to stop a run. An answer counts as correct if its last box contains the same text as the
+trace's. Sampling with a real grader is left to math-eval, the full report to `evaluate`.
+
+    questions = select_questions(heldout, tokens, 16)
+    figures = check_following(model, tokenizer, questions, tokens, accelerator, batch_size=16)
+    figures["realised 0.2"], figures["accuracy 0.2"]
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ratio_sft._shared.boxed import last_boxed
+from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft._shared.records import Row
+from ratio_sft._shared.thinking import split_thinking
+from ratio_sft.data.rows import kind
+from ratio_sft.model.template import prompt_ids
+
+from .ratio_metrics import ratio_metrics
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def select_questions(rows: Iterable[Row], tokens: ControlTokens, count: int) -> list[dict[float, Row]]:
+    """The first `count` held-out traces that have a row of every ratio, each as ratio -> row."""
+    traces: dict[tuple[Any, ...], dict[float, Row]] = {}
+    for row in rows:
+        if kind(row) == "fixed":
+            traces.setdefault((row["id"], row.get("sample"), row.get("model")), {})[float(row["ratio"])] = row
+    whole = [found for found in traces.values() if set(found) == set(tokens.ratios.values())]
+    return whole[:count]
+
+
+def check_following(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    questions: Sequence[dict[float, Row]],
+    tokens: ControlTokens,
+    accelerator: "Accelerator",
+    *,
+    batch_size: int,
+) -> dict[str, float]:
+    """Answer the questions at every ratio and compare them with their traces.
+
+    A completion is limited to twice the tokens of the trace's longest row.
+
+    Args:
+        model: The whole model, not sharded.
+        tokenizer: Its tokenizer.
+        questions: Result of `select_questions`.
+        tokens: The ladder.
+        accelerator: The processes, which share the questions.
+        batch_size: Number of questions answered together.
+
+    Returns:
+        `realised R` and `accuracy R` for each ratio R, and `mean_absolute_error`; the same on every process.
+    """
+    from accelerate.utils import gather_object
+
+    top = max(tokens.ratios.values())
+    mine = questions[accelerator.process_index :: accelerator.num_processes]
+    found: list[tuple[float, float, bool]] = []
+    for ratio in tokens.ratios.values():
+        for start in range(0, len(mine), batch_size):
+            batch = mine[start : start + batch_size]
+            texts = _answer(model, tokenizer, [row[ratio] for row in batch], [row[top] for row in batch])
+            for row, text in zip(batch, texts, strict=True):
+                trace = row[top]["completion"][0]["content"]
+                reference = _thinking_tokens(tokenizer, trace) / top
+                correct = boxed_answer(text) is not None and boxed_answer(text) == boxed_answer(trace)
+                found.append((ratio, _thinking_tokens(tokenizer, text) / reference, correct))
+    found = gather_object(found)
+    by_ratio = {ratio: [line for line in found if line[0] == ratio] for ratio in tokens.ratios.values()}
+    metrics = ratio_metrics({ratio: [realised for _, realised, _ in lines] for ratio, lines in by_ratio.items()})
+    figures = {f"realised {line['asked']:g}": line["realised"] for line in metrics["conditions"]}
+    figures |= {
+        f"accuracy {ratio:g}": sum(correct for *_, correct in lines) / len(lines) for ratio, lines in by_ratio.items()
+    }
+    return {**figures, "mean_absolute_error": metrics["mean_absolute_error"]}
+
+
+def boxed_answer(completion: str) -> str | None:
+    r"""The content of the last balanced `\boxed{}` after the thinking, without any white space; None without one.
+
+    >>> boxed_answer(r"<think>\boxed{1}</think> \boxed{ \frac{1}{2} }")
+    '\\frac{1}{2}'
+    """
+    found = last_boxed(split_thinking(completion).answer)
+    return None if found is None else "".join(found.split())
+
+
+def _answer(model: Any, tokenizer: Any, rows: list[Row], longest: list[Row]) -> list[str]:
+    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    width = max(map(len, prompts))
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    limit = 2 * max(len(ids) for ids in tokenizer([row["completion"][0]["content"] for row in longest])["input_ids"])
+    with torch.no_grad():
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=limit,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=end,
+            pad_token_id=pad,
+        )
+    completions = [[*line, end] for line in out[:, width:].tolist()]
+    return [tokenizer.decode(line[: line.index(end)], skip_special_tokens=False) for line in completions]
+
+
+def _thinking_tokens(tokenizer: Any, completion: str) -> int:
+    """Number of tokens of the thinking; a block that is never closed counts to its end."""
+    return len(tokenizer(split_thinking(completion).text, add_special_tokens=False)["input_ids"])

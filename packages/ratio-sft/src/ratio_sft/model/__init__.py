@@ -1,0 +1,1 @@
+"""The model and its tokenizer: control tokens, chat template, checkpoints, LoRA."""

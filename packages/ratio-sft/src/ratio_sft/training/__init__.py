@@ -1,0 +1,1 @@
+"""Fine-tuning on a built mixture: the command `train`."""

@@ -1,0 +1,89 @@
+r"""Training rows to token ids and labels: the prompt through the chat template, the completion as plain text.
+
+A template may rewrite assistant messages: Qwen3's removes everything before `<think>`, and so the ratio token.
+Therefore completions never pass through it. A row is `template(prompt) + tokens(completion) + end of sequence`, and the
+loss counts the completion and the end. Batching is left to `sampler` and `collator`.
+
+    row = next(encode(tokenizer, [sft_row], tokens, max_length=6144, tally=Tally()))
+    row.labels[row.prompt_tokens] == tokenizer.convert_tokens_to_ids("<COMP_40>")     # the first label of the loss
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ratio_sft._shared.control_tokens import POLICY, ControlTokens
+from ratio_sft._shared.records import Row, Tally
+from ratio_sft.data.rows import kind
+from ratio_sft.model.template import prompt_ids
+from ratio_sft.model.tokens import token_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One training row as token ids.
+
+    Args:
+        input_ids: Token ids of prompt, completion and end of sequence.
+        prompt_tokens: Number of tokens of the prompt.
+        ratio: Ratio of the row.
+        mode: Kind of the row, see `data.rows.kind`.
+    """
+
+    input_ids: list[int]
+    prompt_tokens: int
+    ratio: float
+    mode: str
+
+    @property
+    def labels(self) -> list[int]:
+        """The token ids, with -100 in place of the prompt."""
+        return [IGNORED] * self.prompt_tokens + self.input_ids[self.prompt_tokens :]
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Iterable[Row],
+    tokens: ControlTokens,
+    *,
+    max_length: int,
+    context: int | None = None,
+    tally: Tally,
+) -> Iterator[Encoded]:
+    """Encode rows; those that are too long or contain a stray special token are rejected by reason.
+
+    Args:
+        tokenizer: Tokenizer with the control tokens and the wrapped template.
+        rows: Rows of the `sft` contract that passed the checks of `row_checks`.
+        tokens: The ladder.
+        max_length: Largest number of tokens of a row.
+        context: Number of positions of the model, or None if unlimited; a longer row is rejected too.
+        tally: Counter of rows read, written and rejected.
+    """
+    end: Any = tokenizer.eos_token_id
+    reserved = {*token_ids(tokenizer, tokens), end}
+    left = iter(rows)
+    while chunk := list(islice(left, _CHUNK)):
+        tally.read += len(chunk)
+        texts = [row["completion"][0]["content"] for row in chunk]
+        completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+        for row, completion in zip(chunk, completions, strict=True):
+            mode = kind(row)
+            prompt = prompt_ids(tokenizer, row["prompt"], None if mode == "plain" else POLICY)
+            length = len(prompt) + len(completion) + 1
+            if length > max_length:
+                tally.reject(row, "too_long", f"{length} tokens are more than {max_length}")
+            elif context is not None and length > context:
+                tally.reject(row, "beyond_context", f"{length} tokens are more than the model's {context} positions")
+            elif not reserved.isdisjoint(completion if mode == "plain" else completion[1:]):
+                tally.reject(row, "special_token_in_text", "the completion has a second control token or an end token")
+            else:
+                tally.written += 1
+                yield Encoded([*prompt, *completion, end], len(prompt), float(row["ratio"]), mode)
