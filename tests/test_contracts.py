@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import PACKAGES
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"cot-compressor": "cot_compressor", "ratio-sft": "ratio_sft", "chrpo": "chrpo", "math-eval": "math_eval"}
 SOURCES = {dist: ROOT / "packages" / dist / "src" / name for dist, name in PACKAGES.items()}
 
 
@@ -51,6 +52,16 @@ def test_version_is_the_newest_of_the_changelog(dist):
     version = re.search(r'^version = "(.+)"$', (folder / "pyproject.toml").read_text(), re.M).group(1)
     newest = re.search(r"^## (\S+)", (folder / "CHANGELOG.md").read_text(), re.M).group(1)
     assert version == newest
+
+
+def test_nothing_installs_the_other_project_that_the_index_calls_math_eval():
+    """Our distribution is cot-math-eval; its folder, its command and its import are not."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    wrong = re.compile(r"(?<![\w/-])math-eval\[|pip install\b.*(?<![\w/-])math-eval\b")
+    for path in map(ROOT.joinpath, listed.stdout.splitlines()):
+        if path.suffix in {".md", ".py", ".toml", ".txt", ".yaml", ".yml"} and path.is_file():
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                assert not wrong.search(line) or path == Path(__file__), f"{path}:{number}: install cot-math-eval"
 
 
 def test_every_link_of_the_documents_leads_somewhere():

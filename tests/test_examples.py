@@ -58,7 +58,7 @@ def test_real_traces_become_rows_of_the_traces_contract(tmp_path):
     from click.testing import CliRunner
 
     from cot_compressor._shared.records import read_records
-    from math_eval.grading import grade
+    from math_eval import grade
 
     done = CliRunner().invoke(load("smollm2/inputs.py").main, [str(DATA), str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -58,7 +58,7 @@ def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base, RUN/problems/*.jsonl and RUN/source.json."""
     from huggingface_hub import HfApi, snapshot_download
 
-    from math_eval.tasks import load_task
+    from math_eval import load_task
     from math_eval.tasks.hub import read_dataset
 
     tests = {name: load_task(name) for name in TESTS}
