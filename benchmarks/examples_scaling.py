@@ -1,11 +1,11 @@
-"""How processor time and peak memory of each stage grow: with traces, length of a trace, processes, model size.
+"""How processor time and peak memory of each stage grow with traces, length of a trace, processes and model size.
 
-Every point is one command of a package on generated input, in a process of its own, whose processor time and greatest
-resident memory the system counts. Start-up is measured on ten rows and taken off before the exponent is fitted.
-Models are random Qwen3 with the quickstart's tokenizer. What the figures mean is said in docs/scaling.md.
+Every point is one command of a package on generated input. The command runs in a process of its own, whose processor
+time and largest resident memory the system counts. Start-up is measured on ten rows and subtracted before the exponent
+is fitted. Models are random Qwen3 with the quickstart's tokenizer. docs/scaling.md explains the figures.
 
     python benchmarks/examples_scaling.py                             # everything, about 15 minutes
-    python benchmarks/examples_scaling.py --stage "ratio-sft build"   # one anew, the others as recorded
+    python benchmarks/examples_scaling.py --stage "ratio-sft build"   # measure one stage, keep the others as recorded
 """
 
 import argparse
@@ -40,7 +40,7 @@ TRAIN_TRACES, TRAIN_STEPS, LONGEST = 32, 8, 8192
 
 
 def problems(count: int, steps: int) -> Iterator[Row]:
-    """Distinct questions whose answer takes so many steps; with two of them, the thinking has about 40 tokens."""
+    """Distinct questions whose answer takes `steps` steps; the thinking of two steps has about 40 tokens."""
     for index in range(count):
         rng = random.Random(index)
         value = start = rng.randint(20, 80)
@@ -78,7 +78,7 @@ def compressed(count: int, steps: int) -> Iterator[Row]:
 
 
 def samples(count: int, steps: int, ratios: Iterable[float | None] = (None,), draws: int = 1) -> Iterator[Row]:
-    """So many rows of the samples contract, all right; a problem has `draws` of them at each ratio."""
+    """`count` rows of the samples contract, all correct, with `draws` rows of each problem at each ratio."""
     asked = [(ratio, draw) for ratio in ratios for draw in range(draws)]
     for row in problems(math.ceil(count / len(asked)), steps):
         cot, response = row.pop("cot"), row.pop("response")
@@ -105,13 +105,13 @@ def samples(count: int, steps: int, ratios: Iterable[float | None] = (None,), dr
 
 
 def completions(count: int, steps: int) -> Iterator[Row]:
-    """What `math-eval grade` reads."""
+    """Rows that `math-eval grade` reads."""
     for row in samples(count, steps):
         yield {"id": row["id"], "gold": row["answer"], "completion": row["completion"]}
 
 
 def write(path: Path, rows: Iterable[Row]) -> Path:
-    """JSON Lines, a row at a time: this process stays small, as a child's peak is never below its parent's."""
+    """Write JSON Lines row by row. This process must stay small: a child's peak memory is never below its parent's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -142,11 +142,11 @@ def write_model(folder: Path, width: int, layers: int) -> None:
 
 
 class Inputs:
-    """Makes what a stage reads, in a folder of its own, and says the command that reads it.
+    """Writes the input of each stage and returns the command that reads it.
 
     Args:
-        folder: emptied by the caller after each point.
-        models: keeps the models, one for each shape.
+        folder: Folder of the inputs; the caller empties it after each point.
+        models: Folder of the models, one for each shape.
     """
 
     def __init__(self, folder: Path, models: Path) -> None:
@@ -173,7 +173,7 @@ class Inputs:
         return f"math-eval export traces {run} {self.folder}/out.jsonl"
 
     def report(self, rows: int, steps: int) -> str:
-        """The same run folder, as a page."""
+        """The same run folder, for a report page."""
         self.export(rows, steps)
         return f"math-eval report base={self.folder}/run --output {self.folder}/report.html"
 
@@ -182,13 +182,13 @@ class Inputs:
         return f"math-eval grade {write(self.folder / 'in.jsonl', completions(rows, steps))} {self.folder}/out.jsonl"
 
     def compress(self, rows: int, steps: int, launch: str = "cot-compressor") -> str:
-        """Traces, to be shortened by rules to two budgets."""
+        """Traces that rules compress to two budgets."""
         source = write(self.folder / "in.jsonl", traces(rows, steps))
         ladder = " ".join(f"--ratio {ratio}" for ratio in LADDER)
         return f"{launch} compress {source} {self.folder}/out.jsonl {ladder} --tokenizer {self.model(*MODELS[0])}"
 
     def processes(self, rows: int, count: int) -> str:
-        """The same by several processes."""
+        """The same with several processes."""
         launch = f"torchrun --standalone --nproc_per_node {count} -m cot_compressor"
         return self.compress(rows, SHORT, launch)
 
@@ -197,7 +197,7 @@ class Inputs:
         return f"ratio-sft build {write(self.folder / 'in.jsonl', compressed(rows, steps))} {self.folder}/mix"
 
     def prepare(self, rows: int, steps: int) -> str:
-        """Six samples a problem, and the ladder they were asked for."""
+        """Six samples of each problem, and their ladder."""
         tokens = {"format": 1, "ratios": {"<COMP_50>": 0.5, "<COMP_100>": 1.0}, "policy": "<COMP_POLICY>"}
         (self.folder / "control_tokens.json").write_text(json.dumps(tokens), "utf-8")
         source = write(self.folder / "in.jsonl", samples(rows, steps, LADDER, 3))
@@ -206,7 +206,7 @@ class Inputs:
     def sft(
         self, model: tuple[int, int], steps: int = SHORT, updates: int = TRAIN_STEPS, rows: int = TRAIN_TRACES
     ) -> str:
-        """A mix of traces of this length, and a model; so many updates of two rows."""
+        """A mixture of traces of this length, and a model to train for `updates` steps of two rows."""
         for command in (self.compress(rows, steps), f"ratio-sft build {self.folder}/out.jsonl {self.folder}/mix"):
             measure(command)
         return (
@@ -215,7 +215,7 @@ class Inputs:
         )
 
     def rl(self, model: tuple[int, int], updates: int = TRAIN_STEPS) -> str:
-        """Prompts, and a checkpoint of this size; so many updates of 2 prompts with 4 rollouts of 48 tokens."""
+        """Prompts, and a checkpoint to train for `updates` steps of 2 prompts with 4 rollouts of 48 tokens."""
         measure(self.sft(model, updates=1))
         measure(self.prepare(96, SHORT))
         return (
@@ -225,19 +225,19 @@ class Inputs:
 
 
 def measure(command: str) -> dict[str, float]:
-    """Run a command of this environment; processor and wall seconds, and the peak of its largest process in MiB."""
+    """Run a command of this environment; its processor and wall seconds, and the peak of its largest process in MiB."""
     program, *words = command.split()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         start = time.monotonic()
         child = subprocess.Popen(
-            [str(Path(sys.executable).parent / program), *words], stdout=said, stderr=said, env=environment
+            [str(Path(sys.executable).parent / program), *words], stdout=output, stderr=output, env=environment
         )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{command}: {said.read().decode(errors='replace')[-2000:]}")
+            output.seek(0)
+            raise RuntimeError(f"{command}: {output.read().decode(errors='replace')[-2000:]}")
     return {
         "seconds": usage.ru_utime + usage.ru_stime,
         "wall": time.monotonic() - start,
@@ -247,7 +247,7 @@ def measure(command: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Series:
-    """One stage and what grows; `make(inputs, None)` is its start-up."""
+    """One stage and the quantity that grows; `make(inputs, None)` returns the command that measures start-up."""
 
     stage: str
     grows: str
@@ -259,12 +259,12 @@ Files = Callable[[Inputs, int, int], str]
 
 
 def by_traces(stage: str, make: Files, unit: str = "traces") -> Series:
-    """A hundred thousand short rows at most."""
+    """A series over up to 100 000 short rows."""
     return Series(stage, unit, (3000, 17_000, 100_000), lambda inputs, size: make(inputs, size or START_ROWS, SHORT))
 
 
 def by_length(stage: str, make: Files) -> Series:
-    """Few rows, of thinking up to about 4000 tokens."""
+    """A series over a few rows whose thinking has up to about 4000 tokens."""
 
     def command(inputs: Inputs, size: int | None) -> str:
         return make(inputs, LONG_ROWS if size else START_ROWS, size or SHORT)
@@ -273,7 +273,7 @@ def by_length(stage: str, make: Files) -> Series:
 
 
 def parameters(width: int, layers: int) -> int:
-    """Of the layers of such a Qwen3; the embedding of a few hundred words is left out."""
+    """Number of parameters in the layers of such a Qwen3, without the embedding of a few hundred words."""
     return layers * width * (3 * width + 9 * width)
 
 
@@ -317,7 +317,7 @@ SERIES = (
 
 
 def run(series: Series, models: Path) -> Row:
-    """Measure the start-up and every point."""
+    """Measure start-up and every point of a series."""
     points: list[Row] = []
     for size in tqdm((None, *series.sizes), desc=f"{series.stage}, {series.grows}", leave=False):
         with tempfile.TemporaryDirectory() as folder:
@@ -327,14 +327,14 @@ def run(series: Series, models: Path) -> Row:
 
 
 def exponent(row: Row) -> float:
-    """The slope of processor seconds above start-up over size, both as logarithms."""
+    """The slope of log(processor seconds above start-up) over log(size)."""
     above = [(point["size"], point["seconds"] - row["start"]["seconds"]) for point in row["points"]]
     sizes, seconds = zip(*((math.log(size), math.log(max(spent, 0.01))) for size, spent in above), strict=True)
     return linear_regression(sizes, seconds).slope
 
 
 def tables(result: Row) -> str:
-    """One line a stage and what grows."""
+    """One line for each series."""
     lines = [
         "| stage | what grows | start-up, s | processor seconds above it | exponent | start-up, MiB | peak, MiB "
         "| KiB for each |",
@@ -369,10 +369,16 @@ def _list(values: Iterable[float], digits: int = 0) -> str:
 
 
 def main() -> None:
-    """Measure the stages named, or all, and record them."""
+    """Measure the named stages, or all of them, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = sorted({series.stage for series in SERIES})
-    parser.add_argument("--stage", dest="stages", action="append", choices=names, help="only this one; repeatable")
+    parser.add_argument(
+        "--stage",
+        dest="stages",
+        action="append",
+        choices=names,
+        help="stage to measure; repeatable",
+    )
     wanted = parser.parse_args().stages
     recorded = RESULTS / f"{Path(__file__).stem}.json"
     kept = json.loads(recorded.read_text("utf-8"))["result"]["series"] if wanted and recorded.is_file() else []

@@ -1,4 +1,4 @@
-"""Asked against realised ratios of finished quickstart runs, one for each seed.
+"""Requested against realised ratios of finished quickstart runs, one run for each seed.
 
 python benchmarks/ratio_sft_following.py runs/seed0 runs/seed1 runs/seed2
 """
@@ -9,11 +9,12 @@ from typing import Any
 import click
 from recording import record
 
-from ratio_sft.evaluate import evaluate, summary, table
+from ratio_sft import evaluate
+from ratio_sft.evaluation.report import summary, table
 
 
 def tables(result: dict[str, Any]) -> str:
-    """A table for each run, under its summary."""
+    """The summary and the table of each run."""
     parts = []
     for name, report in result["runs"].items():
         header, *rows = table(report)
@@ -25,7 +26,7 @@ def tables(result: dict[str, Any]) -> str:
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 def main(runs: tuple[Path, ...]) -> None:
-    """Record the following of every run folder of the quickstart that has come to its evaluation."""
+    """Record how well the model of each run folder follows its ratios; runs without an evaluation are skipped."""
     reports = {}
     for run in runs or (Path("runs/quickstart"),):
         samples, base = (run / "eval" / name / "samples_test.jsonl" for name in ("sft", "base"))

@@ -1,8 +1,8 @@
-"""Tokens per second of `ratio-sft train` and plain SFTTrainer, one epoch over the same rows, interleaved in one run.
+"""Tokens per second of `ratio-sft train` and of plain SFTTrainer, for one epoch over the same rows, measured in turn.
 
     python benchmarks/ratio_sft_throughput.py runs/quickstart/mix/ratios runs/quickstart/base --rounds 5
 
-One thread and its processor time, so that other work on the machine counts little.
+The unit is processor time of one thread, so that other work on the machine has little effect.
 """
 
 import random
@@ -18,12 +18,12 @@ from tqdm import tqdm
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
-from ratio_sft import TrainSettings, checkpoints, encoded_file, template, tokens
-from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft import ControlTokens, TrainSettings, add_control_tokens, load_model
 from ratio_sft._shared.records import Row, Tally, read_records
-from ratio_sft.batches import SimilarLengths
-from ratio_sft.encoding import Encoded, encode
-from ratio_sft.trainer import build_trainer
+from ratio_sft.training import encoded_file
+from ratio_sft.training.encoding import Encoded, encode
+from ratio_sft.training.sampler import LengthGroupedSampler
+from ratio_sft.training.trainer import build_trainer
 
 PLAIN, SAME_BATCHES = "SFTTrainer", "SFTTrainer, batches of ratio-sft"
 PADDED, PACKED = "ratio-sft", "ratio-sft --packing"
@@ -32,15 +32,15 @@ BATCH = 16
 
 
 class SameBatches(SFTTrainer):
-    """Plain SFTTrainer that takes its rows in the order of ratio-sft."""
+    """Plain SFTTrainer with the row order of ratio-sft."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> SimilarLengths:
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-        return SimilarLengths(lengths, group=BATCH, seed=self.args.seed)
+        return LengthGroupedSampler(lengths, group=BATCH, seed=self.args.seed)
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Speed of each condition, and its ratios to both plain ones."""
+    """Speed of each condition, and its ratio to both conditions of plain SFTTrainer."""
     lines = [f"| | tokens/s | against {PLAIN} | against {SAME_BATCHES} |", "|---|---|---|---|"]
     for name, found in result["conditions"].items():
         ratios = (
@@ -62,10 +62,9 @@ def tables(result: dict[str, Any]) -> str:
 
 def load(model: str, rows: list[Row]) -> tuple[Any, Any, list[Encoded]]:
     """A fresh model, its tokenizer, and the encoded rows."""
-    network, tokenizer = checkpoints.load_model(model)
+    network, tokenizer = load_model(model)
     ladder = ControlTokens.ladder({row["ratio"] for row in rows})
-    tokens.install(network, tokenizer, ladder)
-    template.install(tokenizer, ladder)
+    add_control_tokens(network, tokenizer, ladder)
     return network, tokenizer, list(encode(tokenizer, rows, ladder, max_length=6144, tally=Tally()))
 
 
@@ -90,10 +89,10 @@ def seconds(condition: str, model: str, rows: list[Row]) -> float:
 @click.command()
 @click.argument("mix")
 @click.argument("model")
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--steps", default=40, show_default=True, help="Optimiser steps of one measurement.")
+@click.option("--rounds", default=5, show_default=True, help="Number of measurements of each condition.")
+@click.option("--steps", default=40, show_default=True, help="Number of optimiser steps in a measurement.")
 def main(mix: str, model: str, rounds: int, steps: int) -> None:
-    """Time every condition in each round, in turns from both ends, after one round that warms up."""
+    """Time every condition in each round, in alternating order, after one warm-up round."""
     torch.set_num_threads(1)
     rows = random.Random(0).sample(list(read_records(Path(mix) / "train.jsonl", "sft")), steps * BATCH)
     count = sum(len(row.input_ids) for row in load(model, rows)[2])

@@ -1,11 +1,11 @@
-r"""What a served checkpoint saves a client that knows nothing of ratios: tokens, seconds, price.
+r"""How much a served checkpoint saves a client that does not know about ratios: tokens, seconds and price.
 
     pip install openai vllm
     vllm serve checkpoints/chrpo --port 8000
     python examples/serve_and_save.py problems.jsonl --url http://127.0.0.1:8000/v1 --model checkpoints/chrpo
 
-The checkpoint's chat template asks for the model's own choice of ratio unless a request says otherwise, so "as served"
-is a plain request. "full thinking" is the same checkpoint asked for ratio 1. problems.jsonl has a `question` a line.
+By default, the checkpoint's chat template asks the model to choose its own ratio, so "as served" is a plain request.
+"full thinking" is the same checkpoint with ratio 1. Each line of problems.jsonl has a `question`.
 """
 
 import json
@@ -26,13 +26,13 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @click.command()
 @click.argument("problems", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--url", required=True, help="Base URL of the server, up to and with /v1.")
-@click.option("--model", required=True, help="Name that the server knows the checkpoint by.")
-@click.option("--limit", type=int, default=100, show_default=True, help="Problems to ask.")
-@click.option("--max-tokens", type=int, default=4096, show_default=True)
-@click.option("--price", type=float, default=0.6, show_default=True, help="Dollars per million completion tokens.")
+@click.option("--url", required=True, help="Base URL of the server, with /v1.")
+@click.option("--model", required=True, help="Name of the checkpoint at the server.")
+@click.option("--limit", type=int, default=100, show_default=True, help="Number of problems to ask.")
+@click.option("--max-tokens", type=int, default=4096, show_default=True, help="Largest number of new tokens.")
+@click.option("--price", type=float, default=0.6, show_default=True, help="Dollars for a million completion tokens.")
 def main(problems: Path, url: str, model: str, limit: int, max_tokens: int, price: float) -> None:
-    """Ask the model at URL the first PROBLEMS, in both ways in turn, and print what each costs."""
+    """Ask the model at URL the first PROBLEMS in both ways, and print the cost of each way."""
     client = OpenAI(base_url=url, api_key="none")
     try:
         questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()[:limit]]
