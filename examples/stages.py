@@ -1,6 +1,6 @@
-"""How an example runs its commands: one after the other, skipping what is finished.
+"""Runs the commands of an example one after the other and skips finished ones.
 
-What the stages are is said by the examples; how a command that was killed goes on is the commands' own business.
+Each example defines its stages. The commands themselves continue after an interruption.
 
     stages = Stages(Path("runs/mine"), [Path("examples/quickstart/problems.py")])
     stages.run("1/9", "Build", ["ratio-sft", "build", "in", "out"])
@@ -17,25 +17,25 @@ from pathlib import Path
 
 import click
 
-# Commands that keep an output made with other settings unless told otherwise; the others just write theirs.
+# Commands that refuse to replace an output made with other settings unless --overwrite is given.
 _KEEP = {"math-eval run", "cot-compressor compress", "ratio-sft build", "ratio-sft train", "chrpo train"}
 
 
 def _called(command: Sequence[str]) -> str:
-    """The program and its sub-command, also behind `accelerate launch … -m` and `torchrun … -m`."""
+    """The program and its sub-command, also of `accelerate launch … -m` and `torchrun … -m`."""
     words = command[command.index("-m") + 1 :] if command[0] in {"accelerate", "torchrun"} else command
     return " ".join([words[0].replace("_", "-"), *words[1:2]])
 
 
 class Stages:
-    """Runs commands once each; what is finished is remembered in `stages.json`, with how long it took.
+    """Runs each command once; `stages.json` records finished stages and their seconds.
 
-    A stage runs again, and every later one with it, when its command or one of the sources has changed.
+    If the command of a stage or one of the sources has changed, this stage and all later ones run again.
 
     Args:
-        run: where `stages.json` is kept.
-        sources: the example's scripts that stages run or import.
-        ask: ask before the first finished stage is run again, since what it and the later ones wrote will be lost.
+        run: Folder of `stages.json`.
+        sources: Scripts of the example that stages run or import.
+        ask: Whether to ask before the first finished stage runs again, because its output and all later ones are lost.
     """
 
     def __init__(self, run: Path, sources: Iterable[Path], *, ask: bool = False) -> None:
@@ -50,17 +50,18 @@ class Stages:
             self._chain.update(source.read_bytes())
 
     def run(self, number: str, title: str, command: Sequence[str], same_as: Sequence[str] | None = None) -> None:
-        """Run one command, unless it is finished; its first word is a program of this environment, or a script.
+        """Run one command, unless it is finished.
 
         Args:
-            number: its place among all, for people.
-            title: its name in `stages.json`.
-            command: the words.
-            same_as: another command with the same result, by which it is remembered: that for one GPU, say.
+            number: Position among all stages, shown to the user.
+            title: Name of the stage in `stages.json`.
+            command: Words of the command; the first is a program of this environment, or a script.
+            same_as: Words of another command with the same result that identifies the stage, such as the command for
+                one GPU.
 
         Raises:
-            click.Abort: the answer to the question was no, or nobody was there to ask.
-            click.ClickException: the command failed.
+            click.Abort: The user answered no, or nobody could answer.
+            click.ClickException: The command failed.
         """
         self._chain.update(shlex.join(same_as or command).encode())
         key = self._chain.hexdigest()
@@ -94,5 +95,5 @@ class Stages:
 
     @property
     def seconds(self) -> float:
-        """Of all finished stages."""
+        """Total seconds of all finished stages."""
         return sum(float(stage["seconds"] or 0) for stage in self._done.values())

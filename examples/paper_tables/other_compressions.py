@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from cot_compressor.baselines import select_baseline
-from cot_compressor.counting import TokenCounter
+from cot_compressor import Compressor, select_baseline
 
 
 @click.command()
@@ -23,7 +22,7 @@ from cot_compressor.counting import TokenCounter
 @click.option("--seed", default=0, show_default=True, help="Random seed of the method `random`.")
 def main(source: Path, out: Path, method: str, tokenizer: Path, seed: int) -> None:
     """Write a compressed file in which every text has as many tokens as in SOURCE, rounded down to whole words."""
-    counter = TokenCounter.from_folder(tokenizer)
+    counter = Compressor.from_pretrained("rules", tokenizer=tokenizer).counter
     with source.open(encoding="utf-8") as lines, out.open("w", encoding="utf-8") as written:
         for line in lines:
             row = json.loads(line)

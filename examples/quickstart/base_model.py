@@ -1,14 +1,14 @@
-r"""Make the quickstart's stand-in for a pretrained reasoning model: a 0.6 M parameter Qwen3, trained from scratch.
+r"""Make the base model of the quickstart: a Qwen3 with 0.6 M parameters, trained from scratch, and the problem files.
 
-It learns to think at length and answer in `\boxed{}` on the generated problems. Everything after it (sampling,
-compression, SFT, RL, evaluation) is done by the packages' commands, which do not know how this model came about.
-Also writes the problem files.
+The model takes the place of a pretrained reasoning model. It learns to think at length and to answer in `\boxed{}` on
+the generated problems. The commands of the packages do everything else: sampling, compression, SFT, RL, evaluation.
 
     python examples/quickstart/base_model.py runs/quickstart --seed 0
 """
 
 import json
 import random
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -26,20 +26,20 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# Training stops at this accuracy on development problems: a base model that is always right has nothing to lose.
+# Training stops at this accuracy on development problems, because a perfect base model could not show a loss.
 ENOUGH, DEV_PROBLEMS, DEV_STEPS = 0.85, 250, 20
 STEPS = 900
 BATCH = 32
-# Batches whose rows are sorted by length together, so that little is padded.
+# Number of batches whose rows are sorted by length together, so that little is padded.
 POOL = 32
 MATRIX_LR, OTHER_LR, WARMUP_STEPS, FLAT_STEPS = 0.02, 3e-3, 50, 400
 SAVE_STEPS = 120
-# The problem files and how many problems each holds; "base" is the stream that the model is trained on.
+# Number of problems in each file. The split "base" is the stream that the model is trained on.
 COUNTS = {"dev": DEV_PROBLEMS, "sft": 1500, "rl": 600, "test": 1000}
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, sign or whole number; white space is not kept but put back by rule when decoding."""
+    """A tokenizer with one token per word, sign or whole number; decoding restores white space by rule."""
     pattern = r"\\boxed\{|\w+|\n|[^\w\s]"
     words = {INSTRUCTION, "user assistant system"}
     rng = random.Random(0)
@@ -97,7 +97,7 @@ Row = tuple[list[int], list[int]]
 
 
 def lessons(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Row]:
-    """Endless worked problems as token ids and labels; the loss is on thinking and response alone."""
+    """Endless worked problems as token ids and labels; only thinking and response count in the loss."""
     rng = random.Random(seed)
     for problem in problems("base", seed, wordy_share=0.5):
         thinking, response = write_trace(problem, rng)
@@ -124,7 +124,7 @@ def batches(rows: Iterator[Row], pad: int, seed: int) -> Iterator[dict[str, torc
 
 @torch.no_grad()
 def accuracy(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> float:
-    """Share of development problems that the model answers right, greedily."""
+    """Share of development problems that the model answers correctly with greedy decoding."""
     rows = list(problems("dev", seed, DEV_PROBLEMS))
     prompts = tokenizer([render(tokenizer, row["question"]) for row in rows], padding=True, padding_side="left")
     ids = torch.tensor(prompts.input_ids)
@@ -144,14 +144,14 @@ def render(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
 
 
 def learning_rate_share(step: int) -> float:
-    """Warm up, stay, then fall in a straight line."""
+    """Factor of the step sizes: linear warm-up, constant, then linear decay."""
     rise = (step + 1) / WARMUP_STEPS
     fall = (STEPS - step) / (STEPS - FLAT_STEPS)
     return min(1.0, rise, max(0.02, fall))
 
 
 def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
-    """Train a model into `folder`/base; continues from the last saved step after a kill."""
+    """Train a model into `folder`/base; continue from the last saved step after an interruption."""
     torch.manual_seed(seed)
     model = build_model(tokenizer)
     optimizer = Muon(model, matrix_lr=MATRIX_LR, other_lr=OTHER_LR)
@@ -164,7 +164,9 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     stream = batches(lessons(tokenizer, seed), tokenizer.pad_token_id, seed)
-    bar = tqdm(islice(stream, step, STEPS), desc="train the base model", initial=step, total=STEPS)
+    seconds = 0.1 if sys.stderr.isatty() else 10.0
+    rows = islice(stream, step, STEPS)
+    bar = tqdm(rows, desc="train the base model", initial=step, total=STEPS, mininterval=seconds)
     for batch in bar:
         loss = model(**batch).loss
         loss.backward()
@@ -174,7 +176,7 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         schedule.step()
         step += 1
         if step % 10 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if step > FLAT_STEPS and step % DEV_STEPS == 0 and accuracy(model, tokenizer, seed) >= ENOUGH:
             break
         if step % SAVE_STEPS == 0:
@@ -187,7 +189,7 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
 
 
 def write_problems(folder: Path, seed: int) -> None:
-    """Write the problem files; no two of them, nor the training stream, share a problem."""
+    """Write the problem files. No problem is in two files, or in a file and the training stream."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
     for split, count in COUNTS.items():
@@ -204,7 +206,7 @@ def write_problems(folder: Path, seed: int) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of problems, weights and batches.")
 def main(folder: Path, seed: int) -> None:
     """Write FOLDER/base and FOLDER/problems/*.jsonl."""
     tokenizer = build_tokenizer()

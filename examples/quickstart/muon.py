@@ -1,4 +1,4 @@
-"""An optimiser that learns small models in fewer steps: Muon for the weight matrices, AdamW for the rest.
+"""An optimiser that trains small models in fewer steps: Muon for the weight matrices, AdamW for the rest.
 
 Muon (Keller Jordan et al., 2024, kellerjordan.github.io/posts/muon) replaces a matrix's momentum by its nearest
 orthogonal matrix. `torch.optim.Muon` computes that in bfloat16, which many CPUs emulate slowly; here it is float32.
@@ -12,13 +12,13 @@ from torch import nn
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
 DECAY = 0.01
-# Coefficients of the quintic Newton-Schulz iteration, and how often it is applied (from the article above).
+# Coefficients and number of the quintic Newton-Schulz iterations (from the article above).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
-    """Roughly U Vᵀ of the singular value decomposition U S Vᵀ of `matrix`, [rows, columns]."""
+    """Approximation of U Vᵀ, where U S Vᵀ is the singular value decomposition of `matrix`, [rows, columns]."""
     a, b, c = QUINTIC
     wide = matrix if matrix.size(0) <= matrix.size(1) else matrix.T
     x = wide / (wide.norm() + 1e-7)
@@ -29,7 +29,7 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on all matrices but embeddings, AdamW on embeddings and vectors."""
+    """Muon for all matrices except embeddings, AdamW for embeddings and vectors."""
 
     def __init__(self, model: nn.Module, *, matrix_lr: float, other_lr: float) -> None:
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]

@@ -1,13 +1,12 @@
 r"""Procedurally generated word problems, with the verbose worked solutions that the base model learns from.
 
-A problem starts from a number and adds or subtracts 2 or 3 times, every value staying in 10 … 49. Wordy problems have
-small operands and are thought about at length (equation, reason, sometimes the result, mostly a second look); dense
-ones have operands of 11 to 19 and are thought about tersely. So the share of a trace that the answer needs, its
-equations once each, is small for the easy problems and large for the hard ones. Training a model is left to
-`base_model.py`.
+A problem starts from a number and adds or subtracts 2 or 3 times; every value stays in 10 … 49. Wordy problems have
+small operands and long traces (equation, reason, sometimes the result, usually a second look). Dense problems have
+operands of 11 to 19 and short traces. The answer needs each equation once. This is a small share of a wordy trace and a
+large share of a dense one. `base_model.py` trains the model.
 
-How wordy the traces are follows real thinking traces (`redundancy.py` prints the comparison): the needed equations are
-12 to 15 % of all thinking tokens, each stated 1.2 to 1.5 times.
+The traces are as wordy as real thinking traces (`redundancy.py` prints the comparison): the needed equations are 12 to
+15 % of all thinking tokens, and each is stated 1.2 to 1.5 times.
 
     >>> problem = make_problem(random.Random(1), "dense", 2)
     >>> problem["level"], len(problem["equations"])
@@ -24,13 +23,13 @@ STEPS = (2, 3)
 WORDY_SHARE = 0.65
 SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
-# The base model meets all operands in terse traces as well, which teach arithmetic in fewer tokens.
+# The training stream of the base model has all operands in dense traces, which teach arithmetic in fewer tokens.
 BASE_OPERANDS = {"wordy": (2, 9), "dense": (2, 19)}
 
 NAMES = ("Ana", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
 
-# Which problems a split may hold is decided by their arithmetic alone, so splits share no problem under other names.
+# The hash of its arithmetic alone decides the split of a problem, so no problem recurs under other names.
 SPLITS = {
     "base": range(70),
     "dev": range(70, 74),
@@ -53,7 +52,7 @@ REASONS = {
     "dense": ("since it says here that {n} {things} {move}.", "as I read here that {n} {things} {move}."),
 }
 RESULTS = ("So now {name} has {b} {things}.", "That leaves {name} with {b} {things}.")
-# Mostly, not always: a model that has never left a part out does not find the last result without it.
+# Below 1, because a model that has never left out a part does not find the last result without it.
 REASON_SHARE, RESULT_SHARE, AFTER_SHARE = 0.75, 0.3, 0.85
 CHECKS = (
     "Wait, let me check that again. {equation}, yes, that is right.",
@@ -72,7 +71,7 @@ ENDINGS = (
 def make_problem(
     rng: random.Random, kind: str, steps: int, operands: dict[str, tuple[int, int]] = OPERANDS
 ) -> dict[str, Any]:
-    """One problem with its answer, its equations and the numbers they come from; the id hashes the arithmetic."""
+    """One problem with its answer, its equations and their numbers; the id is a hash of the arithmetic."""
     low, high = operands[kind]
     while True:
         value = start = rng.randint(SMALLEST, LARGEST)
@@ -117,7 +116,7 @@ def _move(change: int) -> str:
 
 
 def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
-    """The thinking and the response of the base model's teacher on one problem."""
+    """The thinking and the response that the base model learns for one problem."""
     story = problem["story"]
     parts = []
     value = story["start"]
@@ -150,7 +149,7 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
 def problems(
     split: str, seed: int, count: int | None = None, wordy_share: float = WORDY_SHARE
 ) -> Iterator[dict[str, Any]]:
-    """Problems of one split: `count` distinct ones, or without end; every number of steps is as likely."""
+    """Problems of one split: `count` distinct ones, or an endless stream; each number of steps is equally likely."""
     rng = random.Random(f"{split} {seed}")
     seen: set[str] = set()
     while count is None or len(seen) < count:

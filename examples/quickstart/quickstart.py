@@ -1,7 +1,7 @@
-"""The whole toolkit on two CPU cores: a tiny model learns to think in a fifth of the tokens and stays right.
+"""The whole toolkit on two CPU cores: a tiny model learns to think in a fifth of the tokens and stays accurate.
 
-Each stage is one command that you would also type for a real model; only the first, which makes a base model and
-problems without any download, belongs to this example. A finished stage is skipped, a killed one goes on.
+Each stage is one command that you would also use for a real model. Only the first one belongs to this example: it makes
+a base model and problems without any download. Finished stages are skipped, an interrupted one continues.
 
     python examples/quickstart/quickstart.py runs/quickstart --seed 0
 """
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
-# One ratio below the default ladder: a wordy trace holds its equations in less than a fifth of its tokens.
+# One ratio below the default ladder, because the equations of a wordy trace need less than a fifth of its tokens.
 RATIOS = (0.16, 0.2, 0.4, 0.6, 0.8, 1.0)
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 SFT_SETTINGS = "--max-steps 1800 --learning-rate 2e-3 --batch-size 16 --weight-decay 0.01"
@@ -28,7 +28,7 @@ RL_SETTINGS = (
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
-    """The stages in order, as (what happens, command)."""
+    """The stages in order, as (title, command)."""
     tasks = run / "problems"
     limits = f"--max-tokens 240 --batch-size 250 --seed {seed}"
     return [
@@ -110,9 +110,9 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, help="Of problems, weights, sampling and training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of all stages.")
 def main(run: Path, seed: int) -> None:
-    """Run all stages in the folder RUN, or go on where a killed run stopped."""
+    """Run all stages in the folder RUN, or continue an interrupted run."""
     stages = Stages(run, [HERE / name for name in ("base_model.py", "muon.py", "problems.py")])
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
@@ -127,7 +127,7 @@ def main(run: Path, seed: int) -> None:
         "comparison": report["comparison"],
     }
     (run / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    click.echo(f"\n{stages.seconds:.0f} seconds. Look at {run}/report.html; the numbers are in {run}/results.json.")
+    click.echo(f"\n{stages.seconds:.0f} seconds. The report is {run}/report.html, its numbers {run}/results.json.")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How wordy the generated traces are, beside real thinking traces.
+"""Wordiness of the generated traces, compared with real thinking traces.
 
-A reduction earned by padding the base model would be worth nothing, so the wordiness was fixed after these numbers.
-Of all characters: what is math, what is relations (formulas with a relation sign), what is their first statements.
+A reduction of padded traces would be worthless, so the generated traces follow these numbers. Three shares of all
+characters are printed: math, relations (formulas with a relation sign), and the first statement of each relation.
 
-    python examples/quickstart/redundancy.py --real ../shared/data/traces_math_train.jsonl.gz
+    python examples/quickstart/redundancy.py --real data/traces_math_train.jsonl.gz
 """
 
 import gzip
@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 from problems import problems, write_trace
 
-from cot_compressor.segment import segment
+from cot_compressor import segment
 
 
 def shares(traces: Iterable[str]) -> dict[str, float]:
-    """Shares of all characters, and how often a relation is stated."""
+    """Shares of all characters, and the mean number of statements of a relation."""
     characters: Counter[str] = Counter()
     stated = distinct = 0
     for text in traces:
@@ -45,8 +45,8 @@ def shares(traces: Iterable[str]) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--real", type=click.Path(path_type=Path, exists=True), help="Traces with `cot` and `model`, JSON Lines.")
-@click.option("--count", type=int, default=1000, show_default=True, help="Generated traces.")
+@click.option("--real", type=click.Path(path_type=Path, exists=True), help="JSON Lines with `cot` and `model`.")
+@click.option("--count", type=int, default=1000, show_default=True, help="Number of generated traces.")
 def main(real: Path | None, count: int) -> None:
     """Print one row for each source of traces."""
     sources: dict[str, list[str]] = {
