@@ -4,7 +4,6 @@ python examples/paper_tables/tokenskip_mixture.py compressed-rare-words.jsonl mi
 """
 
 import json
-import json
 import random
 from collections import defaultdict
 from itertools import chain
