@@ -167,11 +167,17 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, mess
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--ratio", "20"], ["--ratio", "0.35"], ["--policy-share", "1"], ["--policy-quota", "0.2"]],
+    ("arguments", "message"),
+    [
+        (["--ratio", "20"], "error: ratio must be in (0, 1]; got 20"),
+        (["--ratio", "0.35"], "error: no trace has ratio 0.35"),
+        (["--policy-share", "1"], "error: policy_share must be in [0, 1); got 1"),
+        (["--policy-quota", "0.2"], "Invalid value for '--policy-quota': '0.2' is not RATIO=NUMBER, such as 0.2=2"),
+    ],
 )
-def test_options_out_of_range_end_with_exit_code_2(tmp_path, compressed, arguments):
-    assert run("build", compressed, tmp_path / "mix", *arguments).exit_code == 2
+def test_options_out_of_range_end_with_exit_code_2(tmp_path, compressed, arguments, message):
+    result = run("build", compressed, tmp_path / "mix", *arguments)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
 
 
 def test_help_shows_an_example_on_every_level():

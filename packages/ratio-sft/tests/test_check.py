@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_following_is_logged_at_every_checkpoint_and_again_after_a_resume(
     names = {f"{what} {ratio}" for what in ("realised", "accuracy") for ratio in ("0.2", "0.6", "1")}
     assert set(lines[0]) == names | {"step", "mean_absolute_error"}
     assert report["following"] == lines[-1]
-    without = train(mix_dir, tmp_path / "plain", TrainSettings(**{**settings.__dict__, "follow": 0}))
+    without = train(mix_dir, tmp_path / "plain", replace(settings, follow=0))
     assert without["last_loss"] == report["last_loss"]
 
     cut_before_publishing(mix_dir, tmp_path / "cut", settings)
@@ -53,9 +54,14 @@ def test_accelerate_reads_the_configurations(name):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--ratio-weight", "0.2"], ["--ratio-weight", "0.2=-1"], ["--report-to", "paper"], ["--follow", "-1"]],
+    ("arguments", "message"),
+    [
+        (["--ratio-weight", "0.2"], "Invalid value for '--ratio-weight': '0.2' is not RATIO=NUMBER, such as 0.2=2"),
+        (["--ratio-weight", "0.2=-1"], "error: the weight of ratio 0.2 must be at least 0; got -1.0"),
+        (["--report-to", "paper"], "Invalid value for '--report-to': 'paper' is not one of"),
+        (["--follow", "-1"], "error: follow must be at least 0; got -1"),
+    ],
 )
-def test_options_out_of_range_end_with_exit_code_2(mix_dir, base, tmp_path, arguments):
+def test_options_out_of_range_end_with_exit_code_2(mix_dir, base, tmp_path, arguments, message):
     result = CliRunner().invoke(cli, ["train", str(mix_dir), str(tmp_path / "o"), "--model", str(base), *arguments])
-    assert result.exit_code == 2, result.output
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr

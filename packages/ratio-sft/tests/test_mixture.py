@@ -174,22 +174,22 @@ def test_traces_counted_by_several_tokenizers_are_refused(trace):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"ratios": (20.0,)},
-        {"ratios": (0.2, 0.201)},
-        {"tolerance": -0.1},
-        {"policy_share": 1.0},
-        {"heldout_share": -0.5},
-        {"plain_share": 1.5},
-        {"traces": 0},
-        {"policy_quotas": ((0.2, 0.5),)},
-        {"policy_quotas": ((0.2, 1.5), (0.6, -0.5))},
-        {"policy_quotas": ((0.2, 0.5), (0.2, 0.5))},
+        ({"ratios": (20.0,)}, r"ratio must be in \(0, 1\]; got 20\. Write 20 % as 0\.2"),
+        ({"ratios": (0.2, 0.201)}, r"ratios 0\.2 and 0\.201 share the token <COMP_20>"),
+        ({"tolerance": -0.1}, r"tolerance must be in \[0, 1\]; got -0\.1"),
+        ({"policy_share": 1.0}, r"policy_share must be in \[0, 1\); got 1"),
+        ({"heldout_share": -0.5}, r"heldout_share must be in \[0, 1\); got -0\.5"),
+        ({"plain_share": 1.5}, r"plain_share must be in \[0, 1\]; got 1\.5"),
+        ({"traces": 0}, "traces must be at least 1; got 0"),
+        ({"policy_quotas": ((0.2, 0.5),)}, r"shares of policy_quotas must be 0 or more and add up to 1; got 0\.5"),
+        ({"policy_quotas": ((0.2, 1.5), (0.6, -0.5))}, "shares of policy_quotas must be 0 or more and add up to 1"),
+        ({"policy_quotas": ((0.2, 0.5), (0.2, 0.5))}, "policy_quotas names a ratio twice"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(DataError):
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(DataError, match=message):
         MixSettings(**settings)
 
 

@@ -12,13 +12,14 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ratio_sft import ControlTokens, TrainSettings, train
+from ratio_sft import ControlTokens, MixSettings, TrainSettings, build, train
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Tally, read_records
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError, RatioSftError
 from ratio_sft.training import resume
 from ratio_sft.training.encoding import encode
+from ratio_sft.training.sampler import LengthGroupedSampler
 from ratio_sft.training.trainer import save_interval, total_steps
 
 QUICK = {"max_steps": 6, "learning_rate": 3e-3, "save_steps": 3}
@@ -70,8 +71,6 @@ def test_the_loss_is_the_mean_over_all_completion_tokens(tmp_path, base, mix_dir
     rows = list(read_records(mix_dir / "train.jsonl", "sft"))
     tokens = ControlTokens.load(tmp_path / "sft")
     encoded = list(encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
-    from ratio_sft.training.sampler import LengthGroupedSampler
-
     order = list(LengthGroupedSampler([len(row.input_ids) for row in encoded], group=8, seed=0))[:8]
     total = count = 0.0
     for index in order:
@@ -97,8 +96,8 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tmp_path, base, mix_dir):
-    """Killed in the second epoch, in the middle of a checkpoint interval, with a torn checkpoint on top."""
+def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_uninterrupted_one(tmp_path, base, mix_dir):
+    """Killed in the second epoch, in the middle of a checkpoint interval, below an incomplete checkpoint."""
     settings = TrainSettings(model=str(base), max_steps=96, save_steps=4, learning_rate=3e-3, batch_size=4)
     whole = train(mix_dir, tmp_path / "whole", settings)
     process = subprocess.Popen(
@@ -111,10 +110,10 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_undisturbed_one(tm
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
     newest = resume.newest_complete(work)
-    torn = work / "checkpoint-95"
-    shutil.copytree(newest, torn)
-    (torn / resume.COMPLETE).unlink()
-    (torn / "model.safetensors").write_bytes(b"torn")
+    incomplete = work / "checkpoint-95"
+    shutil.copytree(newest, incomplete)
+    (incomplete / resume.COMPLETE).unlink()
+    (incomplete / "model.safetensors").write_bytes(b"half")
     with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate was 0\.003, is 0\.001\)"):
         train(mix_dir, tmp_path / "killed", replace(settings, learning_rate=1e-3))
     with (
@@ -141,8 +140,6 @@ def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_d
 
 
 def test_a_checkpoint_is_continued_on_its_own_ladder_only(tmp_path, base, mix_dir, compressed):
-    from ratio_sft import MixSettings, build
-
     settings = TrainSettings(model=str(base), max_steps=1)
     train(mix_dir, tmp_path / "first", settings)
     again = replace(settings, model=str(tmp_path / "first"))
@@ -201,11 +198,21 @@ def test_unusable_models_are_one_clear_line(tmp_path, base, mix_dir):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"epochs": 0}, {"batch_size": 0}, {"max_steps": 0}, {"save_steps": -1}, {"warmup_share": 1.0}],
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be above 0; got 0"),
+        ({"batch_size": 0}, "batch_size must be above 0; got 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0; got nan"),
+        ({"max_steps": 0}, "max_steps must be at least 1; got 0"),
+        ({"save_steps": -1}, "save_steps must be at least 1; got -1"),
+        ({"follow": -1}, "follow must be at least 0; got -1"),
+        ({"ratio_weights": ((0.2, -1.0),)}, r"the weight of ratio 0\.2 must be at least 0; got -1"),
+        ({"report_to": ("paper",)}, "report_to must be one of tensorboard, trackio, wandb; got 'paper'"),
+        ({"warmup_share": 1.0}, r"warmup_share must be in \[0, 1\); got 1"),
+    ],
 )
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(DataError):
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(DataError, match=message):
         TrainSettings(model="m", **settings)
 
 

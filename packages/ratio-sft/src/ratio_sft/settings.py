@@ -100,7 +100,7 @@ class MixSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of a training run; the defaults are the paper's (section 2.3) unless a field says otherwise.
+    """Settings of a training run; the defaults are the paper's (section 2.3) unless a field's documentation differs.
 
     Raises:
         DataError: a value is out of range, or a tracker is not installed.

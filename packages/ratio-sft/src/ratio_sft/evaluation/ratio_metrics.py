@@ -25,9 +25,9 @@ def ratio_metrics(realised: Mapping[float, Sequence[float]]) -> Row:
         realised: Requested ratio -> realised ratio of each problem; the same problems in the same order for each.
 
     Returns:
-        `conditions`: for each requested ratio (`asked`) the mean realised ratio with a 95 % interval, the `error` of
-        that mean (realised - requested), and the mean absolute error over problems. `mean_absolute_error` and
-        `spearman` are over all pairs of problem and ratio; `spearman` is None if all realised ratios are equal.
+        `conditions`: one entry for each requested ratio (`asked`): its mean realised ratio with a 95 % interval, the
+        `error` of that mean (realised - requested), and the mean absolute error over problems. `mean_absolute_error`
+        and `spearman` are over all pairs of problem and ratio; `spearman` is None if all realised ratios are equal.
         `monotone_share` is the share of problems whose realised ratio never falls as the requested one rises.
     """
     asked = sorted(realised)
