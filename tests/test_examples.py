@@ -1,34 +1,23 @@
 """The examples' commands exist as written, and the published files become rows of the contracts."""
 
-import importlib.util
+import importlib
 import json
+import os
 import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from .example_scripts import EXAMPLES, load_script
+
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples"
-DATA = next((folder for folder in (ROOT.parent / "shared/data", ROOT / "data") if folder.is_dir()), None)
-
-
-def load(name):
-    """An example's script as a module, importing what it imports when run."""
-    path = EXAMPLES / name
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(path.parent)
-        patch.delitem(sys.modules, "stages", raising=False)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+DATA = Path(os.environ.get("DATA") or ROOT / "data")
 
 
 STAGES = {
-    "quickstart": load("quickstart/quickstart.py").pipeline(Path("run"), 0),
-    "smollm2": load("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
+    "quickstart": load_script("quickstart/quickstart.py").pipeline(Path("run"), 0),
+    "smollm2": load_script("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
 }
 
 
@@ -38,7 +27,7 @@ STAGES = {
 def test_every_stage_is_a_command_that_takes_its_arguments(line):
     program, *words = shlex.split(line)
     if program.endswith(".py"):
-        command = load(Path(program).relative_to(EXAMPLES)).main
+        command = load_script(Path(program).relative_to(EXAMPLES)).main
     else:
         command = importlib.import_module(f"{program.replace('-', '_')}.cli").cli
         while hasattr(command, "commands"):
@@ -53,14 +42,14 @@ def test_no_two_stages_share_a_title(name):
 
 
 def test_real_traces_become_rows_of_the_traces_contract(tmp_path):
-    if DATA is None:
-        pytest.skip("the folder with the published data files is not here (../shared/data or data)")
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA}: the folder of the published data files is not here; set DATA")
     from click.testing import CliRunner
 
     from cot_compressor._shared.records import read_records
     from math_eval import grade
 
-    done = CliRunner().invoke(load("smollm2/inputs.py").main, [str(DATA), str(tmp_path)])
+    done = CliRunner().invoke(load_script("smollm2/inputs.py").main, [str(DATA), str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "362 traces on 89 questions by 5 models; 5 have no reference answer" in done.output
     rows = list(read_records(tmp_path / "traces.jsonl", "traces"))

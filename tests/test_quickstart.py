@@ -1,37 +1,21 @@
 """The quickstart's problems and stage runner; the commands that it runs are tested in their packages."""
 
-import importlib.util
 import json
 import random
 import shlex
 import subprocess
 import sys
 from io import StringIO
-from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from .example_scripts import EXAMPLES, load_script
 
-
-def load(path: Path):
-    """An example's script as a module, with its folder importable as it is when run."""
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-problems = load(EXAMPLES / "quickstart/problems.py")
-base_model = load(EXAMPLES / "quickstart/base_model.py")
-stages = load(EXAMPLES / "stages.py")
+problems = load_script("quickstart/problems.py")
+base_model = load_script("quickstart/base_model.py")
+stages = load_script("stages.py")
 
 
 def test_splits_share_no_problem():
