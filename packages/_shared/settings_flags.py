@@ -123,7 +123,7 @@ def _kind(hint: Any) -> tuple[Any, bool]:
     if get_origin(hint) in (Union, types.UnionType):
         inner = [each for each in get_args(hint) if each is not type(None)]
         return _kind(inner[0]) if len(inner) == 1 else (str, False)
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (tuple, list):
         return _kind(get_args(hint)[0])[0], True
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint)), False
