@@ -1,13 +1,13 @@
-"""The errors of chrpo: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
+"""The errors of chrpo: one base class; `exit_code` is the exit code of a command (2 bad input or usage, 1 failure)."""
 
 
 class ChrpoError(Exception):
-    """Anything that chrpo itself reports."""
+    """Base of every error that chrpo raises."""
 
     exit_code = 1
 
 
 class DataError(ChrpoError, ValueError):
-    """A file, row or argument is not what the contract says; the message names it and the remedy."""
+    """A file, row or argument breaks its contract; the message names it and the remedy."""
 
     exit_code = 2

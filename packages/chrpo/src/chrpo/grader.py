@@ -1,10 +1,12 @@
-r"""Is the final answer of a completion right? The default grader of training, in one process.
+r"""The default grader of training: whether the final answer of a completion is correct.
 
-Plain numbers and equal strings are decided here; anything else goes to math-verify, which loads sympy the first time.
-Nothing from a model is evaluated as code, but sympy runs inside the caller's process and its time limit needs the main
-thread: grade at scale, or behind a server, with math-eval. Any `Callable[[str, str], bool]` can take this one's place.
+Plain numbers and equal strings are compared here. Everything else is left to math-verify, which loads sympy at its
+first use. No text of a model is run as code, but sympy runs in the caller's process and its time limit needs the main
+thread; to grade many answers, or behind a server, use math-eval. Any `Callable[[str, str], bool]` can replace this
+grader.
 
-    grade(r"<think>…</think>So \boxed{1/2}.", "0.5")     # True
+>>> grade(r"<think>1 + 1 = 2</think>So \boxed{1/2}.", "0.5")
+True
 """
 
 import re
@@ -12,59 +14,39 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
+from ._shared.boxed import last_boxed
 from ._shared.thinking import split_thinking
 from .errors import ChrpoError
 
 Grader = Callable[[str, str], bool]
-"""(completion, reference answer) -> True if right."""
+"""Function (completion, reference answer) -> True if the answer is correct."""
 
 _MAX_ANSWER_CHARS = 200
 _TIME_LIMIT_S = 5
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _NUMBER = re.compile(r"([-+]?)(\d{1,40})(?:\.(\d{1,40}))?(?:/(\d{1,40}))?")
 _FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
 _SPACE = re.compile(r"\\[,!;: ]|\\left|\\right|\\?\$|(?<![\d\s])\s+|\s+(?![\d\s])")
 _THOUSANDS = re.compile(r"(?<=\d)[,\s](?=\d{3}(?!\d))")
 _COSTLY = re.compile(r"(\^|\*\*)[^+\-=,]*(\^|\*\*)|(\^|\*\*)\s*\{?\s*[-+]?\d{3}|!|\d{41}")
-"""Towers of powers, huge exponents, factorials: cheap to write, ruinous to compute."""
-
-
-def boxed_answers(text: str) -> list[str]:
-    r"""The contents of every balanced `\boxed{…}`, outermost only, in order.
-
-    >>> boxed_answers(r"\boxed{\frac{1}{2}} or \boxed{3")
-    ['\\frac{1}{2}']
-    """
-    found: list[str] = []
-    position = 0
-    while match := _BOXED.search(text, position):
-        depth, end = 1, match.end()
-        while end < len(text) and depth:
-            if text[end] == "\\":
-                end += 1
-            else:
-                depth += (text[end] == "{") - (text[end] == "}")
-            end += 1
-        if depth:
-            position = match.end()
-        else:
-            found.append(text[match.end() : end - 1].strip())
-            position = end
-    return found
+"""Towers of powers, huge exponents and factorials, which are short to write and take very long to compute."""
 
 
 def grade(completion: str, answer: str) -> bool:
-    """True if the last balanced box after the thinking block holds the reference answer.
+    """True if the last balanced box after the thinking block contains the reference answer.
+
+    Args:
+        completion: Text of the completion, with its thinking block.
+        answer: Reference answer.
 
     Raises:
         ChrpoError: math-verify is needed and not installed.
     """
-    boxes = boxed_answers(split_thinking(completion).answer)
-    return bool(boxes) and same_answer(boxes[-1], answer)
+    found = last_boxed(split_thinking(completion).answer)
+    return found is not None and same_answer(found, answer)
 
 
 def same_answer(candidate: str, answer: str) -> bool:
-    """True if two answers are equal as text, as numbers, or to math-verify."""
+    """True if two answers are equal as text, as numbers, or according to math-verify."""
     left, right = _plain(candidate), _plain(answer)
     if left == right:
         return bool(left)
@@ -77,7 +59,7 @@ def same_answer(candidate: str, answer: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    # A space between digits is one of a mixed number, a comma in brackets one of a pair, unless they part thousands.
+    # Between digits, a space belongs to a mixed number, and a comma in brackets to a pair, unless it parts thousands.
     text = _SPACE.sub("", text).rstrip(".")
     return text if text.startswith(("(", "[")) else _THOUSANDS.sub("", text)
 

@@ -1,6 +1,6 @@
-"""The metrics of a run: `metrics.jsonl`, one line for each logged step, in the run's folder.
+"""The metrics of a run: `metrics.jsonl` in the run's folder, one line per logged step.
 
-What is measured is left to `judge`, drawing it to `plot`.
+Measuring is left to `score`, drawing to `plot`.
 
     read_metrics("checkpoints/chrpo")[-1]["policy/accuracy"]
 """
@@ -18,8 +18,11 @@ Metrics = Mapping[str, float]
 def read_metrics(run: str | Path) -> list[Metrics]:
     """The metrics of a run folder, one mapping per logged step; a last line that is still being written is left out.
 
+    Args:
+        run: Folder of `chrpo train`, its partial folder, or the output folder of a `CHRPOTrainer`.
+
     Raises:
-        DataError: the folder has no metrics, or a line before the last is torn.
+        DataError: the folder has no metrics, or a line before the last is corrupted.
     """
     path = Path(run) / METRICS_FILE
     if not path.is_file():
@@ -28,20 +31,20 @@ def read_metrics(run: str | Path) -> list[Metrics]:
     try:
         found: list[Metrics] = [json.loads(line) for line in lines[:-1]]
     except ValueError as error:
-        raise DataError(f"{path}: a torn line ({error}); was the file edited?") from error
+        raise DataError(f"{path}: a corrupted line ({error}); was the file edited?") from error
     if not found:
-        raise DataError(f"{path}: no step is logged yet; wait for the first one")
+        raise DataError(f"{path}: no step is logged yet; wait for the first step")
     return found
 
 
 def append_metrics(path: Path, line: Metrics) -> None:
-    """Add a step."""
+    """Add the line of one step."""
     with path.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
 
 
-def forget_after(path: Path, step: int) -> None:
-    """Drop the lines of steps that a killed run logged after its checkpoint, and a torn last line."""
+def remove_after(path: Path, step: int) -> None:
+    """Remove the lines of steps that a killed run logged after its checkpoint, and an incomplete last line."""
     kept = []
     for line in path.read_text("utf-8").splitlines():
         try:

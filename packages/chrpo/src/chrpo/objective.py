@@ -1,11 +1,13 @@
-"""What is optimised: the reward, who chooses the ratio of a rollout, and how rewards become advantages.
+"""Training objectives: the reward, the draw of ratios, and the way from rewards to advantages.
 
-One table for all methods, so that a comparison differs in the objective alone: prompts, rollouts per step, generation,
-clipping and optimiser are shared, and prompts without signal never dilute the others. Ratios are drawn as each method
-draws its own. Formulas are left to `core`, applying them to a step to `judge`.
+All objectives are in one table, so that a comparison differs in the objective alone: prompts, rollouts per step,
+generation, clipping and optimiser are the same, and prompts without signal never dilute the others. Formulas are left
+to `core`, applying them to a step to `score`.
 
-    choose("chrpo", without=["constraint"])
-    choose("l1", length_weight=0.5)
+>>> choose("chrpo", without=["constraint"]).constrained
+False
+>>> choose("l1", length_weight=0.5).reward
+LengthPenalty(weight=0.5, at_most=False, offset=0.5)
 """
 
 from collections.abc import Sequence
@@ -22,15 +24,17 @@ class Objective:
     """One way to learn from rollouts.
 
     Args:
-        reward: turns facts into rewards.
-        credit: of control token and response. "split": the mean of a ratio against the others for the one, the rollout
-            against others of its ratio for the other. "whole": the rollout against all others of its prompt for both.
-            "decoupled": the same, but control tokens are averaged apart from response tokens (Thinkless).
-        control_weight: of the control token: in response tokens; where decoupled, of the mean over control tokens.
+        reward: Function from outcomes to rewards.
+        credit: Credit of control token and response. "split": the control token gets the mean reward of its ratio
+            compared with the other ratios, the response its reward compared with other responses at its ratio. "whole":
+            both get the rollout's reward compared with all other rollouts of the prompt. "decoupled": the same, but
+            control tokens are averaged separately from response tokens (Thinkless).
+        control_weight: Weight of the control token, as a number of response tokens; with decoupled credit, weight of
+            the mean over control tokens.
         scaled: True if advantages are divided by the standard deviation of their prompt.
-        stratified: True if a prompt is rolled out once at every ratio, and only further ratios are drawn from the
-            policy; else all are.
-        constrained: True if the reward follows the price of accuracy.
+        stratified: True if a prompt is rolled out once at every ratio and only further ratios are drawn from the
+            policy; False if all ratios are drawn.
+        constrained: True if the reward depends on the price of accuracy.
     """
 
     reward: Reward
@@ -49,11 +53,11 @@ OBJECTIVES = {
     "degrpo": Objective(DeGRPO(), "decoupled", 1e-3),
     "shortest_correct": Objective(ShortestCorrect(), scaled=True),
 }
-"""`paper` has the rollouts and the credit of `chrpo`, as the paper says nothing of either."""
+"""The paper describes neither rollouts nor credit; our choice: `paper` has those of `chrpo`."""
 
 PARTS = ("constraint", "control", "mode", "stratified")
-"""What an ablation leaves out: the price of accuracy (0); the control token's own credit (it is then one more token of
-its rollout); the pay for a small ratio; the rollouts at every ratio."""
+"""Parts that an ablation can omit: the price of accuracy (it is then 0); the credit of the control token (it is then
+one more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio."""
 
 
 def choose(
@@ -64,17 +68,17 @@ def choose(
     control_weight: float | None = None,
     shortest: float = 0.2,
 ) -> Objective:
-    """An objective of the table.
+    """An objective of the table, with changes.
 
     Args:
-        name: key of `OBJECTIVES`.
-        without: parts to leave out, of `PARTS`.
-        length_weight: of the length penalty, for objectives that have one; by default their authors'.
-        control_weight: see `Objective`; by default the objective's own.
-        shortest: smallest ratio of the ladder.
+        name: Key of `OBJECTIVES`.
+        without: Parts to omit, of `PARTS`.
+        length_weight: Weight of the length penalty, for objectives that have one; None for their authors' weight.
+        control_weight: Weight of the control token; None for the objective's own.
+        shortest: Smallest ratio of the ladder.
 
     Raises:
-        DataError: an unknown name, or a part or weight that the objective does not have.
+        DataError: the name is unknown, or the objective does not have the part or the weight.
     """
     if name not in OBJECTIVES:
         raise DataError(f"unknown objective {name!r}; choose one of {', '.join(OBJECTIVES)}")
@@ -98,8 +102,8 @@ def choose(
     }
     for part in without:
         if not has.get(part):
-            known = ", ".join(part for part in PARTS if has[part]) or "nothing"
-            raise DataError(f"objective {name} has no part {part!r} to leave out; it has {known}")
+            known = ", ".join(part for part in PARTS if has[part]) or "none"
+            raise DataError(f"objective {name} has no part {part!r} to omit; its parts are: {known}")
     if isinstance(reward, ConstrainedReward | PaperReward) and "mode" in without:
         reward = replace(reward, mode=False)
     if "control" in without:

@@ -1,6 +1,6 @@
-"""The trajectory of a run as one self-contained HTML file: charts in SVG, no script, nothing loaded.
+"""`chrpo plot`: the metrics of a run as one self-contained HTML file with SVG charts and no script.
 
-What is measured is left to `judge`; here it is only drawn.
+Measuring is left to `score`.
 
     write_plot("training.html", [{"step": 1, "policy/accuracy": 0.8}])       # the lines of metrics.jsonl
 """
@@ -16,6 +16,7 @@ from .metrics import Metrics
 _WIDTH, _HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 40, 34
 _LETTER, _LINE = 7, 14
+_TIERS = {"reward/format_failure": "format failure", "reward/right": "correct", "reward/wrong": "incorrect"}
 _COLOURS = (
     *("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444"),
     *("#d16ba5", "#0f9b8e", "#8c510a", "#9aa500"),
@@ -23,11 +24,11 @@ _COLOURS = (
 
 
 def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
-    """Write the charts.
+    """Write the charts of a run.
 
     Args:
-        path: of the HTML file.
-        metrics: one mapping per step, each with `step`; series that a step lacks are left out there.
+        path: Path of the HTML file.
+        metrics: Metrics of each step, each with `step`; a series may be missing at some steps.
     """
     names = {name for line in metrics for name in line}
     groups = sorted(name.removeprefix("floor/") for name in names if name.startswith("floor/"))
@@ -35,22 +36,24 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
     chosen = [group for group in groups if group.split("/")[0] == "policy"]
     floors = {f"floor {group}": f"floor/{group}" for group in chosen or groups}
     accuracy = {"measured": "policy/accuracy" if chosen else "accuracy", **floors}
-    tiers = sorted(name.removeprefix("reward/") for name in names if name.startswith("reward/"))
     charts = [
         ("Accuracy", accuracy),
         ("Price of accuracy (lambda)", {group: f"lambda/{group}" for group in groups}),
         ("Violation: floor minus running accuracy", {group: f"violation/{group}" for group in groups}),
         ("Probability of each ratio", {name.split("/")[-1]: name for name in shares}),
-        ("Entropy of that choice, in nats", {"entropy": "policy/entropy"}),
+        ("Entropy of the choice of ratio, in nats", {"entropy": "policy/entropy"}),
         ("Accuracy at each ratio", _by_ratio(names, "accuracy")),
         ("Thinking tokens", {**_by_ratio(names, "thinking_tokens"), "policy": "policy/thinking_tokens"}),
         ("Distance of realised from chosen ratio", {"mean": "calibration_error"}),
-        ("Reward of each tier", {tier: f"reward/{tier}" for tier in tiers}),
-        ("Share of rollouts", {"no signal": "dead_groups", "format failure": "format_failures", "cut": "truncated"}),
-        ("Budget: cost below which saving is not paid", {"budget": "budget"}),
+        ("Reward of each tier", {tier: name for name, tier in _TIERS.items() if name in names}),
+        (
+            "Share of rollouts",
+            {"no signal": "dead_groups", "format failure": "format_failures", "truncated": "truncated"},
+        ),
+        ("Budget: cost below which savings earn nothing", {"budget": "budget"}),
     ]
     drawn = [(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
-    note = "Accuracy and tokens are what the model's own choice of ratio would give, from the rollouts of each step."
+    note = "Accuracy and tokens are those of the model's own choice of ratio, estimated from the rollouts of each step."
     write_page(path, "CHRPO training", note, drawn, metrics[-1] if metrics else {})
 
 
@@ -65,12 +68,13 @@ def write_page(
     """Write one page of line charts and a table of final numbers.
 
     Args:
-        path: of the HTML file.
-        title: of the page.
-        note: one sentence under it.
-        charts: (title, label -> points (step, value)); a label that begins with "floor" or "optimum" is dashed.
-        last: name -> number.
-        heading: of that table.
+        path: Path of the HTML file.
+        title: Title of the page.
+        note: Sentence below the title.
+        charts: Title and lines of each chart; a line is label -> points (step, value), and is dashed if its label
+            begins with "floor" or "optimum".
+        last: Numbers of the table, by name.
+        heading: Heading of the table.
     """
     drawn = "".join(_chart(name, series) for name, series in charts)
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
@@ -110,7 +114,7 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         return round(across, 1), round(up, 1)
 
     parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{html.escape(title)}</text>']
-    # As many digits as tell the ticks apart.
+    # Enough digits to make the ticks differ.
     digits = 3 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
     for tick in (low, (low + high) / 2, high):
         y = place(left, tick)[1]
@@ -132,7 +136,7 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
 
 
 def _legend(labels: Iterable[str]) -> list[tuple[int, int]]:
-    """Where each label starts; a line that is full goes on below."""
+    """Start of each label; a label that does not fit starts a new line."""
     places: list[tuple[int, int]] = []
     across, down = _LEFT, _TOP - 10
     for label in labels:

@@ -1,7 +1,8 @@
-"""Samples of the frozen model at every ratio, turned into prompts for reinforcement learning.
+"""`chrpo prepare`: from samples of the frozen model at every ratio to prompts for reinforcement learning.
 
-Each problem gets its teacher ratio, its reference length and its reference accuracy, all measured once and frozen.
-Samples are counted as they are read, not held. Sampling and grading were done by whoever wrote them (`math-eval run`).
+The teacher ratio, reference length and reference accuracy of each problem are measured here once and do not change
+during training. Samples are counted as they are read and not kept in memory. Sampling and grading are left to
+`math-eval run`.
 
     prepare("samples.jsonl", "prompts.jsonl", tokens=ControlTokens.load("checkpoints/sft"))
 """
@@ -14,13 +15,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from . import manifest
+from ._shared.boxed import find_boxes
 from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
-from ._shared.records import Row, Tally, read_records, write_json, write_records
+from ._shared.records import Row, Tally, parse_json, read_records, write_json, write_records
+from ._shared.runs import MANIFEST
 from ._shared.thinking import split_thinking
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
-from .grader import boxed_answers
 
 OUTCOME_FIELDS = frozenset(
     {
@@ -41,10 +42,10 @@ OUTCOME_FIELDS = frozenset(
         "reference_accuracy",
     }
 )
-"""Fields of a sample that belong to the sample; every other field belongs to the problem and is carried through."""
+"""Fields of a sample that describe the sample; every other field describes the problem and is copied to the prompt."""
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
 MANIFEST_FIELDS = SAMPLER_FIELDS[:4]
-"""Those that the manifest beside a samples file may name in place of the rows."""
+"""Sampler settings that the manifest beside a samples file may contain in place of the rows."""
 
 
 def prepare(
@@ -58,23 +59,23 @@ def prepare(
     instruction: str = INSTRUCTION,
     seed: int = 0,
 ) -> tuple[Tally, dict[str, Any]]:
-    """Write one prompt per problem to `out`, and what was seen to `OUT.summary.json`.
+    """Write one prompt per problem to `out`, and a summary to `OUT.summary.json`.
 
     Args:
-        samples: one or several samples files, with every problem sampled at every ratio of the ladder.
-        out: the prompts file.
-        tokens: the ladder of the checkpoint that will be trained.
-        policy_share: share of the prompts in which the model chooses; the others ask for the ratios in turn.
-        confidence: of the bound in `teacher_ratio`.
-        threshold: of the bound in `teacher_ratio`.
-        instruction: first line of the user turn, the same as when the samples were drawn.
-        seed: of the draw of fixed prompts.
+        samples: Path of a samples file, or of several, with every problem sampled at every ratio of the ladder.
+        out: Path of the prompts file to write.
+        tokens: Control tokens of the checkpoint that will be trained.
+        policy_share: Share of prompts in which the model chooses the ratio; the others request the ratios in turn.
+        confidence: Confidence level of the lower accuracy bound in `teacher_ratio`.
+        threshold: Accuracy that the bound must reach.
+        instruction: First line of the user turn; use the instruction the samples were drawn with.
+        seed: Random seed for choosing which prompts request a ratio.
 
     Returns:
-        Counts of samples read, prompts written and rejected problems; and the summary.
+        The counts of samples read, prompts written and problems rejected; and the summary.
 
     Raises:
-        DataError: a bad row, an option out of range, or no problem that is sampled at the whole ladder.
+        DataError: a row is bad, an option is out of range, or no problem is sampled at the whole ladder.
     """
     if not 0 <= policy_share <= 1:
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
@@ -92,12 +93,11 @@ def prepare(
             f"{', '.join(f'{ratio:g}' for ratio in ladder)}; sample the whole ladder"
             + (f" ({tally.summary()})" if tally.rejected else "")
         )
-    asked = _asked_ratios(list(usable), policy_share, ladder, seed)
-    teachers = {
-        key: teacher_ratio({r: (found.rungs[r].right, found.rungs[r].samples) for r in ladder}, confidence, threshold)
-        for key, found in usable.items()
-    }
-    prompts = [_prompt(found, ladder, teachers[key], tokens, asked[key], instruction) for key, found in usable.items()]
+    requested = _requested_ratios(list(usable), policy_share, ladder, seed)
+    teachers = {key: _teacher(found, ladder, confidence, threshold) for key, found in usable.items()}
+    prompts = [
+        _prompt(found, ladder, teachers[key], tokens, requested[key], instruction) for key, found in usable.items()
+    ]
     tally.written = write_records(out, prompts)
     tally.write_rejected(out)
     summary = _summary(usable, ladder, teachers, prompts, tally)
@@ -105,7 +105,7 @@ def prepare(
         _note_values(summary["sampler"], _manifest_settings(Path(file)))
     summary |= {name: counts[name] for name in ("right_but_cut_off", "right_without_a_box", "asked_otherwise")}
     summary["samples_off_the_ladder"] = tally.read - sum(
-        rung.samples for problem in problems.values() for ratio, rung in problem.rungs.items() if ratio in ladder
+        found.samples for problem in problems.values() for ratio, found in problem.ratios.items() if ratio in ladder
     )
     summary["settings"] = {
         "policy_share": policy_share,
@@ -119,12 +119,12 @@ def prepare(
 
 
 def _check_replaceable(out: Path) -> None:
-    """Refuse to write over anything but prompts: OUT comes last, so forgetting it would name a samples file."""
+    """Refuse to replace anything but prompts: if OUT is forgotten, the last samples file is in its place."""
     if out.exists():
         try:
             next(read_records(out, "rl_prompts"))
         except DataError as error:
-            raise DataError(f"{out}: is there and is no prompts file; give another OUT, or move it away") from error
+            raise DataError(f"{out}: already there, and no prompts file; name another OUT, or move it away") from error
 
 
 def summary_path(out: str | Path) -> Path:
@@ -134,12 +134,12 @@ def summary_path(out: str | Path) -> Path:
 
 
 @dataclass
-class _Rung:
-    """What the samples of one problem at one ratio add up to."""
+class _Counts:
+    """Sums over the samples of one problem at one ratio."""
 
     draws: set[tuple[int, int]] = field(default_factory=set)
     """Seed and number of each sample."""
-    right: int = 0
+    correct: int = 0
     thinking: int = 0
     completion: int = 0
     truncated: int = 0
@@ -150,11 +150,11 @@ class _Rung:
 
     @property
     def accuracy(self) -> float:
-        return self.right / self.samples
+        return self.correct / self.samples
 
     def add(self, row: Row) -> None:
         self.draws.add((row["seed"], row["sample"]))
-        self.right += is_right(row)
+        self.correct += is_correct(row)
         self.thinking += row["thinking_tokens"]
         self.completion += row["completion_tokens"]
         self.truncated += row["finish_reason"] == "length"
@@ -162,38 +162,38 @@ class _Rung:
 
 @dataclass
 class _Problem:
-    """All that is kept of a problem's samples."""
+    """Everything that is kept of a problem's samples."""
 
     question: str
     answer: str
     carried: Row = field(default_factory=dict)
-    """The problem's own fields, of its first sample at the largest ratio."""
-    rungs: dict[float, _Rung] = field(default_factory=dict)
+    """The fields that describe the problem, from its first sample at the largest ratio."""
+    ratios: dict[float, _Counts] = field(default_factory=dict)
     sampler: dict[str, list[Any]] = field(default_factory=dict)
     unique: bool = True
     gradable: bool = True
 
 
-def is_right(row: Row) -> bool:
-    """As in training, where an answer that the token limit cut off is none."""
+def is_correct(row: Row) -> bool:
+    """Whether a sample is correct; a truncated answer is incorrect, as in training."""
     return row["verdict"] == "correct" and row["finish_reason"] != "length"
 
 
 def _unlike_training(row: Row, instruction: str) -> Iterator[str]:
-    """In what a sample was asked or judged otherwise than a rollout will be."""
+    """Names of the ways in which a sample was prompted or graded differently from a rollout of training."""
     if row["verdict"] == "correct":
-        if not is_right(row):
+        if not is_correct(row):
             yield "right_but_cut_off"
-        elif not boxed_answers(split_thinking(row["completion"]).answer):
+        elif not find_boxes(split_thinking(row["completion"]).answer)[0]:
             yield "right_without_a_box"
     if row["question"] in row["prompt"] and user_turn(row["question"], None, instruction) not in row["prompt"]:
         yield "asked_otherwise"
 
 
 def _manifest_settings(samples: Path) -> Row:
-    """The sampler settings in the `manifest.json` that `math-eval run` leaves beside its samples; none without one."""
-    path = samples.with_name(manifest.FILE_NAME)
-    found = manifest.read(path) if path.is_file() else {}
+    """The sampler settings in the `manifest.json` that `math-eval run` writes beside its samples, if there is one."""
+    path = samples.with_name(MANIFEST)
+    found = parse_json(path.read_text("utf-8"), str(path)) if path.is_file() else {}
     settings = found.get("settings") if isinstance(found, dict) else None
     return {name: settings[name] for name in MANIFEST_FIELDS if name in settings} if isinstance(settings, dict) else {}
 
@@ -209,13 +209,13 @@ def _by_problem(
             if not isinstance(row["ratio"], int | float):
                 continue
             ratio = float(row["ratio"])
-            rung = problem.rungs.setdefault(ratio, _Rung())
-            if (row["seed"], row["sample"]) in rung.draws:
+            at_ratio = problem.ratios.setdefault(ratio, _Counts())
+            if (row["seed"], row["sample"]) in at_ratio.draws:
                 raise DataError(
                     f"{path}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is "
-                    "there twice, which would count one answer as two; remove the copy"
+                    "there twice, so one answer would count as two; remove the copy"
                 )
-            rung.add(row)
+            at_ratio.add(row)
             counts.update(_unlike_training(row, instruction))
             problem.unique &= (row["question"], row["answer"]) == (problem.question, problem.answer)
             problem.gradable &= row["verdict"] != "gold_unparsable"
@@ -226,14 +226,14 @@ def _by_problem(
 
 
 def _note_values(seen: dict[str, list[Any]], row: Row) -> None:
-    """Add the sampler settings that a row names to those seen before."""
+    """Add the sampler settings of a row to those seen before."""
     for name in SAMPLER_FIELDS:
         if name in row and row[name] not in seen.setdefault(name, []):
             seen[name].append(row[name])
 
 
 def _usable(key: str, problem: _Problem, ladder: list[float], needed: int, tally: Tally) -> bool:
-    counts = {f"{ratio:g}": problem.rungs[ratio].samples if ratio in problem.rungs else 0 for ratio in ladder}
+    counts = {f"{ratio:g}": problem.ratios[ratio].samples if ratio in problem.ratios else 0 for ratio in ladder}
     missing = [ratio for ratio, count in counts.items() if not count]
     few = [ratio for ratio, count in counts.items() if count < needed]
     if missing:
@@ -250,15 +250,20 @@ def _usable(key: str, problem: _Problem, ladder: list[float], needed: int, tally
     return False
 
 
-def _asked_ratios(keys: list[str], policy_share: float, ladder: list[float], seed: int) -> dict[str, float | None]:
-    """None for a policy prompt; the fixed ones take the ladder in turn."""
+def _requested_ratios(keys: list[str], policy_share: float, ladder: list[float], seed: int) -> dict[str, float | None]:
+    """The ratio that each prompt requests, in turn over the ladder; None if the model chooses."""
     order = list(keys)
     random.Random(seed).shuffle(order)
     fixed = order[round(policy_share * len(order)) :]
-    asked: dict[str, float | None] = dict.fromkeys(keys)
+    requested: dict[str, float | None] = dict.fromkeys(keys)
     for number, key in enumerate(fixed):
-        asked[key] = ladder[number % len(ladder)]
-    return asked
+        requested[key] = ladder[number % len(ladder)]
+    return requested
+
+
+def _teacher(problem: _Problem, ladder: list[float], confidence: float, threshold: float) -> TeacherRatio:
+    counts = {ratio: (problem.ratios[ratio].correct, problem.ratios[ratio].samples) for ratio in ladder}
+    return teacher_ratio(counts, confidence, threshold)
 
 
 def _prompt(
@@ -266,16 +271,16 @@ def _prompt(
     ladder: list[float],
     teacher: TeacherRatio,
     tokens: ControlTokens,
-    asked: float | None,
+    requested: float | None,
     instruction: str,
 ) -> Row:
-    top = problem.rungs[ladder[-1]]
-    token = tokens.token("policy" if asked is None else asked)
-    accuracies = {f"{ratio:g}": problem.rungs[ratio].accuracy for ratio in ladder}
+    top = problem.ratios[ladder[-1]]
+    token = tokens.token("policy" if requested is None else requested)
+    accuracies = {f"{ratio:g}": problem.ratios[ratio].accuracy for ratio in ladder}
     return {
         **problem.carried,
         "prompt": [{"role": "user", "content": user_turn(problem.question, token, instruction)}],
-        "mode": "policy" if asked is None else "fixed",
+        "mode": "policy" if requested is None else "fixed",
         "teacher_ratio": teacher.ratio,
         "difficulty": "none" if teacher.ratio is None else str(ladder.index(teacher.ratio)),
         "reference_tokens": max(1, round(top.thinking / top.samples)),
@@ -293,16 +298,16 @@ def _summary(
     tally: Tally,
 ) -> dict[str, Any]:
     reference = {row["id"]: row["reference_tokens"] for row in prompts}
-    rungs: dict[str, Any] = {}
+    by_ratio: dict[str, Any] = {}
     sampler: dict[str, list[Any]] = {}
     for ratio in ladder:
-        found = {key: problem.rungs[ratio] for key, problem in usable.items()}
-        rungs[f"{ratio:g}"] = {
-            "accuracy": fmean(rung.accuracy for rung in found.values()),
-            "realised_ratio": sum(rung.thinking for rung in found.values())
-            / sum(reference[key] * rung.samples for key, rung in found.items()),
-            "samples": sum(rung.samples for rung in found.values()),
-            "truncated": sum(rung.truncated for rung in found.values()),
+        found = {key: problem.ratios[ratio] for key, problem in usable.items()}
+        by_ratio[f"{ratio:g}"] = {
+            "accuracy": fmean(counts.accuracy for counts in found.values()),
+            "realised_ratio": sum(counts.thinking for counts in found.values())
+            / sum(reference[key] * counts.samples for key, counts in found.items()),
+            "samples": sum(counts.samples for counts in found.values()),
+            "truncated": sum(counts.truncated for counts in found.values()),
         }
     for problem in usable.values():
         for name, values in problem.sampler.items():
@@ -317,6 +322,6 @@ def _summary(
         "teacher_ratios": {name: histogram[name] for name in [*(f"{ratio:g}" for ratio in ladder), "none"]},
         "not_monotone": sum(not teacher.monotone for teacher in teachers.values()),
         "all_fail": sum(teacher.all_fail for teacher in teachers.values()),
-        "ratios": rungs,
+        "ratios": by_ratio,
         "sampler": sampler,
     }

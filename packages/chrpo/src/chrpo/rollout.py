@@ -1,9 +1,9 @@
-r"""The facts of one rollout, read off its token ids: format, answer, token counts.
+r"""Facts about one rollout, read off its token ids: format, answer, token counts.
 
-Ids and not text, because special tokens are lost when a trainer decodes. What the facts are worth is left to the
-rewards.
+Token ids are read and not text, because trainers drop special tokens when they decode. Rewarding the facts is left to
+`core.rewards`.
 
-    reader = RolloutReader(tokenizer, tokens, eos_ids=[0])
+    reader = RolloutReader(tokenizer, tokens, eos_ids=[tokenizer.eos_token_id], grader=grade)
     reader.read(ids, answer="27").format_ok
 """
 
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ._shared.boxed import find_boxes
 from ._shared.control_tokens import ControlTokens
 from ._shared.thinking import CLOSE, OPEN, split_thinking
 from .errors import DataError
-from .grader import Grader, boxed_answers
+from .grader import Grader
 
 _MAX_PERIOD = 32
 _MIN_REPEATS = 4
@@ -24,17 +25,17 @@ _MIN_REPEATED_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What one rollout did.
+class RolloutStats:
+    """Facts about one rollout.
 
     Args:
-        format_ok: True if finished, with one thinking block that opens the answer and is closed, no further control or
-            special token, and one answer in a box after it (the same answer twice is one).
-        correct: True if finished and the grader accepts it, whatever its format.
-        truncated: True if the token limit cut it.
-        thinking_tokens: tokens between the tags; an unclosed block counts to the end.
-        completion_tokens: all tokens, the forced control token and the end token included.
-        integrity: share of two checks that fail: thinking is not empty; nothing is repeated over and over.
+        format_ok: True if the rollout is finished and has one thinking block, which opens the answer and is closed, no
+            further control or special token, and one answer in a box after it (equal answers count once).
+        correct: True if the rollout is finished and the grader accepts its answer, whatever its format.
+        truncated: True if the token limit ended it.
+        thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
+        completion_tokens: Number of all tokens, including the forced control token and the end token.
+        integrity: Share of two checks that fail: the thinking is not empty; no sequence is repeated many times.
     """
 
     format_ok: bool
@@ -48,8 +49,12 @@ class Facts:
 def control_ids(tokenizer: Any, tokens: ControlTokens) -> dict[str, int]:
     """The id of every control token.
 
+    Args:
+        tokenizer: Tokenizer of the checkpoint.
+        tokens: Control tokens of the checkpoint.
+
     Raises:
-        DataError: the tokenizer splits one, so the model was never taught it.
+        DataError: the tokenizer splits a control token, so the model was not trained with it.
     """
     ids: dict[str, int] = {}
     for token in tokens.all_tokens:
@@ -67,10 +72,13 @@ class RolloutReader:
     """Reads rollouts of one checkpoint.
 
     Args:
-        tokenizer: of the checkpoint.
-        tokens: its ladder.
-        eos_ids: every id that ends a turn.
-        grader: (completion, answer) -> right or wrong.
+        tokenizer: Tokenizer of the checkpoint.
+        tokens: Control tokens of the checkpoint.
+        eos_ids: All token ids that end a turn.
+        grader: Function (completion, reference answer) -> True if correct.
+
+    Raises:
+        DataError: the tokenizer splits a control token.
     """
 
     def __init__(self, tokenizer: Any, tokens: ControlTokens, eos_ids: Sequence[int], grader: Grader) -> None:
@@ -81,8 +89,13 @@ class RolloutReader:
         special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
         self._forbidden = frozenset(special - tags)
 
-    def read(self, ids: Sequence[int], answer: str) -> Facts:
-        """The facts of a completion, given as its ids without the forced control token and without padding."""
+    def read(self, ids: Sequence[int], answer: str) -> RolloutStats:
+        """Facts about one completion.
+
+        Args:
+            ids: Token ids, without the forced control token and without padding.
+            answer: Reference answer.
+        """
         finished = bool(ids) and ids[-1] in self._ends
         body = list(ids[:-1] if finished else ids)
         text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -95,8 +108,9 @@ class RolloutReader:
             and thinking.closed
             and self._forbidden.isdisjoint(body)
         )
-        return Facts(
-            format_ok=finished and whole and len(set(boxed_answers(thinking.answer))) == 1,
+        boxes = {thinking.answer[box.start : box.end].strip() for box in find_boxes(thinking.answer)[0]}
+        return RolloutStats(
+            format_ok=finished and whole and len(boxes) == 1,
             correct=finished and self._grader(text, answer),
             truncated=not finished,
             thinking_tokens=inside,
@@ -106,7 +120,7 @@ class RolloutReader:
 
 
 def _repeats(ids: Sequence[int]) -> bool:
-    """True if some stretch of up to 32 tokens stands four or more times in a row, over 16 tokens or more."""
+    """True if a sequence of up to 32 tokens occurs four or more times in a row and fills 16 tokens or more."""
     tokens = np.asarray(ids)
     for period in range(1, min(_MAX_PERIOD, len(tokens) // _MIN_REPEATS) + 1):
         needed = max(_MIN_REPEATED_TOKENS, _MIN_REPEATS * period) - period

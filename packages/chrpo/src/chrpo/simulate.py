@@ -1,13 +1,13 @@
-"""A bandit of ratios from a JSON file, simulated: what floor, gains and gradient do before a GPU is spent.
+"""`chrpo simulate`: a bandit of ratios from a JSON file, to try floors and gains before a GPU is used.
 
-The bandit and its simulation are in `core.bandit`; here they meet files. Nothing is sampled from a language model.
+The simulation itself is left to `core.bandit`. No language model is sampled.
 
     # bandit.json: {"weights": [1], "ratios": [0.2, 1], "accuracy": [[0.5, 0.9]], "floor": 0.8}
     bandit = read_bandit("bandit.json")
     report(bandit, simulate(bandit, 20_000))["savings"]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ _POINTS = 400
 
 
 def read_bandit(path: str | Path) -> Bandit:
-    """Read a bandit.
+    """The bandit of a JSON file.
+
+    Args:
+        path: Path of a file with the fields `weights`, `ratios`, `accuracy` and `floor`.
 
     Raises:
-        DataError: the file is missing or torn, or is no bandit; the message names field and remedy.
+        DataError: the file is missing or corrupted, or is no bandit; the message names field and remedy.
     """
     path = Path(path)
     try:
@@ -54,9 +57,13 @@ def _numbers(path: Path, name: str, value: object, depth: int) -> np.ndarray:
 
 
 def report(bandit: Bandit, result: Simulation) -> dict[str, Any]:
-    """What `chrpo simulate --json` prints: where the policy ended, beside the exact optimum.
+    """The object that `chrpo simulate --json` prints: the final policy and the exact optimum.
 
-    `optimum` holds null where the floor is infeasible. `policy` is [contexts][ratios].
+    The values of `optimum` are null if the floor is infeasible. `policy` is [contexts][ratios].
+
+    Args:
+        bandit: The problem.
+        result: The simulation's result.
     """
     optimum = bandit.optimum()
     savings, price = optimum or (None, None)
@@ -70,14 +77,40 @@ def report(bandit: Bandit, result: Simulation) -> dict[str, Any]:
     }
 
 
+def report_lines(bandit: Bandit, found: Mapping[str, Any]) -> list[str]:
+    """The lines that `chrpo simulate` prints.
+
+    Args:
+        bandit: The problem.
+        found: Object that `report` returned.
+    """
+    best = found["optimum"]["savings"]
+    optimum = "none: no policy reaches the floor" if best is None else f"{best:.4f}"
+    lines = [
+        f"accuracy {found['accuracy']:.4f}  floor {bandit.floor:.4f}" + "  INFEASIBLE" * found["infeasible"],
+        f"savings  {found['savings']:.4f}  optimum {optimum}",
+        f"lambda   {found['lambda']:.4f}",
+    ]
+    for weight, shares in zip(bandit.weights, found["policy"], strict=True):
+        arms = "  ".join(f"{ratio:g}: {share:.3f}" for ratio, share in zip(bandit.ratios, shares, strict=True))
+        lines.append(f"context of weight {weight:.3f}: {arms}")
+    return lines
+
+
 def write_trajectory(path: str | Path, bandit: Bandit, result: Simulation) -> None:
-    """Draw accuracy, savings and price over the steps, each with its target, as one HTML file."""
+    """Write one HTML file with accuracy, savings and price over the steps, each with its target.
+
+    Args:
+        path: Path of the HTML file.
+        bandit: The problem.
+        result: The simulation's result.
+    """
     steps = np.unique(np.linspace(0, len(result.trajectory) - 1, _POINTS).round().astype(int))
     rows = [(step + 1, *result.trajectory[step]) for step in steps.tolist()]
     savings, price = bandit.optimum() or (None, None)
     charts = [
         ("Accuracy", _lines(rows, 1, "floor", bandit.floor)),
-        ("Savings on right answers", _lines(rows, 2, "optimum", savings)),
+        ("Savings on correct answers", _lines(rows, 2, "optimum", savings)),
         ("Price of accuracy (lambda)", _lines(rows, 3, "optimum", price)),
     ]
     final = {
@@ -85,7 +118,7 @@ def write_trajectory(path: str | Path, bandit: Bandit, result: Simulation) -> No
         for context, shares in enumerate(result.policy)
         for ratio, share in zip(bandit.ratios, shares, strict=True)
     }
-    note = "The policy's own accuracy and savings at every step."
+    note = "Accuracy and savings of the policy at every step."
     write_page(path, "Simulated bandit", note, charts, final, "Probability of each ratio, mean over the last tenth")
 
 

@@ -1,52 +1,34 @@
-"""The objective itself, on numpy and torch alone: facts in, rewards, prices and advantages out.
+"""The objective in numpy: outcomes of rollouts in; rewards, prices and advantages out.
 
-No trainer is imported here, so any training loop can use it.
+Any training loop can use it, because no trainer is imported here; `token_loss` alone needs torch. What is named in
+`__all__` is for everybody to use; the submodules hold more, which may change.
 
-    from chrpo.core import AccuracyConstraint, ConstrainedReward, Outcomes, control_advantages, leave_one_out
+>>> outcomes = Outcomes.of(
+...     format_ok=[1, 1], correct=[1, 0], requested_ratio=[0.2, 0.2], realised_ratio=[0.2, 0.2], cost=[0.2, 0.2]
+... )
+>>> rewards = ConstrainedReward()(outcomes, price=0.6).main
+>>> leave_one_out(rewards, group=[0, 0]).advantages.round(2).tolist()
+[0.88, -0.88]
 """
 
-from .advantages import Control, Response, control_advantages, leave_one_out, logit_advantages, response_weights
-from .bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate, simulate_all
-from .baselines import CorrectnessReward, DeGRPO, LengthPenalty, ShortestCorrect, degrpo_loss, group_advantages
+from .advantages import control_advantages, leave_one_out, response_weights
 from .constraint import AccuracyConstraint, Gains
 from .loss import token_loss
 from .outcome import Outcomes
-from .ratios import TeacherRatio, samples_needed, teacher_ratio, wilson_lower
-from .rewards import ConstrainedReward, PaperReward, Reward, Rewards, exchange_rate_points
+from .rewards import ConstrainedReward, PaperReward, Rewards, exchange_rate_points
 from .schedule import BudgetSchedule
 
 __all__ = [
-    "GOLDEN",
-    "NEARLY_FREE",
-    "NEARLY_TIED",
     "AccuracyConstraint",
-    "Bandit",
     "BudgetSchedule",
     "ConstrainedReward",
-    "Control",
-    "CorrectnessReward",
-    "DeGRPO",
     "Gains",
-    "LengthPenalty",
     "Outcomes",
     "PaperReward",
-    "Response",
-    "Reward",
     "Rewards",
-    "ShortestCorrect",
-    "Simulation",
-    "TeacherRatio",
     "control_advantages",
-    "degrpo_loss",
     "exchange_rate_points",
-    "group_advantages",
     "leave_one_out",
-    "logit_advantages",
     "response_weights",
-    "samples_needed",
-    "simulate",
-    "simulate_all",
-    "teacher_ratio",
     "token_loss",
-    "wilson_lower",
 ]

@@ -1,10 +1,11 @@
-"""A contextual bandit of ratios: the control problem alone, without a language model.
+"""A contextual bandit of ratios: the choice of a ratio alone, without a language model.
 
-Each context (a kind of problem) has an accuracy at each ratio; the policy picks a ratio per context, and cost is the
-ratio. It shows what gains do before a GPU is spent. The controller and the gradient are those of training.
+Each context (a kind of problem) has an accuracy at each ratio; the policy chooses a ratio for each context, and the
+cost is the ratio. Controller and gradient are those of training, so that gains can be tried before a GPU is used.
 
-    result = simulate(GOLDEN, steps=20_000)
-    result.accuracy, result.savings, result.price           # near .8767, .3773, .6
+>>> savings, price = GOLDEN.optimum()
+>>> round(savings, 4), round(price, 4)
+(0.3773, 0.6)
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from chrpo.errors import DataError
 
-from .advantages import FLOOR, logit_advantages
+from .advantages import MIN_RATIO_PROB, logit_advantages
 from .constraint import AccuracyConstraint, Gains
 from .outcome import Floats
 
@@ -24,13 +25,16 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Bandit:
-    """A problem with a known answer.
+    """A problem whose optimum is known exactly.
 
     Args:
-        weights: how often each context comes, [contexts], summing to 1.
-        ratios: the ladder, [ratios]; also the cost.
-        accuracy: [contexts, ratios].
-        floor: the accuracy to keep, over all contexts.
+        weights: Frequency of each context, [contexts], with sum 1.
+        ratios: Ratios of the ladder, [ratios]; also their costs.
+        accuracy: Accuracy of each context at each ratio, [contexts, ratios].
+        floor: Accuracy to keep, over all contexts.
+
+    Raises:
+        DataError: a shape or a number is out of its range.
     """
 
     weights: Floats
@@ -56,10 +60,10 @@ class Bandit:
         return float(self.weights @ self.accuracy.max(axis=1))
 
     def optimum(self) -> tuple[float, float] | None:
-        """Largest expected savings on right answers at the floor, and its price; None if the floor is infeasible.
+        """Largest expected savings on correct answers at the floor, and its price; None if the floor is infeasible.
 
-        By duality: min over lambda >= 0 of sum_q w_q max_c p (lambda + 1 - r) - lambda floor, a convex function made of
-        straight pieces, so its minimum is at one of the points where two ratios of a context tie.
+        The dual is min over lambda >= 0 of sum_q w_q max_c p (lambda + 1 - r) - lambda floor. It is convex and
+        piecewise linear, so its minimum is at a lambda at which two ratios of a context tie.
         """
         if self.floor > self.best_accuracy + _ROUNDING:
             return None
@@ -90,19 +94,28 @@ NEARLY_FREE = Bandit(
     np.array([[0.06, 0.07, 0.37, 0.43, 0.50], [0.72, 0.72, 0.73, 0.81, 0.92], [0.23, 0.40, 0.57, 0.62, 0.92]]),
     0.7698,
 )
-"""In one context the first three ratios are nearly the same; the optimum saves little (.0576)."""
+"""In one context the first three ratios are nearly equal; the optimum saves little (.0576)."""
 NEARLY_TIED = Bandit(
     np.array([0.27, 0.30, 0.43]),
     GOLDEN.ratios,
     np.array([[0.43, 0.62, 0.71, 0.84, 0.87], [0.40, 0.42, 0.60, 0.66, 0.90], [0.81, 0.82, 0.86, 0.87, 0.90]]),
     0.8719,
 )
-"""Ratios of a context are nearly tied; the price swings where the gains damp too little."""
+"""Two ratios of a context are nearly tied; the price oscillates if the gains damp too little."""
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Where a simulation ended: means over its last tenth, since a mixture of two ratios is reached by swinging."""
+    """Means over the last tenth of a simulation, because a mixture of two ratios is reached by oscillation.
+
+    Args:
+        accuracy: Accuracy of the policy.
+        savings: Savings on correct answers.
+        price: Lambda.
+        policy: Probability of each ratio, [contexts, ratios].
+        infeasible: True if the floor was found infeasible.
+        trajectory: Accuracy, savings and price at each step, [steps, 3].
+    """
 
     accuracy: float
     savings: float
@@ -110,11 +123,10 @@ class Simulation:
     policy: Floats
     infeasible: bool
     trajectory: Floats
-    """[steps, 3]: accuracy, savings and price at each step."""
 
 
 def simulate(bandit: Bandit, steps: int, **options: Any) -> Simulation:
-    """Run the policy and its constraint against one bandit; options as in `simulate_all`."""
+    """Run a policy and its constraint on one bandit; the options are those of `simulate_all`."""
     return simulate_all([bandit], steps, **options)[0]
 
 
@@ -124,33 +136,27 @@ def simulate_all(
     *,
     gains: Gains | None = None,
     step_size: float = 0.1,
-    floor: float = FLOOR,
+    min_ratio_prob: float = MIN_RATIO_PROB,
     rollouts: int | None = None,
     seed: int = 0,
     constrained: bool = True,
 ) -> list[Simulation]:
-    """Run a policy and a constraint against each of some bandits of one shape, all at once.
+    """Run a policy and its constraint on each of several bandits of one shape, all at once.
 
     Args:
-        bandits: the problems; one ladder and one number of contexts.
-        steps: updates of policy and price.
-        gains: of the dual.
-        step_size: of the logits.
-        floor: on each probability, see `control_advantages`.
-        rollouts: samples per context and ratio at each step, or None for exact expectations.
-        seed: of the samples.
+        bandits: Problems with equal numbers of contexts and of ratios.
+        steps: Number of updates of policy and price.
+        gains: Gains of the controller.
+        step_size: Learning rate of the policy's logits.
+        min_ratio_prob: Probability below which a ratio is not made less likely, see `control_advantages`.
+        rollouts: Number of samples per context and ratio at each step; None for exact expectations.
+        seed: Random seed of the samples.
         constrained: False keeps the price at 0.
 
     Raises:
-        DataError: bandits of several shapes, no step, or an option out of range.
+        DataError: the bandits have several shapes, there is no step, or an option is out of range.
     """
-    if steps < 1 or len({bandit.accuracy.shape for bandit in bandits}) != 1:
-        raise DataError(f"expected at least one step and bandits of one shape; got {steps} and {len(bandits)} bandits")
-    if not (0 < step_size < np.inf and seed >= 0 and (rollouts is None or rollouts >= 1)):
-        raise DataError(
-            f"expected step_size above 0, a seed of 0 or more and at least one rollout; got {step_size:g}, {seed} and "
-            f"{rollouts}"
-        )
+    _check_options(bandits, steps, step_size, rollouts, seed)
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
     constraint = AccuracyConstraint({name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}, gains)
@@ -167,8 +173,8 @@ def simulate_all(
         price = prices[:, None, None]
         q = measured * (price + 1 - cost) / (1 + price)
         chosen = weights * policy
-        right = chosen * accuracy
-        trajectory[step] = right.sum((1, 2)), (right * (1 - cost)).sum((1, 2)), prices
+        correct = chosen * accuracy
+        trajectory[step] = correct.sum((1, 2)), (correct * (1 - cost)).sum((1, 2)), prices
         if step >= steps - tail:
             policies += policy / tail
         seen = (chosen * measured).sum((1, 2)).tolist()
@@ -179,12 +185,22 @@ def simulate_all(
                 {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
             )
             prices = np.array([constraint.price(name) for name in names])
-        logits += step_size * logit_advantages(q, policy, floor)
+        logits += step_size * logit_advantages(q, policy, min_ratio_prob)
         logits -= logits.max(axis=2, keepdims=True)
         policy = np.exp(logits)
         policy /= policy.sum(axis=2, keepdims=True)
     means, lost = trajectory[-tail:].mean(axis=0).T.tolist(), constraint.infeasible
     return [
-        Simulation(right, savings, price, policies[number], names[number] in lost, trajectory[:, :, number])
-        for number, (right, savings, price) in enumerate(means)
+        Simulation(mean, savings, price, policies[number], names[number] in lost, trajectory[:, :, number])
+        for number, (mean, savings, price) in enumerate(means)
     ]
+
+
+def _check_options(bandits: Sequence[Bandit], steps: int, step_size: float, rollouts: int | None, seed: int) -> None:
+    if steps < 1 or len({bandit.accuracy.shape for bandit in bandits}) != 1:
+        raise DataError(f"expected at least one step and bandits of one shape; got {steps} and {len(bandits)} bandits")
+    if not (0 < step_size < np.inf and seed >= 0 and (rollouts is None or rollouts >= 1)):
+        raise DataError(
+            f"expected step_size above 0, a seed of 0 or more and at least one rollout; got {step_size:g}, {seed} and "
+            f"{rollouts}"
+        )

@@ -1,50 +1,56 @@
-"""What others optimise, on the same facts, so that a comparison differs in the objective alone.
+"""Objectives of other authors on the same outcomes, so that a comparison differs in the objective alone.
 
 Plain GRPO (Shao et al. 2024), GRPO with a length penalty (L1: Aggarwal & Welleck 2025), DeGRPO (Thinkless: Fang et al.
-2025), the shortest right answer as target (ShorterBetter: Yi et al. 2025). The rewards fit the protocol of `rewards`;
-none knows a price, and not all keep the tiers apart: that is theirs.
+2025) and the shortest correct answer as target (ShorterBetter: Yi et al. 2025). The rewards fit the protocol of
+`rewards`; all ignore the price, and some let a short incorrect answer earn more than a long correct one, as published.
 
     reward = LengthPenalty(weight=0.3)(outcomes).main
-    group_advantages(reward, prompt)
+    group_advantages(reward, outcomes.prompt)
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from chrpo.errors import DataError
 
 from .outcome import Floats, Ints, Outcomes, whole_numbers
 from .rewards import Rewards
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _EPSILON = 1e-4
 
 
 @dataclass(frozen=True)
 class CorrectnessReward:
-    """Plain GRPO: 1 for a right answer in good format, 0 for all else."""
+    """Plain GRPO: 1 for a correct answer in the right format, 0 otherwise."""
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch."""
-        return _only_main(_right(outcomes))
+        """Reward a batch; the price is ignored."""
+        return _only_main(_correct(outcomes))
 
 
 @dataclass(frozen=True)
 class LengthPenalty:
-    """L1's length rewards (LCPO), in shares of the reference instead of tokens.
+    """L1's length rewards (LCPO), with lengths as shares of the reference.
 
-    exact: R = a - weight |n - budget|; a short wrong answer can outrank a long right one.
-    at most: R = a clip(weight (budget - n) + offset, 0, 1).
-    Here n is the cost where the model chooses and the realised ratio where the user asked for one; the budget is the
-    ratio asked for, and 0 where nobody asked (our choice: then exact is the usual linear length penalty).
+    LCPO-Exact: R = a - weight |n - budget|; a short incorrect answer can earn more than a long correct one.
+    LCPO-Max: R = a clip(weight (budget - n) + offset, 0, 1).
+    Where the model chooses the ratio, n is the cost and the budget is 0 (our choice: LCPO-Exact is then the usual
+    linear length penalty). Where the user requested a ratio, n is the realised ratio and the budget the requested one.
 
     Args:
-        weight: alpha; L1 has .0003 per token, which is .3 for a reference of 1000 tokens.
-        at_most: LCPO-Max instead of LCPO-Exact.
-        offset: delta of LCPO-Max.
+        weight: Weight of the length (alpha); L1 has .0003 per token, which is .3 for a reference of 1000 tokens.
+        at_most: True for LCPO-Max, False for LCPO-Exact.
+        offset: Offset of LCPO-Max (delta).
+
+    Raises:
+        DataError: a number is out of its range.
     """
 
     weight: float = 0.3
@@ -58,21 +64,26 @@ class LengthPenalty:
             )
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch."""
+        """Reward a batch; the price is ignored."""
         used = np.where(outcomes.policy, outcomes.cost, outcomes.realised_ratio)
-        over = used - np.where(outcomes.policy, 0.0, outcomes.asked_ratio)
+        over = used - np.where(outcomes.policy, 0.0, outcomes.requested_ratio)
         if self.at_most:
-            return _only_main(_right(outcomes) * np.clip(self.offset - self.weight * over, 0, 1))
-        return _only_main(_right(outcomes) - self.weight * np.abs(over))
+            return _only_main(_correct(outcomes) * np.clip(self.offset - self.weight * over, 0, 1))
+        return _only_main(_correct(outcomes) - self.weight * np.abs(over))
 
 
 @dataclass(frozen=True)
 class DeGRPO:
-    """Thinkless' reward: right and short 1, right and long .5, wrong -1; our choice: a line between, for a ladder.
+    """Thinkless' reward: 1 for a short correct answer, .5 for a long correct one, -1 for an incorrect one.
+
+    Our choice: linear between the two, because a ladder has more than two ratios.
 
     Args:
-        long: reward of a right answer at ratio 1.
-        shortest: the ratio that earns 1.
+        long: Reward of a correct answer at ratio 1.
+        shortest: Ratio at which a correct answer earns 1.
+
+    Raises:
+        DataError: a number is out of its range.
     """
 
     long: float = 0.5
@@ -83,20 +94,24 @@ class DeGRPO:
             raise DataError(f"expected long in (-1, 1], shortest in [0, 1); got {self.long:g} and {self.shortest:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch."""
-        share = np.clip((outcomes.asked_ratio - self.shortest) / (1 - self.shortest), 0, 1)
-        return _only_main(np.where(_right(outcomes) > 0, 1 - (1 - self.long) * share, -1.0))
+        """Reward a batch; the price is ignored."""
+        share = np.clip((outcomes.requested_ratio - self.shortest) / (1 - self.shortest), 0, 1)
+        return _only_main(np.where(_correct(outcomes) > 0, 1 - (1 - self.long) * share, -1.0))
 
 
 @dataclass(frozen=True)
 class ShortestCorrect:
-    """ShorterBetter: the shortest right answer of a prompt is the target length of all its answers.
+    """ShorterBetter: the shortest correct answer of a prompt is the target length of all its answers.
 
-    R = a - weight |n - target|; without a right answer the target is their mean length. n is the cost, that is, a share
-    of the reference instead of tokens (our choice, so that one weight suits every prompt).
+    R = a - weight |n - target|; if no answer of the prompt is correct, the target is their mean length. The length n is
+    the cost, a share of the reference (our choice, so that one weight suits every prompt).
 
     Args:
-        weight: beta / alpha; the authors have .001 / 2 per token, which is .5 for a reference of 1000 tokens.
+        weight: Weight of the length (beta / alpha); the authors have .001 / 2 per token, which is .5 for a reference of
+            1000 tokens.
+
+    Raises:
+        DataError: the weight is out of its range.
     """
 
     weight: float = 0.5
@@ -106,17 +121,17 @@ class ShortestCorrect:
             raise DataError(f"expected a finite weight >= 0; got {self.weight:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch."""
-        right = _right(outcomes)
+        """Reward a batch; the price is ignored."""
+        correct = _correct(outcomes)
         _, index, sizes = np.unique(outcomes.prompt, return_inverse=True, return_counts=True)
         shortest = np.full(len(sizes), np.inf)
-        np.minimum.at(shortest, index, np.where(right > 0, outcomes.cost, np.inf))
+        np.minimum.at(shortest, index, np.where(correct > 0, outcomes.cost, np.inf))
         mean = np.bincount(index, outcomes.cost, len(sizes)) / sizes
         target = np.where(np.isfinite(shortest), shortest, mean)
-        return _only_main(right - self.weight * np.abs(outcomes.cost - target[index]))
+        return _only_main(correct - self.weight * np.abs(outcomes.cost - target[index]))
 
 
-def _right(outcomes: Outcomes) -> Floats:
+def _correct(outcomes: Outcomes) -> Floats:
     return (outcomes.format_ok & outcomes.correct).astype(float)
 
 
@@ -125,12 +140,15 @@ def _only_main(values: Floats) -> Rewards:
 
 
 def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | Ints, *, scale: bool = True) -> Floats:
-    """GRPO: reward minus the mean of its group, over the group's standard deviation, [rollouts].
+    """GRPO's advantages: (reward - mean of the group) / standard deviation of the group, [rollouts].
 
     Args:
-        rewards: [rollouts].
-        group: [rollouts], any whole numbers; rollouts of one prompt share a number.
-        scale: False leaves the deviation out, as Thinkless does.
+        rewards: Reward of each rollout, [rollouts].
+        group: Group of each rollout, [rollouts]; rollouts of one prompt share a whole number.
+        scale: False omits the division by the standard deviation, as Thinkless does.
+
+    Raises:
+        DataError: the shapes differ, or a group is no whole number.
 
     >>> group_advantages([1.0, 0.0, 5.0], [0, 0, 1], scale=False).tolist()
     [0.5, -0.5, 0.0]
@@ -141,7 +159,8 @@ def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | I
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
     low = np.full(len(sizes), np.inf)
     np.minimum.at(low, index, values)
-    above = values - low[index]  # exactly 0 in a group whose rewards are equal, which a rounded mean would not give
+    # Differences to the smallest reward are exactly 0 for equal rewards; differences to a rounded mean are not.
+    above = values - low[index]
     centred = above - (np.bincount(index, above, len(sizes)) / sizes)[index]
     if not scale:
         return centred
@@ -149,16 +168,17 @@ def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | I
     return centred / (spread[index] + _EPSILON)
 
 
-def degrpo_loss(
-    log_probs: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, control_weight: float = 1e-3
-) -> torch.Tensor:
+def degrpo_loss(log_probs: "Tensor", advantages: "Tensor", mask: "Tensor", control_weight: float = 1e-3) -> "Tensor":
     """Thinkless' decoupled loss: alpha x mean over first tokens + mean over all later tokens.
 
     Args:
-        log_probs: of the tokens that were taken, [rollouts, tokens]; the control token is the first.
-        advantages: [rollouts].
-        mask: [rollouts, tokens], True on tokens that count.
-        control_weight: alpha.
+        log_probs: Log-probabilities of the tokens that were taken, [rollouts, tokens]; the control token is the first.
+        advantages: Advantage of each rollout, [rollouts].
+        mask: True on tokens that count, [rollouts, tokens].
+        control_weight: Weight of the control tokens (alpha).
+
+    Raises:
+        DataError: the shapes do not fit each other.
     """
     if log_probs.shape != mask.shape or advantages.shape != log_probs.shape[:1]:
         shapes = tuple(log_probs.shape), tuple(advantages.shape), tuple(mask.shape)

@@ -1,8 +1,9 @@
-"""The facts of rollouts, before anyone judges them: format, answer, ratio asked and realised, cost.
+"""Outcomes of rollouts, before they are rewarded: format, answer, requested and realised ratio, cost.
 
-Reading the facts off token ids is left to the adapters; judging them to `rewards`.
+Reading them off token ids is left to the adapters, rewarding them to `rewards`.
 
-    Outcomes.of(format_ok=[True], correct=[True], asked_ratio=[0.4], realised_ratio=[0.35], cost=[0.4])
+>>> len(Outcomes.of(format_ok=[True], correct=[True], requested_ratio=[0.4], realised_ratio=[0.35], cost=[0.4]))
+1
 """
 
 from collections.abc import Sequence
@@ -23,21 +24,22 @@ class Outcomes:
     """A batch of rollouts; every field has shape [rollouts].
 
     Args:
-        format_ok: True if the rollout may be judged at all: one closed thinking block, one answer, finished, no second
+        format_ok: True if the rollout is well formed: finished, one closed thinking block, one answer, no second
             control token.
         correct: True if the grader accepts the answer.
-        asked_ratio: the ratio of the control token that opens the answer (r_c in the paper).
-        realised_ratio: thinking tokens / the reference length of that prompt (r^ in the paper).
-        cost: ALL completion tokens / those of the reference, so that moving the thinking elsewhere earns nothing.
-        teacher_ratio: r* in the paper; NaN where no ratio passes.
-        policy: True if the model chose the ratio, False if the user asked for it.
-        integrity: share of the integrity checks that fail, in [0, 1] (repetition, an empty thinking block).
-        prompt: a whole number that the rollouts of one prompt share.
+        requested_ratio: Ratio of the control token that opens the answer (r_c in the paper).
+        realised_ratio: Thinking tokens / reference length of that prompt (r^ in the paper).
+        cost: ALL completion tokens / completion tokens of the reference, so that moving the thinking to another place
+            earns nothing.
+        teacher_ratio: Teacher ratio of the prompt (r* in the paper); NaN where no ratio passes.
+        policy: True if the model chose the ratio, False if the user requested it.
+        integrity: Share of the integrity checks that fail, in [0, 1] (repetition, an empty thinking block).
+        prompt: Whole number that the rollouts of one prompt share.
     """
 
     format_ok: Bools
     correct: Bools
-    asked_ratio: Floats
+    requested_ratio: Floats
     realised_ratio: Floats
     cost: Floats
     teacher_ratio: Floats
@@ -49,16 +51,16 @@ class Outcomes:
         shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
         if len(set(shapes.values())) != 1 or len(self.format_ok.shape) != 1:
             raise DataError(f"every field needs shape [rollouts]; got {shapes}")
-        for name in ("asked_ratio", "realised_ratio", "cost"):
+        for name in ("requested_ratio", "realised_ratio", "cost"):
             values = getattr(self, name)
             if not np.all(np.isfinite(values)) or np.any(values < 0):
-                wrong = values[~(np.isfinite(values) & (values >= 0))][:3]
-                raise DataError(f"{name} must be finite and not negative; got {wrong}")
-        for name in ("asked_ratio", "teacher_ratio", "integrity"):
+                refused = values[~(np.isfinite(values) & (values >= 0))][:3]
+                raise DataError(f"{name} must be finite and not negative; got {refused}")
+        for name in ("requested_ratio", "teacher_ratio", "integrity"):
             values = getattr(self, name)
             if np.any(values > 1) or np.any(values < 0) or (name == "integrity" and np.any(np.isnan(values))):
-                wrong = values[~((values >= 0) & (values <= 1))][:3]
-                raise DataError(f"{name} must be in [0, 1], such as 0.2 (not 20); got {wrong}")
+                refused = values[~((values >= 0) & (values <= 1))][:3]
+                raise DataError(f"{name} must be in [0, 1], such as 0.2 (not 20); got {refused}")
 
     def __len__(self) -> int:
         return len(self.format_ok)
@@ -69,7 +71,7 @@ class Outcomes:
         *,
         format_ok: Sequence[bool] | Bools,
         correct: Sequence[bool] | Bools,
-        asked_ratio: Sequence[float] | Floats,
+        requested_ratio: Sequence[float] | Floats,
         realised_ratio: Sequence[float] | Floats,
         cost: Sequence[float] | Floats,
         teacher_ratio: Sequence[float | None] | Floats | None = None,
@@ -77,23 +79,31 @@ class Outcomes:
         integrity: Sequence[float] | Floats | None = None,
         prompt: Sequence[int] | Ints | None = None,
     ) -> "Outcomes":
-        """Build from plain lists; by default no teacher ratio, the model chose, integrity holds, one prompt for all."""
+        """Outcomes from plain lists.
+
+        Defaults: no prompt has a teacher ratio, the model chose every ratio, no integrity check fails, and all rollouts
+        belong to one prompt.
+        """
         count = len(format_ok)
         return cls(
-            truths("format_ok", format_ok),
-            truths("correct", correct),
-            np.asarray(asked_ratio, float),
-            np.asarray(realised_ratio, float),
-            np.asarray(cost, float),
-            np.full(count, np.nan) if teacher_ratio is None else np.array(teacher_ratio, dtype=float),
-            np.ones(count, bool) if policy is None else truths("policy", policy),
-            np.zeros(count) if integrity is None else np.asarray(integrity, float),
-            np.zeros(count, np.int64) if prompt is None else whole_numbers("prompt", prompt),
+            format_ok=truths("format_ok", format_ok),
+            correct=truths("correct", correct),
+            requested_ratio=np.asarray(requested_ratio, float),
+            realised_ratio=np.asarray(realised_ratio, float),
+            cost=np.asarray(cost, float),
+            teacher_ratio=np.full(count, np.nan) if teacher_ratio is None else np.array(teacher_ratio, dtype=float),
+            policy=np.ones(count, bool) if policy is None else truths("policy", policy),
+            integrity=np.zeros(count) if integrity is None else np.asarray(integrity, float),
+            prompt=np.zeros(count, np.int64) if prompt is None else whole_numbers("prompt", prompt),
         )
 
 
 def truths(name: str, values: Sequence[bool] | Bools) -> Bools:
-    """`values` as booleans, which 0 and 1 are too; a DataError says that they are none."""
+    """`values` as booleans; 0 and 1 are accepted.
+
+    Raises:
+        DataError: a value is neither true nor false.
+    """
     found = np.asarray(values)
     if found.dtype.kind == "b":
         return found
@@ -103,7 +113,11 @@ def truths(name: str, values: Sequence[bool] | Bools) -> Bools:
 
 
 def whole_numbers(name: str, values: Sequence[int] | Ints) -> Ints:
-    """`values` as integers; a DataError says that they are none."""
+    """`values` as integers.
+
+    Raises:
+        DataError: the values have another type.
+    """
     found = np.asarray(values)
     if found.size and found.dtype.kind not in "iu":
         raise DataError(f"{name} must be whole numbers; got {found.ravel()[0]!r}, of type {found.dtype}")

@@ -1,8 +1,7 @@
 """Two hierarchical rewards behind one protocol.
 
-Both keep three tiers apart for every sample: a format failure earns less than any wrong answer, a wrong answer less
-than any right one. What the dual price is, and what the rewards are compared with, is left to `constraint` and
-`advantages`.
+Both have three tiers for every sample: a format failure always earns less than an incorrect answer, and an incorrect
+answer less than a correct one. The price is set by `constraint`; comparing rewards is left to `advantages`.
 
     ConstrainedReward()(outcomes, price=0.6).main       # shape [rollouts]
 """
@@ -20,29 +19,43 @@ from .outcome import Floats, Outcomes
 
 @dataclass(frozen=True)
 class Rewards:
-    """Rewards of a batch, each [rollouts]: `main` for the whole rollout, `control` for its first token only."""
+    """Rewards of a batch.
+
+    Args:
+        main: Reward of each whole rollout, [rollouts].
+        control: Additional reward of each control token alone, [rollouts].
+    """
 
     main: Floats
     control: Floats
 
 
 class Reward(Protocol):
-    """Anything that turns facts and the dual price of their group into rewards."""
+    """Any function from outcomes and prices to rewards."""
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch; `price` is lambda of each rollout's constraint group, a number or [rollouts]."""
+        """Reward a batch.
+
+        Args:
+            outcomes: Outcomes of the rollouts.
+            price: Lambda of each rollout's constraint group, a number or [rollouts].
+        """
         ...
 
 
 def exchange_rate_points(spread: float, gap: float = 2.0) -> float:
-    """Accuracy, in points, that a bonus on right answers can buy.
+    """Accuracy, in points, that a bonus on correct answers can outweigh.
 
-    A ratio that loses eps of its accuracy can still win if and only if `spread >= gap * eps / (1 - eps)`: a hidden
-    bonus is an accuracy price. Ours, from the expected reward at accuracy 1 against 1 - eps.
+    A ratio that loses the accuracy eps can still earn more in expectation if and only if
+    `spread >= gap * eps / (1 - eps)`: a bonus is a hidden price of accuracy. Ours, from the expected rewards at the
+    accuracies 1 and 1 - eps.
 
     Args:
-        spread: largest minus smallest reward of a right answer.
-        gap: smallest reward of a right answer minus that of a wrong one.
+        spread: Largest minus smallest reward of a correct answer.
+        gap: Smallest reward of a correct answer minus the reward of an incorrect one.
+
+    Raises:
+        DataError: a number is out of its range.
 
     >>> round(exchange_rate_points(0.0408), 2)
     2.0
@@ -54,22 +67,25 @@ def exchange_rate_points(spread: float, gap: float = 2.0) -> float:
 
 @dataclass(frozen=True)
 class ConstrainedReward:
-    """Savings on right answers, priced by the dual of the accuracy constraint.
+    """Savings on correct answers, weighted with the price of accuracy (the Lagrange multiplier lambda).
 
-    R = a (lambda + s) / (1 + lambda), with s = 1 - clip(cost, 0, 1); a wrong answer earns 0 at any length. It is the
-    Lagrangian of "least cost at accuracy >= floor", gated by correctness. Our choice: gated, because with
-    a (lambda - cost) a small lambda makes wrong answers the better ones; divided by 1 + lambda, because then rewards
-    stay in [0, 1].
+    R = a (lambda + s) / (1 + lambda), where a is 1 for a correct answer and 0 for an incorrect one, and the savings are
+    s = 1 - clip(cost, 0, 1). An incorrect answer earns 0 at any length. This is the Lagrangian of "least cost at
+    accuracy >= floor", gated by correctness. Our choice: gated, because with a lambda - cost and a small lambda, short
+    incorrect answers earn more than correct ones; divided by 1 + lambda, because rewards then stay in [0, 1].
 
-    A user who asked for a ratio wants that ratio: fixed rollouts pay only for what exceeds it.
+    A user who requests a ratio wants that ratio, so the cost of such a rollout is only its excess over the ratio.
 
     Args:
-        format_failure: reward of a format failure; below 0, which is what any wrong answer earns.
-        margin: added to lambda. Our choice: above 0, because otherwise a right answer of full length would earn no more
-            than a wrong one while the dual rests at 0.
-        budget: cost below which saving more is not paid, in [0, 1]; `BudgetSchedule` lowers it.
-        mode: False leaves out what pays for choosing a small ratio: a chosen ratio is judged like one asked for. Our
-            reading, for a reward without a mode term of its own, of the paper's ablation.
+        format_failure: Reward of a format failure; below 0, the reward of an incorrect answer.
+        margin: Number added to lambda. Our choice: above 0, because otherwise a correct answer of full length would
+            earn as little as an incorrect one while lambda is 0.
+        budget: Cost below which further savings earn nothing, in [0, 1]; `BudgetSchedule` lowers it.
+        mode: False omits the reward for choosing a small ratio: a chosen ratio is treated like a requested one. Our
+            reading of the paper's ablation, for a reward without a mode term of its own.
+
+    Raises:
+        DataError: a number is out of its range.
     """
 
     format_failure: float = -0.5
@@ -79,64 +95,78 @@ class ConstrainedReward:
 
     def __post_init__(self) -> None:
         if not -math.inf < self.format_failure < 0:
-            raise DataError(f"format_failure must be below 0, as a wrong answer earns 0; got {self.format_failure:g}")
+            raise DataError(
+                f"format_failure must be below 0, because an incorrect answer earns 0; got {self.format_failure:g}"
+            )
         if not 0 < self.margin < math.inf:
             raise DataError(
-                f"margin must be above 0 and finite, or long right answers tie with wrong ones; got {self.margin:g}"
+                "margin must be above 0 and finite, or long correct answers tie with incorrect ones; got "
+                f"{self.margin:g}"
             )
         if not 0 <= self.budget <= 1:
             raise DataError(f"budget must be in [0, 1], a share of the reference; got {self.budget:g}")
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch; a DataError says that a price is negative or infinite, or not one for each rollout or all."""
+        """Reward a batch.
+
+        Args:
+            outcomes: Outcomes of the rollouts.
+            price: Lambda of each rollout's constraint group, a number or [rollouts].
+
+        Raises:
+            DataError: a price is negative or not finite, or the shape is another one.
+        """
         prices = np.asarray(price, float)
         if prices.shape not in {(), (len(outcomes),)}:
             raise DataError(f"price needs shape [] or [{len(outcomes)}], one for each rollout; got {prices.shape}")
         if not 0 <= prices.min(initial=0) <= prices.max(initial=0) < math.inf:
-            wrong = prices[~(np.isfinite(prices) & (prices >= 0))][0]
-            raise DataError(f"a dual price must be finite and not negative; got {wrong:g}")
-        spent = np.maximum(outcomes.realised_ratio - outcomes.asked_ratio, 0)
+            refused = prices[~(np.isfinite(prices) & (prices >= 0))][0]
+            raise DataError(f"a price must be finite and not negative; got {refused:g}")
+        spent = np.maximum(outcomes.realised_ratio - outcomes.requested_ratio, 0)
         if self.mode:
             spent = np.where(outcomes.policy, np.maximum(outcomes.cost, self.budget), spent)
         savings = 1 - np.minimum(spent, 1)
         weight = prices + self.margin
-        right = (weight + savings) / (weight + 1)
-        main = np.where(outcomes.format_ok, right * outcomes.correct.astype(float), self.format_failure)
+        earned = (weight + savings) / (weight + 1)
+        main = np.where(outcomes.format_ok, earned * outcomes.correct.astype(float), self.format_failure)
         return Rewards(main, np.zeros(len(outcomes)))
 
 
 @dataclass(frozen=True)
 class PaperReward:
-    """The components that the paper names (arXiv 2602.08324), added up; it ignores the dual price.
+    """Sum of the components that the paper names (arXiv 2602.08324); the price is ignored.
 
-    Known from the paper: accuracy, a Huber calibration of the realised ratio to the ratio asked that is not negative
-    if and only if they are within `tolerance`, an asymmetric mode term of r_c against r* in which thinking too little
-    costs more than too much after an error, a cap on the pay for progress, recovery upwards when no ratio passes,
-    an integrity term, and a second reward on the control token alone. The coefficients are unpublished, so every
-    number is our choice, made so that the tiers hold with room to spare.
+    Known from the paper: accuracy; a Huber calibration of the realised to the requested ratio, not negative if and only
+    if they differ by at most `tolerance`; an asymmetric mode term of r_c compared with r*, in which too little thinking
+    costs more than too much after an error; a cap on the reward for progress; recovery upwards if no ratio passes; an
+    integrity term; and a second reward on the control token alone. The coefficients are unpublished, so every number is
+    our choice, such that the tiers are far apart.
 
     Args:
-        calibration: weight of the calibration term; it counts on right answers only.
-        tolerance: |r^ - r_c| at which calibration changes sign, and from which it grows linearly.
-        progress: pay per ratio below r* (eta), on right answers.
-        progress_cap: the most that progress pays (kappa).
-        over_right: price per ratio above r*, right answer.
-        under_wrong: price per ratio below r*, wrong answer; above `over_wrong`.
-        over_wrong: price per ratio above r*, wrong answer.
-        recovery: price per ratio below 1 after an error where no ratio passes.
-        integrity: price of failing every integrity check.
-        format_failure: reward of a format failure, with nothing else added.
-        control: weight of the mode term as reward of the control token alone.
-        mode: False leaves the mode term out, as in the paper's ablation.
+        calibration: Weight of the calibration term, which counts on correct answers only.
+        tolerance: Distance |r^ - r_c| at which calibration changes its sign and becomes linear.
+        progress: Reward per ratio below r* (eta), on correct answers.
+        progress_cap: Largest reward for progress (kappa).
+        over_correct: Penalty per ratio above r*, correct answer.
+        under_incorrect: Penalty per ratio below r*, incorrect answer; above `over_incorrect`.
+        over_incorrect: Penalty per ratio above r*, incorrect answer.
+        recovery: Penalty per ratio below 1 after an error where no ratio passes.
+        integrity: Penalty if every integrity check fails.
+        format_failure: Reward of a format failure; nothing else is added to it.
+        control: Weight of the mode term as reward of the control token alone.
+        mode: False omits the mode term, as in the paper's ablation.
+
+    Raises:
+        DataError: the numbers break an inequality of the paper, or mix up the tiers.
     """
 
     calibration: float = 0.1
     tolerance: float = 0.1
     progress: float = 1.0
     progress_cap: float = 0.5
-    over_right: float = 0.3
-    under_wrong: float = 0.3
-    over_wrong: float = 0.1
+    over_correct: float = 0.3
+    under_incorrect: float = 0.3
+    over_incorrect: float = 0.1
     recovery: float = 0.3
     integrity: float = 0.1
     format_failure: float = -1.5
@@ -144,51 +174,56 @@ class PaperReward:
     mode: bool = True
 
     def __post_init__(self) -> None:
-        if not self.under_wrong > self.over_wrong:
+        if not self.under_incorrect > self.over_incorrect:
             raise DataError(
-                f"under_wrong ({self.under_wrong:g}) must exceed over_wrong ({self.over_wrong:g}): after an error, "
-                "thinking too little is the worse mistake"
+                f"under_incorrect ({self.under_incorrect:g}) must exceed over_incorrect ({self.over_incorrect:g}): "
+                "after an error, too little thinking must cost more than too much"
             )
         negative = [
             name for name, value in vars(self).items() if name != "format_failure" and not 0 <= value < math.inf
         ]
         if negative or self.tolerance == 0:
-            raise DataError(f"{', '.join(negative) or 'tolerance'} must be positive; a sign would turn a rule round")
-        worst_wrong = -1 - max(self.under_wrong, self.over_wrong, self.recovery) - self.integrity
-        worst_right = 1 - self.calibration - self.over_right - self.integrity
-        if not self.format_failure < worst_wrong:
-            raise DataError(f"format_failure {self.format_failure:g} must be below the worst error, {worst_wrong:g}")
-        if not worst_right > -1:
-            raise DataError(f"the worst right answer earns {worst_right:g}, no more than a wrong one; lower its prices")
+            raise DataError(
+                f"{', '.join(negative) or 'tolerance'} must be positive; a negative number would reverse a rule"
+            )
+        worst_incorrect = -1 - max(self.under_incorrect, self.over_incorrect, self.recovery) - self.integrity
+        worst_correct = 1 - self.calibration - self.over_correct - self.integrity
+        if not self.format_failure < worst_incorrect:
+            raise DataError(
+                f"format_failure {self.format_failure:g} must be below the worst error, {worst_incorrect:g}"
+            )
+        if not worst_correct > -1:
+            raise DataError(
+                f"the worst correct answer earns {worst_correct:g}, no more than an incorrect one; lower its penalties"
+            )
 
     @property
     def spread(self) -> float:
-        """Largest minus smallest reward of a right answer, for `exchange_rate_points`."""
-        mode = self.mode * (min(self.progress_cap, self.progress) + self.over_right)
+        """Largest minus smallest reward of a correct answer, for `exchange_rate_points`."""
+        mode = self.mode * (min(self.progress_cap, self.progress) + self.over_correct)
         return 2 * self.calibration + mode + self.integrity
 
     def __call__(self, outcomes: Outcomes, price: float | Floats = 0.0) -> Rewards:
-        """Judge a batch."""
-        right = outcomes.correct
+        """Reward a batch; the price is ignored."""
         mode = self.mode * self._mode(outcomes)
-        calibration = np.where(right, self.calibration * self._calibration(outcomes), 0)
-        judged = np.where(right, 1.0, -1.0) + calibration + mode - self.integrity * outcomes.integrity
-        main = np.where(outcomes.format_ok, judged, self.format_failure)
+        calibration = np.where(outcomes.correct, self.calibration * self._calibration(outcomes), 0)
+        earned = np.where(outcomes.correct, 1.0, -1.0) + calibration + mode - self.integrity * outcomes.integrity
+        main = np.where(outcomes.format_ok, earned, self.format_failure)
         return Rewards(main, np.where(outcomes.format_ok, self.control * mode, 0.0))
 
     def _calibration(self, outcomes: Outcomes) -> Floats:
         def huber(error: Floats) -> Floats:
             return np.where(error <= self.tolerance, error**2 / 2, self.tolerance * (error - self.tolerance / 2))
 
-        error = np.abs(outcomes.realised_ratio - outcomes.asked_ratio)
+        error = np.abs(outcomes.realised_ratio - outcomes.requested_ratio)
         scaled = 1 - huber(error) / (self.tolerance**2 / 2)
         return np.clip(np.where(np.isclose(error, self.tolerance), 0, scaled), -1, 1)
 
     def _mode(self, outcomes: Outcomes) -> Floats:
         known = ~np.isnan(outcomes.teacher_ratio)
-        distance = np.where(known, outcomes.asked_ratio - outcomes.teacher_ratio, 0)
+        distance = np.where(known, outcomes.requested_ratio - outcomes.teacher_ratio, 0)
         over, under = np.maximum(distance, 0), np.maximum(-distance, 0)
-        right = np.minimum(self.progress_cap, self.progress * under) - self.over_right * over
-        wrong = -self.under_wrong * under - self.over_wrong * over
-        lost = np.where(outcomes.correct, 0, -self.recovery * (1 - outcomes.asked_ratio))
-        return np.where(known, np.where(outcomes.correct, right, wrong), lost)
+        correct = np.minimum(self.progress_cap, self.progress * under) - self.over_correct * over
+        incorrect = -self.under_incorrect * under - self.over_incorrect * over
+        lost = np.where(outcomes.correct, 0, -self.recovery * (1 - outcomes.requested_ratio))
+        return np.where(known, np.where(outcomes.correct, correct, incorrect), lost)

@@ -1,11 +1,12 @@
-"""A budget that falls step by step, and only while accuracy holds.
+"""A budget that falls step by step, and only while accuracy is at its floor or above.
 
-The paper (arXiv 2602.08324) rewards "increasingly aggressive" budgets without saying how they move. Our choice: a
-measured floor decides, never the clock alone. What the budget pays for is said by `ConstrainedReward.budget`.
+The paper (arXiv 2602.08324) rewards "increasingly aggressive" budgets and gives no rule for them. Our choice: the
+measured accuracy decides, never the number of steps alone. The effect of the budget on the reward is described at
+`ConstrainedReward.budget`.
 
-    schedule = BudgetSchedule(step=0.1, hold=20)
-    reward = replace(ConstrainedReward(), budget=schedule.budget)
-    schedule.update(constraint.violation("policy"))          # once per optimiser step
+>>> schedule = BudgetSchedule(step=0.25, hold=2)
+>>> [schedule.update(violation) for violation in (-0.1, -0.1, 0.2, -0.1)]
+[1.0, 0.75, 0.75, 0.75]
 """
 
 from typing import Any
@@ -14,19 +15,19 @@ from chrpo.errors import DataError
 
 
 class BudgetSchedule:
-    """Lowers the budget after `hold` updates in a row that hold the floor; one update below it starts the count anew.
+    """A budget that falls after `hold` updates in a row at or above the floor; an update below it restarts the count.
 
-    It never rises: while accuracy is under its floor, the price of accuracy works against the budget reached so far.
+    The budget never rises: while accuracy is below its floor, the price of accuracy works against the present budget.
 
     Args:
-        start: first budget, as a share of the reference cost, in (0, 1].
-        last: the lowest, in [0, start].
-        step: how far it falls at once.
-        hold: updates in a row with a violation of at most `tolerance`.
-        tolerance: accuracy that a running mean may lack and still count as holding.
+        start: First budget, as a share of the reference cost, in (0, 1].
+        last: Lowest budget, in [0, start].
+        step: Amount by which the budget falls at once.
+        hold: Number of updates in a row with a violation of at most `tolerance`.
+        tolerance: Violation up to which an update counts as at the floor.
 
     Raises:
-        DataError: a number out of its range.
+        DataError: a number is out of its range.
     """
 
     def __init__(
@@ -43,22 +44,25 @@ class BudgetSchedule:
 
     @property
     def budget(self) -> float:
-        """The budget as it is."""
+        """The present budget."""
         return max(self._settings["last"], self._settings["start"] - self._lowered * self._settings["step"])
 
     def update(self, violation: float) -> float:
-        """Take in one measured violation (floor minus accuracy) and return the budget."""
+        """Count one measured violation (floor minus accuracy) and return the budget."""
         self._held = self._held + 1 if violation <= self._settings["tolerance"] else 0
         if self._held >= self._settings["hold"] and self.budget > self._settings["last"]:
             self._lowered, self._held = self._lowered + 1, 0
         return self.budget
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes, as plain JSON."""
+        """The state that changes, as JSON values."""
         return {"settings": dict(self._settings), "lowered": self._lowered, "held": self._held}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state.
+
+        Args:
+            state: State that `state_dict` returned.
 
         Raises:
             DataError: the state belongs to other settings.

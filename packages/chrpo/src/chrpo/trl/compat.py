@@ -1,8 +1,6 @@
-"""What `trl` relies on in TRL's GRPOTrainer, checked, so that another version fails with a clear line.
+"""Checks of TRL's GRPOTrainer, so that a version on which `trainer` cannot build fails with a clear message.
 
-What is done at these places is left to `trl`.
-
-    check_methods()                                      # raises ChrpoError unless TRL is as expected
+check_methods()                                      # raises ChrpoError if TRL has other methods
 """
 
 import inspect
@@ -12,7 +10,7 @@ from typing import Any
 import trl
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from .errors import ChrpoError
+from chrpo.errors import ChrpoError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
@@ -43,10 +41,10 @@ _REMEDY = "install trl>=1.16,<1.17"
 
 
 def check_methods() -> None:
-    """Compare the methods that are overridden with those of TRL 1.16.
+    """Compare the methods that `CHRPOTrainer` overrides with those of TRL 1.16.
 
     Raises:
-        ChrpoError: one is missing, or takes other parameters.
+        ChrpoError: a method is missing, or has other parameters.
     """
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
@@ -59,10 +57,13 @@ def check_methods() -> None:
 
 
 def check_batch(batch: Mapping[str, Any]) -> None:
-    """Compare the fields of a batch with those that take a control token.
+    """Compare the fields of a batch with those to which `CHRPOTrainer` adds the control token.
+
+    Args:
+        batch: Batch of GRPOTrainer.
 
     Raises:
-        ChrpoError: one is missing, or unknown and so without a value for that token.
+        ChrpoError: a field is missing, or is unknown and would have no value for that token.
     """
     missing = _BATCH_FIELDS - batch.keys()
     unknown = batch.keys() - _BATCH_FIELDS - LOG_PROB_FIELDS - {IMPORTANCE_FIELD}

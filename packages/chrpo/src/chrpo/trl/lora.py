@@ -1,7 +1,7 @@
-"""LoRA: adapters on every linear layer while training, a plain checkpoint at the end.
+"""LoRA: adapters on every linear layer during training, a plain checkpoint at the end.
 
-The rows of the control tokens have to move, so embeddings and output head are trained whole; tied ones stay tied, or
-the merged model would differ from the trained one. Training is left to `trl`.
+Embeddings and output head are trained fully, because the rows of the control tokens must change; tied weights stay
+tied, because the merged model would otherwise differ from the trained one. Training is left to `trainer`.
 
     wrapped = wrap(model, rank=16, seed=0)
     save_merged(wrapped, Path("checkpoints/chrpo"))
@@ -11,11 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from chrpo.errors import DataError
 
 
 def wrap(model: Any, rank: int, *, seed: int) -> Any:
-    """The model with adapters of the given rank, drawn from `seed` alone; only they and the embeddings are trained.
+    """The model with LoRA adapters; only these and the embeddings are trained.
+
+    Args:
+        model: Model of transformers.
+        rank: Rank of the adapters.
+        seed: Random seed of the adapters' first weights.
 
     Raises:
         DataError: peft is not installed.
@@ -41,5 +46,10 @@ def wrap(model: Any, rank: int, *, seed: int) -> Any:
 
 
 def save_merged(wrapped: Any, folder: Path) -> None:
-    """Write the plain model, with the adapters in its weights; `wrapped` is used up."""
+    """Write the plain model with the adapters merged into its weights.
+
+    Args:
+        wrapped: Model that `wrap` returned; it cannot be used afterwards.
+        folder: Folder to write.
+    """
     wrapped.merge_and_unload().save_pretrained(folder)

@@ -1,29 +1,30 @@
-"""A progress bar on stderr for a training run, with accuracy, price and length as they are."""
+"""A progress bar of a training run, with its present accuracy, ratio and price."""
 
 from typing import Any
 
-from tqdm import tqdm
 from transformers import TrainerCallback
+
+from chrpo._shared.progress import progress_bar
 
 
 class ProgressBar(TrainerCallback):
     """One bar over all optimiser steps, on the main process only."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
+        self._bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar where a resumed run stands."""
+        """Open the bar at the step from which the run continues."""
         if state.is_world_process_zero:
-            self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="chrpo", unit="step")
+            self._bar = progress_bar(total=state.max_steps, initial=state.global_step, desc="chrpo", unit="step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One step further."""
+        """Advance the bar by one step."""
         if self._bar is not None:
             self._bar.update(1)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show what the step measured."""
+        """Show the metrics of the step."""
         if self._bar is None or not logs:
             return
         shown = {"accuracy": "chrpo/policy/accuracy", "ratio": "chrpo/policy/ratio", "lambda": "chrpo/lambda/policy"}
@@ -31,6 +32,6 @@ class ProgressBar(TrainerCallback):
         self._bar.set_postfix(found)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close it."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,0 +1,227 @@
+"""Rewards, advantages, accuracies and metrics of one step.
+
+Pure: every process computes the same result from the same batch. Generating rollouts and the loss are left to the
+adapters; the price of each group (the Lagrange multiplier lambda of its accuracy) is moved by `step`.
+
+    result = score_step(batch, prompts, choose("chrpo"), group_size=10, prices=prices)
+    result.control, result.response                      # advantages, [rollouts] each
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .batch import RolloutBatch
+from .core.advantages import MIN_RATIO_PROB, control_advantages, leave_one_out, response_weights
+from .core.baselines import group_advantages
+from .core.outcome import Bools, Floats, Ints, Outcomes
+from .core.rewards import Rewards
+from .objective import Objective
+from .prompts import PromptTable
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step teaches; arrays over rollouts.
+
+    Args:
+        reward: Reward of each rollout, [rollouts].
+        control: Advantage of the control token, before the weights of `step.CHRPOController.token_advantages`.
+        response: Advantage of every response token, before these weights.
+        no_signal: True if the rollouts that a response is compared with all have the same reward.
+        measured: Sum of accuracies and number of prompts of each constraint group.
+        attainable: The same at the best ratio of each prompt that was rolled out at every ratio.
+        metrics: Numbers for people, by name.
+    """
+
+    reward: Floats
+    control: Floats
+    response: Floats
+    no_signal: Bools
+    measured: dict[str, tuple[float, float]]
+    attainable: dict[str, tuple[float, float]]
+    metrics: dict[str, float]
+
+
+def score_step(
+    batch: RolloutBatch,
+    prompts: PromptTable,
+    objective: Objective,
+    *,
+    group_size: int,
+    prices: Mapping[str, float],
+    on_policy_weight: float = 0.5,
+    min_ratio_prob: float = MIN_RATIO_PROB,
+) -> StepResult:
+    """Score a step.
+
+    Args:
+        batch: Rollouts of all processes; the `group_size` rollouts of a prompt are adjacent.
+        prompts: Facts about each prompt.
+        objective: Reward, credit and draw of ratios.
+        group_size: Number of rollouts per prompt.
+        prices: Lambda of each constraint group.
+        on_policy_weight: See `core.advantages.response_weights`.
+        min_ratio_prob: See `core.advantages.control_advantages`.
+    """
+    rollouts, ratios = batch.policy.shape
+    group = np.arange(rollouts) // group_size
+    cell = group * ratios + batch.ratio_index
+    chosen = prompts.policy[batch.row]
+    outcomes = _outcomes(batch, prompts, chosen, group)
+    rewards = objective.reward(outcomes, np.array([prices[prompts.group[row]] for row in batch.row]))
+
+    split = objective.credit == "split"
+    compared = leave_one_out(rewards.main, cell if split else group)
+    advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
+    control = _control(batch, rewards, objective, advantages, group=group, chosen=chosen, min_ratio_prob=min_ratio_prob)
+    stratified = chosen & objective.stratified
+    counts = np.bincount(cell, minlength=rollouts // group_size * ratios).reshape(-1, ratios)
+    weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
+
+    expected = _expectations(batch, prompts, stratified, group, counts)
+    first, at_every_ratio = batch.row[::group_size], stratified[::group_size]
+    best = _best_accuracy(batch, group, counts)
+    return StepResult(
+        reward=rewards.main,
+        control=control,
+        response=advantages * np.where(stratified, weights, 1.0),
+        no_signal=compared.no_signal,
+        measured=_sums(first, expected["accuracy"], prompts),
+        attainable=_sums(first[at_every_ratio], best[at_every_ratio], prompts),
+        metrics={
+            **_rollout_metrics(batch, outcomes, rewards.main, compared.no_signal),
+            **_policy_metrics(batch, chosen, expected, group_size),
+            **_ratio_metrics(batch, prompts, outcomes, chosen[::group_size], group_size),
+        },
+    )
+
+
+def _control(
+    batch: RolloutBatch,
+    rewards: Rewards,
+    objective: Objective,
+    rollout_advantages: Floats,
+    *,
+    group: Ints,
+    chosen: Bools,
+    min_ratio_prob: float,
+) -> Floats:
+    """Advantage of each control token; 0 where the user requested the ratio."""
+    if objective.credit != "split":
+        return np.where(chosen, rollout_advantages, 0.0)
+    earned = rewards.main + rewards.control
+    if not objective.stratified:
+        return np.where(chosen, leave_one_out(earned, group).advantages, 0.0)
+    control = np.zeros(len(chosen))
+    if chosen.any():
+        _, start, prompt = np.unique(group[chosen], return_index=True, return_inverse=True)
+        control[chosen] = control_advantages(
+            earned[chosen],
+            prompt=prompt,
+            ratio=batch.ratio_index[chosen],
+            policy=batch.policy[chosen][start],
+            min_ratio_prob=min_ratio_prob,
+        ).advantages
+    return control
+
+
+def _sums(rows: Ints, values: Floats, prompts: PromptTable) -> dict[str, tuple[float, float]]:
+    """Constraint group -> (sum of values, count)."""
+    sums: dict[str, tuple[float, float]] = {}
+    for row, value in zip(rows.tolist(), values.tolist(), strict=True):
+        total, count = sums.get(prompts.group[row], (0.0, 0.0))
+        sums[prompts.group[row]] = total + value, count + 1
+    return sums
+
+
+def _best_accuracy(batch: RolloutBatch, group: Ints, counts: Ints) -> Floats:
+    """Share of correct rollouts at the best ratio of each prompt, [prompts]."""
+    cell = group * counts.shape[1] + batch.ratio_index
+    correct = np.bincount(cell, batch.correct, counts.size).reshape(counts.shape)
+    return (correct / np.maximum(counts, 1)).max(axis=1, initial=0.0)
+
+
+def _outcomes(batch: RolloutBatch, prompts: PromptTable, chosen: Bools, group: Ints) -> Outcomes:
+    reference = prompts.reference_tokens[batch.row]
+    whole = prompts.reference_completion[batch.row]
+    # Text outside the thinking block counts as thinking if the frozen model writes less there: it may have been moved.
+    moved = batch.completion_tokens - np.maximum(whole - reference, 0)
+    return Outcomes.of(
+        format_ok=batch.format_ok,
+        correct=batch.correct,
+        requested_ratio=prompts.ladder[batch.ratio_index],
+        realised_ratio=np.maximum(batch.thinking_tokens, moved) / reference,
+        cost=batch.completion_tokens / whole,
+        teacher_ratio=prompts.teacher_ratio[batch.row],
+        policy=chosen,
+        integrity=batch.integrity,
+        prompt=group,
+    )
+
+
+def _expectations(
+    batch: RolloutBatch, prompts: PromptTable, stratified: Bools, group: Ints, counts: Ints
+) -> dict[str, Floats]:
+    """Expectations under the policy of each prompt, [prompts].
+
+    sum over c of pi(c|q) x mean(q, c) if the prompt was rolled out at every ratio, else the mean over its rollouts.
+    """
+    own = batch.policy[np.arange(len(group)), batch.ratio_index] / counts[group, batch.ratio_index]
+    weight = np.where(stratified, own, 1 / (len(group) // len(counts)))
+    cost = batch.completion_tokens / prompts.reference_completion[batch.row]
+    values = {
+        "accuracy": batch.correct.astype(float),
+        "cost": cost,
+        "thinking_tokens": batch.thinking_tokens,
+        "ratio": prompts.ladder[batch.ratio_index],
+    }
+    return {name: (weight * value).reshape(len(counts), -1).sum(axis=1) for name, value in values.items()}
+
+
+def _rollout_metrics(batch: RolloutBatch, outcomes: Outcomes, reward: Floats, no_signal: Bools) -> dict[str, float]:
+    correct = batch.correct & batch.format_ok
+    tiers = {"right": correct, "wrong": batch.format_ok & ~batch.correct, "format_failure": ~batch.format_ok}
+    return {
+        "accuracy": float(batch.correct.mean()),
+        "format_failures": float((~batch.format_ok).mean()),
+        "truncated": float(batch.truncated.mean()),
+        "dead_groups": float(no_signal.mean()),
+        "reward": float(reward.mean()),
+        "calibration_error": float(np.abs(outcomes.realised_ratio - outcomes.requested_ratio).mean()),
+        **{f"reward/{name}": float(reward[members].mean()) for name, members in tiers.items() if members.any()},
+    }
+
+
+def _policy_metrics(
+    batch: RolloutBatch, chosen: Bools, expected: Mapping[str, Floats], group_size: int
+) -> dict[str, float]:
+    """Metrics of the prompts in which the model chooses the ratio."""
+    prompts = chosen[::group_size]
+    if not prompts.any():
+        return {}
+    metrics = {f"policy/{name}": float(values[prompts].mean()) for name, values in expected.items()}
+    policy = batch.policy[::group_size][prompts]
+    if np.isfinite(policy).all():
+        metrics["policy/entropy"] = float(-(policy * np.log(np.maximum(policy, 1e-30))).sum(axis=1).mean())
+        metrics["policy/ladder_mass"] = float(batch.ladder_mass[chosen].mean())
+    return metrics
+
+
+def _ratio_metrics(
+    batch: RolloutBatch, prompts: PromptTable, outcomes: Outcomes, policy_prompts: Bools, group_size: int
+) -> dict[str, float]:
+    """Metrics of each ratio: its rollouts, and its probability where the model chooses."""
+    metrics: dict[str, float] = {}
+    policy = batch.policy[::group_size][policy_prompts]
+    known = len(policy) > 0 and bool(np.isfinite(policy).all())
+    for index, ratio in enumerate(prompts.ladder.tolist()):
+        here = batch.ratio_index == index
+        if here.any():
+            metrics[f"ratio/{ratio:g}/accuracy"] = float(batch.correct[here].mean())
+            metrics[f"ratio/{ratio:g}/thinking_tokens"] = float(batch.thinking_tokens[here].mean())
+            metrics[f"ratio/{ratio:g}/realised"] = float(outcomes.realised_ratio[here].mean())
+        if known:
+            metrics[f"policy/share/{ratio:g}"] = float(policy[:, index].mean())
+    return metrics

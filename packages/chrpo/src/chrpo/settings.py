@@ -1,0 +1,234 @@
+"""The settings of CHRPO and of `chrpo train`: each default and each help text is written here once.
+
+The flags of `chrpo train`, `trl.CHRPOConfig` and the `chrpo` section of a verl configuration are made from these
+fields. What the settings do is left to `step` and `train`.
+
+>>> CHRPOSettings(accuracy_slack=0.01).gains.proportional
+50.0
+>>> CHRPOSettings.named({"eps": 0.01}).accuracy_slack
+0.01
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from .core.advantages import MIN_RATIO_PROB
+from .core.constraint import Gains
+from .errors import DataError
+from .objective import OBJECTIVES, PARTS, choose
+
+_GAINS = {gain.name: gain for gain in fields(Gains)}
+
+
+def _gain(name: str, default: float | None = None, aliases: tuple[str, ...] = ()) -> Any:
+    """A field for one of the `Gains`, with its help text and, if no other is given, its default."""
+    gain = _GAINS[name]
+    flag = gain.metadata.get("flag", f"--{name}")
+    metadata = {**gain.metadata, "flag": flag, "aliases": aliases}
+    return field(default=gain.default if default is None else default, metadata=metadata)
+
+
+def _check_finite(settings: object, kind: type) -> None:
+    for each in fields(kind):
+        value = getattr(settings, each.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DataError(f"{each.name} must be a finite number; got {value}")
+
+
+@dataclass
+class CHRPOSettings:
+    """Settings of the objective, for `step.CHRPOController` and everything built on it.
+
+    Raises:
+        DataError: a value is out of range, or two settings contradict each other.
+    """
+
+    objective: str = field(
+        default="chrpo",
+        metadata={"help": "Training objective: chrpo, or a baseline to compare with.", "choices": tuple(OBJECTIVES)},
+    )
+    without: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Part of the objective to omit (ablation); repeatable.", "choices": PARTS},
+    )
+    length_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "Weight of the length penalty of l1 and shortest_correct.",
+            "default": "0.3 for l1, 0.5 for shortest_correct",
+        },
+    )
+    control_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "Loss weight of the control token; a response token has 1.",
+            "default": "the objective's own, 5 for chrpo",
+        },
+    )
+    min_ratio_prob: float = field(
+        default=MIN_RATIO_PROB,
+        metadata={
+            "help": "Probability below which a ratio is not made less likely.",
+            "flag": False,
+            "aliases": ("control_floor",),
+        },
+    )
+    on_policy_weight: float = field(
+        default=0.5,
+        metadata={
+            "help": "Weight of responses: equal at every ratio (0) to proportional to the ratio's probability (1).",
+            "flag": False,
+            "aliases": ("response_policy_mix",),
+        },
+    )
+    accuracy_slack: float = field(
+        default=0.0,
+        metadata={
+            "help": "Accuracy that may be lost below the frozen model's, such as 0.02 for 2 points.",
+            "aliases": ("--eps",),
+        },
+    )
+    constraint_by_difficulty: bool = field(
+        default=False,
+        metadata={"help": "One accuracy constraint per mode and difficulty, and not only per mode.", "flag": False},
+    )
+    budget_step: float | None = field(
+        default=None,
+        metadata={
+            "help": "Amount by which the rewarded cost falls, starting from 1, while accuracy is at its floor.",
+            "default": "no budget: every saving is rewarded",
+        },
+    )
+    budget_hold: int = field(
+        default=20, metadata={"help": "Number of steps that the floors must hold before the budget falls."}
+    )
+    price_proportional: float = _gain("proportional", 50.0)
+    price_integral: float = _gain("integral")
+    price_integral_clip: float = _gain("integral_clip", aliases=("price_reach",))
+    price_derivative: float = _gain("derivative")
+    price_ema_decay: float = _gain("ema_decay", aliases=("price_memory",))
+    price_cap: float = _gain("cap")
+    price_patience: int = _gain("patience")
+
+    def __post_init__(self) -> None:
+        self.without = sorted(set(self.without))
+        _check_finite(self, CHRPOSettings)
+        if not 0 <= self.on_policy_weight <= 1:
+            raise DataError(f"on_policy_weight must be in [0, 1]; got {self.on_policy_weight:g}")
+        chosen = choose(
+            self.objective,
+            without=self.without,
+            length_weight=self.length_weight,
+            control_weight=self.control_weight,
+        )
+        defaults = Gains(proportional=CHRPOSettings.price_proportional)
+        changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(defaults, name)]
+        if changed and not chosen.constrained:
+            raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
+
+    @property
+    def gains(self) -> Gains:
+        """Gains of the price of accuracy."""
+        return Gains(**{name: getattr(self, f"price_{name}") for name in _GAINS})
+
+    @classmethod
+    def named(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from a section of a configuration file, whose names may be older spellings.
+
+        Args:
+            values: Value of each setting, by name; `gains` may be a section of its own.
+
+        Raises:
+            DataError: a name is unknown, or a value is out of range.
+        """
+        gains = values.get("gains", {})
+        given = {**values, **{f"price_{name}": value for name, value in gains.items()}}
+        given.pop("gains", None)
+        names = setting_names(cls)
+        if unknown := sorted(given.keys() - names.keys()):
+            known = ", ".join(each.name for each in fields(cls))
+            raise DataError(f"settings of chrpo: unknown {', '.join(unknown)}; known are {known}")
+        return cls(**{names[name]: value for name, value in given.items()})
+
+
+@dataclass
+class TrainSettings(CHRPOSettings):
+    """Settings of `chrpo train`: those of the objective, and everything else that changes the result.
+
+    Raises:
+        DataError: a value is out of range, or two settings contradict each other.
+    """
+
+    max_steps: int = field(
+        default=100,
+        metadata={"help": "Number of optimiser steps, each with new rollouts.", "aliases": ("--steps",)},
+    )
+    prompts_per_step: int = field(default=16, metadata={"help": "Number of prompts per step, over all processes."})
+    rollouts: int | None = field(
+        default=None,
+        metadata={"help": "Number of rollouts per prompt.", "default": "twice the number of ratios, the minimum"},
+    )
+    learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of AdamW, constant."})
+    temperature: float = field(
+        default=1.0,
+        metadata={"help": "Sampling temperature of rollouts; use the temperature the reference samples were drawn at."},
+    )
+    max_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Largest number of tokens of a completion, control token included.",
+            "default": "1.5 times the longest reference",
+        },
+    )
+    beta: float = field(default=0.0, metadata={"help": "Weight of the KL penalty to MODEL, on response tokens."})
+    lora_rank: int | None = field(
+        default=None,
+        metadata={"help": "Rank of LoRA adapters, merged at the end.", "default": "none: all weights are trained"},
+    )
+    vllm: str | None = field(
+        default=None,
+        metadata={
+            "help": "Generate rollouts with vLLM, in TRL's colocate or server mode.",
+            "choices": ("colocate", "server"),
+        },
+    )
+    save_steps: int = field(default=25, metadata={"help": "Number of steps between checkpoints."})
+    rows_per_pass: int | None = field(
+        default=None,
+        metadata={
+            "help": "Number of rollouts in one forward and backward pass of a process.",
+            "default": "all on a CPU, at most 16 on a GPU",
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Random seed for the order of prompts and the rollouts."})
+
+    def __post_init__(self) -> None:
+        _check_finite(self, TrainSettings)
+        counts = ("max_steps", "prompts_per_step", "rollouts", "save_steps", "rows_per_pass", "lora_rank")
+        for name in (*counts, "learning_rate", "temperature"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise DataError(f"{name} must be positive; got {value}")
+        if self.seed < 0:
+            raise DataError(f"seed must be 0 or more; got {self.seed}")
+        if self.beta < 0:
+            raise DataError(f"beta must be 0 or more; got {self.beta:g}")
+        if self.vllm not in (None, "colocate", "server"):
+            raise DataError(f"vllm must be colocate or server; got {self.vllm!r}")
+        if self.max_tokens is not None and self.max_tokens < 2:
+            raise DataError(f"max_tokens must be at least 2, a control token and an answer; got {self.max_tokens}")
+        super().__post_init__()
+
+
+def setting_names(settings: type) -> dict[str, str]:
+    """Every accepted name of a setting -> the name of its field; flags are accepted with underscores.
+
+    >>> setting_names(TrainSettings)["steps"]
+    'max_steps'
+    """
+    names: dict[str, str] = {}
+    for each in fields(settings):
+        spellings = (each.name, each.metadata.get("flag") or "", *each.metadata.get("aliases", ()))
+        names |= {text.removeprefix("--").replace("-", "_"): each.name for text in spellings if text}
+    return names

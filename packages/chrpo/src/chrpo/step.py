@@ -1,0 +1,291 @@
+"""One RL step of CHRPO: rollouts in; advantages of their tokens, metrics and new prices out.
+
+`CHRPOController` is used by TRL's trainer, by verl's and by a loop of one's own. It has the objective with its
+ablations, the prices of accuracy (Lagrange multipliers) and the budget schedule, and it is the only place in which they
+change. Generating rollouts, log-probabilities, the loss and the optimiser are left to the trainer.
+
+    controller = CHRPOController(rows, ControlTokens.load("checkpoints/sft"), group_size=10)
+    step = controller.step(rollouts, prompts=[str(rollout.row) for rollout in rollouts])
+    step.control, step.response, step.tokens, step.metrics
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ._shared.control_tokens import ControlTokens
+from ._shared.records import Row
+from .batch import Rollout, RolloutBatch
+from .core.constraint import AccuracyConstraint
+from .core.outcome import Floats, Ints
+from .core.rewards import ConstrainedReward, Reward
+from .core.schedule import BudgetSchedule
+from .errors import ChrpoError, DataError
+from .objective import Objective, choose
+from .prompts import PromptTable
+from .score import StepResult, score_step
+from .settings import CHRPOSettings
+
+
+@dataclass(frozen=True)
+class TokenAdvantages:
+    """Advantages of a step's tokens, for the loss -(sum of advantage x log-probability) / tokens.
+
+    Args:
+        control: Advantage of each rollout's control token, [rollouts].
+        response: Advantage of each of its other tokens, [rollouts].
+        tokens: Normaliser of the loss.
+        metrics: Numbers for people, by name.
+    """
+
+    control: Floats
+    response: Floats
+    tokens: float
+    metrics: dict[str, float]
+
+
+class CHRPOController:
+    """Objective, prices and budget of one run.
+
+    Prices move once per step, after their use: the rewards of a step depend on the prices that the steps before it set.
+    In a run of several processes, every process has a controller and updates it with the same rollouts of all
+    processes; or one process has the only controller.
+
+    Args:
+        rows: Rows of an RL prompts file.
+        tokens: Control tokens of the checkpoint.
+        group_size: Number of rollouts per prompt.
+        settings: Settings of the objective.
+        reward: Reward in place of the objective's own.
+
+    Raises:
+        DataError: prompts, ladder, group size and settings do not fit each other.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        tokens: ControlTokens,
+        *,
+        group_size: int,
+        settings: CHRPOSettings | None = None,
+        reward: Reward | None = None,
+    ) -> None:
+        self.settings = settings or CHRPOSettings()
+        self.group_size = group_size
+        self.prompts = PromptTable.of(rows, tokens, self.settings.constraint_by_difficulty)
+        self.objective = choose(
+            self.settings.objective,
+            without=self.settings.without,
+            length_weight=self.settings.length_weight,
+            control_weight=self.settings.control_weight,
+            shortest=min(tokens.ratios.values()),
+        )
+        if reward is not None:
+            self.objective = replace(self.objective, reward=reward)
+        ratios = len(tokens.ratios)
+        if self.objective.stratified and group_size < 2 * ratios:
+            raise DataError(
+                f"{group_size} rollouts per prompt (--rollouts, num_generations); the ladder has {ratios} ratios, and "
+                f"a prompt needs one rollout at each and as many again: take {2 * ratios} or more"
+            )
+        floors = self.prompts.floors(self.settings.accuracy_slack)
+        self.constraint = AccuracyConstraint(floors, self.settings.gains)
+        self._policy_groups = sorted(
+            {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
+        )
+        self.schedule = self._new_schedule()
+
+    def _new_schedule(self) -> BudgetSchedule | None:
+        if self.settings.budget_step is None:
+            return None
+        if not (self.objective.constrained and isinstance(self.objective.reward, ConstrainedReward)):
+            raise DataError(
+                f"budget_step needs the constrained reward and its prices, which {self.settings.objective} with "
+                "these settings does not have"
+            )
+        if not self.objective.reward.mode:
+            raise DataError(
+                "budget_step lowers the cost that a chosen ratio may have, and without mode none is rewarded"
+            )
+        if not self._policy_groups:
+            raise DataError("budget_step needs prompts in which the model chooses; every prompt requests a ratio")
+        return BudgetSchedule(step=self.settings.budget_step, hold=self.settings.budget_hold)
+
+    # --- before a step -----------------------------------------------------------------------------------------------
+
+    def choose_ratios(self, rows: Sequence[int], places: Ints, policy: Floats, uniform: Floats) -> Ints:
+        """Index of the ratio token to force on each rollout.
+
+        The requested ratio where there is one. Elsewhere, with stratified rollouts, every ratio once for the first
+        rollouts of a prompt; and for all others a ratio drawn from the policy.
+
+        Args:
+            rows: Index of each rollout's prompt in the prompts file, [rollouts].
+            places: Number of each rollout among those of its prompt, 0 … group size - 1, [rollouts].
+            policy: Probability of each ratio, normalised over the ladder, [rollouts, ratios].
+            uniform: Random numbers in [0, 1), [rollouts, 1].
+        """
+        requested = self.prompts.requested[np.asarray(rows, dtype=np.int64)]
+        own = (uniform >= policy.cumsum(axis=1)[:, :-1]).sum(axis=1)
+        if self.objective.stratified:
+            own = np.where(places < policy.shape[1], places, own)
+        return np.where(requested >= 0, requested, own)
+
+    # --- a step ------------------------------------------------------------------------------------------------------
+
+    def step(self, rollouts: Sequence[Rollout], prompts: Sequence[str]) -> TokenAdvantages:
+        """Advantages of a step for a loss over all its tokens; prices and budget move for the next one.
+
+        Args:
+            rollouts: Rollouts of all workers, in any order.
+            prompts: Label of each rollout's prompt in this step; a prompt that occurs twice has two labels.
+
+        Raises:
+            ChrpoError: a prompt does not have all its rollouts, or no rollout at some ratio that it needs.
+        """
+        labels, group, sizes = np.unique(np.asarray(prompts), return_inverse=True, return_counts=True)
+        if np.any(sizes != self.group_size):
+            short = labels[sizes != self.group_size][0]
+            raise ChrpoError(
+                f"prompt {short} has {sizes[labels == short][0]} of {self.group_size} rollouts; "
+                "see the rollout workers' log for the error that lost the others"
+            )
+        order = np.lexsort((np.array([rollout.ratio_index for rollout in rollouts]), group))
+        ordered = [rollouts[index] for index in order]
+        requested = self.prompts.requested[[rollout.row for rollout in ordered]]
+        batch = RolloutBatch.of_rollouts(
+            ordered, group_size=self.group_size, requested=requested, ratios=len(self.prompts.ladder)
+        )
+        if self.objective.stratified and np.isnan(batch.policy).any():
+            incomplete = labels[group[order][np.isnan(batch.policy).any(axis=1)]][0]
+            raise ChrpoError(f"prompt {incomplete} has no rollout at some ratio; this objective needs one at each")
+        found = self.token_advantages(self.update(batch), batch, over="all")
+        back = np.argsort(order)
+        return replace(found, control=found.control[back], response=found.response[back])
+
+    def update(self, batch: RolloutBatch) -> StepResult:
+        """Score a step at the present prices and budget; then move prices and budget for the next one."""
+        prices = self.prices()
+        result = score_step(
+            batch,
+            self.prompts,
+            self._present_objective(),
+            group_size=self.group_size,
+            prices=prices,
+            on_policy_weight=self.settings.on_policy_weight,
+            min_ratio_prob=self.settings.min_ratio_prob,
+        )
+        self.constraint.update(result.measured, result.attainable)
+        metrics = {**result.metrics, **self._price_metrics(prices)}
+        if self.schedule is not None:
+            metrics["budget"] = self.schedule.budget
+            self.schedule.update(max(map(self._shortfall, self._policy_groups)))
+        return replace(result, metrics=metrics)
+
+    def token_advantages(
+        self,
+        result: StepResult,
+        batch: RolloutBatch,
+        *,
+        over: Literal["all", "responses", "signal"],
+        dtype: npt.DTypeLike = np.float64,
+    ) -> TokenAdvantages:
+        """Advantages of control tokens C and of response tokens R, for a loss that is divided by N tokens.
+
+            control = w C N / D        response = R N / N_signal
+
+        N_signal is the number of response tokens in groups with signal, so that groups without signal do not dilute the
+        others. w is the objective's `control_weight`, and D depends on its credit:
+
+        - "split": the number of all response tokens, so that a control token weighs as much as w response tokens of a
+          step in which every group has signal;
+        - "whole": N_signal; the control token is one more token of its rollout;
+        - "decoupled": the number of rollouts with signal; w weighs the mean over control tokens (Thinkless).
+
+        Args:
+            result: Result of the step, [rollouts].
+            batch: Rollouts of the step, [rollouts].
+            over: Tokens N that the trainer's loss is divided by: "all" for every token, control tokens included (verl's
+                "token-mean"); "signal" for N = N_signal, so that response = R; "responses" for every response token,
+                because a KL term in the same loss counts in groups without signal, too.
+            dtype: Number format in which the advantages are multiplied, that of the trainer.
+        """
+        answers = batch.completion_tokens - 1
+        has_signal = ~result.no_signal
+        signal = max(float(answers[has_signal].sum()), 1.0)
+        responses = max(float(answers.sum()), 1.0)
+        divisors = {"split": responses, "whole": signal, "decoupled": max(float(has_signal.sum()), 1.0)}
+        tokens = {"all": float(batch.completion_tokens.sum()), "responses": responses, "signal": signal}[over]
+        control, response = result.control.astype(dtype), result.response.astype(dtype)
+        if over == "all":
+            control = control * self.objective.control_weight * tokens / divisors[self.objective.credit]
+            response = response * tokens / signal
+        else:
+            control = control * self.objective.control_weight * signal / divisors[self.objective.credit]
+            control, response = control * (tokens / signal), response * (tokens / signal)
+        return TokenAdvantages(control, response, tokens, result.metrics)
+
+    def _present_objective(self) -> Objective:
+        """The objective with its present budget."""
+        reward = self.objective.reward
+        if self.schedule is None or not isinstance(reward, ConstrainedReward):
+            return self.objective
+        return replace(self.objective, reward=replace(reward, budget=self.schedule.budget))
+
+    def _shortfall(self, group: str) -> float:
+        """Violation of a group; infinite before its first measurement."""
+        return math.inf if self.constraint.accuracy(group) is None else self.constraint.violation(group)
+
+    # --- prices ------------------------------------------------------------------------------------------------------
+
+    def prices(self) -> dict[str, float]:
+        """Lambda of each group; 0 if the objective has no constraint."""
+        constrained = self.objective.constrained
+        return {group: self.constraint.price(group) if constrained else 0.0 for group in self.constraint.floors}
+
+    @property
+    def infeasible(self) -> list[str]:
+        """Groups whose floor cannot be reached; none if the objective has no constraint."""
+        return self.constraint.infeasible if self.objective.constrained else []
+
+    def _price_metrics(self, used: Mapping[str, float]) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for group, floor in self.constraint.floors.items():
+            metrics[f"lambda/{group}"] = used[group]
+            metrics[f"violation/{group}"] = self.constraint.violation(group)
+            metrics[f"floor/{group}"] = floor
+            metrics[f"infeasible/{group}"] = float(group in self.infeasible)
+        return metrics
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state that changes, and the settings it belongs to, as JSON values."""
+        return {
+            "settings": self._settings(),
+            "constraint": self.constraint.state_dict(),
+            "schedule": self.schedule and self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state, bit for bit.
+
+        Args:
+            state: State that `state_dict` returned.
+
+        Raises:
+            DataError: the state belongs to other prompts or settings.
+        """
+        if state.get("settings") != self._settings():
+            raise DataError("the saved prices belong to other settings of chrpo; resume with those of the run")
+        self.constraint.load_state_dict(state["constraint"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"] or {})
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self.settings, name) for name in CHRPOSettings.__dataclass_fields__}

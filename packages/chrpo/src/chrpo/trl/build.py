@@ -1,0 +1,135 @@
+"""A trainer from the settings of `chrpo train`: TRL's configuration, the model, and the trainer itself.
+
+trainer = build_trainer(job)                         # a `Job` with settings, prompts and folders
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from transformers.utils.logging import disable_progress_bar
+
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import Row
+from chrpo.errors import DataError
+from chrpo.grader import Grader
+from chrpo.settings import CHRPOSettings, TrainSettings
+
+from . import lora
+from .config import CHRPOConfig
+from .progress import ProgressBar
+from .trainer import CHRPOTrainer
+
+_MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a trainer is built from.
+
+    Args:
+        model: Folder of the checkpoint to start from.
+        folder: Folder in which the trainer works.
+        rows: Rows of the RL prompts file.
+        tokens: Control tokens of the checkpoint.
+        settings: Settings, with `rollouts` and `max_tokens` set.
+        grader: Function (completion, reference answer) -> True if correct.
+        processes: Number of processes.
+        report_to: Loggers besides metrics.jsonl.
+    """
+
+    model: Path
+    folder: Path
+    rows: list[Row]
+    tokens: ControlTokens
+    settings: TrainSettings
+    grader: Grader
+    processes: int
+    report_to: Sequence[str]
+
+
+def build_trainer(job: Job) -> CHRPOTrainer:
+    """The trainer of a job.
+
+    Raises:
+        DataError: settings, prompts, model and number of processes do not fit each other.
+    """
+    args = _config(job)
+    disable_progress_bar()
+    trainer = CHRPOTrainer(
+        _load_weights(job),
+        args,
+        prompts=job.rows,
+        control_tokens=job.tokens,
+        processing_class=AutoTokenizer.from_pretrained(job.model, padding_side="left", local_files_only=True),
+        grader=job.grader,
+        callbacks=[ProgressBar()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _config(job: Job) -> CHRPOConfig:
+    settings, gpu = job.settings, torch.cuda.is_available()
+    share, rows_per_pass = _share(job, gpu)
+    return CHRPOConfig(
+        output_dir=str(job.folder),
+        max_steps=settings.max_steps,
+        num_generations=settings.rollouts,
+        per_device_train_batch_size=rows_per_pass,
+        gradient_accumulation_steps=share // rows_per_pass,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        temperature=settings.temperature,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=(settings.max_tokens or 0) - 1,
+        beta=settings.beta,
+        use_vllm=settings.vllm is not None,
+        vllm_mode=settings.vllm or "colocate",
+        save_strategy="steps",
+        save_steps=min(settings.save_steps, settings.max_steps),
+        save_total_limit=2,
+        logging_steps=1,
+        report_to=list(job.report_to) or "none",
+        disable_tqdm=True,
+        use_cpu=not gpu,
+        bf16=gpu,
+        activation_checkpointing=gpu,
+        seed=settings.seed,
+        **{each.name: getattr(settings, each.name) for each in fields(CHRPOSettings)},
+    )
+
+
+def _share(job: Job, gpu: bool) -> tuple[int, int]:
+    """Number of rollouts of each process in a step, and in one of its passes."""
+    settings = job.settings
+    share, rest = divmod(settings.prompts_per_step * int(settings.rollouts or 0), job.processes)
+    if rest:
+        raise DataError(
+            f"{settings.prompts_per_step} prompts x {settings.rollouts} rollouts do not divide among {job.processes} "
+            "processes; change one of the three"
+        )
+    most = _MOST_ROWS_GPU if gpu else _MOST_ROWS_CPU
+    rows_per_pass = settings.rows_per_pass or next(size for size in range(min(share, most), 0, -1) if share % size == 0)
+    if share % rows_per_pass:
+        raise DataError(f"rows_per_pass is {rows_per_pass}; it must divide the {share} rollouts of a process and step")
+    return share, rows_per_pass
+
+
+def _load_weights(job: Job) -> Any:
+    try:
+        weights = AutoModelForCausalLM.from_pretrained(
+            job.model, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+    except SafetensorError as error:
+        raise DataError(
+            f"{job.model}: unreadable weights ({error}); if they are corrupted, copy the model again"
+        ) from error
+    if job.settings.lora_rank is not None:
+        return lora.wrap(weights, job.settings.lora_rank, seed=job.settings.seed)
+    return weights

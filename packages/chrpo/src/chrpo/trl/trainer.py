@@ -1,0 +1,284 @@
+"""The trainer: a small subclass of TRL's GRPOTrainer.
+
+Every rollout opens with a ratio token that is forced, not generated. TRL generates the rest and computes the loss; this
+adapter forces the token, collects the rollouts of all processes, and gives TRL the advantage of each token.
+`step.CHRPOController` computes the advantages and moves the prices; `compat` checks that TRL has the methods used here;
+a whole run from the shell is left to `train`.
+
+    trainer = CHRPOTrainer("checkpoints/sft", CHRPOConfig("out", max_steps=40), prompts=rows, control_tokens=tokens)
+    trainer.train()
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.records import Row, parse_json, write_json
+from chrpo.batch import RolloutBatch, stat_columns
+from chrpo.core.rewards import Reward
+from chrpo.errors import ChrpoError, DataError
+from chrpo.grader import Grader, grade
+from chrpo.metrics import METRICS_FILE, append_metrics, remove_after
+from chrpo.rollout import RolloutReader, control_ids
+from chrpo.step import CHRPOController, TokenAdvantages
+
+from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
+from .config import CHRPOConfig
+
+STATE_FILE = "chrpo_state.json"
+
+check_methods()
+
+
+def chrpo(**_: Any) -> list[float | None]:
+    """Placeholder in TRL's list of rewards, whose columns it names; it is never called."""
+    raise ChrpoError("rewards are computed from the rollouts of all processes, in CHRPOTrainer._calculate_rewards")
+
+
+class CHRPOTrainer(GRPOTrainer):
+    """GRPO whose ratio is chosen under an accuracy constraint.
+
+    Every process has a controller and gives it the rollouts of all processes, so that all prices agree.
+
+    Args:
+        model: Folder or loaded model, as for GRPOTrainer.
+        args: Settings of TRL and of CHRPO.
+        prompts: Rows of an RL prompts file, which `chrpo prepare` writes.
+        control_tokens: Control tokens of the checkpoint.
+        processing_class: Tokenizer of the checkpoint.
+        grader: Function (completion, reference answer) -> True if correct.
+        reward: Reward in place of the objective's own.
+        **options: `callbacks`, `optimizers` and `peft_config` of GRPOTrainer.
+
+    Attributes:
+        controller: Objective, prices and budget.
+        reader: Reader of rollouts.
+        ladder_ids: Token id of each ratio, in rising order.
+
+    Raises:
+        DataError: prompts, ladder, tokenizer and settings do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: CHRPOConfig,
+        *,
+        prompts: Sequence[Row],
+        control_tokens: ControlTokens,
+        processing_class: Any = None,
+        grader: Grader = grade,
+        reward: Reward | None = None,
+        **options: Any,
+    ) -> None:
+        self.rows = list(prompts)
+        self.controller = CHRPOController(
+            self.rows, control_tokens, group_size=int(args.num_generations or 0), settings=args, reward=reward
+        )
+        args.shuffle_dataset = False
+        super().__init__(
+            model,
+            reward_funcs=[chrpo],
+            args=args,
+            train_dataset=_schedule(self.rows, args),
+            processing_class=processing_class,
+            **options,
+        )
+        if not self._tokenizer.chat_template:
+            raise DataError("the tokenizer has no chat template; use the checkpoint folder that ratio-sft wrote")
+        ids = control_ids(self._tokenizer, control_tokens)
+        self._network: Any = self.model
+        self._pad_id: Any = self._tokenizer.pad_token_id
+        self.ladder_ids = [ids[token] for token in control_tokens.ratios]
+        self.reader = RolloutReader(self._tokenizer, control_tokens, self.eos_token_ids, grader)
+        self._generations = 0
+        self._rows: list[int] = []
+        self._ratios: list[int] = []
+        self._pending: dict[str, float] = {}
+
+    def _send_telemetry(self) -> None:
+        """Do nothing: training reads and writes local files only."""
+
+    # --- rollouts ----------------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self._network.training:
+            raise ChrpoError("CHRPOTrainer does not evaluate, because only training may move a price; use math-eval")
+        self._rows = [row["row"] for row in inputs]
+        batch = super()._generate_and_score_completions(inputs)
+        check_batch(batch)
+        return self._with_control_token(batch, self.token_advantages)
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        self._log_probs = self._ladder_log_probs(prompt_ids)
+        self._generations += 1
+        self._ratios = self.chosen_ratios(self._rows, self._log_probs, self._generations)
+        forced = [[*ids, self.ladder_ids[index]] for ids, index in zip(prompt_ids, self._ratios, strict=True)]
+        return forced, images, fields
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
+    ) -> Any:
+        # TRL would send a vLLM server only the first prompt of each group; these prompts differ in their forced token.
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+
+    def chosen_ratios(self, rows: Sequence[int], log_probs: torch.Tensor, generation: int) -> list[int]:
+        """Index of the ratio that is forced on each rollout of this process.
+
+        Rollouts are numbered over all processes, because a group may be split between two of them.
+
+        Args:
+            rows: Index of each rollout's prompt, [rollouts].
+            log_probs: Log-probability of each ratio token, [rollouts, ratios].
+            generation: Number of the generation in the run.
+        """
+        first, count = self.accelerator.process_index * len(rows), len(rows)
+        # Drawn by generation and place, so that neither a resume nor another number of processes changes them.
+        generator = np.random.default_rng([self.args.seed, generation])
+        uniform = generator.random((count * self.accelerator.num_processes, 1))[first : first + count]
+        places = np.arange(first, first + count) % self.controller.group_size
+        policy = torch.softmax(log_probs, dim=1).numpy()
+        return self.controller.choose_ratios(rows, places, policy, uniform).tolist()
+
+    def _with_control_token(self, batch: dict[str, Any], advantages: TokenAdvantages) -> dict[str, Any]:
+        """Move the forced token from the prompt's end to the answer's start, and set per-token advantages."""
+        device = batch["completion_ids"].device
+        rows = len(batch["completion_ids"])
+        here = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
+        answer_mask = batch["completion_mask"]
+        control = torch.from_numpy(advantages.control[here]).to(device)
+        response = torch.from_numpy(advantages.response[here]).to(device)
+
+        batch["advantages"] = torch.cat([control[:, None], response[:, None] * answer_mask], dim=1)
+        batch["num_items_in_batch"] = torch.tensor(advantages.tokens, device=device)
+        batch["completion_ids"] = torch.cat([batch["prompt_ids"][:, -1:], batch["completion_ids"]], dim=1)
+        batch["completion_mask"] = torch.cat([batch["prompt_mask"][:, -1:].to(answer_mask.dtype), answer_mask], dim=1)
+        batch["prompt_ids"] = batch["prompt_ids"][:, :-1]
+        batch["prompt_mask"] = batch["prompt_mask"][:, :-1]
+        # The forced token has no sampler whose probability needs correction, and no KL term, because it is to change.
+        forced = self._forced_log_probs.to(device)[:, None]
+        for name in LOG_PROB_FIELDS & batch.keys():
+            batch[name] = torch.cat([forced, batch[name]], dim=1)
+        if IMPORTANCE_FIELD in batch:
+            ratios = batch[IMPORTANCE_FIELD].expand(answer_mask.shape)
+            batch[IMPORTANCE_FIELD] = torch.cat([torch.ones_like(forced), ratios], dim=1)
+        return batch
+
+    def _gathered(self, local: torch.Tensor) -> torch.Tensor:
+        """Rows of every process, in the order of the processes."""
+        return self.accelerator.gather(local)  # type: ignore[return-value]
+
+    def _gathered_columns(self, local: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns of numbers from every process, by name."""
+        names = list(local)
+        columns = torch.stack([torch.as_tensor(local[name], dtype=torch.float64) for name in names], dim=1)
+        gathered = self._gathered(columns.to(self.accelerator.device)).cpu().numpy()
+        return {name: gathered[:, place] for place, name in enumerate(names)}
+
+    # --- the step ----------------------------------------------------------------------------------------------------
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
+        ratio_index = torch.tensor(self._ratios)
+        self._forced_log_probs = self._log_probs.gather(1, ratio_index[:, None])[:, 0].float()
+        rows = [row["row"] for row in inputs]
+        answers = [self.rows[row]["answer"] for row in rows]
+        stats = [self.reader.read(ids, answer) for ids, answer in zip(completion_ids_list, answers, strict=True)]
+        columns = self._gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
+        log_probs = self._gathered(self._log_probs.to(self.accelerator.device)).cpu().numpy()
+        batch = RolloutBatch.of(columns, log_probs)
+        self.result = self.controller.update(batch)
+        over = "responses" if self.beta else "signal"
+        self.token_advantages = self.controller.token_advantages(self.result, batch, over=over, dtype=np.float32)
+        for name, value in self.result.metrics.items():
+            self._metrics["train"][f"chrpo/{name}"].append(value)
+        self._pending = self.result.metrics
+        return torch.tensor(self.result.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
+
+    @torch.no_grad()
+    def _ladder_log_probs(self, prompt_ids: list[list[int]]) -> torch.Tensor:
+        """Log-probability of each ratio token after each prompt, over the whole vocabulary, [rollouts, ratios]."""
+        distinct = list(dict.fromkeys(map(tuple, prompt_ids)))
+        # Sharded models need the same number of forward passes on every process.
+        most = int(self._gathered(torch.tensor([len(distinct)], device=self.accelerator.device)).max())
+        padded = [*distinct, *[distinct[-1]] * (most - len(distinct))]
+        chunk = self.args.per_device_train_batch_size
+        found = [self._next_token_log_probs(padded[start : start + chunk]) for start in range(0, most, chunk)]
+        by_prompt = dict(zip(distinct, torch.cat(found), strict=False))
+        return torch.stack([by_prompt[tuple(ids)] for ids in prompt_ids])
+
+    def _next_token_log_probs(self, prompt_ids: list[tuple[int, ...]]) -> torch.Tensor:
+        width = max(map(len, prompt_ids))
+        ids = torch.full((len(prompt_ids), width), self._pad_id, device=self.accelerator.device)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompt_ids):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        with self.accelerator.autocast():
+            logits = self._network(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=1).logits[:, -1]
+        return torch.log_softmax(logits.double() / self.temperature, dim=-1)[:, self.ladder_ids].cpu()
+
+    # --- reports -----------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as TRL does, and write a line to `metrics.jsonl`."""
+        super().log(logs, start_time)
+        if self._pending and "loss" in logs and self.accelerator.is_main_process:
+            names = ("loss", "grad_norm", "learning_rate")
+            line = {"step": self.state.global_step, **{name: float(logs[name]) for name in names if name in logs}}
+            append_metrics(self._metrics_path, {**line, **self._pending})
+            self._pending = {}
+
+    @property
+    def _metrics_path(self) -> Path:
+        return Path(self.args.output_dir or ".") / METRICS_FILE
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        # Written last, after every process has written its part: only complete checkpoints have this file.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            state = {"step": self.state.global_step, "generations": self._generations, **self.controller.state_dict()}
+            write_json(folder / STATE_FILE, state)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        step = 0
+        if checkpoint is not None:
+            path = Path(checkpoint) / STATE_FILE
+            if not path.is_file():
+                raise DataError(f"{path}: no such file, so the prices are lost; resume from a checkpoint that has it")
+            state = parse_json(path.read_text("utf-8"), str(path))
+            self.controller.load_state_dict(state)
+            self._generations, step = state["generations"], state["step"]
+        if self.accelerator.is_main_process and self._metrics_path.exists():
+            remove_after(self._metrics_path, step)
+
+
+def _schedule(rows: Sequence[Row], args: CHRPOConfig) -> Dataset:
+    """The prompts of every step in order: epoch after epoch, each shuffled differently, cut to whole steps.
+
+    After a resume, TRL's own sampler would repeat its first shuffle.
+    """
+    each = int(args.generation_batch_size or 0) // int(args.num_generations or 1)
+    if len(rows) < each:
+        raise DataError(f"{len(rows)} prompts are too few for {each} per step; add prompts or lower prompts per step")
+    passes = int(args.steps_per_generation or 1) * args.num_iterations
+    wanted = each * math.ceil(args.max_steps * args.gradient_accumulation_steps / passes)
+    generator = np.random.default_rng(args.seed)
+    epochs = [generator.permutation(len(rows)) for _ in range(math.ceil(wanted / len(rows)))]
+    order = np.concatenate(epochs)[:wanted]
+    return Dataset.from_list([{"prompt": row["prompt"], "row": index} for index, row in enumerate(rows)]).select(order)
