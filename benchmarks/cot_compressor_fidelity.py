@@ -22,15 +22,15 @@ import click
 from recording import record, spread
 from tqdm import tqdm
 
-from cot_compressor.baselines import BASELINES, select_baseline
-from cot_compressor.compressor import Compression, Compressor, token_budget
-from cot_compressor.counting import Counter
-from cot_compressor.errors import InfeasibleBudget
-from cot_compressor.fidelity import Sample, bootstrap, measure
-from cot_compressor.relations import Equation, grounded, question_numbers, read_equations
-from cot_compressor.rules import Rules
-from cot_compressor.scoring import Item
-from cot_compressor.segment import Unit, segment
+from cot_compressor import Compression, Compressor, InfeasibleBudget, segment, select_baseline
+from cot_compressor.budget.counting import Counter
+from cot_compressor.budget.ratios import token_budget
+from cot_compressor.evaluation.baselines import BASELINES
+from cot_compressor.evaluation.fidelity import Sample, mean_with_interval, measure_fidelity
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.rules import RuleScorer
+from cot_compressor.text.relations import Equation, grounded, question_numbers, read_equations
+from cot_compressor.text.segment import Unit
 
 RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
 SOLUTION_RATIOS = [0.2, 0.4, 0.6, 0.8]
@@ -166,15 +166,15 @@ def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[fl
         sample = Sample(question, cot, units, row["answer"])
         bounds.append(most(row, units, counter, [token_budget(one.ratio, one.original_tokens) for one in results]))
         for result in results:
-            kept = {"rules": measure(sample, result.spans, result.text)["grounded_recall"]}
+            kept = {"rules": measure_fidelity(sample, result.spans, result.text)["grounded_recall"]}
             for name in BASELINES:
                 choice = select_baseline(name, cot, result.tokens, counter)
-                kept[name] = measure(sample, choice.spans, choice.text)["grounded_recall"]
+                kept[name] = measure_fidelity(sample, choice.spans, choice.text)["grounded_recall"]
             for name, value in kept.items():
                 values.setdefault((result.ratio, name), []).append(value)
     entries = []
     for at, ratio in enumerate(ratios):
-        intervals = {name: bootstrap(values[ratio, name], groups) for name in METHODS}
+        intervals = {name: mean_with_interval(values[ratio, name], groups) for name in METHODS}
         entries.append(
             {
                 "ratio": ratio,
@@ -231,8 +231,8 @@ def main(data_dir: Path, tokenizer: Path | None, limit: int | None) -> None:
         return
     traces = spread_evenly(load(traces_file), limit)
     few = spread_evenly(traces, 90)
-    rules = Rules()
-    items = {row["id"]: Item(row["question"], row["cot"], segment(row["cot"])) for row in few}
+    rules = RuleScorer()
+    items = {row["id"]: ScoringInput(row["question"], row["cot"], segment(row["cot"])) for row in few}
     result: dict[str, Any] = {"exactness": {}, "recall": []}
     result["speed"] = [
         {"work": "segment", "tokens": "", "speed": speed(few, lambda row: segment(row["cot"]))},

@@ -23,14 +23,11 @@ from cot_compressor_speed import BF16, instructions
 from peers import DEFAULT, minilm, wheel_file
 from recording import record
 
+from cot_compressor import Compressor, TrainSettings, annotate_file, evaluate_file, segment, train_file
 from cot_compressor._shared.records import read_records, write_records
-from cot_compressor.annotate import RulesAnnotator, annotate_file
-from cot_compressor.compressor import Compressor
-from cot_compressor.evaluate import evaluate_file
-from cot_compressor.fidelity import bootstrap
-from cot_compressor.onnx_model import export_folder
-from cot_compressor.segment import segment
-from cot_compressor.train import TrainSettings, train_file
+from cot_compressor.evaluation.fidelity import mean_with_interval
+from cot_compressor.scorers.export import export_folder
+from cot_compressor.training.annotate import RulesAnnotator
 
 RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
 KEEP_SHARE = 0.2
@@ -98,12 +95,12 @@ def compare(file: Path) -> list[dict[str, Any]]:
                 values.setdefault((entry["ratio"], entry["method"], metric), []).append(entry["metrics"][metric])
     found: list[dict[str, Any]] = []
     for (ratio, method, metric), column in values.items():
-        interval = bootstrap(column, groups)
+        interval = mean_with_interval(column, groups)
         entry: dict[str, Any] = {"ratio": ratio, "method": method, "metric": metric}
         entry |= {"mean": interval.mean, "rows": interval.rows} if interval else {"mean": None, "rows": 0}
         if method == "trained":
             pairs = zip(column, values[ratio, "rules", metric], strict=True)
-            gain = bootstrap([a - b if a is not None and b is not None else None for a, b in pairs], groups)
+            gain = mean_with_interval([a - b if a is not None and b is not None else None for a, b in pairs], groups)
             entry["gain"] = [gain.mean, gain.low, gain.high] if gain else None
         found.append(entry)
     return found
@@ -127,8 +124,10 @@ def agreement(scorer: Compressor, other: Compressor, rows: list[dict[str, Any]])
     found: dict[str, Any] = {}
     for at, ratio in enumerate(RATIOS):
         here = [(one[at], two[at]) if one and two else None for one, two in pairs]
-        same = bootstrap([float(pair[0] == pair[1]) if pair else None for pair in here], groups)
-        shared = bootstrap([len(pair[0] & pair[1]) / len(pair[0] | pair[1]) if pair else None for pair in here], groups)
+        same = mean_with_interval([float(pair[0] == pair[1]) if pair else None for pair in here], groups)
+        shared = mean_with_interval(
+            [len(pair[0] & pair[1]) / len(pair[0] | pair[1]) if pair else None for pair in here], groups
+        )
         assert same is not None
         assert shared is not None
         found[f"{ratio:g}"] = {"same": asdict(same), "shared": asdict(shared)}

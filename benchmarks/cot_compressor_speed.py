@@ -27,8 +27,8 @@ from peers import DEFAULT, environment, minilm, wheel_file
 from recording import record, spread
 from tqdm import tqdm
 
-from cot_compressor.compressor import Compressor
-from cot_compressor.onnx_model import export_folder
+from cot_compressor import Compressor
+from cot_compressor.scorers.export import export_folder
 
 SHARES = {"one ratio": [0.3], "five ratios": [0.1, 0.2, 0.4, 0.6, 0.8]}
 PACKAGES = ("torch==2.13.0", "llmlingua==0.2.2")
@@ -36,11 +36,11 @@ PACKAGES = ("torch==2.13.0", "llmlingua==0.2.2")
 TABLE = ("litellm==1.110.2", "litellm/litellm_core_utils/tokenizers/9b5ad71b2ce5302211f9c61530b329a4922fc6a4")
 MEMORY_ROWS = 128
 MEMORY_CHARACTERS = 300
-# The name makes llmlingua take the folder for one of its own models.
 INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-"""Of a processor, those that speed depends on."""
+"""The processor instructions that speed depends on."""
 BF16 = {"avx512_bf16", "amx_bf16"}
-"""Without either bf16 takes hours where fp32 takes minutes."""
+"""The instructions without which bf16 takes hours where fp32 takes minutes."""
+# The name makes llmlingua take the folder for one of its own models.
 NAME = "bert-base-multilingual-cased-minilm"
 WORKER = """
 import json, sys, time, torch
@@ -58,7 +58,7 @@ for line in sys.stdin:
 Run = Callable[[dict[str, Any]], list[float]]
 MEASURE_MEMORY = """
 import resource, sys
-from cot_compressor.compress import compress_file
+from cot_compressor import compress_file
 compress_file(sys.argv[1], sys.argv[2], ratios=[0.2, 0.4], scorer=sys.argv[3], tokenizer=sys.argv[4])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

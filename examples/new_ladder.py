@@ -13,8 +13,7 @@ from pathlib import Path
 import click
 from transformers import AutoTokenizer
 
-from cot_compressor import CompressorError
-from cot_compressor.compress import compress_file
+from cot_compressor import CompressorError, compress_file
 from ratio_sft import ControlTokens, MixSettings, RatioSftError, TrainSettings, build, train
 
 

@@ -10,8 +10,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from cot_compressor.annotate import RulesAnnotator, annotate_file
-from cot_compressor.train import TrainSettings, train_file
+from cot_compressor.training.annotate import RulesAnnotator, annotate_file
+from cot_compressor.training.settings import TrainSettings
+from cot_compressor.training.train import train_file
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 

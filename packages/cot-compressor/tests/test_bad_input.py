@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from transformers import ByT5Tokenizer
 
-from cot_compressor import Compressor, DataError, InfeasibleBudget
+from cot_compressor import Compressor, InfeasibleBudget
 from cot_compressor._shared.records import read_records
-from cot_compressor.evaluate import evaluate_file
-from cot_compressor.render import render
+from cot_compressor.errors import DataError
+from cot_compressor.evaluation.evaluate import evaluate_file
+from cot_compressor.text.render import render
 
 
 @pytest.fixture(scope="module")

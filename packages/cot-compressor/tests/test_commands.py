@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cot_compressor import Compressor, DataError
+from cot_compressor import Compressor
 from cot_compressor._shared.records import read_records
 from cot_compressor.cli import cli
-from cot_compressor.compress import compress_file, show_kept
-from cot_compressor.hub import find_folder
-from cot_compressor.resume import only_writer
+from cot_compressor.compress import compress_file
+from cot_compressor.distributed import only_writer
+from cot_compressor.errors import DataError
+from cot_compressor.plain_text import show_kept
+from cot_compressor.scorers.hub import find_folder
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
 

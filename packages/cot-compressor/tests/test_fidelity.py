@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from cot_compressor.arithmetic import equation_truths
-from cot_compressor.baselines import BASELINES, select_baseline
-from cot_compressor.counting import TokenCounter
-from cot_compressor.evaluate import evaluate_file
-from cot_compressor.fidelity import FORM, METRICS, Sample, bootstrap, measure
-from cot_compressor.render import render
-from cot_compressor.segment import segment
+from cot_compressor.budget.counting import TokenCounter
+from cot_compressor.evaluation.baselines import BASELINES, select_baseline
+from cot_compressor.evaluation.evaluate import evaluate_file
+from cot_compressor.evaluation.fidelity import FORM, METRICS, Sample, mean_with_interval, measure_fidelity
+from cot_compressor.text.arithmetic import equation_truths
+from cot_compressor.text.render import render
+from cot_compressor.text.segment import segment
 
 QUESTION = "Tom has 12 pens and gets 15, then 4 more, not 5."
 COT = "Tom has 12 pens, not 13. Then 12 + 15 = 27. Then 27 + 4 = 31. So the answer is 31."
@@ -17,7 +17,7 @@ COT = "Tom has 12 pens, not 13. Then 12 + 15 = 27. Then 27 + 4 = 31. So the answ
 
 def measured(*kept: str, answer: str | None = "31") -> dict:
     spans = sorted((COT.index(piece), COT.index(piece) + len(piece)) for piece in kept)
-    return measure(Sample(QUESTION, COT, segment(COT), answer), spans, render(COT, spans))
+    return measure_fidelity(Sample(QUESTION, COT, segment(COT), answer), spans, render(COT, spans))
 
 
 def test_the_whole_text_scores_full_marks() -> None:
@@ -60,7 +60,7 @@ def test_how_the_pieces_read() -> None:
     ],
 )
 def test_brackets_and_dollars_still_pair_up(cot: str, spans: list[tuple[int, int]], balanced: float | None) -> None:
-    assert measure(Sample("", cot, segment(cot), None), spans, render(cot, spans))["balanced"] == balanced
+    assert measure_fidelity(Sample("", cot, segment(cot), None), spans, render(cot, spans))["balanced"] == balanced
 
 
 def test_half_an_equation_is_torn() -> None:
@@ -83,7 +83,7 @@ def test_what_is_negated_without_its_negation_is_turned() -> None:
 def test_marks_around_a_negation_neither_turn_nor_hide_it(cot: str) -> None:
     def turned(*kept: str) -> float | None:
         spans = [(cot.index(piece), cot.index(piece) + len(piece)) for piece in kept]
-        return measure(Sample("", cot, segment(cot), None), spans, render(cot, spans))["turned"]
+        return measure_fidelity(Sample("", cot, segment(cot), None), spans, render(cot, spans))["turned"]
 
     marks = "**" if "*" in cot else ")"
     assert turned("prime") == turned(marks, "a prime") == 1.0
@@ -99,15 +99,15 @@ def test_an_equation_without_its_ground_does_not_count() -> None:
 
 def test_what_is_not_there_is_not_measured() -> None:
     sample = Sample("Why?", "because so", segment("because so"), None)
-    values = measure(sample, [(0, 7)], "because")
+    values = measure_fidelity(sample, [(0, 7)], "because")
     assert {name for name, value in values.items() if value is not None} == FORM.keys() - {"orphan_equations"}
-    assert set(measure(sample, [], "").values()) == {None, 1.0}
+    assert set(measure_fidelity(sample, [], "").values()) == {None, 1.0}
     assert measured(COT, answer="99")["answer_retention"] is None
 
 
 def test_answers_match_as_numbers_or_as_spellings() -> None:
     def says(answer: str, text: str) -> float | None:
-        return measure(Sample("", text, segment(text), answer), [(0, len(text))], text)["answer_retention"]
+        return measure_fidelity(Sample("", text, segment(text), answer), [(0, len(text))], text)["answer_retention"]
 
     assert says("1200", "It is 1,200.00 then") == 1.0
     assert says("3", "It is 31") is None
@@ -116,15 +116,15 @@ def test_answers_match_as_numbers_or_as_spellings() -> None:
 
 
 def test_bootstrap_by_hand() -> None:
-    assert bootstrap([None, None], ["a", "b"]) is None
-    flat = bootstrap([0.5] * 10, list("abcdefghij"))
+    assert mean_with_interval([None, None], ["a", "b"]) is None
+    flat = mean_with_interval([0.5] * 10, list("abcdefghij"))
     assert flat is not None
     assert (flat.mean, flat.low, flat.high, flat.rows) == (0.5, 0.5, 0.5, 10)
-    mixed = bootstrap([0.0, 1.0] * 50, [str(at) for at in range(100)], seed=1)
+    mixed = mean_with_interval([0.0, 1.0] * 50, [str(at) for at in range(100)], seed=1)
     assert mixed is not None
     assert mixed.low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
     assert mixed.high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
-    one_group = bootstrap([0.0, 1.0, None], ["a", "a", "b"])
+    one_group = mean_with_interval([0.0, 1.0, None], ["a", "a", "b"])
     assert one_group is not None
     assert (one_group.low, one_group.high) == (0.5, 0.5)
 
@@ -153,7 +153,7 @@ def test_equations_between_numbers_are_judged_by_value(text: str, truths: list[b
 def test_a_baseline_that_tears_can_make_a_false_equation() -> None:
     text = "2 + 3 + 4 = 9"
     sample = Sample("", text, segment(text), None)
-    assert measure(sample, [(0, 5), (10, 13)], "2 + 3 = 9")["equation_validity"] == 0.0
+    assert measure_fidelity(sample, [(0, 5), (10, 13)], "2 + 3 = 9")["equation_validity"] == 0.0
 
 
 def test_steps_are_dropped_whole_and_rare_words_lose_signs_first(word_tokenizer) -> None:

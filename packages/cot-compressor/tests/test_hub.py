@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cot_compressor import Compressor, DataError
-from cot_compressor.hub import find_folder, push_to_hub
+from cot_compressor import Compressor
+from cot_compressor.errors import DataError
+from cot_compressor.scorers.hub import find_folder, push_to_hub
 
 THOUGHTS = "So 12 + 15 = 27. Okay, let me think about this."
 COMMITS = {"main": "1" * 40, "old": "0" * 40, "1" * 40: "1" * 40, "0" * 40: "0" * 40}

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from cot_compressor import DataError
+from cot_compressor.errors import DataError
 from cot_compressor.llmlingua import PromptCompressor
 
 COT = "Okay, let me think. Tom buys 15 more, so 12 + 15 = 27. Check: 12 + 15 = 27, yes. The sky is not green."

@@ -11,11 +11,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
-from cot_compressor import Compressor, DataError, InfeasibleBudget
-from cot_compressor.errors import RejectedRow
-from cot_compressor.render import render
-from cot_compressor.segment import segment
-from cot_compressor.split import split_formula
+from cot_compressor import Compressor, InfeasibleBudget
+from cot_compressor.budget.split import split_formula
+from cot_compressor.errors import DataError, RejectedRow
+from cot_compressor.text.render import render
+from cot_compressor.text.segment import segment
 
 COT = "Okay, let me think. Tom buys 15 more, so 12 + 15 = 27. Check: 12 + 15 = 27, yes. The sky is not green."
 PARAGRAPHS = st.lists(

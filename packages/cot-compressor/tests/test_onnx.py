@@ -5,11 +5,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cot_compressor import Compressor, DataError
-from cot_compressor.classifier import TokenClassifier
-from cot_compressor.onnx_model import export_folder
-from cot_compressor.scoring import Item
-from cot_compressor.segment import segment
+from cot_compressor import Compressor
+from cot_compressor.errors import DataError
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.classifier import TokenClassifier
+from cot_compressor.scorers.export import export_folder
+from cot_compressor.text.segment import segment
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_an_export_is_a_smaller_model_folder_that_scores_alike(
     assert not list(rounded.glob("*.safetensors"))
     # Guards against rows of padding, which no window has, took a third of the time.
     assert "IsNaN" not in {node.op_type for node in onnx.load(rounded / "model.onnx").graph.node}
-    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    items = [ScoringInput(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
     whole, scorer = TokenClassifier.from_folder(trained).score(items), TokenClassifier.from_folder(rounded)
     together = scorer.score(items)
     for item, exact, close in zip(items, whole, together, strict=True):

@@ -13,11 +13,12 @@ import pytest
 from safetensors.torch import load_file
 
 from cot_compressor import Compressor
-from cot_compressor.annotate import RulesAnnotator, annotate_file
 from cot_compressor.compress import compress_file
-from cot_compressor.evaluate import evaluate_file
-from cot_compressor.resume import only_writer
-from cot_compressor.train import TrainSettings, train_file
+from cot_compressor.distributed import only_writer
+from cot_compressor.evaluation.evaluate import evaluate_file
+from cot_compressor.training.annotate import RulesAnnotator, annotate_file
+from cot_compressor.training.settings import TrainSettings
+from cot_compressor.training.train import train_file
 
 # Each process says which one it is, so that a launcher that starts only one is found out.
 PROGRAM = """

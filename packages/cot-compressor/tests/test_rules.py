@@ -1,7 +1,7 @@
-from cot_compressor.relations import grounded, numbers_in, question_numbers, read_equation, read_equations
-from cot_compressor.rules import Rules
-from cot_compressor.scoring import Item
-from cot_compressor.segment import segment
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.rules import RuleScorer
+from cot_compressor.text.relations import grounded, numbers_in, question_numbers, read_equation, read_equations
+from cot_compressor.text.segment import segment
 
 QUESTION = "Tom has 12 pens. He gets 15 more and gives away half. How many are left if he then buys 4 packs of 5?"
 COT = (
@@ -12,7 +12,7 @@ COT = (
 
 def ranked(question: str, cot: str) -> list[str]:
     units = segment(cot)
-    (scores,) = Rules().score([Item(question, cot, units)])
+    (scores,) = RuleScorer().score([ScoringInput(question, cot, units)])
     return [cot[units[at].start : units[at].end] for at in sorted(range(len(units)), key=lambda at: -scores[at])]
 
 
@@ -44,7 +44,7 @@ def test_restatements_rechecks_and_chatter_come_last() -> None:
 def test_an_equation_stated_before_its_numbers_counts_where_it_is_grounded() -> None:
     cot = "We want 27 + 4 = 31. He has 12 + 15 = 27. So 27 + 4 = 31."
     units = segment(cot)
-    (scores,) = Rules().score([Item(QUESTION, cot, units)])
+    (scores,) = RuleScorer().score([ScoringInput(QUESTION, cot, units)])
     first, second = sorted(range(len(units)), key=lambda at: -scores[at])[:2]
     assert cot[units[first].start : units[second].end] == "12 + 15 = 27. So 27 + 4 = 31"
 
@@ -81,8 +81,8 @@ def test_a_boxed_answer_is_the_final_result() -> None:
 
 
 def test_scores_do_not_depend_on_the_other_items() -> None:
-    items = [Item(QUESTION, COT, segment(COT)), Item("Q 1?", "1 + 1 = 2", segment("1 + 1 = 2"))]
-    assert Rules().score(items) == [Rules().score([item])[0] for item in items]
+    items = [ScoringInput(QUESTION, COT, segment(COT)), ScoringInput("Q 1?", "1 + 1 = 2", segment("1 + 1 = 2"))]
+    assert RuleScorer().score(items) == [RuleScorer().score([item])[0] for item in items]
 
 
 def test_text_without_numbers_is_ranked_by_position() -> None:

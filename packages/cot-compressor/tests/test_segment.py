@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cot_compressor.segment import segment
+from cot_compressor.text.segment import segment
 
 MATHEMATICS = st.text(
     alphabet=st.sampled_from(list("0123456789xyab +-*/=<>()[]{}$\\.,!?%|^_\n\r\t²√≤×é👍\ud800\x00'’:;\"`")),

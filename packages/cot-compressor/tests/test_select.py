@@ -3,11 +3,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cot_compressor import Compressor, DataError, InfeasibleBudget
-from cot_compressor.counting import TokenCounter
-from cot_compressor.render import line_breaks, merge_spans, render
-from cot_compressor.segment import segment
-from cot_compressor.select import select
+from cot_compressor import Compressor, InfeasibleBudget
+from cot_compressor.budget.counting import TokenCounter
+from cot_compressor.budget.select import select
+from cot_compressor.errors import DataError
+from cot_compressor.text.render import line_breaks, merge_spans, render
+from cot_compressor.text.segment import segment
 
 PROSE = st.lists(
     st.sampled_from(
@@ -21,7 +22,7 @@ PROSE = st.lists(
 def check_selection(text, scores, budgets, counter):
     """Every promise of `select`, checked against counts of whole renderings."""
     units = segment(text)
-    choices = select(text, units, scores, budgets, counter.count, rough=counter.rough)
+    choices = select(text, units, scores, budgets, counter.count, estimate=counter.estimate)
     borders = {unit.start for unit in units} | {unit.end for unit in units}
     allowed = set(range(len(units)))
     for budget, choice in reversed(list(zip(budgets, choices, strict=True))):
@@ -137,8 +138,8 @@ def test_a_wrong_rough_count_changes_nothing() -> None:
     units = segment(text)
     scores = [float(at * 37 % 50) for at in range(50)]
     right = select(text, units, scores, [7, 20], words)
-    assert select(text, units, scores, [7, 20], words, rough=lambda text: words(text) // 3) == right
-    assert select(text, units, scores, [7, 20], words, rough=lambda text: words(text) * 3) == right
+    assert select(text, units, scores, [7, 20], words, estimate=lambda text: words(text) // 3) == right
+    assert select(text, units, scores, [7, 20], words, estimate=lambda text: words(text) * 3) == right
     assert select(text, units, scores, [7, 20], words, costs=[9.0] * 50) == right
 
 

@@ -1,6 +1,6 @@
 from cot_compressor import Compressor
-from cot_compressor.fidelity import Sample, measure
-from cot_compressor.segment import segment
+from cot_compressor.evaluation.fidelity import Sample, measure_fidelity
+from cot_compressor.text.segment import segment
 
 RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
 
@@ -27,7 +27,7 @@ def test_real_traces_are_compressed_exactly_nested_and_whole(real_traces, byte_t
                     assert compressor.counter.count(" " + row["cot"][start:end]) > budget - result.tokens
             allowed = kept
             filled.append(result.tokens == budget)
-            values = measure(sample, result.spans, result.text)
+            values = measure_fidelity(sample, result.spans, result.text)
             assert values["unit_integrity"] in (1.0, None)
             assert values["torn_equations"] in (0.0, None)
     assert sum(filled) > 0.97 * len(filled)

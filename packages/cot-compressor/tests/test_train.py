@@ -21,14 +21,19 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from cot_compressor import Compressor, DataError
-from cot_compressor.classifier import TokenClassifier, model_inputs
+from cot_compressor import Compressor
 from cot_compressor.compress import compress_file
-from cot_compressor.examples import class_weights, split_questions
-from cot_compressor.labels import IGNORED, WindowMaker, kept_units, token_labels
-from cot_compressor.scoring import Item
-from cot_compressor.segment import segment
-from cot_compressor.train import TrainReport, TrainSettings, hits_at, macro_f1, train_file
+from cot_compressor.errors import DataError
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.card import TrainReport
+from cot_compressor.scorers.classifier import TokenClassifier, model_inputs
+from cot_compressor.scorers.windows import WindowMaker
+from cot_compressor.text.render import kept_units
+from cot_compressor.text.segment import segment
+from cot_compressor.training.dataset import IGNORED, class_weights, split_questions, token_labels
+from cot_compressor.training.metrics import hits_at, macro_f1
+from cot_compressor.training.settings import TrainSettings
+from cot_compressor.training.train import train_file
 
 
 def test_training_from_a_config_learns_and_says_so(trained: Path) -> None:
@@ -57,7 +62,7 @@ def test_a_trained_scorer_prefers_equations(trained: Path, tokenizer_folder: Pat
 
 def test_scores_are_the_same_alone_and_in_a_batch(trained: Path, toy_traces: list[dict]) -> None:
     scorer = TokenClassifier.from_folder(trained)
-    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    items = [ScoringInput(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
     together = scorer.score(items)
     for item, scores in zip(items, together, strict=True):
         (alone,) = scorer.score([item])
@@ -234,7 +239,7 @@ def test_class_weights_by_hand_ignore_unlabelled_tokens() -> None:
 def test_windows_cover_every_token_within_their_length(word_tokenizer, cot: list[str], asked: int, length: int) -> None:
     text = " ".join(cot)
     units = segment(text)
-    encoded = WindowMaker(word_tokenizer, length).windows("Tom " * asked, text, units)
+    encoded = WindowMaker(word_tokenizer, length).encode("Tom " * asked, text, units)
     seen = {
         token for window in encoded.windows for token in range(window.cot_start, window.cot_start + window.cot_tokens)
     }
@@ -249,7 +254,7 @@ def test_windows_cover_every_token_within_their_length(word_tokenizer, cot: list
 def test_labels_follow_units_and_spare_the_question(word_tokenizer) -> None:
     cot = "Tom gets 12 + 15 = 27."
     units = segment(cot)
-    encoded = WindowMaker(word_tokenizer, 64).windows("Tom ?", cot, units)
+    encoded = WindowMaker(word_tokenizer, 64).encode("Tom ?", cot, units)
     (window,) = encoded.windows
     labels = token_labels(encoded, window, kept_units(units, [[12, 14]]))
     assert window.question_tokens == 4
@@ -258,11 +263,11 @@ def test_labels_follow_units_and_spare_the_question(word_tokenizer) -> None:
 
 def test_a_long_question_is_cut_with_a_warning(word_tokenizer) -> None:
     with pytest.warns(UserWarning, match="a question of 50 tokens"):
-        WindowMaker(word_tokenizer, 40).windows("Tom " * 50, "Tom", segment("Tom"))
+        WindowMaker(word_tokenizer, 40).encode("Tom " * 50, "Tom", segment("Tom"))
 
 
 def test_longformer_gets_global_attention_on_the_question(word_tokenizer) -> None:
-    encoded = WindowMaker(word_tokenizer, 64).windows("Tom ?", "Tom gets 5 more", segment("Tom gets 5 more"))
+    encoded = WindowMaker(word_tokenizer, 64).encode("Tom ?", "Tom gets 5 more", segment("Tom gets 5 more"))
     inputs = model_inputs(encoded.windows, word_tokenizer, LongformerConfig())
     assert inputs["global_attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0, 0, 0, 0]]
     assert "global_attention_mask" not in model_inputs(encoded.windows, word_tokenizer, BertConfig())
@@ -302,7 +307,7 @@ def test_any_encoder_trains_and_scores_a_text_longer_than_its_window(
     assert (report.max_length, report.from_scratch) == (64, False)
     scorer = TokenClassifier.from_folder(tmp_path / "model")
     long = " ".join(f"Tom gets {at % 20} more: 5 + {at % 20} = 12." for at in range(40))
-    items = [Item("How many eggs?", cot, segment(cot)) for cot in (long, "Tom gets 5 more.")]
+    items = [ScoringInput("How many eggs?", cot, segment(cot)) for cot in (long, "Tom gets 5 more.")]
     together = scorer.score(items)
     assert [len(scores) for scores in together] == [len(item.units) for item in items]
     assert len(set(together[0][-30:])) > 5
@@ -324,7 +329,7 @@ def test_a_text_longer_than_the_encoder_is_scored_to_its_end(word_tokenizer) -> 
     scorer = TokenClassifier(BertForTokenClassification(config), word_tokenizer, max_length=40, name="tiny")
     cot = " ".join(f"Tom gets {at % 20} more." for at in range(60))
     units = segment(cot)
-    (scores,) = scorer.score([Item("How many?", cot, units)])
+    (scores,) = scorer.score([ScoringInput("How many?", cot, units)])
     assert len(scores) == len(units)
     assert len(set(scores[-40:])) > 5
 
@@ -332,7 +337,7 @@ def test_a_text_longer_than_the_encoder_is_scored_to_its_end(word_tokenizer) -> 
 def test_a_scorer_in_bfloat16_scores_alike_and_says_so(
     trained: Path, traces_file: Path, tokenizer_folder: Path, toy_traces: list[dict], tmp_path: Path
 ) -> None:
-    items = [Item(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
+    items = [ScoringInput(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
     exact, close = (TokenClassifier.from_folder(trained, dtype=dtype).score(items) for dtype in (None, "bfloat16"))
     assert exact != close
     for one, other in zip(exact, close, strict=True):

@@ -1,26 +1,61 @@
-"""Shorten a chain of thought to an exact token budget, formulas whole.
+"""Shortens a chain of thought to an exact token budget, formulas whole.
 
-from cot_compressor import Compressor
+Everything that a program may use is named here; other modules may change.
 
-Compressor.from_pretrained("rules", tokenizer="models/base").compress(cot, question=question, ratio=0.2).text
+>>> from cot_compressor import Compressor
+>>> compressor = Compressor.from_pretrained("rules")
+>>> compressor.compress("Let me see. So 12 + 15 = 27, yes.", question="What is 12 + 15?", ratio=0.5).text
+'So 12 + 15 = 27'
 """
 
-from importlib.metadata import version
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import CompressorError, DataError, InfeasibleBudget
+from ._version import __version__
+from .errors import CompressorError, InfeasibleBudget
 
 if TYPE_CHECKING:
+    from .compress import compress_file
     from .compressor import Compression, Compressor
+    from .evaluation.baselines import select_baseline
+    from .evaluation.evaluate import evaluate_file
+    from .llmlingua import PromptCompressor
+    from .text.segment import segment
+    from .training.annotate import annotate_file
+    from .training.settings import TrainSettings
+    from .training.train import train_file
 
-__version__ = version("cot-compressor")
-__all__ = ["Compression", "Compressor", "CompressorError", "DataError", "InfeasibleBudget"]
+__all__ = [
+    "Compression",
+    "Compressor",
+    "CompressorError",
+    "InfeasibleBudget",
+    "PromptCompressor",
+    "TrainSettings",
+    "__version__",
+    "annotate_file",
+    "compress_file",
+    "evaluate_file",
+    "segment",
+    "select_baseline",
+    "train_file",
+]
+_PLACES = {
+    "Compression": ".compressor",
+    "Compressor": ".compressor",
+    "PromptCompressor": ".llmlingua",
+    "TrainSettings": ".training.settings",
+    "annotate_file": ".training.annotate",
+    "compress_file": ".compress",
+    "evaluate_file": ".evaluation.evaluate",
+    "segment": ".text.segment",
+    "select_baseline": ".evaluation.baselines",
+    "train_file": ".training.train",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The public class on first use, so that importing the package does not wait for what it needs."""
-    if name in {"Compression", "Compressor"}:
-        from . import compressor
-
-        return getattr(compressor, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Load a public name at its first use, so that importing the package takes no time."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name], __name__), name)

@@ -1,4 +1,4 @@
-"""`python -m cot_compressor`, which `accelerate launch -m` and `torchrun -m` need."""
+"""`python -m cot_compressor`, the form that `accelerate launch -m` and `torchrun -m` need."""
 
 from .cli import cli
 

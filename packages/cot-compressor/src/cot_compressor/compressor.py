@@ -1,8 +1,11 @@
-"""The public class: segment, score, select, render.
+"""The public class: cut a text into units, score them, select under a budget, render.
 
-compressor = Compressor.from_pretrained("rules", tokenizer="models/base")
-short = compressor.compress(cot, question=question, ratio=0.2)
-short.text, short.achieved_ratio
+The work itself is in `text`, `scorers` and `budget`.
+
+>>> compressor = Compressor.from_pretrained("rules")
+>>> short = compressor.compress("Let me see. So 12 + 15 = 27, yes.", question="What is 12 + 15?", ratio=0.5)
+>>> short.text, short.tokens, short.original_tokens
+('So 12 + 15 = 27', 6, 13)
 """
 
 import math
@@ -12,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from .counting import Counter, PieceCounter, TokenCounter, load_counter
+from .budget.counting import Counter, TokenCounter, WordCounter, load_counter
+from .budget.ratios import check_ratios, token_budget
+from .budget.select import Selection, select
+from .budget.split import split_formula
 from .errors import DataError, InfeasibleBudget
-from .labels import kept_units
-from .render import Span, merge_spans, render
-from .scoring import Item, Scorer, load_scorer
-from .segment import Unit, segment
-from .select import Selection, select
-from .split import split_formula
+from .scorers.base import Scorer, ScoringInput
+from .scorers.load import load_scorer
+from .text.render import Span, kept_units, merge_spans, render
+from .text.segment import Unit, segment
 
 Keep = Span | str | re.Pattern[str]
 _BLOCK_CHARS = 2000
@@ -31,21 +35,21 @@ class Compression:
     """One chain of thought at one ratio."""
 
     ratio: float
-    """What was asked for: the ratio, or the share that `max_tokens` is; with a threshold, the share that came out."""
+    """The requested ratio, or the share of the tokens that `max_tokens` is; with a threshold, the achieved ratio."""
     text: str
     """The shortened chain of thought."""
     spans: tuple[Span, ...]
-    """`[start, end)` of the source that `text` is made of; between two, `text` has a space or a line break."""
+    """`[start, end)` of the parts of the source; in `text`, a space or a line break separates two of them."""
     tokens: int
-    """Tokens of `text`, never above `ratio * original_tokens`."""
+    """Number of tokens of `text`, at most `ratio * original_tokens`."""
     original_tokens: int
-    """Tokens of the source without white space around it."""
+    """Number of tokens of the source without surrounding white space."""
     achieved_ratio: float
     """`tokens / original_tokens`."""
     tokenizer: str
-    """What counted."""
+    """Name of the tokenizer that counted; "words" if there was none."""
     split: tuple[Span, ...] = ()
-    """Formulas treated in parts, cut between lines or in a chain of `=`, because nothing else fitted the budget."""
+    """`[start, end)` of the formulas that were cut between lines or in a chain of `=`, because nothing else fitted."""
 
     @property
     def kept_tokens(self) -> int:
@@ -53,7 +57,7 @@ class Compression:
         return self.tokens
 
     def to_record(self) -> dict[str, Any]:
-        """The entry of a `compressed` row; `split` only where something was."""
+        """The entry of a `compressed` row, with `split` only if a formula was cut."""
         record: dict[str, Any] = {**self.__dict__, "spans": [list(span) for span in self.spans]}
         record["split"] = [list(span) for span in self.split]
         if not self.split:
@@ -61,31 +65,16 @@ class Compression:
         return record
 
 
-def check_ratios(ratios: Iterable[float]) -> list[float]:
-    """The ratios in rising order, each once.
-
-    Raises:
-        DataError: none given, or one is not in (0, 1].
-    """
-    found = sorted({float(ratio) for ratio in ratios})
-    for ratio in found:
-        if not 0 < ratio <= 1:
-            hint = f" Did you mean {ratio / 100:g}?" if 1 < ratio <= 100 else ""
-            raise DataError(f"ratio must be in (0, 1]; got {ratio:g}.{hint}")
-    if not found:
-        raise DataError("no ratio given; pass at least one in (0, 1]")
-    return found
-
-
-def token_budget(ratio: float, original_tokens: int) -> int:
-    """The tokens that a ratio allows: 0.7 * 90 is 62.99…; nothing but that noise is rounded away."""
-    return int(round(ratio * original_tokens, 6))
-
-
 class Compressor:
-    """Shortens chains of thought to exact budgets, formulas whole."""
+    """Shortens chains of thought to exact token budgets, formulas whole."""
 
     def __init__(self, scorer: Scorer, counter: Counter) -> None:
+        """Combine a scorer and a counter; `from_pretrained` loads both by name.
+
+        Args:
+            scorer: Ranks the units of a text.
+            counter: Counts the tokens of a text.
+        """
         self.scorer = scorer
         self.counter = counter
 
@@ -94,22 +83,22 @@ class Compressor:
         """Load a scorer and the target tokenizer.
 
         Args:
-            scorer: `"rules"`, a folder written by `cot-compressor train`, or the `owner/name@revision` of one on a
-                hub, which is fetched unless it was before.
-            tokenizer: The target model's folder, or its loaded fast tokenizer. By default the scorer's own; `rules`
-                then counts words, numbers and signs.
-            dtype: What a trained scorer computes in: `"float32"`, the default, or `"bfloat16"`, which is faster on a
-                GPU and on processors with instructions for it, far slower on others, and whose scores move a little
-                with what is scored together.
+            scorer: `"rules"`, a folder written by `cot-compressor train`, or the `owner/name@revision` of a scorer on
+                a hub, which is downloaded unless it was before.
+            tokenizer: Folder of the target model, or its loaded fast tokenizer. The default is the scorer's own
+                tokenizer; `rules` has none, and words, numbers and signs are counted.
+            dtype: Number format of a trained scorer: `"float32"`, the default, or `"bfloat16"`. The latter is faster on
+                a GPU and on processors with instructions for it, and far slower on others. Its scores depend slightly
+                on the texts that are scored in the same batch.
 
         Raises:
-            DataError: either cannot be loaded.
+            DataError: scorer or tokenizer cannot be loaded.
         """
         loaded = load_scorer(scorer, dtype=dtype)
         if tokenizer is not None:
             return cls(loaded, load_counter(tokenizer))
         own = getattr(loaded, "tokenizer", None)
-        return cls(loaded, PieceCounter() if own is None else TokenCounter(own, loaded.name))
+        return cls(loaded, WordCounter() if own is None else TokenCounter(own, loaded.name))
 
     @overload
     def compress(
@@ -147,69 +136,67 @@ class Compressor:
         tokenizer: Any = None,
         keep: Iterable[Keep] = (),
     ) -> Compression | list[Compression]:
-        """Shorten one chain of thought; exactly one of `ratio`, `ratios`, `max_tokens` and `threshold` says how far.
+        """Shorten one chain of thought; exactly one of `ratio`, `ratios`, `max_tokens`, `threshold` sets the length.
 
         Args:
             cot: The text.
-            question: What it answers; its numbers and words steer the scorer.
-            ratio: Share of the tokens to keep, in (0, 1]; gives one result.
-            ratios: Several at once; gives one result each, in rising order, each keeping all that a smaller one keeps.
-            max_tokens: Tokens to keep, at least 1.
-            threshold: Keep every unit that scores above it. A trained scorer's score is a logit: 0 keeps what is
-                rather kept than not. `rules` scores minus the tier (`rules.py`): -4 keeps tiers 0 to 3. The text is
-                scored in blocks of paragraphs, each without those behind it.
-            growing: With a threshold: the text is not finished. Its last block, still open, is left out, so what is
-                returned stays the beginning of every later result.
-            tokenizer: Counts instead of the compressor's own: a model's folder, or a loaded fast tokenizer.
-            keep: What to keep in any case, inside the budget: character spans, strings or patterns, wherever they
-                occur (with a threshold: within a block). A unit they touch is kept whole.
+            question: Question that the text answers; its numbers and words guide the scorer.
+            ratio: Share of the tokens to keep, in (0, 1].
+            ratios: Several such shares. The results come in rising order, and each keeps all that a smaller one keeps.
+            max_tokens: Number of tokens to keep, at least 1.
+            threshold: Score above which a unit is kept. The score of a trained scorer is a logit: above 0, keeping is
+                more likely than dropping. The score of `rules` is minus the tier (`scorers/rules.py`): -4 keeps tiers 0
+                to 3. The text is scored in blocks of paragraphs, and no block depends on the blocks after it.
+            growing: True, with a threshold, for a text that is still streaming. The last, open block is left out, so
+                each result is a prefix of the next.
+            tokenizer: Folder or loaded fast tokenizer that counts instead of the compressor's own.
+            keep: Character spans, strings or patterns to keep in any case, within the budget. A unit that they touch is
+                kept whole. With a threshold, strings and patterns are searched in each block by itself.
 
         Raises:
-            InfeasibleBudget: the budget cannot hold even one unit, or what `keep` asks for; or nothing scores above
-                the threshold of a finished text.
+            InfeasibleBudget: the budget is too small for a unit or for `keep`, or no unit scores above the threshold.
             DataError: an argument is out of range, or not exactly one length is given.
         """
         if sum(length is not None for length in (ratio, ratios, max_tokens, threshold)) != 1:
             raise DataError("give exactly one of ratio, ratios, max_tokens and threshold")
         if growing and threshold is None:
-            raise DataError("growing goes with a threshold; an exact budget needs the whole text")
-        if tokenizer is not None:
-            return Compressor(self.scorer, load_counter(tokenizer)).compress(  # type: ignore[call-overload]
-                cot,
-                question=question,
-                ratio=ratio,
-                ratios=ratios,
-                max_tokens=max_tokens,
-                threshold=threshold,
-                growing=growing,
-                keep=keep,
-            )
+            raise DataError("growing needs a threshold; an exact budget needs the whole text")
+        compressor = self if tokenizer is None else Compressor(self.scorer, load_counter(tokenizer))
         if threshold is not None:
-            return self._above(cot, question, threshold, keep, growing=growing)
+            return compressor._above(cot, question, threshold, keep, growing=growing)
         if max_tokens is not None and max_tokens < 1:
             raise DataError(f"max_tokens must be at least 1; got {max_tokens}")
         wanted = check_ratios([ratio]) if ratio is not None else check_ratios(ratios) if ratios is not None else []
-        units = segment(cot)
-        (scores,) = self.scorer.score([Item(question, cot, units)])
-        results = self._fit(cot, units, scores, wanted, max_tokens=max_tokens, keep=keep)
+        (item,), (scores,) = compressor._scored([(question, cot)])
+        results = compressor._fit(item, scores, wanted, max_tokens=max_tokens, keep=keep)
         return results if ratios is not None else results[0]
 
     def compress_many(
         self, pairs: Sequence[tuple[str, str]], *, ratios: Iterable[float]
     ) -> Iterator[list[Compression] | InfeasibleBudget]:
-        """Shorten several `(question, cot)`, scored together; a text that does not fit gives its error instead."""
+        """Shorten several texts, which are scored together.
+
+        Args:
+            pairs: `(question, cot)` of each text.
+            ratios: Shares of the tokens to keep, each in (0, 1].
+
+        Yields:
+            For each text its results in rising order of the ratio, or the error if it is too short for a ratio.
+        """
         wanted = check_ratios(ratios)
-        items = [Item(question, cot, segment(cot)) for question, cot in pairs]
-        for item, scores in zip(items, self.scorer.score(items), strict=True):
+        for item, scores in zip(*self._scored(pairs), strict=True):
             try:
-                yield self._fit(item.cot, item.units, scores, wanted)
+                yield self._fit(item, scores, wanted)
             except InfeasibleBudget as error:
                 yield error
 
+    def _scored(self, pairs: Iterable[tuple[str, str]]) -> tuple[list[ScoringInput], list[list[float]]]:
+        items = [ScoringInput(question, cot, segment(cot)) for question, cot in pairs]
+        return items, self.scorer.score(items)
+
     def _fit(
         self,
-        cot: str,
-        units: Sequence[Unit],
+        item: ScoringInput,
         scores: Sequence[float],
         ratios: Sequence[float],
         *,
@@ -217,26 +204,19 @@ class Compressor:
         keep: Iterable[Keep] = (),
     ) -> list[Compression]:
         """Select and render scored units at rising ratios, or at one number of tokens."""
-        if not units:
+        if not item.units:
             raise InfeasibleBudget("the chain of thought is blank; leave it out", needed_tokens=0)
-        original, costs = self.counter.measure(cot, units)
+        original, costs = self.counter.unit_costs(item.cot, item.units)
         if max_tokens is None:
             budgets = [token_budget(ratio, original) for ratio in ratios]
         else:
             budgets = [min(max_tokens, original)]
             ratios = [budgets[0] / original if original else 1.0]
-        touched = kept_units(units, _find(cot, keep))
-        # Where all fits, all is kept: a part of it may count more tokens than the whole.
-        forced = [at for at in range(len(units)) if touched[at] or budgets[0] >= original]
-        split: tuple[Span, ...] = ()
+        touched = kept_units(item.units, _find(item.cot, keep))
+        # If everything fits, everything is kept: a part of a text may have more tokens than the whole.
+        forced = [at for at in range(len(item.units)) if touched[at] or budgets[0] >= original]
         try:
-            try:
-                chosen = self._select(cot, units, scores, costs, budgets, forced)
-            except InfeasibleBudget:
-                if forced:
-                    raise
-                units, scores, split = _split_units(cot, units, scores)
-                chosen = self._select(cot, units, scores, self.counter.measure(cot, units)[1], budgets, forced)
+            chosen, split = self._select(item, scores, costs, budgets, forced)
         except InfeasibleBudget as error:
             needed = min(max(error.needed_tokens, 1), original)
             smallest = math.ceil(10_000 * needed / original) / 10_000
@@ -247,39 +227,48 @@ class Compressor:
             ) from None
         return [
             Compression(
-                ratio,
-                choice.text,
-                choice.spans,
-                choice.tokens,
-                original,
-                choice.tokens / original if original else 1.0,
-                self.counter.name,
-                split,
+                ratio=ratio,
+                text=choice.text,
+                spans=choice.spans,
+                tokens=choice.tokens,
+                original_tokens=original,
+                achieved_ratio=choice.tokens / original if original else 1.0,
+                tokenizer=self.counter.name,
+                split=split,
             )
             for ratio, choice in zip(ratios, chosen, strict=True)
         ]
 
     def _select(
         self,
-        cot: str,
-        units: Sequence[Unit],
+        item: ScoringInput,
         scores: Sequence[float],
         costs: Sequence[float],
         budgets: Sequence[int],
         forced: Sequence[int],
-    ) -> list[Selection]:
-        count, rough = self.counter.count, self.counter.rough
-        return select(cot, units, scores, budgets, count, costs=costs, rough=rough, forced=forced)
+    ) -> tuple[list[Selection], tuple[Span, ...]]:
+        """The selections, and the formulas that were cut because nothing fitted without that."""
+        count, estimate = self.counter.count, self.counter.estimate
+        cot, units = item.cot, item.units
+        try:
+            return select(cot, units, scores, budgets, count, costs=costs, estimate=estimate, forced=forced), ()
+        except InfeasibleBudget:
+            if forced:
+                raise
+        units, scores, split = _split_units(cot, units, scores)
+        _, costs = self.counter.unit_costs(cot, units)
+        return select(cot, units, scores, budgets, count, costs=costs, estimate=estimate), split
 
     def _above(self, cot: str, question: str, threshold: float, keep: Iterable[Keep], *, growing: bool) -> Compression:
         """Everything that scores above the threshold, block by block."""
         if math.isnan(threshold):
             raise DataError("threshold must be a number; got nan")
         blocks = list(_blocks(cot, growing=growing))
-        items = [Item(question, cot[start:end], segment(cot[start:end])) for start, end in blocks]
         units: list[Unit] = []
         scores: list[float] = []
-        for (start, _), item, values in zip(blocks, items, self.scorer.score(items), strict=True):
+        for (start, _), item, values in zip(
+            blocks, *self._scored((question, cot[start:end]) for start, end in blocks), strict=True
+        ):
             units += [unit._replace(start=unit.start + start, end=unit.end + start) for unit in item.units]
             scores += values
         forced = kept_units(units, _find(cot, keep, blocks))
@@ -291,17 +280,25 @@ class Compressor:
         text = render(cot, spans)
         tokens, original = self.counter.count(text), self.counter.count(cot.strip())
         achieved = tokens / original if original else 0.0
-        return Compression(achieved, text, spans, tokens, original, achieved, self.counter.name)
+        return Compression(
+            ratio=achieved,
+            text=text,
+            spans=spans,
+            tokens=tokens,
+            original_tokens=original,
+            achieved_ratio=achieved,
+            tokenizer=self.counter.name,
+        )
 
 
 def _find(cot: str, keep: Iterable[Keep], blocks: Sequence[Span] | None = None) -> list[Span]:
-    """The spans that `keep` asks for, sorted and disjoint; strings and patterns are looked for in each block."""
+    """The spans that `keep` names, sorted and disjoint; strings and patterns are searched in each block by itself."""
     if isinstance(keep, str):
         raise DataError(f"keep must be a list; got the string {keep!r}. Did you mean [{keep!r}]?")
     found: list[Span] = []
     for wanted in keep:
         if wanted == "":
-            raise DataError("keep holds an empty string, which is everywhere; leave it out")
+            raise DataError("keep contains an empty string, which occurs everywhere; leave it out")
         if isinstance(wanted, str):
             wanted = re.compile(re.escape(wanted))
         if isinstance(wanted, re.Pattern):
@@ -321,7 +318,7 @@ def _find(cot: str, keep: Iterable[Keep], blocks: Sequence[Span] | None = None) 
 
 
 def _blocks(cot: str, *, growing: bool) -> Iterator[Span]:
-    """Runs of whole paragraphs; where one ends depends on nothing behind it."""
+    """Spans of whole paragraphs; the end of a block does not depend on the text after it."""
     start = 0
     while match := _BLANK_LINE.search(cot, start + _BLOCK_CHARS):
         yield start, match.end()
@@ -333,15 +330,15 @@ def _blocks(cot: str, *, growing: bool) -> Iterator[Span]:
 def _split_units(
     cot: str, units: Sequence[Unit], scores: Sequence[float]
 ) -> tuple[Sequence[Unit], Sequence[float], tuple[Span, ...]]:
-    """Units and scores with the formulas in parts, and the formulas that were cut."""
-    pieces: list[Unit] = []
+    """Units and scores with each formula cut into its parts, and the formulas that were cut."""
+    parts: list[Unit] = []
     values: list[float] = []
     cut: list[Span] = []
     for unit, score in zip(units, scores, strict=True):
         whole = (unit.start, unit.end)
         spans = split_formula(cot, *whole) if unit.kind == "math" else [whole]
-        pieces += [unit._replace(start=start, end=end) for start, end in spans]
+        parts += [unit._replace(start=start, end=end) for start, end in spans]
         values += [score] * len(spans)
         if len(spans) > 1:
             cut.append(whole)
-    return pieces, values, tuple(cut)
+    return parts, values, tuple(cut)

@@ -1,23 +1,36 @@
-"""The errors of cot-compressor: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
+"""The errors of cot-compressor: one base class, whose `exit_code` is that of a command.
 
+Exit code 2 means bad input or usage, 1 a failure.
+
+>>> issubclass(InfeasibleBudget, CompressorError), InfeasibleBudget.exit_code
+(True, 2)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 
 class CompressorError(Exception):
-    """Anything that cot-compressor itself reports."""
+    """Base class of every error that cot-compressor raises on purpose."""
 
     exit_code = 1
 
 
 class DataError(CompressorError, ValueError):
-    """A file, row or argument is not what the contract says; the message names it and the remedy."""
+    """A file, row or argument breaks its contract; the message names the value and the remedy."""
 
     exit_code = 2
 
 
 class InfeasibleBudget(DataError):
-    """The budget is too small for what must be kept; `needed_tokens` would do."""
+    """The budget is too small for what must be kept.
+
+    Args:
+        message: What does not fit, and the smallest ratio that would be enough.
+        needed_tokens: A number of tokens that would be enough.
+    """
 
     def __init__(self, message: str, *, needed_tokens: int) -> None:
         super().__init__(message)
@@ -28,7 +41,12 @@ class InfeasibleBudget(DataError):
 
 
 class RejectedRow(DataError):
-    """A row that is valid but cannot be used; `reason` is the slug it is counted by."""
+    """A row is valid but cannot be used.
+
+    Args:
+        reason: Short slug by which rejected rows are counted, such as "empty_cot".
+        detail: Explanation for this row.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -37,3 +55,20 @@ class RejectedRow(DataError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason, self.detail)
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Turn a failed import of an optional package into an error with the command that installs it.
+
+    Args:
+        extra: Name of the extra of cot-compressor that contains the package.
+        what: Subject and verb of the message, such as "a trained scorer needs torch".
+
+    Raises:
+        DataError: a package is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(f"{what}: pip install 'cot-compressor[{extra}]'") from error

@@ -1,0 +1,1 @@
+"""How much is kept: counting tokens, and choosing units under exact budgets."""

@@ -1,0 +1,294 @@
+"""Selects units under exact token budgets; a selection contains every selection of a smaller budget.
+
+A budget is checked on the rendered text as a whole, with the target tokenizer. Estimates only guide the search. The
+meaning of the scores, and the way tokens are counted, are left to the callers.
+
+>>> from cot_compressor.segment import segment
+>>> units = segment("well, 1 + 1 = 2 then")
+>>> choice, = select("well, 1 + 1 = 2 then", units, [0.1, 0.0, 0.9, 0.2], [6], lambda text: len(text.split()))
+>>> choice.text, choice.tokens
+('1 + 1 = 2 then', 6)
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+from cot_compressor.errors import InfeasibleBudget
+from cot_compressor.text.render import Span, line_breaks, merge_spans, render
+
+Count = Callable[[str], int]
+_NEIGHBOURS = 2
+_NEIGHBOUR_CHARS = 64
+_LINEAR_PROBES = 5
+_SMALL_LOSS = 0.05
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The units that are kept under one budget."""
+
+    kept: tuple[int, ...]
+    """Indices of the kept units, rising."""
+    spans: tuple[Span, ...]
+    """`[start, end)` of the kept text, with neighbouring units joined."""
+    text: str
+    """The rendered text."""
+    tokens: int
+    """Number of tokens of `text`, counted as a whole."""
+
+
+class _State(NamedTuple):
+    """The units that are kept so far."""
+
+    kept: list[int]
+    """Indices of units, rising."""
+    tokens: int
+    """Number of tokens of their text, counted as a whole."""
+
+
+class _GreedySelector:
+    """A selection that grows by the best units that fit."""
+
+    def __init__(
+        self,
+        text: str,
+        units: Sequence[tuple[int, int, object, object]] | Sequence[Span],
+        count: Count,
+        estimate: Count | None,
+        costs: Sequence[float] | None,
+    ) -> None:
+        self.text, self.units, self.count, self.estimate = text, units, count, estimate or count
+        self.costs = [self.alone(unit) for unit in range(len(units))] if costs is None else costs
+        self.kept: list[int] = []
+        """Indices of the kept units, rising."""
+        self.tokens = 0
+        """Number of tokens of their text, counted as a whole."""
+        self._least: dict[int, int] = {}
+        self._breaks = line_breaks(text)
+
+    def text_of(self, kept: Iterable[int]) -> str:
+        return render(self.text, merge_spans(self.units, kept), self._breaks)
+
+    def count_with(self, extra: Sequence[int], count: Count) -> tuple[int, list[int]]:
+        """The tokens of the kept units together with `extra`, and the indices of all of them in order."""
+        kept = sorted([*self.kept, *extra])
+        return count(self.text_of(kept)), kept
+
+    def alone(self, unit: int) -> int:
+        """The tokens of one unit by itself."""
+        return self.count(self.text[self.units[unit][0] : self.units[unit][1]])
+
+    def least(self, unit: int) -> int:
+        """An estimate of the fewest tokens that a unit can add: its own, minus one for a merge with a neighbour."""
+        found = self._least.get(unit)
+        if found is None:
+            text = self.text[self.units[unit][0] : self.units[unit][1]]
+            found = self._least[unit] = min(self.count(text), self.count(" " + text)) - 1
+        return found
+
+    def added(self, unit: int) -> int:
+        """The tokens that `unit` adds between its kept neighbours."""
+        at = bisect_left(self.kept, unit)
+        before = self._edges(reversed(self.kept[max(0, at - _NEIGHBOURS) : at]), unit)
+        after = self._edges(self.kept[at : at + _NEIGHBOURS], unit)
+        without = {**before, **after}
+        return self._count_of({**without, unit: self.units[unit][:2]}) - self._count_of(without)
+
+    def _count_of(self, spans: Mapping[int, Span]) -> int:
+        return self.count(render(self.text, merge_spans(spans, sorted(spans)), self._breaks))
+
+    def _edges(self, nearest_first: Iterable[int], unit: int) -> dict[int, Span]:
+        """The parts of neighbours near a unit, so that a long neighbour is not counted again for every word."""
+        found: dict[int, Span] = {}
+        for near in nearest_first:
+            start, end = self.units[near][:2]
+            if end - start > _NEIGHBOUR_CHARS:
+                cut = (end - _NEIGHBOUR_CHARS, end) if near < unit else (start, start + _NEIGHBOUR_CHARS)
+                return {**found, near: cut}
+            found[near] = (start, end)
+        return found
+
+    def grow(self, order: Iterable[int], budget: int) -> None:
+        """Add the units of `order`, best first, that fit together with the kept ones."""
+        if self.tokens < budget:
+            present = set(self.kept)
+            rest = [unit for unit in order if unit not in present]
+            if self.tokens + sum(self.costs[unit] for unit in rest) <= budget:
+                # Checked first, because units without any cost are not tried once the budget is used.
+                tokens, kept = self.count_with(rest, self.count)
+                if tokens <= budget:
+                    self.tokens, self.kept = tokens, kept
+                    return
+            taken = self._take_prefix(rest, budget)
+            self._fill(rest[taken:], budget)
+
+    def _take_prefix(self, rest: Sequence[int], budget: int) -> int:
+        """Take the longest part from the front of `rest` that fits; returns its length.
+
+        The search uses the estimate, and its result is counted exactly. If that does not fit, the search is repeated
+        with exact counts.
+        """
+        for count in (self.estimate, self.count):
+            length = self._longest(rest, budget, count)
+            tokens, kept = self.count_with(rest[:length], self.count)
+            if tokens <= budget:
+                self.tokens, self.kept = tokens, kept
+                return length
+        return 0
+
+    def _longest(self, rest: Sequence[int], budget: int, count: Count) -> int:
+        """Search by the estimated costs, corrected after each count; after some steps, search by bisection."""
+        totals = [0.0, *accumulate(self.costs[unit] for unit in rest)]
+        low, high = 0, len(rest) + 1
+        anchor, base, probes = 0, self.tokens, 0
+        while high - low > 1:
+            if probes < _LINEAR_PROBES:
+                guess = bisect_right(totals, totals[anchor] + budget - base) - 1
+            else:
+                guess = (low + high) // 2
+            anchor = min(max(guess, low + 1), high - 1)
+            base, _ = self.count_with(rest[:anchor], count)
+            probes += 1
+            if base == budget:
+                return anchor
+            if base < budget:
+                low = anchor
+            else:
+                high = anchor
+        return low
+
+    def _fill(self, rest: Sequence[int], budget: int) -> None:
+        """Add every unit of `rest`, best first, that still fits together with the kept ones."""
+        while True:
+            taken: list[int] = []
+            slack = budget - self.tokens
+            before = self.kept.copy()
+            present = set(before)
+            for unit in rest:
+                if slack <= 0:
+                    break
+                if unit in present or self.least(unit) > slack:
+                    continue
+                added = self.added(unit)
+                if added <= slack:
+                    insort(self.kept, unit)
+                    taken.append(unit)
+                    slack -= added
+            grown, self.kept = self.kept, before
+            tokens = self.count(self.text_of(grown)) if taken else 0
+            while tokens > budget and taken:
+                taken.pop()
+                tokens, grown = self.count_with(taken, self.count)
+            if not taken:
+                return
+            self.tokens, self.kept = tokens, grown
+
+
+def select(
+    text: str,
+    units: Sequence[tuple[int, int, object, object]] | Sequence[Span],
+    scores: Sequence[float],
+    budgets: Sequence[int],
+    count: Count,
+    *,
+    costs: Sequence[float] | None = None,
+    estimate: Count | None = None,
+    forced: Iterable[int] = (),
+) -> list[Selection]:
+    """For each budget the greedy selection by score, which lies within the selection of the next larger budget.
+
+    Units are taken best first (ties: earlier first); a unit that does not fit is skipped. The selection of the largest
+    budget cannot take one more unit that costs tokens: each unit left out costs, between its kept neighbours, more
+    tokens than are left. The selection of a smaller budget cannot take one more unit of the next larger selection.
+
+    Our choice: a small selection takes further units only if no larger selection loses units of more than a twentieth
+    of its budget for them. Otherwise the words that fill a small budget to the last token would push a formula out of
+    every larger one.
+
+    Args:
+        text: The source.
+        units: Sorted, disjoint parts of the source, each `(start, end, …)`.
+        scores: One score for each unit; a unit with a higher score is kept first.
+        budgets: Numbers of tokens allowed, in rising order.
+        count: Function from a text to its number of tokens.
+        costs: Estimated tokens of each unit in context; by default each unit is counted by itself.
+        estimate: A cheaper and less exact `count`, which guides the search.
+        forced: Indices of units to keep whatever their score.
+
+    Raises:
+        InfeasibleBudget: not even one unit, or not every forced unit, fits the smallest budget.
+        ValueError: the budgets are not in rising order, or the number of scores is not that of the units.
+    """
+    _check_lengths(units, scores, budgets)
+    selector = _GreedySelector(text, units, count, estimate, costs)
+    selector.tokens, selector.kept = selector.count_with(sorted(set(forced)), count)
+    if selector.tokens > budgets[0]:
+        raise InfeasibleBudget(
+            f"the units to keep in any case need {selector.tokens} tokens, the budget is {budgets[0]}",
+            needed_tokens=selector.tokens,
+        )
+    order = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
+    results = _nested(selector, order, budgets)
+    if not results[0].kept:
+        needed = min(selector.alone(unit) for unit in range(len(units)))
+        raise InfeasibleBudget(
+            f"no unit fits a budget of {budgets[0]} tokens; the smallest needs {needed}", needed_tokens=needed
+        )
+    spans = [tuple(merge_spans(units, state.kept)) for state in results]
+    return [
+        Selection(tuple(state.kept), kept, render(text, kept), state.tokens)
+        for state, kept in zip(results, spans, strict=True)
+    ]
+
+
+def _check_lengths(units: Sequence[object], scores: Sequence[float], budgets: Sequence[int]) -> None:
+    if list(budgets) != sorted(budgets):
+        raise ValueError(f"budgets must rise; got {list(budgets)}")
+    if len(scores) != len(units):
+        raise ValueError(f"{len(scores)} scores for {len(units)} units; give one score per unit")
+    if not units:
+        raise InfeasibleBudget("the text contains nothing to keep; leave the row out", needed_tokens=0)
+
+
+def _nested(selector: _GreedySelector, order: Sequence[int], budgets: Sequence[int]) -> list[_State]:
+    """The selection of each budget, grown from what the selector has kept so far."""
+    results = _descend(selector, _State(selector.kept, selector.tokens), order, budgets)
+    for at, budget in enumerate(budgets[:-1]):
+        filled = _grown(selector, results[at], order, budget)
+        if filled.tokens > results[at].tokens:
+            larger = _descend(selector, filled, order, budgets[at + 1 :])
+            if not results[at].kept or not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs):
+                results[at:] = [filled, *larger]
+    for at in reversed(range(len(budgets) - 1)):
+        pool = set(results[at + 1].kept)
+        results[at] = _grown(selector, results[at], [unit for unit in order if unit in pool], budgets[at])
+    return results
+
+
+def _grown(selector: _GreedySelector, start: _State, order: Sequence[int], budget: int) -> _State:
+    selector.kept, selector.tokens = start
+    selector.grow(order, budget)
+    return _State(selector.kept, selector.tokens)
+
+
+def _descend(selector: _GreedySelector, start: _State, order: Sequence[int], budgets: Sequence[int]) -> list[_State]:
+    """From the largest budget down, the selection grown from `start` by units of the next larger selection."""
+    found: list[_State] = []
+    for budget in reversed(budgets):
+        found.append(_grown(selector, start, order, budget))
+        kept = set(found[-1].kept)
+        order = [unit for unit in order if unit in kept]
+    return found[::-1]
+
+
+def _cost_much(
+    before: Sequence[_State], after: Sequence[_State], budgets: Sequence[int], costs: Sequence[float]
+) -> bool:
+    """Whether the selection of some budget loses units of more than a twentieth of the budget."""
+    return any(
+        sum(costs[unit] for unit in set(old.kept).difference(new.kept)) > _SMALL_LOSS * budget
+        for old, new, budget in zip(before, after, budgets, strict=True)
+    )

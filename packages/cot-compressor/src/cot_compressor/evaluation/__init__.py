@@ -1,0 +1,1 @@
+"""What a compression keeps: fidelity metrics, baselines and reports."""

@@ -1,0 +1,214 @@
+"""Measures a scorer on a file of traces, beside baselines at the same length.
+
+Writes to a folder: `metrics.jsonl` (one row for each trace), `report.json` (means with intervals) and `report.html`
+(the same, with texts side by side). On each trace and ratio, a baseline gets the number of tokens that the scorer used.
+
+    print(evaluate_file("traces.jsonl", "runs/fidelity", ratios=[0.2], scorer="rules", tokenizer="models/base"))
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cot_compressor import distributed
+from cot_compressor._shared import runs
+from cot_compressor._shared.records import Row, open_atomic, read_records, write_json
+from cot_compressor.budget.counting import clean, load_counter
+from cot_compressor.budget.ratios import check_ratios, token_budget
+from cot_compressor.budget.select import select
+from cot_compressor.compressor import Compression, Compressor
+from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
+from cot_compressor.jobs import Job, Outcome
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
+from cot_compressor.scorers.rules import RuleScorer
+from cot_compressor.text.render import Span
+from cot_compressor.text.segment import segment
+
+from .baselines import BASELINES, select_baseline
+from .fidelity import METRICS, Mean, Sample, kept_characters, measure_fidelity, summarise
+from .report import html_page, text_table
+
+_BATCH_ROWS = 32
+_SHOWN_ROWS = 12
+_REPORTS = ("report.json", "report.html")
+_Shown = list[tuple[Row, list[Compression]]]
+
+
+def evaluate_file(
+    source: str | Path,
+    out: str | Path,
+    *,
+    ratios: Sequence[float],
+    scorer: str | Path,
+    tokenizer: str | Path,
+    dtype: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> str | None:
+    """Write the report.
+
+    Args:
+        source: Path of a JSON Lines file with `id`, `question`, `cot` and perhaps `answer` in every row.
+        out: Folder of the report.
+        ratios: Shares of the tokens to keep, each in (0, 1].
+        scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
+        tokenizer: Folder of the target model, whose tokens are counted.
+        dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
+        seed: Random seed of the baselines and of the intervals.
+        overwrite: Replace a report that was made with other settings.
+
+    Returns:
+        The report's table, or None if the report was complete already, or if another process writes it.
+
+    Raises:
+        DataError: the input is bad, no row can be measured, or `out` was made with other settings.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; name a folder")
+    wanted = check_ratios(ratios)
+    compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
+    settings = {
+        "input": runs.digest(source),
+        "ratios": wanted,
+        "scorer": scorer_fingerprint(scorer),
+        "dtype": getattr(compressor.scorer, "dtype", None),
+        "tokenizer": counter.digest(),
+        "seed": seed,
+    }
+    metrics = out / "metrics.jsonl"
+    job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
+    finished = job.is_finished()
+    if finished and all((out / name).is_file() for name in _REPORTS):
+        return None
+    if not finished:
+        _remove_reports(out)
+        measurer = _Measurer(compressor, wanted, trained=str(scorer) != "rules", seed=seed)
+        job.run(measurer.convert, batch_rows=_BATCH_ROWS)
+    if distributed.rank() > 0:
+        return None
+    if not metrics.stat().st_size:
+        raise DataError(
+            f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
+        )
+    rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
+    return _write_reports(out, rows, shown, tokenizer=counter.name, seed=seed)
+
+
+def _remove_reports(out: Path) -> None:
+    """Remove the reports of an earlier run, whose metrics are there, too."""
+    for path in (out / name for name in _REPORTS):
+        if path.exists() and not (out / "metrics.jsonl").exists():
+            raise DataError(
+                f"{path}: already there, and not written by cot-compressor evaluate; name another output, or move it "
+                "away"
+            )
+        path.unlink(missing_ok=True)
+
+
+def _shown(compressor: Compressor, source: str | Path, ratios: Sequence[float]) -> _Shown:
+    """The first rows that are long enough, with their compressions, to be shown side by side."""
+    rows = list(itertools.islice(read_records(source, "compress_input"), _SHOWN_ROWS))
+    results = compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=ratios)
+    return [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, list)]
+
+
+def _write_reports(out: Path, rows: Sequence[Row], shown: _Shown, *, tokenizer: str, seed: int) -> str:
+    """Write `report.json` and `report.html`; returns the table for the terminal."""
+    summary = _summarise(rows, seed)
+    results = [
+        {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
+        for entry in summary
+    ]
+    write_json(
+        out / "report.json",
+        {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
+    )
+    with open_atomic(out / "report.html") as page:
+        page.write(clean(html_page(summary, shown, len(rows))))
+    return text_table(summary, len(rows))
+
+
+class _Measurer:
+    """Turns rows into rows of metrics."""
+
+    def __init__(self, compressor: Compressor, ratios: Sequence[float], *, trained: bool, seed: int) -> None:
+        self.compressor, self.ratios, self.trained, self.seed = compressor, ratios, trained, seed
+
+    def convert(self, rows: list[Row]) -> Iterator[Outcome]:
+        pairs = [(row["question"], row["cot"]) for row in rows]
+        results = self.compressor.compress_many(pairs, ratios=self.ratios)
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, InfeasibleBudget):
+                yield RejectedRow("infeasible_budget" if row["cot"].strip() else "empty_cot", str(result))
+            else:
+                yield self._measure_row(row, result)
+
+    def _measure_row(self, row: Row, results: Sequence[Compression]) -> Row:
+        count = self.compressor.counter.count
+        sample = Sample(row["question"], row["cot"], segment(row["cot"]), row.get("answer") or None)
+        costs = [count(sample.cot[unit.start : unit.end]) for unit in sample.units]
+        measured: list[dict[str, Any]] = []
+        for result in results:
+            budget = token_budget(result.ratio, result.original_tokens)
+            for name, text, spans, tokens in self._methods(sample, result):
+                left_out = [
+                    cost
+                    for unit, cost in zip(sample.units, costs, strict=True)
+                    if kept_characters(spans, unit) < unit.end - unit.start
+                ]
+                values = {
+                    "ratio_error": tokens / result.original_tokens - result.ratio,
+                    "within_one_unit": float(0 <= budget - tokens < min(left_out, default=budget + 1)),
+                    **measure_fidelity(sample, spans, text),
+                }
+                measured.append(
+                    {
+                        "method": name,
+                        "ratio": result.ratio,
+                        "tokens": tokens,
+                        "original_tokens": result.original_tokens,
+                        "metrics": values,
+                    }
+                )
+        return {"id": row["id"], "question": row["question"], "measured": measured}
+
+    def _methods(self, sample: Sample, result: Compression) -> Iterator[tuple[str, str, Sequence[Span], int]]:
+        """Name, text, spans and tokens of the scorer's compression and of every other method at its length."""
+        counter = self.compressor.counter
+        yield "trained" if self.trained else "rules", result.text, result.spans, result.tokens
+        for name in BASELINES:
+            choice = select_baseline(name, sample.cot, result.tokens, counter, seed=self.seed)
+            yield name, choice.text, choice.spans, choice.tokens
+        if self.trained:
+            (scores,) = RuleScorer().score([ScoringInput(sample.question, sample.cot, sample.units)])
+            (choice,) = select(
+                sample.cot, sample.units, scores, [result.tokens], counter.count, estimate=counter.estimate
+            )
+            yield "rules", choice.text, choice.spans, choice.tokens
+
+
+def _summarise(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
+    """One entry for each ratio and method: mean lengths, and every metric with its interval."""
+    groups = [row["question"] for row in rows]
+    summary: list[dict[str, Any]] = []
+    for at, first in enumerate(rows[0]["measured"]):
+        entries = [row["measured"][at] for row in rows]
+        errors = [abs(entry["metrics"]["ratio_error"]) for entry in entries]
+        metrics: dict[str, Mean | None] = summarise([entry["metrics"] for entry in entries], groups, seed=seed)
+        summary.append(
+            {
+                "ratio": first["ratio"],
+                "method": first["method"],
+                "tokens": sum(entry["tokens"] for entry in entries) / len(entries),
+                "original_tokens": sum(entry["original_tokens"] for entry in entries) / len(entries),
+                "ratio_error_p95": float(np.quantile(errors, 0.95)),
+                "metrics": metrics,
+            }
+        )
+    return summary

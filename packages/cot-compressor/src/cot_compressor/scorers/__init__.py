@@ -1,0 +1,1 @@
+"""What is kept first: the scorer by rules, the trained token classifier, and its folder."""

@@ -1,0 +1,1 @@
+"""How a scorer is made: annotation of traces, data set and training."""

@@ -1,0 +1,129 @@
+"""Marks what to keep in each trace: the labels that a token classifier is trained on.
+
+An annotator returns character spans of the chain of thought that consist of whole units. `RulesAnnotator` needs no
+model; an annotator that asks a language model is in `annotate_openai.py`.
+
+    annotate_file("traces.jsonl", "annotated.jsonl", RulesAnnotator(keep_share=0.3))
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+from cot_compressor._shared import runs
+from cot_compressor._shared.records import Row, Tally
+from cot_compressor._version import __version__
+from cot_compressor.budget.counting import count_words
+from cot_compressor.budget.ratios import token_budget
+from cot_compressor.budget.select import select
+from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
+from cot_compressor.jobs import Job, Outcome
+from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.rules import RuleScorer
+from cot_compressor.text.render import Span
+from cot_compressor.text.segment import segment
+
+_BATCH_ROWS = 64
+
+
+class Annotator(Protocol):
+    """Anything that chooses what to keep."""
+
+    name: str
+    """Name that is written into every row."""
+    version: str
+    """Version that is written into every row."""
+    settings: dict[str, Any]
+    """Everything that changes the spans; written into every row."""
+    concurrency: int
+    """Number of traces annotated at a time; `keep` is called from as many threads."""
+
+    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+        """Choose spans of `cot`.
+
+        Args:
+            question: The question of the trace.
+            cot: The chain of thought.
+            answer: The reference answer.
+
+        Returns:
+            Spans to keep: sorted, disjoint, made of whole units.
+
+        Raises:
+            RejectedRow: this trace cannot be annotated.
+        """
+        ...
+
+
+class RulesAnnotator:
+    """Keeps the units that the rules rank first, up to a share of all words, numbers and signs."""
+
+    name = "rules"
+    version = __version__
+    concurrency = 1
+
+    def __init__(self, keep_share: float = 0.3) -> None:
+        """Choose how much to keep.
+
+        Args:
+            keep_share: Share of words, numbers and signs to keep, in (0, 1).
+
+        Raises:
+            DataError: the share is not in (0, 1).
+        """
+        if not 0 < keep_share < 1:
+            raise DataError(f"keep share must be in (0, 1); got {keep_share:g}")
+        self.settings: dict[str, Any] = {"keep_share": keep_share}
+        self._scorer = RuleScorer()
+
+    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+        """See `Annotator.keep`; the answer is not used."""
+        units = segment(cot)
+        if not units:
+            raise RejectedRow("empty_cot", "the chain of thought is blank")
+        (scores,) = self._scorer.score([ScoringInput(question, cot, units)])
+        budget = token_budget(self.settings["keep_share"], count_words(cot))
+        try:
+            (choice,) = select(cot, units, scores, [budget], count_words)
+        except InfeasibleBudget as error:
+            raise RejectedRow("infeasible_budget", str(error)) from error
+        return list(choice.spans)
+
+
+def annotate_file(
+    source: str | Path, out: str | Path, annotator: Annotator | None = None, *, overwrite: bool = False
+) -> Tally | None:
+    """Write an `annotated` file.
+
+    Args:
+        source: Path of a `traces` file.
+        out: Path of the new file.
+        annotator: Chooses what to keep; by default `RulesAnnotator()`.
+        overwrite: Replace an output of `annotate` that was made with other settings.
+
+    Returns:
+        The counts of rows, or None if the file was complete already.
+
+    Raises:
+        DataError: the input is bad, or `out` was made with other settings or by another command.
+    """
+    chosen = annotator or RulesAnnotator()
+    made_by = {"name": chosen.name, "version": chosen.version, "settings": chosen.settings}
+    settings = {"input": runs.digest(source), "annotator": made_by}
+    job = Job("annotate", source, out, "traces", settings, overwrite)
+    if job.is_finished():
+        return None
+
+    def mark(row: Row) -> Outcome:
+        try:
+            spans = chosen.keep(row["question"], row["cot"], row["answer"])
+        except RejectedRow as error:
+            return error
+        return {**row, "keep": [list(span) for span in spans], "annotator": made_by}
+
+    def convert(rows: list[Row]) -> Iterator[Outcome]:
+        with ThreadPoolExecutor(chosen.concurrency) as pool:
+            yield from pool.map(mark, rows)
+
+    return job.run(convert, batch_rows=_BATCH_ROWS)
