@@ -35,6 +35,7 @@ PROVIDED = {
     "runs/base": "run_base",
     "runs/sft": "run_sft",
 }
+VARIES = "<!-- numbers vary -->"
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
 
 
@@ -46,6 +47,8 @@ class Block:
     code: str
     line: int
     shown: str | None
+    varies: bool = False
+    """The numbers of the output depend on the machine."""
 
 
 def blocks(page):
@@ -57,10 +60,12 @@ def blocks(page):
         if fence["language"] not in {"python", "sh"} or re.search(r"<!-- not run: [^>]+ -->\s*\Z", before):
             continue
         after = found[index + 1] if index + 1 < len(found) else None
-        follows = after and after["language"] == "text" and not text[fence.end() : after.start()].strip()
+        between = text[fence.end() : after.start()].strip() if after else ""
+        follows = after and after["language"] == "text" and between in {"", VARIES}
         shown = after["code"] if follows else None
         if fence["language"] == "python" or shown is not None:
-            yield Block(fence["language"], fence["code"], text.count("\n", 0, fence.start()) + 2, shown)
+            line = text.count("\n", 0, fence.start()) + 2
+            yield Block(fence["language"], fence["code"], line, shown, between == VARIES)
 
 
 def printed_by(block, names, page):
@@ -79,10 +84,11 @@ def printed_by(block, names, page):
     return output.getvalue()
 
 
-def pattern(shown):
-    """The output that a page shows, in which `…` is any text within a line."""
+def pattern(shown, varies=False):
+    """The output that a page shows; `…` is any text within a line, and a number that varies is any number."""
     lines = (line.rstrip() for line in shown.strip("\n").splitlines())
-    return "\n".join(re.escape(line).replace("…", ".*") for line in lines)
+    exact = "\n".join(re.escape(line).replace("…", ".*") for line in lines)
+    return re.sub(r"(?:(?:\\ )+)?(?:\\[-+]|−)?\d+(?:\\\.\d+)?", r" *[-+−]?\\d+(?:\\.\\d+)?", exact) if varies else exact
 
 
 WITH_CODE = [page for page in PAGES if any(blocks(page))]
@@ -100,7 +106,7 @@ def test_the_code_of_a_page_prints_what_the_page_shows(page, request, tmp_path, 
     names = {"__name__": "page"}
     for block in blocks(page):
         printed = "\n".join(line.rstrip() for line in printed_by(block, names, page).strip("\n").splitlines())
-        wanted = pattern(block.shown or "")
+        wanted = pattern(block.shown or "", block.varies)
         assert re.fullmatch(wanted, printed), f"{page}:{block.line} printed\n{printed}\nbut shows\n{block.shown}"
 
 
@@ -114,6 +120,7 @@ def test_a_block_runs_unless_it_is_marked_and_shell_only_with_its_output(tmp_pat
     assert [(block.language, block.shown) for block in found] == [("python", "1\n"), ("sh", "a …\n")]
     assert re.fullmatch(pattern(found[1].shown), printed_by(found[1], {}, page).strip())
     assert not re.fullmatch(pattern(found[0].shown), "2")
+    assert re.fullmatch(pattern("loss   -3.25 of 7", varies=True), "loss +12.5 of 70")
 
 
 def anchors(page):
