@@ -16,8 +16,10 @@ from typing import Any
 
 from ..errors import DataError
 from .checkpoint_files import check_checkpoint, check_inside
+from .records import parse_json
 
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
+_LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_HEADER_BYTES = 2**27
 
 
@@ -29,6 +31,7 @@ def load_config(folder: str | Path) -> Any:
     """
     from transformers import AutoConfig
 
+    _check_depth(Path(folder))
     with _reading(folder, "config.json"):
         return AutoConfig.from_pretrained(str(folder), **_SAFE)
 
@@ -45,7 +48,7 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    check_inside(Path(folder))
+    _check_files(Path(folder))
     with _reading(folder, "the tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
     # Without its files, transformers makes an empty tokenizer of the model's type.
@@ -70,8 +73,7 @@ def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCa
     import transformers
 
     path = check_checkpoint(folder)
-    check_inside(path)
-    _check_depth(path)
+    _check_files(path)
     with _reading(folder, "the weights"):
         loader = getattr(transformers, auto_class)
         return loader.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **_SAFE, **options)
@@ -85,20 +87,35 @@ def end_tokens(folder: str | Path, tokenizer: Any) -> list[int]:
     Raises:
         DataError: generation_config.json is corrupted, or no end token is named.
     """
-    from transformers import GenerationConfig
-
-    if Path(folder, "generation_config.json").is_file():
-        with _reading(folder, "generation_config.json"):
-            ends = GenerationConfig.from_pretrained(str(folder), local_files_only=True).eos_token_id
-    else:
-        ends = load_config(folder).get_text_config().eos_token_id
+    path = Path(folder, "generation_config.json")
+    ends = (
+        _read_object(path).get("eos_token_id") if path.is_file() else load_config(folder).get_text_config().eos_token_id
+    )
     named = [*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]
-    found = sorted({end for end in named if end is not None})
+    found = [end for end in named if end is not None]
     if not found:
         raise DataError(f"{folder}: names no end token; set eos_token in its tokenizer or generation_config.json")
     if any(type(end) is not int or not 0 <= end < len(tokenizer) for end in found):
         raise DataError(f"{folder}: end tokens {found} are not all ids of its tokenizer; mend generation_config.json")
+    return sorted(set(found))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; is the folder complete?")
+    found = parse_json(path.read_text("utf-8", "replace"), str(path))
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not a JSON object; copy the model again")
     return found
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse files elsewhere, and settings that every library would stumble over, before one reads them."""
+    check_inside(folder)
+    if (folder / "config.json").is_file():
+        load_config(folder)
+    if (folder / "generation_config.json").is_file():
+        _read_object(folder / "generation_config.json")
 
 
 def _check_depth(folder: Path) -> None:
@@ -107,11 +124,16 @@ def _check_depth(folder: Path) -> None:
     Raises:
         DataError: a weights file is corrupted, or there are too few tensors.
     """
-    layers = getattr(load_config(folder).get_text_config(), "num_hidden_layers", None)
-    tensors = sum(_tensors(path) for path in folder.glob("*.safetensors"))
-    if isinstance(layers, int) and layers > tensors:
+    config = _read_object(folder / "config.json")
+    inner = [part for part in config.values() if isinstance(part, dict)]
+    layers = max(
+        (part[name] for part in (config, *inner) for name in _LAYERS if type(part.get(name)) is int), default=0
+    )
+    weights = list(folder.glob("*.safetensors"))
+    tensors = sum(map(_tensors, weights))
+    if weights and layers > tensors:
         raise DataError(
-            f"{folder / 'config.json'}: num_hidden_layers is {layers}, but the weights have {tensors} tensors; "
+            f"{folder / 'config.json'}: {layers} layers, but the weights have {tensors} tensors; "
             "use the config that belongs to them"
         )
 
