@@ -77,7 +77,7 @@ $(GYM)/.ready: constraints.txt packages/math-eval/pyproject.toml
 	touch $@
 
 docs: $(READY) ## build the documentation site into site/, offline
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 dist: $(READY) ## build sdists and wheels into dist/, check them, and try each wheel alone
 	$(BIN)/python tools/dist.py
