@@ -22,7 +22,7 @@ _EVERY = (
     "terminal",
     "settings_flags",
 )
-_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking")
+_MODEL = (*_EVERY, "boxed", "bounded", "checkpoint_loader", "control_tokens", "thinking")
 MODULES = {"cot_compressor": _EVERY, "ratio_sft": _MODEL, "chrpo": _MODEL, "math_eval": _MODEL}
 SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "traces"),

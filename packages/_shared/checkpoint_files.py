@@ -8,6 +8,7 @@ Loading it is left to the callers.
 from pathlib import Path
 
 from ..errors import DataError
+from .records import parse_json
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 
@@ -44,3 +45,24 @@ def has_weights(folder: Path) -> bool:
     if pickled:
         raise DataError(f"{folder}: only pickle weights ({pickled[0]}), which can run code; save it as safetensors")
     return False
+
+
+def check_inside(folder: Path) -> None:
+    """Refuse a folder whose files lead out of it; the links of a Hugging Face cache are its own.
+
+    Raises:
+        DataError: a symbolic link or the index of the weights names a file elsewhere.
+    """
+    root = folder.resolve()
+    allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
+    for path in folder.iterdir():
+        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+            raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
+    for index in folder.glob("*.index.json"):
+        found = parse_json(index.read_text("utf-8"), str(index))
+        weight_map = found.get("weight_map") if isinstance(found, dict) else None
+        if not isinstance(weight_map, dict):
+            raise DataError(f"{index}: no weight_map in it; copy the model again")
+        for name in weight_map.values():
+            if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
+                raise DataError(f"{index}: names {name!r}, which is no file of the folder; copy the model again")

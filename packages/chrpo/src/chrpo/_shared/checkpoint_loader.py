@@ -31,7 +31,7 @@ def load_config(folder: str | Path) -> Any:
     """
     from transformers import AutoConfig
 
-    _read_object(Path(folder, "config.json"))
+    _check_depth(Path(folder))
     with _reading(folder, "config.json"):
         return AutoConfig.from_pretrained(str(folder), **_SAFE)
 
@@ -48,7 +48,7 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    check_inside(Path(folder))
+    _check_files(Path(folder))
     with _reading(folder, "the tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
     # Without its files, transformers makes an empty tokenizer of the model's type.
@@ -73,8 +73,7 @@ def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCa
     import transformers
 
     path = check_checkpoint(folder)
-    check_inside(path)
-    _check_depth(path)
+    _check_files(path)
     load_config(folder)
     with _reading(folder, "the weights"):
         loader = getattr(transformers, auto_class)
@@ -111,6 +110,14 @@ def _read_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def _check_files(folder: Path) -> None:
+    """Refuse files elsewhere, and settings that every library would stumble over, before one reads them."""
+    check_inside(folder)
+    for name in ("config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            _read_object(folder / name)
+
+
 def _check_depth(folder: Path) -> None:
     """Refuse a config with more layers than the weights can have tensors, before a library builds them.
 
@@ -122,8 +129,9 @@ def _check_depth(folder: Path) -> None:
     layers = max(
         (part[name] for part in (config, *inner) for name in _LAYERS if type(part.get(name)) is int), default=0
     )
-    tensors = sum(_tensors(path) for path in folder.glob("*.safetensors"))
-    if layers > tensors:
+    weights = list(folder.glob("*.safetensors"))
+    tensors = sum(map(_tensors, weights))
+    if weights and layers > tensors:
         raise DataError(
             f"{folder / 'config.json'}: {layers} layers, but the weights have {tensors} tensors; "
             "use the config that belongs to them"

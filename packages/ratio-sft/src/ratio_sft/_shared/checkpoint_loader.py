@@ -74,6 +74,7 @@ def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCa
 
     path = check_checkpoint(folder)
     _check_files(path)
+    load_config(folder)
     with _reading(folder, "the weights"):
         loader = getattr(transformers, auto_class)
         return loader.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **_SAFE, **options)
@@ -112,10 +113,9 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _check_files(folder: Path) -> None:
     """Refuse files elsewhere, and settings that every library would stumble over, before one reads them."""
     check_inside(folder)
-    if (folder / "config.json").is_file():
-        load_config(folder)
-    if (folder / "generation_config.json").is_file():
-        _read_object(folder / "generation_config.json")
+    for name in ("config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            _read_object(folder / name)
 
 
 def _check_depth(folder: Path) -> None:

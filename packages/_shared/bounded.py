@@ -1,0 +1,112 @@
+"""Runs a function in a child process with limits of time, memory and output.
+
+Meant for what a checkpoint brings along and nobody can judge beforehand: chat templates. What runs is up to the caller.
+
+    in_child(lambda: tokenizer.apply_chat_template(messages, tokenize=False), "checkpoints/sft: chat template")
+"""
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import DataError
+
+SECONDS = 30.0
+MEMORY_BYTES = 2**30
+RESULT_BYTES = 2**28
+_PIPE_BYTES = 2**16
+
+
+def in_child(
+    function: Callable[[], Any],
+    where: str,
+    *,
+    seconds: float = SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+    result_bytes: int = RESULT_BYTES,
+) -> Any:
+    """The result of a function, which must consist of JSON values.
+
+    Systems that cannot fork call the function directly.
+
+    Args:
+        function: A function without arguments; it must not use threads, a GPU or another process.
+        where: Description of what runs, which opens every error message.
+        seconds: Time that the child may take.
+        memory_bytes: Memory that the child may take beyond what this process has (on Linux).
+        result_bytes: Largest size of the result as JSON.
+
+    Raises:
+        DataError: the function failed, or passed a limit.
+    """
+    if not hasattr(os, "fork"):
+        return function()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _run(function, writer, memory_bytes)
+    os.close(writer)
+    try:
+        received = _receive(reader, seconds, result_bytes)
+    except ValueError as error:
+        os.kill(child, signal.SIGKILL)
+        raise DataError(f"{where}: {error}") from None
+    finally:
+        os.close(reader)
+        os.waitpid(child, 0)
+    kind, _, content = received.partition(b" ")
+    if kind == b"result":
+        return json.loads(content)
+    raise DataError(f"{where}: {content.decode('utf-8', 'replace')[:300] or 'the process that ran it was killed'}")
+
+
+def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
+    """What the child does; it never returns."""
+    try:
+        _limit_memory(memory_bytes)
+        answer = b"result " + json.dumps(function()).encode()
+    except MemoryError:
+        answer = f"error needs more than {memory_bytes // 2**20} MiB of memory".encode()
+    except BaseException as error:
+        answer = f"error {type(error).__name__}: {error}".encode("utf-8", "replace")
+    try:
+        with os.fdopen(writer, "wb") as out:
+            out.write(answer)
+    finally:
+        os._exit(0)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    try:
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            present = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (present + memory_bytes,) * 2)
+    except (ImportError, OSError, ValueError):
+        return
+
+
+def _receive(reader: int, seconds: float, result_bytes: int) -> bytes:
+    """Everything that the child writes.
+
+    Raises:
+        ValueError: it takes too long or writes too much.
+    """
+    deadline, parts, size = time.monotonic() + seconds, [], 0
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise ValueError(f"takes longer than {seconds:g} seconds")
+        part = os.read(reader, _PIPE_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > result_bytes:
+            raise ValueError(f"gives more than {result_bytes} bytes")

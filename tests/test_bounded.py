@@ -1,0 +1,40 @@
+"""A child process with limits: what it returns, and how each limit ends it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from math_eval._shared.bounded import in_child
+from math_eval.errors import DataError
+
+
+def test_the_result_comes_back_whole():
+    assert in_child(lambda: ["ä" * 1_000_000, None, {"a": 1.5}], "here") == ["ä" * 1_000_000, None, {"a": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: 1 / 0, "there: ZeroDivisionError: division by zero"),
+        (lambda: object(), "there: TypeError: Object of type object is not JSON serializable"),
+        (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
+        (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"),
+        (lambda: time.sleep(60), "there: takes longer than 0.5 seconds"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed"),
+        (lambda: exit(3), "there: SystemExit: 3"),
+    ],
+)
+def test_each_limit_is_one_clear_error(function, message):
+    with pytest.raises(DataError) as refused:
+        in_child(function, "there", seconds=0.5, memory_bytes=64 * 2**20, result_bytes=10**6)
+    assert str(refused.value) == message
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_parents_state_stays_as_it_is():
+    state = []
+    in_child(lambda: state.append(1), "here")
+    assert state == []

@@ -1,0 +1,154 @@
+"""A stranger's checkpoint folder: loaded without running anything of it, or refused in one line that names it."""
+
+import json
+import os
+import pickle
+import shutil
+from contextlib import suppress
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_model, load_tokenizer
+from math_eval.errors import DataError
+
+from .conftest import build_tokenizer
+
+FLOAT = torch.float32
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints") / "sound"
+    tokenizer = build_tokenizer(["one two three"])
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=8,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "model")
+
+
+def edit(path, **values):
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **values}))
+
+
+def load_all(folder):
+    tokenizer = load_tokenizer(folder)
+    return load_model(folder, FLOAT), tokenizer, end_tokens(folder, tokenizer)
+
+
+def test_a_sound_folder_is_loaded(folder):
+    model, tokenizer, ends = load_all(folder)
+    assert model.dtype == FLOAT
+    assert ends == [tokenizer.eos_token_id]
+
+
+def test_code_of_the_folder_is_never_run_and_never_asked_about(folder, tmp_path, monkeypatch):
+    marker = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass C: pass\n")
+    code = {name: "evil.C" for name in ("AutoConfig", "AutoTokenizer", "AutoModelForCausalLM")}
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked a question"))
+    edit(folder / "config.json", model_type="evil", auto_map=code)
+    for load in (load_config, lambda folder: load_model(folder, FLOAT)):
+        with pytest.raises(DataError, match=r"model: config\.json cannot be loaded"):
+            load(folder)
+    edit(folder / "tokenizer_config.json", tokenizer_class="Evil", auto_map={"AutoTokenizer": ["evil.C", None]})
+    with suppress(DataError):
+        load_tokenizer(folder)
+    assert not marker.exists()
+
+
+def test_pickles_are_never_opened(folder, tmp_path):
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match="only pickle weights"):
+        load_model(folder, FLOAT)
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match=r"model\.safetensors: corrupted weights"):
+        load_model(folder, FLOAT)
+    assert not marker.exists()
+
+
+def test_files_outside_the_folder_are_refused(folder, tmp_path):
+    outside = tmp_path / "outside.safetensors"
+    (folder / "model.safetensors").rename(outside)
+    (folder / "model.safetensors").symlink_to(outside)
+    with pytest.raises(DataError, match="is a symbolic link to outside the folder"):
+        load_model(folder, FLOAT)
+    (folder / "model.safetensors").unlink()
+    shutil.copy(outside, folder / "other.safetensors")
+    index = folder / "model.safetensors.index.json"
+    for name in ("../outside.safetensors", str(outside), "absent.safetensors", 3):
+        index.write_text(json.dumps({"metadata": {}, "weight_map": {"model.norm.weight": name}}))
+        with pytest.raises(DataError, match=r"index\.json: names .*, which is no file of the folder"):
+            load_model(folder, FLOAT)
+    index.write_text("[]")
+    with pytest.raises(DataError, match=r"index\.json: no weight_map"):
+        load_model(folder, FLOAT)
+
+
+def test_the_links_of_a_hub_cache_are_followed(folder, tmp_path):
+    blobs, snapshot = tmp_path / "models--a--b/blobs", tmp_path / "models--a--b/snapshots/1f3c"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(folder.iterdir()):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    load_all(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "[]", r"config\.json: not a JSON object"),
+        ("config.json", "[" * 200_000, r"config\.json: nested too deeply"),
+        ("config.json", '{"model_type": ["qwen3"]}', "cannot be loaded"),
+        ("tokenizer.json", "[" * 200_000, "the tokenizer cannot be loaded"),
+        ("tokenizer.json", '{"version": "1.0"', "the tokenizer cannot be loaded"),
+        ("generation_config.json", "[]", r"generation_config\.json: not a JSON object"),
+        ("generation_config.json", '{"eos_token_id": "<evil>"}', "are not all ids"),
+        ("generation_config.json", '{"eos_token_id": 99999999999999999999}', "are not all ids"),
+        ("model.safetensors", "short", r"model\.safetensors: corrupted weights"),
+        ("model.safetensors", "\x08\0\0\0\0\0\0\0notjson!", r"model\.safetensors: corrupted weights"),
+    ],
+)
+def test_a_corrupted_file_is_one_error_that_names_folder_and_file(folder, file, content, message):
+    (folder / file).write_text(content)
+    with pytest.raises(DataError, match=message) as refused:
+        load_all(folder)
+    assert str(folder) in str(refused.value)
+    assert len(str(refused.value)) < 700
+
+
+def test_a_config_with_more_layers_than_tensors_is_refused_before_they_are_built(folder):
+    edit(folder / "config.json", num_hidden_layers=100_000_000, layer_types=None)
+    with pytest.raises(DataError, match=r"config\.json: 100000000 layers, but the weights have 26 tensors"):
+        load_model(folder, FLOAT)
+
+
+def test_a_tokenizer_that_is_not_there_is_not_invented(folder):
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(DataError, match="tokenizer"):
+        load_tokenizer(folder)
