@@ -46,3 +46,16 @@ def test_every_public_name_can_be_imported():
     assert all(getattr(ratio_sft, name) for name in ratio_sft.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'absent'"):
         ratio_sft.absent  # noqa: B018
+
+
+def test_the_output_may_be_an_option_too(tmp_path, compressed):
+    def run(*arguments):
+        return CliRunner().invoke(cli, ["build", str(compressed), *map(str, arguments)])
+
+    assert run("--output-dir", tmp_path / "mix").exit_code == 0
+    assert (tmp_path / "mix" / "train.jsonl").is_file()
+    both = run(tmp_path / "a", "--output-dir", tmp_path / "b")
+    assert (both.exit_code, "OUT_DIR and --output-dir name two outputs" in both.stderr) == (2, True)
+    neither = run()
+    assert (neither.exit_code, "Missing argument 'OUT_DIR'" in neither.stderr) == (2, True)
+    assert "--output-dir" not in run("--help").stdout

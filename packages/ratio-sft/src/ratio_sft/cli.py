@@ -7,6 +7,7 @@ The flags of `build` and `train` are made from `settings.MixSettings` and `setti
 
 import time
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ import click
 from . import __version__
 from ._shared.cli_group import CommandGroup
 from ._shared.records import Row
-from ._shared.settings_flags import from_flags, settings_flags
+from ._shared.settings_flags import from_flags, output_argument, settings_flags
 from .settings import MixSettings, TrainSettings
 
 
@@ -37,7 +38,7 @@ def cli() -> None:
     "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl",
 )
 @click.argument("in_file", metavar="IN")
-@click.argument("out", metavar="OUT_DIR")
+@output_argument("OUT_DIR")
 @settings_flags(MixSettings)
 @click.option("--teacher", metavar="FILE", help="File of RL prompts; its teacher_ratio is the target of policy rows.")
 @click.option(
@@ -45,7 +46,7 @@ def cli() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace a folder that was made with other settings.")
 def build_command(
-    in_file: str, out: str, teacher: str | None, exclude: tuple[str, ...], overwrite: bool, **options: Any
+    in_file: str, out: Path, teacher: str | None, exclude: tuple[str, ...], overwrite: bool, **options: Any
 ) -> None:
     """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl, card.json and card.html.
 
@@ -80,10 +81,10 @@ def build_command(
     "  accelerate launch --num_processes 4 -m ratio_sft train mix checkpoints/sft --model checkpoints/base",
 )
 @click.argument("data", metavar="DATA_DIR")
-@click.argument("out", metavar="OUT")
+@output_argument("OUT")
 @settings_flags(TrainSettings)
 @click.option("--overwrite", is_flag=True, help="Start again, replacing a folder or unfinished run of any settings.")
-def train_command(data: str, out: str, overwrite: bool, **options: Any) -> None:
+def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None:
     """Train a model on DATA_DIR and write the checkpoint folder OUT.
 
     The folder has safetensors weights, control_tokens.json and a chat template that takes `ratio`. A killed run
@@ -145,7 +146,7 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     click.echo(summary(report))
 
 
-def _report_finished(result: Row, out: str) -> bool:
+def _report_finished(result: Row, out: Path) -> bool:
     """Whether nothing had to be done; then a line reports it."""
     if result.get("already_finished"):
         click.echo(f"{out}: already finished with these settings; nothing to do (--overwrite repeats it)")

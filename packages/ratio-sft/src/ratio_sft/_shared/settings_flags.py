@@ -49,6 +49,29 @@ class AliasedOption(click.Option):
         self.opts = shown
 
 
+def output_argument(metavar: str) -> Callable[[Command], Command]:
+    """A decorator that adds the argument `out`, a path, which the hidden option `--output-dir` may give instead.
+
+    Args:
+        metavar: Name of the argument in `--help`.
+    """
+
+    def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
+        named: Any = ctx.params.pop("output_dir", None)
+        if value is not None and named is not None:
+            raise click.UsageError(f"{metavar} and --output-dir name two outputs; give one", ctx=ctx)
+        if value is None and named is None and not ctx.resilient_parsing:
+            raise click.MissingParameter(ctx=ctx, param=parameter)
+        return value or named
+
+    def add(command: Command) -> Command:
+        path = click.Path(path_type=Path)
+        command = click.option("--output-dir", type=path, hidden=True, is_eager=True)(command)
+        return click.argument("out", metavar=metavar, type=path, required=False, callback=either)(command)
+
+    return add
+
+
 class _Parsed(click.ParamType):
     """A value that a function of the package reads from the text."""
 
