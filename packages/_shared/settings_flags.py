@@ -61,7 +61,7 @@ def output_argument(metavar: str) -> Callable[[Command], Command]:
             raise click.UsageError(f"{metavar} and --output-dir name two outputs; give one", ctx=ctx)
         if value is None and named is None and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=parameter)
-        return value or named
+        return named if value is None else value
 
     def add(command: Command) -> Command:
         path = click.Path(path_type=Path)
