@@ -3,7 +3,7 @@
 Grounded-equation recall is given for real traces and for gold solutions of GSM8K, as published and without their
 calculator marks (`<<48/2=24>>`), each in words, numbers and signs and in the tokens of a model.
 
-    python benchmarks/cot_compressor_fidelity.py --data-dir ../shared/data --tokenizer runs/smollm2/base
+    python benchmarks/cot_compressor_fidelity.py --data-dir data --tokenizer runs/smollm2/base
 
 Needs no network and no model.
 """
@@ -218,7 +218,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), help="Model folder; default: words, numbers and signs only."
 )

@@ -166,7 +166,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where MiniLM and CHAMP are kept.")
 @click.option("--characters", default=500_000, show_default=True, help="Of training text, half of it from CHAMP.")
 @click.option("--test-characters", default=400_000, show_default=True, help="Of test text, half of it from CHAMP.")

@@ -219,7 +219,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where llmlingua and MiniLM are kept.")
 @click.option("--texts", default=36, show_default=True, help="Traces, evenly spread over the file.")
 @click.option("--threads", default=2, show_default=True)

@@ -12,6 +12,7 @@ traces_math_train.jsonl.gz as published.
 import argparse
 import gzip
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def _range(values: dict[str, float], digits: int) -> str:
 def main() -> None:
     """Measure every kind and record it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=Path("../shared/data"))
+    parser.add_argument("data", nargs="?", type=Path, default=Path(os.environ.get("DATA") or "data"))
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     measured = {name: measure(pairs, options.rounds) for name, pairs in workloads(options.data).items()}

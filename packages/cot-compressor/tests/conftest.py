@@ -122,13 +122,10 @@ def traces_file(tmp_path: Path, toy_traces: list[dict]) -> Path:
 
 @pytest.fixture(scope="session")
 def real_traces() -> list[dict]:
-    """From $COT_COMPRESSOR_TRACES or a `shared/data` folder above; without them the test is skipped."""
-    name = "traces_math_train.jsonl.gz"
-    wanted = os.environ.get("COT_COMPRESSOR_TRACES")
-    places = [Path(wanted)] if wanted else [parent / "shared" / "data" / name for parent in Path(__file__).parents]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        pytest.skip(f"no {name}: set COT_COMPRESSOR_TRACES to its path")
+    """Published traces in the folder $DATA; without them the test is skipped."""
+    found = Path(os.environ.get("DATA") or Path(__file__).parents[3] / "data") / "traces_math_train.jsonl.gz"
+    if not found.is_file():
+        pytest.skip(f"{found} is not here; set DATA to the folder of the published data files")
     with gzip.open(found, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
