@@ -1,5 +1,7 @@
 import json
+import shutil
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -123,8 +125,11 @@ def test_a_conclusion_alone_is_refused_however_many_equations_it_has() -> None:
 class _Server:
     """A real HTTP server that answers chat completions from a list, over and over its last entry."""
 
-    def __init__(self, answers: list[str | int | dict], together: int = 1) -> None:
-        """Each answer waits until `together` requests are there; a number is a status, a dict the error of a 400."""
+    def __init__(self, answers: list[str | int | dict | Callable[[dict], str]], together: int = 1) -> None:
+        """Each answer waits until `together` requests are there.
+
+        A number is a status, a dict the error of a 400, and a function computes the answer from the request.
+        """
         self.answers = answers
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
@@ -138,6 +143,7 @@ class _Server:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 answer = outer.answers[min(len(outer.requests), len(outer.answers) - 1)]
+                answer = answer(body) if callable(answer) else answer
                 outer.requests.append(body)
                 outer.keys.append(self.headers.get("Authorization"))
                 nonlocal inside
@@ -271,10 +277,10 @@ def test_a_refusing_server_ends_the_run_and_what_was_done_is_kept(
         with pytest.raises(CompressorError, match="start the command again"):
             annotate_file(source, out, annotator)
         assert not out.exists()
-    with _Server([good]) as again:
-        annotator._client.base_url = again.url  # the same server, up again on another port
+        refused = len(server.requests)
+        server.answers[1] = good
         assert annotate_file(source, out, annotator) is not None
-    assert len(again.requests) == 2
+    assert len(server.requests) == refused + 2
     assert [row["id"] for row in read_records(out, "annotated")] == ["p0", "p1", "p2"]
 
 
@@ -330,10 +336,10 @@ def test_no_answer_is_asked_for_twice_and_a_failed_run_tells_what_it_cost(
         assert failed.exit_code == 1
         assert "3 requests, 1 bad answers, 300 prompt tokens, 30 completion tokens, 2.1000 dollars" in failed.stderr
         # Without what `annotate` itself keeps, as if another trace had been added.
-        (tmp_path / ".out.jsonl.partial").unlink()
+        shutil.rmtree(tmp_path / ".out.jsonl.partial")
         kept = tmp_path / "out.jsonl.answers.jsonl"
         with kept.open("a", encoding="utf-8") as file:
-            file.write('{"request": "torn')
+            file.write('{"request": "incomp')
         asked = len(server.requests)
         server.answers[3] = '{"ranges": [[7, 7]]}'
         done = CliRunner().invoke(cli, [*command, "--concurrency", "4"])
@@ -346,19 +352,18 @@ def test_no_answer_is_asked_for_twice_and_a_failed_run_tells_what_it_cost(
     assert [row["keep"] for row in read_records(out, "annotated")] == [[[22, 34]]] * 4
 
 
-def test_long_traces_are_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.enable_socket
+def test_long_traces_are_asked_in_parts() -> None:
     cot = "\n".join(f"So {at} + 1 = {at + 1} here." for at in range(300))
-    annotator = OpenAIAnnotator("m", base_url="http://127.0.0.1:9/v1")
     asked: list[tuple[int, int]] = []
 
-    def answer(messages: list) -> str:
-        numbers = [int(line.split("\t")[0]) for line in messages[1]["content"].splitlines() if "\t" in line]
+    def answer(request: dict) -> str:
+        numbers = [int(line.split("\t")[0]) for line in request["messages"][1]["content"].splitlines() if "\t" in line]
         asked.append((numbers[0], numbers[-1]))
-        ranges = [[number, number] for number in numbers[1::4]]
-        return json.dumps({"ranges": ranges})
+        return json.dumps({"ranges": [[number, number] for number in numbers[1::4]]})
 
-    monkeypatch.setattr(annotator, "_complete", answer)
-    spans = annotator.keep("Q?", cot)
+    with _Server([answer]) as server:
+        spans = OpenAIAnnotator("m", base_url=server.url).keep("Q?", cot)
     assert [cot[start:end] for start, end in spans] == [f"{at} + 1 = {at + 1}" for at in range(300)]
     assert asked == [(1, 400), (401, 800), (801, 1200)]
 

@@ -185,7 +185,9 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     assert out.stat().st_mtime_ns == before
     other = run(*base, 0.5)
     assert other.exit_code == 2
-    assert "other settings (ratios); pass --overwrite" in other.stderr
+    assert (
+        "made with other settings (ratios was [0.4], is [0.5]); name another output, or add --overwrite" in other.stderr
+    )
     assert run(*base, 0.5, "--overwrite").exit_code == 0
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
 
@@ -220,9 +222,15 @@ def test_what_another_wrote_is_not_replaced(
         run("compress", traces_file, annotated, *arguments),
         run("evaluate", traces_file, report.parent, *arguments),
     ]
-    for result, command in zip(results, ("compress", "compress", "evaluate"), strict=True):
+    complaints = (
+        "already there, and not written by cot-compressor compress",
+        "written by cot-compressor annotate, not by cot-compressor compress",
+        "already there, and not written by cot-compressor evaluate",
+    )
+    for result, complaint in zip(results, complaints, strict=True):
         assert result.exit_code == 2
-        assert f"not from `cot-compressor {command}`; name another output" in result.stderr
+        assert complaint in result.stderr
+        assert "name another output" in result.stderr
     assert out.read_text("utf-8") == report.read_text("utf-8") == "precious"
 
 
@@ -245,7 +253,7 @@ def test_only_the_tokenizer_decides_whether_an_output_is_finished(
     (folder / "note.txt").write_text("a note", "utf-8")
     assert "nothing to do" in run(*arguments).stderr
     byte_tokenizer.save_pretrained(folder)
-    assert "made with other settings (tokenizer)" in run(*arguments).stderr
+    assert "made with other settings (tokenizer was " in run(*arguments).stderr
 
 
 def test_no_row_to_measure_is_said_each_time(tokenizer_folder: Path, tmp_path: Path) -> None:
@@ -269,7 +277,7 @@ def test_a_number_that_json_cannot_hold_is_named_before_any_work(tokenizer_folde
     bad = good.replace('"g"', '"b", "extra": [1e999]')
     source.write_text(f"{good}\n{bad}\n", "utf-8")
     result = run("compress", source, out, "--ratio", 0.5, "--tokenizer", tokenizer_folder)
-    assert (result.exit_code, "error: id 'b': a number is not finite" in result.stderr) == (2, True)
+    assert (result.exit_code, f"{source}:2: extra" in result.stderr) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
@@ -286,7 +294,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(toy_traces: list[dict], tokenize
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     options = {"ratios": [0.2, 0.4], "scorer": "rules", "tokenizer": tokenizer_folder}
     compress_file(source, tmp_path / "whole.jsonl", **options)
-    killed, partial = tmp_path / "killed.jsonl", tmp_path / ".killed.jsonl.partial"
+    killed, partial = tmp_path / "killed.jsonl", tmp_path / ".killed.jsonl.partial" / "rows-0of1.jsonl"
     arguments = ["compress", source, killed, "--ratio", 0.2, "--ratio", 0.4, "--tokenizer", tokenizer_folder]
     process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stderr=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None and not (partial.is_file() and partial.stat().st_size > 10_000):
@@ -295,11 +303,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(toy_traces: list[dict], tokenize
     process.wait()
     assert not killed.exists()
     with partial.open("a", encoding="utf-8") as file:
-        file.write('{"row": {"torn')
-    done = partial.read_bytes().count(b"\n") - 1
+        file.write('{"row": {"incomp')
+    done = partial.read_bytes().count(b"\n")
     assert 0 < done < len(rows)
     tally = compress_file(source, killed, **options)
     assert tally is not None
     assert tally.read == tally.written == len(rows)
     assert killed.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert not partial.exists()
+    assert not partial.parent.exists()

@@ -143,7 +143,9 @@ def test_a_scorer_goes_to_the_hub_and_comes_back_by_revision(trained: Path, hub:
     assert offline.stdout == fetched.stdout
     nowhere = run(tmp_path / "empty", hub, *command, "owner/scorer", HF_HUB_OFFLINE="1")
     assert nowhere.returncode == 1
-    assert nowhere.stderr.startswith("error: scorer owner/scorer: no such folder, and not fetched before")
+    assert nowhere.stderr.startswith(
+        "error: scorer owner/scorer: no such folder, not downloaded before, and the hub cannot"
+    )
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../models", "owner/name@", "https://host/owner/name"])

@@ -54,18 +54,18 @@ def test_word_labels_cover_the_context(compressor: PromptCompressor) -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "complaint"),
     [
-        {"instruction": "Be brief"},
-        {"rank_method": "bm25"},
-        {"rate": 20},
-        {"unknown": 1},
-        {"force_tokens": "Wait"},
-        {"force_tokens": [" "]},
+        ({"instruction": "Be brief"}, "instruction has no effect"),
+        ({"rank_method": "bm25"}, "rank_method='bm25' has no effect"),
+        ({"rate": 20}, "Did you mean 0.2"),
+        ({"unknown": 1}, "unknown=1 has no effect"),
+        ({"force_tokens": "Wait"}, "must be a list of words and marks"),
+        ({"force_tokens": [" "]}, "must be a list of words and marks"),
     ],
 )
-def test_what_would_do_nothing_is_refused(compressor: PromptCompressor, options: dict) -> None:
-    with pytest.raises(DataError):
+def test_what_would_do_nothing_is_refused(compressor: PromptCompressor, options: dict, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
         compressor.compress_prompt(COT, **options)
 
 

@@ -45,10 +45,15 @@ def test_a_ratio_that_no_float_hits_loses_no_token(compressor: Compressor) -> No
 
 
 def test_exactly_one_length_is_asked_for(compressor: Compressor) -> None:
-    for lengths in ({}, {"ratio": 0.5, "max_tokens": 3}, {"max_tokens": 0}, {"threshold": float("nan")}):
-        with pytest.raises(DataError):
+    for lengths, complaint in (
+        ({}, "exactly one of"),
+        ({"ratio": 0.5, "max_tokens": 3}, "exactly one of"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1; got 0"),
+        ({"threshold": float("nan")}, "threshold must be a number; got nan"),
+    ):
+        with pytest.raises(DataError, match=complaint):
             compressor.compress(COT, **lengths)
-    with pytest.raises(DataError, match="goes with a threshold"):
+    with pytest.raises(DataError, match="growing needs a threshold"):
         compressor.compress(COT, ratio=0.5, growing=True)
 
 
@@ -92,8 +97,12 @@ def test_keep_takes_spans_strings_and_patterns(compressor: Compressor) -> None:
         assert "green" in compressor.compress(COT, ratio=0.3, keep=keep).text
     assert compressor.compress(COT, ratio=0.5, keep=["27"]).text.count("12 + 15 = 27") == 2
     assert compressor.compress(COT, ratio=0.3, keep=["absent"]) == compressor.compress(COT, ratio=0.3)
-    for keep in ("green", [(5, 5)], [(0, 10_000)]):
-        with pytest.raises(DataError, match="keep"):
+    for keep, complaint in (
+        ("green", "keep must be a list"),
+        ([(5, 5)], r"no span \[5, 5\)"),
+        ([(0, 10_000)], r"no span \[0, 10000\)"),
+    ):
+        with pytest.raises(DataError, match=complaint):
             compressor.compress(COT, ratio=0.5, keep=keep)
     with pytest.raises(InfeasibleBudget, match="smallest ratio for it is"):
         compressor.compress(COT, ratio=0.1, keep=["12 + 15 = 27"])
@@ -212,7 +221,7 @@ def test_a_single_equation_is_never_cut(equation: str) -> None:
 )
 def test_hostile_text_gives_a_result_or_a_clear_error(compressor: Compressor, cot: str) -> None:
     if len(segment(cot)) == 1 and "=" not in cot:
-        with pytest.raises(InfeasibleBudget):
+        with pytest.raises(InfeasibleBudget, match="no unit fits a budget of"):
             compressor.compress(cot, ratio=0.3)
         return
     result = compressor.compress(cot, ratio=0.3)

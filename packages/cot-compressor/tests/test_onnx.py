@@ -44,9 +44,9 @@ def test_what_cannot_be_exported_or_read_is_one_clear_line(
 ) -> None:
     with pytest.raises(DataError, match=r"has no compressor\.json"):
         export_folder(encoder_folder, tmp_path / "out")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         export_folder(trained, rounded)
-    with pytest.raises(DataError, match="is ONNX already"):
+    with pytest.raises(DataError, match="is an ONNX model already"):
         export_folder(rounded, tmp_path / "again")
     with pytest.raises(DataError, match="is int8; leave out dtype bfloat16"):
         TokenClassifier.from_folder(rounded, dtype="bfloat16")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,8 +126,11 @@ def test_two_processes_write_the_file_of_one(
     compress_file(source, tmp_path / "one.jsonl", ratios=[0.2, 0.5], scorer=alone, tokenizer=tokenizer_folder)
     options = ["--ratio", 0.2, "--ratio", 0.5, "--scorer", alone, "--tokenizer", tokenizer_folder]
     # As a run alone and a run of three processes leave them when they are killed.
-    for name in (".two.jsonl.partial", ".two.jsonl.partial-2of3"):
-        (tmp_path / name).write_text('{"settings": {}}\n', "utf-8")
+    partial = tmp_path / ".two.jsonl.partial"
+    partial.mkdir()
+    shutil.copy(tmp_path / "one.jsonl.manifest.json", partial / "manifest.json")
+    for name in ("rows-0of1.jsonl", "rows-2of3.jsonl"):
+        (partial / name).write_text('{"row": {}}\n', "utf-8")
     errors = launch("compress", source, tmp_path / "two.jsonl", *options)
     assert errors.count("180 read, 179 written, 1 rejected (empty_cot 1)") == 1
     for name in ("{}.jsonl", "{}.rejected.jsonl", "{}.jsonl.manifest.json"):
