@@ -56,13 +56,13 @@ def output_argument(metavar: str) -> Callable[[Command], Command]:
         metavar: Name of the argument in `--help`.
     """
 
-    def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
-        named: Any = ctx.params.pop("output_dir", None)
-        if value is not None and named is not None:
+    def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+        given = [path for path in (value, ctx.params.pop("output_dir", None)) if path is not None]
+        if len(given) > 1:
             raise click.UsageError(f"{metavar} and --output-dir name two outputs; give one", ctx=ctx)
-        if value is None and named is None and not ctx.resilient_parsing:
+        if not given and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=parameter)
-        return named if value is None else value
+        return next(iter(given), None)
 
     def add(command: Command) -> Command:
         path = click.Path(path_type=Path)
