@@ -174,7 +174,7 @@ Example:
 @_output("OUT_DIR")
 def export(source: Path, out: Path) -> None:
     """Write a trained scorer as an int8 ONNX model, which is faster on a CPU."""
-    with needs_extra("scorer", "exporting a scorer needs torch and transformers"):
+    with needs_extra("onnx", "exporting a scorer needs torch and the ONNX packages"):
         from .scorers.export import export_folder
     click.echo(f"{export_folder(source, out)}: written; use it with --scorer", err=True)
 
