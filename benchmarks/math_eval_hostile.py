@@ -1,13 +1,13 @@
-"""What hostile completions cost the grader: verdict, processor time and memory of each.
+"""The cost of hostile completions for the grader: verdict, processor time and memory of each.
 
-The inputs are those of packages/math-eval/tests/test_hostile.py. Processor time is that of the calling thread plus
-that of the worker on this job (starting a worker is not part of a job), so a busy machine changes nothing. The time by
-the clock is that of the caller and of the same job.
+The inputs are those of packages/math-eval/tests/hostile.jsonl. Processor time is the sum of the calling thread's and the
+worker's. Before each input a worker is started, since the start is not part of a job. A busy machine changes only the
+time by the clock.
 
     python benchmarks/math_eval_hostile.py
 """
 
-import importlib.util
+import json
 import os
 import resource
 import threading
@@ -19,52 +19,45 @@ from typing import Any
 from recording import record
 
 from math_eval import Grader
-from math_eval.grading.pool import _Worker
 
-_TESTS = Path(__file__).parents[1] / "packages/math-eval/tests/test_hostile.py"
+_INPUTS = Path(__file__).parents[1] / "packages/math-eval/tests/hostile.jsonl"
+_DEADLINE_S = 2.0
+_ORDINARY = [(r"\boxed{\sin(x)+1}", r"1+\sin(x)"), (r"\boxed{\log_2 8}", "3"), (r"\boxed{0.5}", r"\frac{1}{2}")]
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
-def _inputs() -> Any:
-    spec = importlib.util.spec_from_file_location("test_hostile", _TESTS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def inputs() -> dict[str, tuple[str, str]]:
+    """Name -> completion and gold."""
+    rows = map(json.loads, _INPUTS.read_text("utf-8").splitlines())
+    return {row["name"]: (_text(row["completion"]), _text(row["gold"])) for row in rows}
 
 
-def _reaped() -> float:
+def _text(parts: list[Any]) -> str:
+    """The text with these parts: strings, or a string and how often it is repeated."""
+    return "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts)
+
+
+def _ended() -> float:
+    """Processor seconds of all workers that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-class _Clock:
-    """Adds up the processor time of jobs in workers, and their time by the clock."""
+def _running(workers: list[int]) -> float:
+    """Processor seconds of these workers so far."""
+    stats = (Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split() for pid in workers)
+    return sum((int(fields[11]) + int(fields[12])) / _TICK for fields in stats)
 
-    def __init__(self) -> None:
-        self.seconds = self.wall = 0.0
-        self._ask = _Worker.ask
-        clock = self
 
-        def ask(worker: _Worker, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
-            before, reaped, start = clock.of(worker), _reaped(), time.perf_counter()
-            try:
-                return clock._ask(worker, job, deadline_s)
-            finally:
-                clock.wall += time.perf_counter() - start
-                used = clock.of(worker)
-                clock.seconds += (used if used is not None else _reaped() - reaped) - (before or 0.0)
-
-        _Worker.ask = ask  # type: ignore[method-assign]
-
-    @staticmethod
-    def of(worker: _Worker) -> float | None:
-        try:
-            fields = Path(f"/proc/{worker._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return (int(fields[11]) + int(fields[12])) / _TICK
+def measure(grader: Grader, completion: str, gold: str) -> dict[str, Any]:
+    """The verdict of one input and its cost, with a worker that is already running."""
+    grader.grade(*_ORDINARY[0])
+    before = _ended() + _running(grader.worker_pids)
+    clock, thread = time.perf_counter(), time.thread_time()
+    verdict = grader.grade(completion, gold).verdict
+    wall, caller = time.perf_counter() - clock, time.thread_time() - thread
+    in_worker = _ended() + _running(grader.worker_pids) - before
+    return {"verdict": verdict, "caller": caller, "seconds": caller + in_worker, "wall": wall}
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -87,27 +80,21 @@ def tables(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Grade each input alone in a worker thread, and record what it cost."""
-    tests, clock = _inputs(), _Clock()
     rows: list[dict[str, Any]] = []
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def grade_all() -> None:
-        for name, (completion, gold) in tests.INPUTS.items():
-            clock.seconds, clock.wall, start = 0.0, 0.0, time.thread_time()
-            verdict = grader.grade(completion, gold).verdict
-            caller = time.thread_time() - start
-            seconds, wall = caller + clock.seconds, caller + clock.wall
-            rows.append({"input": name, "verdict": verdict, "caller": caller, "seconds": seconds, "wall": wall})
+        rows.extend({"input": name, **measure(grader, *item)} for name, item in inputs().items())
 
-    with Grader(1, deadline_s=tests.DEADLINE_S) as grader:
+    with Grader(1, deadline_s=_DEADLINE_S) as grader:
         thread = threading.Thread(target=grade_all)
         thread.start()
         thread.join()
-        ordinary = [verdict.verdict for verdict in grader.grade_many(tests.ORDINARY)]
+        ordinary = [verdict.verdict for verdict in grader.grade_many(_ORDINARY)]
     result = {
         "rows": sorted(rows, key=lambda row: -row["seconds"]),
         "counts": dict(Counter(row["verdict"] for row in rows).most_common()),
-        "deadline": tests.DEADLINE_S,
+        "deadline": _DEADLINE_S,
         "caller_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024,
         "worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "ordinary": ordinary,

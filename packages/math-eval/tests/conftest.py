@@ -1,6 +1,10 @@
-"""A tiny Qwen3-architecture model that really adds digits, trained in a few seconds, and problems for it."""
+"""What the tests share: a tiny model that really adds digits, problems for it, run folders, and an HTTP server."""
 
 import json
+import threading
+from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +22,74 @@ TEMPLATE = (
 )
 _STEPS, _RATE = 120, 1e-2
 CONTROLS = {"<COMP_20>": 0.2, "<COMP_100>": 1.0}
+
+
+@dataclass
+class Request:
+    """What the server is asked."""
+
+    method: str
+    path: str
+    headers: Message
+    body: bytes
+
+
+class Server:
+    """A loopback server whose answers (status, headers, body) a function gives; it may be stopped and started again."""
+
+    def __init__(self, answer):
+        self._answer, self._port = answer, 0
+        self.start()
+
+    def start(self):
+        """Listen, on the same port as before."""
+        answer = self._answer
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, headers, data = answer(Request(self.command, self.path, self.headers, body))
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_HEAD = do_POST
+
+            def log_message(self, *_):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._port = self._http.server_port
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._port}"
+
+
+@pytest.fixture
+def serve():
+    """`serve(answer)` starts a server, which ends with the test."""
+    servers = []
+
+    def start(answer):
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 def _answer(control, ratio_token, a, b):

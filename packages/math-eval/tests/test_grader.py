@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -85,7 +86,7 @@ def test_reference_answers_as_data_sets_write_them(answer, gold):
     with Grader(1) as fresh:
         assert fresh.grade(answer if "####" in answer else _boxed(answer), gold).verdict == "correct"
         assert fresh.grade(_boxed("7919"), gold).verdict == "incorrect"
-        assert not fresh._pool._idle
+        assert not fresh.worker_pids
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_bombs_are_refused_before_any_parser(bomb):
     with Grader(1) as fresh:
         verdict = fresh.grade(rf"The answer is {bomb}", "x^2")
         assert verdict.verdict in ("limit", "no_answer")
-        assert not fresh._pool._idle
+        assert not fresh.worker_pids
 
 
 def test_model_text_is_never_evaluated_as_code(grader, tmp_path):
@@ -139,26 +140,26 @@ def test_a_job_past_its_deadline_is_killed_and_the_next_one_is_unaffected():
     slow = r"\int_0^1 \int_0^1 \frac{\sin(x^3 y^2 + x y^5)}{1 + x^{17} y^{13}} dx dy"
     with Pool(1, 1.0, 2 * 2**30) as pool:
         assert pool.ask("x+1", "1+x")[0] == "correct"
-        worker = pool._idle[0]._process
+        (worker,) = pool.worker_pids
         assert pool.ask(slow, slow.replace("17", "19"))[0] == "timeout"
-        assert worker.returncode is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
         assert pool.ask("x+1", "1+x")[0] == "correct"
 
 
 def test_a_worker_that_dies_is_replaced_and_the_job_answered():
     with Pool(1, 5.0, 2 * 2**30) as pool:
         assert pool.ask("x+1", "1+x")[0] == "correct"
-        worker = pool._idle[0]._process
-        worker.kill()
-        worker.wait()
+        (worker,) = pool.worker_pids
+        os.kill(worker, signal.SIGKILL)
         assert pool.ask("x+2", "2+x")[0] == "correct"
-        assert pool._idle[0]._process is not worker
+        assert pool.worker_pids != [worker]
 
 
 def test_closing_leaves_no_worker_behind():
     with Grader(2) as fresh:
         fresh.grade_many([_slow(1), _slow(2)])
-        workers = [worker._process.pid for worker in fresh._pool._idle]
+        workers = fresh.worker_pids
     assert workers
     for pid in workers:
         with pytest.raises(ProcessLookupError):
@@ -181,33 +182,38 @@ def test_it_works_from_threads_and_from_asyncio(grader):
 
 
 _FORK = r"""
-import json
+import json, threading, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from math_eval import Grader, grade
 
-GOLD, RIGHT, WRONG = r"\sin 2x + 1", r"\boxed{2\sin x\cos x + 1}", r"\boxed{2\sin x\cos x + 2}"
-grader = Grader(1)
+GOLD, CORRECT, INCORRECT = r"\sin 2x + 1", r"\boxed{2\sin x\cos x + 1}", r"\boxed{2\sin x\cos x + 2}"
+SLOW = r"\int_0^1 \int_0^1 \frac{\sin(x^3 y^2 + x y^5)}{1 + x^{17} y^{13}} dx dy"
+quiet, busy = Grader(1), Grader(1, deadline_s=2.0)
 
 def verdicts(times):
-    pairs = [(grader.grade(text, GOLD).verdict, grade(text, GOLD).verdict) for text in [RIGHT, WRONG] * times]
-    return [verdict for pair in pairs for verdict in pair]
+    graders = (quiet.grade, busy.grade, grade)
+    return [one(text, GOLD).verdict for text in [CORRECT, INCORRECT] * times for one in graders]
 
-before = verdicts(1)
-workers = [worker._process.pid for worker in grader._pool._idle]
-with grader._pool._lock, ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
+before, workers = verdicts(1), quiet.worker_pids
+slow = threading.Thread(target=busy.grade, args=(rf"\boxed{{{SLOW}}}", SLOW.replace("17", "19")))
+slow.start()
+while busy.worker_pids:  # until the only worker has the slow job, so that the thread holds its slot
+    time.sleep(0.001)
+with ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
     forked = list(processes.map(verdicts, [25, 25]))
-after = verdicts(1)
-print(json.dumps([before, *forked, after]), workers == [worker._process.pid for worker in grader._pool._idle])
-grader.close()
+slow.join()
+print(json.dumps([before, *forked, verdicts(1)]), quiet.worker_pids == workers)
+quiet.close()
+busy.close()
 """
 
 
 def test_forked_processes_grade_apart_and_leave_the_parents_workers_alone():
-    """Even one that was forked while a thread of the parent held a lock."""
+    """Also one that is forked while a thread of the parent grades, and so holds a lock."""
     done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, check=True, timeout=300)
     found, _, same_workers = done.stdout.rpartition(" ")
-    pair = ["correct"] * 2 + ["incorrect"] * 2
+    pair = ["correct"] * 3 + ["incorrect"] * 3
     assert json.loads(found) == [pair, pair * 25, pair * 25, pair]
     assert same_workers == "True\n"
 
@@ -216,7 +222,7 @@ def test_a_completion_may_be_the_gold_itself():
     with Grader(1) as fresh:
         assert fresh.grade("odd $n$", "odd $n$").verdict == "correct"
         assert fresh.grade("odd $n$", "odd $n$", prompt="q <think>").verdict == "no_answer"
-        assert not fresh._pool._idle
+        assert not fresh.worker_pids
 
 
 def test_the_reference_extraction_takes_the_first_box_up_to_its_first_brace():
@@ -238,7 +244,7 @@ def test_grade_many_keeps_the_order(grader):
 def test_plain_numbers_start_no_worker():
     with Grader(1) as fresh:
         assert fresh.grade(_boxed("0.5"), r"\frac{1}{2}").verdict == "correct"
-        assert not fresh._pool._idle
+        assert not fresh.worker_pids
 
 
 def test_grading_and_help_import_neither_torch_nor_sympy():

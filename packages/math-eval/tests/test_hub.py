@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -17,45 +15,14 @@ pytestmark = pytest.mark.enable_socket
 
 _PRINT_TASK = """
 import json, sys
+from math_eval import load_task
 from math_eval.errors import DataError
-from math_eval.tasks import load_task
 try:
     task = load_task(sys.argv[1])
     print(json.dumps([task.source, task.problems]))
 except DataError as error:
     print(json.dumps(str(error)))
 """
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        path = unquote(urlsplit(self.path).path)
-        for name, (commit, files) in self.server.datasets.items():
-            prefix = f"/datasets/{name}/resolve/{commit}/"
-            if path.startswith(prefix) and (data := files.get(path.removeprefix(prefix))) is not None:
-                return self._reply(data, {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": commit})
-            if path.startswith(tree := f"/api/datasets/{name}/tree/{commit}"):
-                folder = path.removeprefix(tree).lstrip("/")
-                return self._reply(json.dumps(_listing(files, folder and f"{folder}/")).encode())
-            if path in (f"/api/datasets/{name}", f"/api/datasets/{name}/revision/{commit}"):
-                about = {"id": name, "sha": commit, "siblings": [{"rfilename": file} for file in files]}
-                return self._reply(json.dumps(about | {"private": False, "gated": False}).encode())
-        return self._reply(b"{}", {"X-Error-Code": "EntryNotFound"}, status=404)
-
-    do_HEAD = do_GET
-
-    def _reply(self, body, headers=None, status=200):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 def _digest(data):
@@ -82,26 +49,41 @@ def _parquet(*rows):
     return file.getvalue()
 
 
-@pytest.fixture
-def hub(tmp_path):
-    """Serves `server.datasets`: name -> (commit, files); `load` reads a task from it in a process of its own."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.datasets = {}
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+class _Hub:
+    """The part of the hub that the library asks for; `datasets` maps a name to (commit, files)."""
 
-    def load(task, **more):
+    def __init__(self, cache):
+        self.datasets = {}
+        self.cache = cache
+
+    def answer(self, request):
+        path = unquote(urlsplit(request.path).path)
+        for name, (commit, files) in self.datasets.items():
+            prefix = f"/datasets/{name}/resolve/{commit}/"
+            if path.startswith(prefix) and (data := files.get(path.removeprefix(prefix))) is not None:
+                return 200, {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": commit}, data
+            if path.startswith(tree := f"/api/datasets/{name}/tree/{commit}"):
+                folder = path.removeprefix(tree).lstrip("/")
+                return 200, {}, json.dumps(_listing(files, folder and f"{folder}/")).encode()
+            if path in (f"/api/datasets/{name}", f"/api/datasets/{name}/revision/{commit}"):
+                about = {"id": name, "sha": commit, "siblings": [{"rfilename": file} for file in files]}
+                return 200, {}, json.dumps(about | {"private": False, "gated": False}).encode()
+        return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
+
+    def load(self, task, **more):
+        """Read a task in a process of its own."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_HOME": str(self.cache), "HF_ENDPOINT": self.url, **more}
         command = [sys.executable, "-c", _PRINT_TASK, str(task)]
-        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
-    server.load = load
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+
+@pytest.fixture
+def hub(serve, tmp_path):
+    hub = _Hub(tmp_path / "cache")
+    hub.url = serve(hub.answer).url
+    return hub
 
 
 def test_a_published_benchmark_comes_from_its_pinned_commit_and_then_from_the_cache(hub):

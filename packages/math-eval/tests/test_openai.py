@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -21,80 +20,51 @@ pytestmark = pytest.mark.enable_socket
 SECRET = "sk-never-written"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Sums:
+    """Adds the numbers of a question; fails, waits and reports reasoning as a test sets it."""
 
-    def do_POST(self):
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def __init__(self, serve):
+        self.lock = threading.Lock()
+        self.bodies, self.failures, self.slow_s, self.seen = [], [], [], Counter()
+        self.flying = self.most = 0
+        self.pause_s, self.reasoning = 0.01, False
+        self.http = serve(self.answer)
+        self.url = f"{self.http.url}/v1"
+
+    def answer(self, request):
+        body = json.loads(request.body)
         question = body["messages"][0]["content"]
-        with server.lock:
-            server.bodies.append((body, self.headers["Authorization"]))
-            server.flying += 1
-            server.most = max(server.most, server.flying)
-            server.seen[question] += 1
-            failure = server.failures.pop(0) if server.failures else None
-            pause = server.slow_s.pop(0) if server.slow_s else server.pause_s
+        with self.lock:
+            self.bodies.append((body, request.headers["Authorization"]))
+            self.flying += 1
+            self.most = max(self.most, self.flying)
+            self.seen[question] += 1
+            failure = self.failures.pop(0) if self.failures else None
+            pause = self.slow_s.pop(0) if self.slow_s else self.pause_s
         time.sleep(pause)
-        status, headers, answer = failure or (200, {}, self._answer(question))
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-        with server.lock:
-            server.flying -= 1
+        status, headers, answer = failure or (200, {}, self._completion(question))
+        with self.lock:
+            self.flying -= 1
+        return status, {"Content-Type": "application/json", **headers}, json.dumps(answer).encode()
 
-    def _answer(self, question):
+    def _completion(self, question):
         one, two = map(int, re.findall(r"\d+", question)[:2])
-        text = f"<think>{one} + {two}</think> \\boxed{{{one + two}}}"
-        message = {"role": "assistant", "content": text}
-        if self.server.reasoning:
-            message = {"role": "assistant", "content": f"\\boxed{{{one + two}}}", "reasoning_content": f"{one}+{two}"}
+        message = {"role": "assistant", "content": f"<think>{one} + {two}</think> \\boxed{{{one + two}}}"}
+        if self.reasoning:
+            message |= {"content": f"\\boxed{{{one + two}}}", "reasoning_content": f"{one}+{two}"}
         return {
             "id": "x", "object": "chat.completion", "created": 0, "model": "m",
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
             "usage": {"prompt_tokens": 5, "completion_tokens": 20, "total_tokens": 25},
         }  # fmt: skip
 
-    def log_message(self, *_):
-        pass
-
-
-class _Sums:
-    """A server that can be killed and started again on the same port."""
-
-    def __init__(self):
-        self.port = 0
-        self.start()
-
-    def start(self):
-        self.http = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
-        self.port = self.http.server_port
-        self.http.lock, self.http.bodies, self.http.failures = threading.Lock(), [], []
-        self.http.flying = self.http.most = 0
-        self.http.pause_s, self.http.slow_s = 0.01, []
-        self.http.seen, self.http.reasoning = Counter(), False
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
-
 
 @pytest.fixture
-def sums(monkeypatch):
+def sums(serve, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.setattr(backend, "_FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(backend, "_LONGEST_PAUSE_S", 0.05)
-    server = _Sums()
-    yield server
-    server.stop()
+    return _Sums(serve)
 
 
 def _ask(sums, count=12, **options):
@@ -108,46 +78,46 @@ def test_requests_carry_the_sampling_and_stay_within_the_concurrency(sums):
     assert {index: one.text for index, one in answers.items()} == {
         n: f"<think>{n} + 1</think> \\boxed{{{n + 1}}}" for n in range(12)
     }
-    assert 1 < sums.http.most <= 3
-    body, key = sums.http.bodies[0]
+    assert 1 < sums.most <= 3
+    body, key = sums.bodies[0]
     assert (body["max_tokens"], body["temperature"], body["top_p"], body["model"]) == (64, 0.7, 0.9, "m")
-    assert {body["seed"] for body, _ in sums.http.bodies} == set(range(12))
+    assert {body["seed"] for body, _ in sums.bodies} == set(range(12))
     assert key == f"Bearer {SECRET}"
 
 
 def test_passing_failures_are_tried_again_and_the_servers_pause_is_kept(sums):
     error = {"error": {"message": "busy"}}
-    sums.http.failures = [(503, {}, error), (429, {"Retry-After": "0.05"}, error), (500, {}, error), (408, {}, error)]
+    sums.failures = [(503, {}, error), (429, {"Retry-After": "0.05"}, error), (500, {}, error), (408, {}, error)]
     answers = _ask(sums, concurrency=2)
     assert len(answers) == 12
-    assert sum(sums.http.seen.values()) == 16
+    assert sum(sums.seen.values()) == 16
 
 
 def test_a_refused_request_ends_the_run_at_once_with_the_servers_words(sums):
-    sums.http.failures = [(400, {}, {"error": {"message": "too long for this model"}})]
+    sums.failures = [(400, {}, {"error": {"message": "too long for this model"}})]
     with pytest.raises(DataError, match="too long for this model"):
         _ask(sums, concurrency=1)
-    assert sum(sums.http.seen.values()) == 1
+    assert sum(sums.seen.values()) == 1
 
 
 def test_a_server_that_stays_away_ends_the_run_with_what_to_do(sums):
-    sums.stop()
+    sums.http.stop()
     with pytest.raises(MathEvalError, match="repeat the command"):
         _ask(sums, patience_s=0.1)
-    sums.start()
+    sums.http.start()
 
 
 def test_patience_is_counted_from_the_first_failure(sums):
     """A request that takes long and then fails is still tried again."""
-    sums.http.failures = [(503, {}, {"error": {"message": "busy"}})]
-    sums.http.pause_s = 0.2
+    sums.failures = [(503, {}, {"error": {"message": "busy"}})]
+    sums.pause_s = 0.2
     assert len(_ask(sums, count=1, patience_s=0.1)) == 1
 
 
 def test_the_time_limit_of_a_request_is_kept_and_it_is_tried_again(sums):
-    sums.http.slow_s = [5.0]
+    sums.slow_s = [5.0]
     assert len(_ask(sums, count=1, timeout_s=0.2)) == 1
-    assert sum(sums.http.seen.values()) == 2
+    assert sum(sums.seen.values()) == 2
 
 
 def test_requests_are_spaced_by_the_rate_limit(sums):
@@ -158,7 +128,7 @@ def test_requests_are_spaced_by_the_rate_limit(sums):
 
 
 def test_an_answer_that_is_no_completion_is_said_to_be_none(sums):
-    sums.http.failures = [(200, {}, {"status": "ok"})]
+    sums.failures = [(200, {}, {"status": "ok"})]
     with pytest.raises(DataError, match="not a chat completion; does the address end in /v1"):
         _ask(sums, count=1)
 
@@ -168,12 +138,12 @@ def test_a_stream_that_is_left_early_ends_its_requests(sums):
         stream = client.stream([f"add {n} and 1" for n in range(50)], Sampling(64), seeds=range(50))
         next(stream)
         stream.close()
-    assert sum(sums.http.seen.values()) < 50
+    assert sum(sums.seen.values()) < 50
     assert not [thread for thread in threading.enumerate() if thread.name == "math-eval requests"]
 
 
 def test_reasoning_in_its_own_field_is_the_thinking_block(sums):
-    sums.http.reasoning = True
+    sums.reasoning = True
     answer = _ask(sums, count=1)[0]
     assert answer.text == r"<think>0+1</think>\boxed{1}"
     assert answer.thinking_tokens == round(20 * 3 / len(answer.text))
@@ -216,28 +186,29 @@ def test_a_run_outlives_its_server_and_asks_nothing_twice(sums, problems, tmp_pa
     run.start()
     while run.is_alive() and (not partial.exists() or partial.stat().st_size < 1500):
         time.sleep(0.001)
-    sums.stop()
+    sums.http.stop()
     stored = len(partial.read_bytes().splitlines()) if partial.exists() else 16
     time.sleep(0.05)
-    sums.start()
+    sums.seen.clear()
+    sums.http.start()
     run.join()
     assert results[0].exit_code == 0, results[0].output
     assert _rows(broken) == _rows(whole)
-    assert sum(sums.http.seen.values()) <= 16 - stored + 4
+    assert sum(sums.seen.values()) <= 16 - stored + 4
 
 
 def test_a_run_that_gave_up_is_resumed_and_the_key_is_nowhere(sums, problems, tmp_path):
     folder = tmp_path / "r"
     fine = [None] * 7
-    sums.http.failures = [*fine, *[(403, {}, {"error": {"message": "no credit"}})] * 9]
+    sums.failures = [*fine, *[(403, {}, {"error": {"message": "no credit"}})] * 9]
     failed = CliRunner().invoke(cli, _command(sums, problems, folder))
     assert (failed.exit_code, "no credit" in failed.stderr) == (2, True), failed.output
     stored = len((folder / "samples_sums.partial.jsonl").read_bytes().splitlines())
     assert 0 < stored <= 7
-    sums.http.failures.clear()
-    sums.http.seen.clear()
+    sums.failures.clear()
+    sums.seen.clear()
     assert CliRunner().invoke(cli, _command(sums, problems, folder)).exit_code == 0
-    assert sum(sums.http.seen.values()) == 16 - stored
+    assert sum(sums.seen.values()) == 16 - stored
     assert len({row["id"] for row in _rows(folder)}) == 16
     assert not any(SECRET in path.read_text("utf-8") for path in folder.iterdir() if os.path.isfile(path))
 
@@ -247,7 +218,7 @@ def test_a_ratio_of_a_server_needs_its_tokenizer_folder(sums, problems, tiny_mod
     refused = CliRunner().invoke(cli, command)
     assert (refused.exit_code, "--tokenizer" in refused.stderr) == (2, True)
     assert CliRunner().invoke(cli, [*command, "--tokenizer", str(tiny_model)]).exit_code == 0
-    body, _ = sums.http.bodies[0]
+    body, _ = sums.bodies[0]
     assert body["messages"][0]["content"].endswith(" <COMP_20>")
     assert (body["chat_template_kwargs"], body["skip_special_tokens"]) == ({"ratio": "none"}, False)
     assert _rows(tmp_path / "r")[0]["thinking_tokens"] == 3

@@ -66,19 +66,21 @@ def test_a_run_asks_grades_and_counts(settings, model, tmp_path):
     ]  # fmt: skip
 
 
-def test_greedy_completions_equal_those_of_generate(model, problems):
+def test_greedy_completions_equal_those_of_generate(model, tiny_model, problems):
     """Left padding, the batch and rows that leave it change no completion."""
     import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    plain, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
     questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()]
     prompts = [model.render(f"{question}{' <COMP_20>' * (n % 2)}") for n, question in enumerate(questions)]
     ours = model.complete(prompts, Sampling(40), seed=0)
     for prompt, completion in zip(prompts, ours, strict=True):
-        ids = torch.tensor([model._tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+        ids = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]])
         with torch.inference_mode():
-            full = model._model.generate(ids, max_new_tokens=40, do_sample=False)[0, ids.shape[1] :]
+            full = plain.generate(ids, max_new_tokens=40, do_sample=False)[0, ids.shape[1] :]
         assert completion.tokens == len(full)
-        assert completion.text == model._tokenizer.decode(full[:-1])
+        assert completion.text == tokenizer.decode(full[:-1])
     assert len({completion.tokens for completion in ours}) > 1
 
 

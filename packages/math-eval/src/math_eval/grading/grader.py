@@ -1,8 +1,8 @@
-r"""Grading as a whole: extract, limit, decide exactly, and ask the pool about the rest.
+r"""The grader: extract the answer, check limits, decide by exact arithmetic, and leave the rest to the pool.
 
-with Grader() as grader:
-    grader.grade(r"\boxed{\frac{2}{4}}", "0.5")                         # Verdict('correct', '\\frac{2}{4}')
-    grader.grade_many([("The answer is 7.", "7"), ("no idea", "7")])    # [Verdict('correct', '7'), …]
+>>> with Grader() as grader:
+...     [verdict.verdict for verdict in grader.grade_many([(r"\boxed{\frac{2}{4}}", "0.5"), ("no idea", "7")])]
+['correct', 'no_answer']
 """
 
 import atexit
@@ -31,16 +31,17 @@ _MEMORY_BYTES = 2 * 2**30
 
 
 class Grader:
-    """Grades completions; usable from any thread, and cheap until an answer needs algebra.
+    """Grades completions. Any thread may use it; no process is started until an answer needs algebra.
 
     Args:
-        workers: grading processes that may run at once; as many as there are processors by default, four at most.
-        deadline_s: seconds of processor time one answer may take in a worker.
-        memory_bytes: address space of one worker.
-        extraction: `standard`, or `reference` for the answers that the evaluation script of the Extra-CoT paper finds.
+        workers: Maximum number of grading processes; None takes the number of processors, at most four.
+        deadline_s: Processor time in seconds that one answer may take in a worker.
+        memory_bytes: Address space of one worker.
+        extraction: Rule that finds the answer: `standard`, or `reference` for that of the Extra-CoT paper's evaluation
+            script.
 
     Raises:
-        DataError: an unknown extraction.
+        DataError: The extraction is unknown.
     """
 
     def __init__(
@@ -60,16 +61,21 @@ class Grader:
 
     @property
     def description(self) -> dict[str, object]:
-        """What a manifest must hold for its verdicts to be reproduced."""
+        """The settings and versions that decide the verdicts, for a manifest."""
         return {"name": "math-eval", "math_verify": version("math-verify"), **self._settings}
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the grading processes that wait for a job."""
+        return self._pool.worker_pids
 
     def grade(self, completion: str, gold: str, prompt: str = "") -> Verdict:
         """Grade one completion.
 
         Args:
-            completion: all generated text, thinking included.
-            gold: the reference answer, as LaTeX or plain text; of a solution, the box or what follows `####` counts.
-            prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
+            completion: All generated text, thinking included.
+            gold: The reference answer as LaTeX or plain text, or a solution with the answer in a box or after `####`.
+            prompt: The rendered prompt; if it ends in `<think>`, the completion begins inside the thinking block.
         """
         start = time.perf_counter()
         gold = reference_answer(gold)
@@ -83,7 +89,7 @@ class Grader:
         return name, answer, detail
 
     def grade_many(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Verdict]:
-        """Grade (completion, gold) or (completion, gold, prompt) items, several at once in workers; order is kept."""
+        """Grade items (completion, gold) or (completion, gold, prompt), several at once; verdicts keep the order."""
         with ThreadPoolExecutor(self._workers) as threads:
             return list(threads.map(self._grade_item, items))
 
@@ -91,7 +97,7 @@ class Grader:
         return self.grade(*item)
 
     def _quick(self, completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:
-        """What needs no parser, or None and the answer to ask a worker about."""
+        """The verdict that needs no parser; otherwise None, and the answer that a worker has to compare."""
         if len(completion) > limits.MAX_COMPLETION_CHARS:
             detail = f"a completion of more than {limits.MAX_COMPLETION_CHARS} characters"
             return Verdict("limit", None, detail), ""
@@ -104,8 +110,8 @@ class Grader:
         elif completion.strip() == gold.strip() and not prompt.rstrip().endswith(OPEN):
             return Verdict("correct", gold.strip()), ""
         else:
-            asked = sequence(spelt)
-            answer = extract_answer(completion, prompt, len(asked.parts) if asked and not asked.brackets else 1)
+            listed = sequence(spelt)
+            answer = extract_answer(completion, prompt, len(listed.parts) if listed and not listed.brackets else 1)
         if answer is None:
             return Verdict("no_answer", None), ""
         if reason := limits.too_much(answer):
@@ -134,5 +140,11 @@ def _shared() -> Grader:
 
 
 def grade(completion: str, gold: str, prompt: str = "") -> Verdict:
-    """Grade one completion with a grader shared by the whole process; see `Grader.grade`."""
+    """Grade one completion with a grader that the whole process shares.
+
+    Args:
+        completion: All generated text, thinking included.
+        gold: The reference answer as LaTeX or plain text, or a solution with the answer in a box or after `####`.
+        prompt: The rendered prompt; if it ends in `<think>`, the completion begins inside the thinking block.
+    """
     return _shared().grade(completion, gold, prompt)

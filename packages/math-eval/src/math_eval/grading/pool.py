@@ -1,12 +1,12 @@
-r"""A pool of spawned, warm, killable grading processes.
+r"""A pool of grading processes that are started once, reused, and killed if an answer takes too long.
 
-A job's deadline counts from the moment its worker receives it, never from the queue, and in processor time, so that a
-busy machine changes no verdict; ten times as much wall time is the backstop. A worker that misses it is killed; one
-that dies is replaced and the job tried once more in a fresh one. Works from any thread, because nothing here uses
-signals of the calling process; the first job starts the first worker (about three seconds). A forked process starts
-workers of its own and leaves those of its parent alone.
+A job's deadline is a limit of processor time, so that a busy machine changes no verdict; time in the queue does not
+count. Wall time is limited to ten times the deadline. A worker that exceeds a limit is killed. If a worker dies, the
+job is tried once more in a new worker. Any thread may use the pool, because it needs no signals of the calling process.
+The first job starts the first worker, which takes about three seconds. A forked process starts its own workers and does
+not use those of its parent.
 
-    with Pool(workers=2, deadline_s=5.0) as pool:
+    with Pool(workers=2, deadline_s=5.0, memory_bytes=2 * 2**30) as pool:
         pool.ask(r"2\sqrt{2}", r"\sqrt{8}")     # ('correct', '')
 """
 
@@ -30,15 +30,15 @@ _OUT_OF_TIME = (-signal.SIGPROF, -signal.SIGXCPU)
 
 
 class _Died(Exception):
-    """The worker ended before it answered."""
+    """The worker ended without an answer."""
 
 
 class _TimedOut(Exception):
-    """The worker did not answer in time."""
+    """The worker exceeded the deadline."""
 
 
 class _Worker:
-    """One process; `ask` returns its answer or raises, after which it must be discarded."""
+    """One grading process. After `ask` has raised, the process must be discarded."""
 
     def __init__(self, memory_bytes: int) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -85,6 +85,10 @@ class _Worker:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -97,12 +101,12 @@ class _Worker:
 
 
 class Pool:
-    """Up to `workers` processes, started when first needed.
+    """Up to `workers` grading processes, each started when it is first needed.
 
     Args:
-        workers: how many jobs may run at once.
-        deadline_s: seconds of processor time a job may take.
-        memory_bytes: address space of one worker.
+        workers: Maximum number of jobs at the same time.
+        deadline_s: Processor time in seconds that a job may take.
+        memory_bytes: Address space of one worker.
     """
 
     def __init__(self, workers: int, deadline_s: float, memory_bytes: int) -> None:
@@ -118,15 +122,20 @@ class Pool:
         self._slots = threading.BoundedSemaphore(self._workers)
         self._lock = threading.Lock()
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that wait for a job."""
+        return [worker.pid for worker in self._idle]
+
     def leave_to_parent(self) -> None:
-        """In a forked process: forget the parent's workers, and locks that its threads may have held."""
+        """Forget the parent's workers and the locks that its threads may hold; called in a forked process."""
         self._make_locks()
         for worker in self._idle:
             worker.close_pipes()
         self._idle = []
 
     def ask(self, answer: str, gold: str) -> tuple[str, str]:
-        """The verdict and its detail for one pair; never raises on what the pair holds."""
+        """The verdict of one pair and its detail; no content of the pair makes it raise."""
         job = {"answer": answer, "gold": gold, "seconds": self._deadline_s}
         with self._slots:
             try:
@@ -166,7 +175,7 @@ class Pool:
             worker.kill()
 
     def close(self) -> None:
-        """End every worker; jobs in flight still finish."""
+        """End every worker; jobs in progress still finish."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -188,5 +197,5 @@ def _after_fork() -> None:
         pool.leave_to_parent()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # absent on Windows, which has no fork
     os.register_at_fork(after_in_child=_after_fork)
