@@ -1,6 +1,6 @@
-"""The default controller against the exact optimum, on known bandits and on random ones it was not tuned on.
+"""The default controller compared with the exact optimum, on known bandits and on random ones it was not tuned on.
 
-Every optimum is exact (`Bandit.optimum`); where scipy is installed it is checked against scipy's linear program.
+Every optimum is exact (`Bandit.optimum`); if scipy is installed, it is checked against scipy's linear program.
 
     python benchmarks/chrpo_bandits.py
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from recording import record
 
-from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
+from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
 
 RATIOS = GOLDEN.ratios
 KNOWN = {"golden": GOLDEN, "harder 1": NEARLY_FREE, "harder 2": NEARLY_TIED}
@@ -22,24 +22,24 @@ QUANTILES = (0, 5, 50, 95, 100)
 
 
 def draw(generator: np.random.Generator) -> Bandit:
-    """Three contexts of like weight, accuracies rising in the ratio, a floor 1 to 5 points under the best."""
+    """Three contexts of similar weight, accuracies that rise with the ratio, a floor 1 to 5 points below the best."""
     weights = generator.dirichlet(np.full(3, 8.0))
     accuracy = np.sort(generator.uniform(0.05, 1, (3, len(RATIOS))), axis=1)
     return Bandit(weights, RATIOS, accuracy, float(weights @ accuracy.max(axis=1) - generator.uniform(0.01, 0.05)))
 
 
 def linear_program(bandit: Bandit) -> tuple[float, float] | None:
-    """Savings and price by scipy; None without scipy."""
+    """Savings and price according to scipy; None without scipy."""
     try:
         from scipy.optimize import linprog
     except ImportError:
         return None
     contexts, ratios = bandit.accuracy.shape
-    right = (bandit.weights[:, None] * bandit.accuracy).ravel()
-    gained = right * np.tile(1 - bandit.ratios, contexts)
+    correct = (bandit.weights[:, None] * bandit.accuracy).ravel()
+    gained = correct * np.tile(1 - bandit.ratios, contexts)
     solved = linprog(
         -gained,
-        A_ub=-right[None],
+        A_ub=-correct[None],
         b_ub=[-bandit.floor],
         A_eq=np.kron(np.eye(contexts), np.ones(ratios)),
         b_eq=np.ones(contexts),
@@ -48,7 +48,7 @@ def linear_program(bandit: Bandit) -> tuple[float, float] | None:
 
 
 def row(name: str, bandit: Bandit, result: Simulation) -> dict[str, Any]:
-    """One result, beside floor and optimum."""
+    """One result, with floor and optimum."""
     savings, price = bandit.optimum() or (None, None)
     return {
         "name": name,
@@ -116,8 +116,8 @@ def tables(result: dict[str, Any]) -> str:
 def main() -> None:
     """Measure the known bandits and the random ones, and record both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=100, help="random bandits")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--draws", type=int, default=100, help="Number of random bandits.")
+    parser.add_argument("--steps", type=int, default=8000, help="Number of update steps.")
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     drawn = [draw(generator) for _ in range(options.draws)]

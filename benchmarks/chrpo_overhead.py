@@ -1,10 +1,10 @@
-"""What the objective costs: microseconds of the core, and its share of a training step against plain GRPOTrainer.
+"""The cost of the objective: microseconds of the core, and share of a training step compared with plain GRPOTrainer.
 
-Both trainers train the same random Qwen3 on the same recorded completions, graded by the same function, so that a step
-is the same work. Processor time of one thread, both trainers in turn (A B B A), the first step of every run left out.
-As two steps differ by more than the objective costs, its share is taken inside each step of its own, where both parts
-of the fraction meet the same load: what only CHRPOTrainer does, less a plain reward function on the same completions,
-over the rest of that step.
+Both trainers train the same random Qwen3 on the same recorded completions, graded by the same function, so that a
+step is the same work. Times are processor time of one thread, with both trainers in turn (A B B A) and without the
+first step of every run. Two steps differ by more than the objective costs, so its share is measured within each step,
+where both parts of the fraction have the same load: (time of what only CHRPOTrainer does - time of a plain reward
+function on the same completions) / time of the rest of that step.
 
     python benchmarks/chrpo_overhead.py --layers 4 --hidden 256 --steps 6
 """
@@ -25,33 +25,32 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, 
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from chrpo._shared.control_tokens import ControlTokens
+from chrpo import ControlTokens, grade
 from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out
-from chrpo.grader import grade
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 LADDER = ControlTokens.ladder((0.2, 0.4, 0.6, 0.8, 1.0))
 PROMPTS, GROUP, PROMPT_WORDS = 4, 10, 40
 LENGTHS = (128, 512)
 ROUNDS = 100
-OWN = ("_ladder_log_probs", "_calculate_rewards", "_with_control_token")
-"""What CHRPOTrainer does in a step and GRPOTrainer does not, or does with a reward function."""
+OWN = ("ladder_log_probs", "_calculate_rewards", "with_control_token")
+"""Methods of CHRPOTrainer that GRPOTrainer does not have, or that replace its reward function."""
 
 
 def core_microseconds(rollouts: int) -> float:
-    """Facts to advantages for one step (reward, leave-one-out, control advantages): the median of 500 calls."""
+    """Time from outcomes to advantages of one step (reward, leave-one-out, control advantages): median of 500 calls."""
     generator = np.random.default_rng(0)
     prompts = rollouts // 32
-    prompt, rung = np.repeat(np.arange(prompts), 32), np.tile(np.repeat(np.arange(4), 8), prompts)
-    right, cost = generator.random(rollouts) < 0.7, generator.random(rollouts)
-    facts = Outcomes.of(format_ok=cost > 0.01, correct=right, asked_ratio=cost, realised_ratio=cost, cost=cost)
+    prompt, ratio = np.repeat(np.arange(prompts), 32), np.tile(np.repeat(np.arange(4), 8), prompts)
+    correct, cost = generator.random(rollouts) < 0.7, generator.random(rollouts)
+    outcomes = Outcomes.of(format_ok=cost > 0.01, correct=correct, requested_ratio=cost, realised_ratio=cost, cost=cost)
     policy, reward = generator.dirichlet(np.ones(4), prompts), ConstrainedReward()
     taken = []
     for _ in range(500):
         start = time.process_time()
-        earned = reward(facts, 0.6).main
-        leave_one_out(earned, prompt * 4 + rung)
-        control_advantages(earned, prompt=prompt, ratio=rung, policy=policy)
+        earned = reward(outcomes, 0.6).main
+        leave_one_out(earned, prompt * 4 + ratio)
+        control_advantages(earned, prompt=prompt, ratio=ratio, policy=policy)
         taken.append(1e6 * (time.process_time() - start))
     return statistics.median(taken)
 
@@ -82,7 +81,7 @@ def make_tokenizer() -> Any:
 
 
 def recorded(tokenizer: Any, length: int) -> list[list[int]]:
-    """Completions of `length` tokens, half of them right."""
+    """Completions of `length` tokens, half of them correct."""
     generator = np.random.default_rng(0)
     texts = []
     for number in range(PROMPTS * GROUP):
@@ -92,7 +91,7 @@ def recorded(tokenizer: Any, length: int) -> list[list[int]]:
 
 
 class Clock(TrainerCallback):
-    """Processor seconds of every optimiser step, and of what is timed within it."""
+    """Processor seconds of every optimiser step, and of the methods timed within it."""
 
     def __init__(self, after_step: Callable[[], object]) -> None:
         self._after_step = after_step
@@ -105,14 +104,14 @@ class Clock(TrainerCallback):
         self._start = time.process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stop; then time what a plain trainer does in place of the parts."""
+        """Stop; then time the reward function that a plain trainer has in place of the timed methods."""
         whole = time.process_time() - self._start
         start = time.process_time()
         self._after_step()
         self.steps.append({"step": whole, "reward function": time.process_time() - start, **self._parts})
 
     def time(self, trainer: Any, name: str) -> None:
-        """Note the time of a method in every step."""
+        """Record the time of a method in every step."""
         method = getattr(trainer, name)
 
         def run(*arguments: Any, **options: Any) -> Any:
@@ -125,7 +124,7 @@ class Clock(TrainerCallback):
 
 
 def replaying(kind: type[GRPOTrainer], completions: list[list[int]]) -> type[Any]:
-    """The trainer, generating what was recorded."""
+    """The trainer, with recorded completions in place of generated ones."""
 
     class Replay(kind):
         def _generate_single_turn(self, prompt_ids: Any, *_: Any, **__: Any) -> Any:
@@ -149,10 +148,10 @@ def run(plain: bool, length: int, options: argparse.Namespace) -> list[dict[str,
     question = " ".join(f"w{number}" for number in range(PROMPT_WORDS))
     prompts = [[{"role": "user", "content": f"w{number} {question} {LADDER.policy}"}] for number in range(PROMPTS)]
 
-    def right(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def correctness(completion_ids: list[list[int]], **_: Any) -> list[float]:
         return [float(grade(tokenizer.decode(ids), "1")) for ids in completion_ids]
 
-    clock = Clock(lambda: right(completions))
+    clock = Clock(lambda: correctness(completions))
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
             "output_dir": folder, "max_steps": options.steps, "num_generations": GROUP, "logging_steps": 1,
@@ -165,7 +164,7 @@ def run(plain: bool, length: int, options: argparse.Namespace) -> list[dict[str,
             args = GRPOConfig(**settings, scale_rewards="none", gradient_checkpointing=False)
             rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
             trainer = make(
-                model, reward_funcs=[right], args=args, train_dataset=rows, processing_class=tokenizer,
+                model, reward_funcs=[correctness], args=args, train_dataset=rows, processing_class=tokenizer,
                 callbacks=[clock],
             )  # fmt: skip
         else:
@@ -240,12 +239,12 @@ def steps_of(length: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and record both."""
+    """Measure and record the core and the trainers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--pairs", type=int, default=4, help="runs of each trainer")
+    parser.add_argument("--layers", type=int, default=4, help="Number of layers of the model.")
+    parser.add_argument("--hidden", type=int, default=256, help="Hidden size of the model.")
+    parser.add_argument("--steps", type=int, default=6, help="Number of optimiser steps of a run.")
+    parser.add_argument("--pairs", type=int, default=4, help="Number of runs of each trainer.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rounds = [{rollouts: core_microseconds(rollouts) for rollouts in (128, 1024)} for _ in range(ROUNDS)]

@@ -219,7 +219,7 @@ class Inputs:
         measure(self.sft(model, updates=1))
         measure(self.prepare(96, SHORT))
         return (
-            f"chrpo train {self.folder}/prompts.jsonl {self.folder}/rl --model {self.folder}/sft --steps {updates} "
+            f"chrpo train {self.folder}/prompts.jsonl {self.folder}/rl --model {self.folder}/sft --max-steps {updates} "
             f"--prompts-per-step 2 --rollouts 4 --max-tokens 48 --save-steps {updates}"
         )
 

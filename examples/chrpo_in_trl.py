@@ -1,11 +1,11 @@
-r"""CHRPO as a TRL trainer, with a grader of your own.
+r"""CHRPO with TRL, and with a grader of your own.
 
     pip install 'chrpo[trl]'
-    python examples/chrpo_in_trl.py checkpoints/sft prompts.jsonl checkpoints/chrpo --steps 100
+    python examples/chrpo_in_trl.py checkpoints/sft prompts.jsonl checkpoints/chrpo --max-steps 100
     accelerate launch --num_processes 4 examples/chrpo_in_trl.py …
 
-CHECKPOINT follows ratio tokens (`ratio-sft train` makes one), PROMPTS is what `chrpo prepare` wrote. A grader is any
-function of a completion and its reference answer: a unit test, a judge behind a server, or the last number, as here.
+CHECKPOINT follows ratio tokens (`ratio-sft train` makes one); `chrpo prepare` writes PROMPTS. A grader is any function
+of a completion and its reference answer: a unit test, a model behind a server, or the last number, as here.
 """
 
 import re
@@ -15,9 +15,7 @@ from pathlib import Path
 import click
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from chrpo._shared.control_tokens import ControlTokens
-from chrpo._shared.records import read_records
-from chrpo.errors import ChrpoError
+from chrpo import ChrpoError, ControlTokens, read_prompts
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 
@@ -31,10 +29,10 @@ def last_number(completion: str, answer: str) -> bool:
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.argument("prompts", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--steps", default=100, show_default=True)
-@click.option("--each", default=8, show_default=True, help="Prompts in a step.")
-@click.option("--learning-rate", default=1e-6, show_default=True)
-@click.option("--max-tokens", default=4096, show_default=True)
+@click.option("--max-steps", "--steps", "steps", default=100, show_default=True, help="Number of steps.")
+@click.option("--each", default=8, show_default=True, help="Number of prompts per step.")
+@click.option("--learning-rate", default=1e-6, show_default=True, help="Learning rate of AdamW.")
+@click.option("--max-tokens", default=4096, show_default=True, help="Largest number of tokens of a completion.")
 def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, learning_rate: float, max_tokens: int):
     """Train CHECKPOINT on PROMPTS and save it to OUT."""
     tokens = ControlTokens.load(checkpoint)
@@ -49,12 +47,12 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
             per_device_train_batch_size=each * rollouts,
             max_completion_length=max_tokens - 1,
             learning_rate=learning_rate,
-            eps=0.01,
+            accuracy_slack=0.01,
             logging_steps=1,
             save_strategy="no",
             report_to="none",
         ),
-        prompts=list(read_records(prompts, "rl_prompts")),
+        prompts=read_prompts(prompts),
         control_tokens=tokens,
         processing_class=tokenizer,
         grader=last_number,

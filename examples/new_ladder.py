@@ -1,10 +1,10 @@
-r"""Teach a model another ladder of ratios than .2 … 1, from traces of its own.
+r"""Train a model to follow another ladder of ratios than .2 … 1, from its own traces.
 
     pip install cot-compressor ratio-sft
     python examples/new_ladder.py traces.jsonl models/base ladder/ --ratio .1 --ratio .25 --ratio 1
 
-TRACES has one `{"id": …, "question": …, "answer": …, "cot": …, "response": …}` a line (`math-eval export traces` writes
-it). In OUT: compressed.jsonl, the mix to train on and the checkpoint. What is finished is not done again.
+TRACES has one `{"id": …, "question": …, "answer": …, "cot": …, "response": …}` per line (`math-eval export traces`
+writes it). OUT contains compressed.jsonl, the mixture to train on and the checkpoint. Finished parts are kept.
 """
 
 import sys
@@ -21,13 +21,18 @@ from ratio_sft import ControlTokens, MixSettings, RatioSftError, TrainSettings, 
 @click.argument("traces", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("base", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--ratio", "ratios", type=float, multiple=True, required=True, help="Ratio of the ladder; repeatable.")
+@click.option("--epochs", type=float, default=3, show_default=True, help="Number of epochs.")
+@click.option("--learning-rate", type=float, default=2e-5, show_default=True, help="Peak learning rate.")
 @click.option(
-    "--ratio", "ratios", type=float, multiple=True, required=True, help="A rung of the ladder; several times."
+    "--tolerance",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Largest difference between the requested and the achieved ratio.",
 )
-@click.option("--epochs", type=float, default=3, show_default=True)
-@click.option("--learning-rate", type=float, default=2e-5, show_default=True)
-@click.option("--tolerance", type=float, default=0.05, show_default=True, help="Largest miss of a ratio.")
 def main(
+    *,
     traces: Path,
     base: Path,
     out: Path,
@@ -47,7 +52,7 @@ def main(
     question = [{"role": "user", "content": "How many apples?"}]
     for name, ratio in tokens.ratios.items():
         prompt = tokenizer.apply_chat_template(question, tokenize=False, ratio=ratio)
-        click.echo(f"ratio {ratio:g} is asked for with {name}: {prompt!r}")
+        click.echo(f"ratio {ratio:g} is requested with {name}: {prompt!r}")
 
 
 if __name__ == "__main__":

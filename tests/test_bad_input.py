@@ -85,7 +85,7 @@ READERS = {
         "chrpo prepare {file} {out} --checkpoint {data}/sft", "run_sft/samples_problems.jsonl", "verdict", True
     ),
     "train-rl": Reader(
-        "chrpo train {file} {out} --model {data}/sft --steps 1 --prompts-per-step 1 --rollouts 6",
+        "chrpo train {file} {out} --model {data}/sft --max-steps 1 --prompts-per-step 1 --rollouts 6",
         "prompts.jsonl",
         "reference_tokens",
         0,
@@ -249,7 +249,7 @@ def test_a_share_out_of_range(scratch, flag, value):
 FOLLOWS_RATIOS = {
     "run": "math-eval run --model {model} --tasks {data}/problems.jsonl --ratio 0.2 --output-dir {out}",
     "prepare": "chrpo prepare {data}/run_sft/samples_problems.jsonl {out} --checkpoint {model}",
-    "train-rl": "chrpo train {data}/prompts.jsonl {out} --model {model} --steps 1 --prompts-per-step 1 --rollouts 6",
+    "train-rl": "chrpo train {data}/prompts.jsonl {out} --model {model} --max-steps 1 --prompts-per-step 1 --rollouts 6",
 }
 
 
@@ -294,7 +294,7 @@ def test_an_unknown_control_token_in_a_prompt(scratch, pipeline):
     path = scratch.work / "prompts.jsonl"
     path.write_text(lines(rows))
     message = scratch.refuse(
-        "chrpo train {work}/prompts.jsonl {out} --model {data}/sft --steps 1 --prompts-per-step 1 --rollouts 6"
+        "chrpo train {work}/prompts.jsonl {out} --model {data}/sft --max-steps 1 --prompts-per-step 1 --rollouts 6"
     )
     assert "<COMP_AUTO>" in message
     assert "<COMP_POLICY>" in message
@@ -303,7 +303,7 @@ def test_an_unknown_control_token_in_a_prompt(scratch, pipeline):
 
 @pytest.mark.parametrize("rollouts", ["5", "3", "0"])
 def test_rollouts_that_do_not_cover_the_ladder(scratch, rollouts):
-    line = "chrpo train {data}/prompts.jsonl {out} --model {data}/sft --steps 1 --prompts-per-step 1"
+    line = "chrpo train {data}/prompts.jsonl {out} --model {data}/sft --max-steps 1 --prompts-per-step 1"
     assert f" {rollouts}" in scratch.refuse(f"{line} --rollouts {rollouts}")
 
 
@@ -322,7 +322,7 @@ LOADS_A_MODEL = {
     "train-sft": ("base", "ratio-sft train {data}/mix {out} --model {model} --max-steps 1"),
     "train-rl": (
         "sft",
-        "chrpo train {data}/prompts.jsonl {out} --model {model} --steps 1 --prompts-per-step 1 --rollouts 6",
+        "chrpo train {data}/prompts.jsonl {out} --model {model} --max-steps 1 --prompts-per-step 1 --rollouts 6",
     ),
     "train-compressor": (
         "compressor",

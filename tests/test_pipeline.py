@@ -229,7 +229,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("answer", "gold", "right"), ANSWERS)
 @pytest.mark.parametrize("thinking", ["<think>\nSo \\boxed{4}.\n</think>\n\n", "<COMP_20>\n<think>\n\n</think>\n"])
 def test_training_and_evaluation_agree_on_an_answer(thinking, answer, gold, right):
-    from chrpo.grader import grade as reward
+    from chrpo import grade as reward
     from math_eval import grade
 
     completion = f"{thinking}The answer is {answer}." if "boxed" in answer else f"{thinking}{answer}"
@@ -238,7 +238,7 @@ def test_training_and_evaluation_agree_on_an_answer(thinking, answer, gold, righ
 
 @pytest.mark.parametrize("completion", [r"<think>It is \boxed{5}.", r"<think>\boxed{5}</think>", ""])
 def test_training_and_evaluation_find_no_answer_inside_thinking(completion):
-    from chrpo.grader import grade as reward
+    from chrpo import grade as reward
     from math_eval import grade
 
     assert not reward(completion, "5")
@@ -291,9 +291,7 @@ def evaluated(pipeline, tokenizer, tmp_path_factory):
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("text", COMPLETIONS)
 def test_training_and_evaluation_count_the_same_tokens(pipeline, tokenizer, evaluated, text, finished):
-    from chrpo._shared.control_tokens import ControlTokens
-    from chrpo.grader import grade
-    from chrpo.rollout import RolloutReader
+    from chrpo import ControlTokens, RolloutReader, grade
 
     # In training the control token is forced, so a rollout starts behind it.
     ids = encode(tokenizer, f"\n{text}") + [tokenizer.eos_token_id] * finished

@@ -146,7 +146,7 @@ def test_new_ladder(clean_python, pipeline, tmp_path):
         "<COMP_50>": 0.5,
         "<COMP_100>": 1.0,
     }
-    assert "ratio 0.3 is asked for with <COMP_30>" in shown
+    assert "ratio 0.3 is requested with <COMP_30>" in shown
 
 
 @pytest.mark.parametrize("name", ["chrpo_in_pytorch.py", "chrpo_in_trl.py"])
@@ -154,7 +154,7 @@ def test_chrpo_in_a_loop_of_ones_own(clean_python, pipeline, tmp_path, name):
     from safetensors.torch import load_file
 
     out = tmp_path / "out"
-    settings = ("--steps", 2, "--each", 2, "--max-tokens", 60, "--learning-rate", 1e-3)
+    settings = ("--max-steps", 2, "--each", 2, "--max-tokens", 60, "--learning-rate", 1e-3)
     shown = example(clean_python, name, pipeline / "sft", pipeline / "prompts.jsonl", out, *settings)
     before, after = (load_file(folder / "model.safetensors") for folder in (pipeline / "sft", out))
     assert any(not before[part].equal(after[part]) for part in before), shown

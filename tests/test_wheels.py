@@ -20,7 +20,7 @@ from .conftest import PACKAGES
 HEAVY = {
     "cot-compressor": {"torch", "transformers", "trl", "datasets"},
     "ratio-sft": {"peft"},
-    "chrpo": {"trl", "transformers"},
+    "chrpo": {"torch", "trl", "transformers"},
     "math-eval": {"torch", "transformers"},
 }
 

@@ -22,7 +22,7 @@ RATIOS = (0.16, 0.2, 0.4, 0.6, 0.8, 1.0)
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 SFT_SETTINGS = "--max-steps 1800 --learning-rate 2e-3 --batch-size 16 --weight-decay 0.01"
 RL_SETTINGS = (
-    "--steps 25 --prompts-per-step 16 --rollouts 12 --learning-rate 1e-4 --temperature 0.5 --max-tokens 200 "
+    "--max-steps 25 --prompts-per-step 16 --rollouts 12 --learning-rate 1e-4 --temperature 0.5 --max-tokens 200 "
     "--save-steps 5"
 )
 

@@ -66,7 +66,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "Two steps of CHRPO",
-            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps 2 --prompts-per-step 2 "
+            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --max-steps 2 --prompts-per-step 2 "
             f"--rollouts 10 --max-tokens 256 --seed {seed}",
         ),
         (

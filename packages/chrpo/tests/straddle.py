@@ -1,4 +1,4 @@
-"""Train on recorded rollouts and write down what every rollout earned.
+"""Train on recorded rollouts and record what every rollout earned.
 
 Run by one process, or by two:
 
@@ -32,16 +32,15 @@ class Replay(CHRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
-        told = self._judgement
         whole = [self.accelerator.gather(batch["advantages"][:, column].contiguous()).tolist() for column in (0, 1)]
         self.seen.append(
             {
-                "reward": told.reward.tolist(),
-                "control": told.control.tolist(),
-                "response": told.response.tolist(),
+                "reward": self.result.reward.tolist(),
+                "control": self.result.control.tolist(),
+                "response": self.result.response.tolist(),
                 "token_advantages": whole,
                 "tokens": batch["num_items_in_batch"].item(),
-                "constraint": self.constraint.state_dict(),
+                "constraint": self.controller.constraint.state_dict(),
             }
         )
         return batch

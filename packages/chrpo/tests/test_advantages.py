@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from chrpo.core import (
     ConstrainedReward,
-    LengthPenalty,
     Outcomes,
     PaperReward,
     control_advantages,
     leave_one_out,
-    logit_advantages,
     response_weights,
     token_loss,
 )
+from chrpo.core.advantages import logit_advantages
+from chrpo.core.baselines import LengthPenalty
 from chrpo.errors import DataError
 
 
@@ -29,7 +29,7 @@ def loop_leave_one_out(rewards, group):
 def test_leave_one_out_by_hand():
     got = leave_one_out([1.0, 0.0, 0.0, 0.5, 0.7, 0.7], [3, 3, 3, 9, 8, 8])
     assert got.advantages == pytest.approx([1.0, -0.5, -0.5, 0, 0, 0])
-    assert got.dead.tolist() == [False, False, False, True, True, True]
+    assert got.no_signal.tolist() == [False, False, False, True, True, True]
 
 
 @given(st.lists(st.tuples(st.floats(-2, 2), st.integers(0, 4)), min_size=1, max_size=40))
@@ -42,7 +42,7 @@ def test_leave_one_out_equals_its_loop(rows):
 def test_equal_rewards_give_exactly_zero(reward, size):
     got = leave_one_out([reward] * size, [0] * size)
     assert not got.advantages.any()
-    assert got.dead.all()
+    assert got.no_signal.all()
 
 
 def test_no_standard_deviation_blows_up_a_small_bonus():
@@ -73,10 +73,10 @@ def test_control_advantages_by_hand():
 
 def test_a_lost_ratio_is_not_pushed_further_down():
     policy = [[0.9995, 0.0004, 0.0001]]
-    got = control_advantages([1.0, 0.9, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, floor=1e-3)
-    # The last rung takes no part; then the second is worse than the mean of the first two, and takes none either.
+    got = control_advantages([1.0, 0.9, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, min_ratio_prob=1e-3)
+    # The last ratio is left out; then the second is worse than the mean of the first two, and is left out, too.
     assert not got.advantages.any()
-    rising = control_advantages([0.9, 1.0, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, floor=1e-3)
+    rising = control_advantages([0.9, 1.0, 0.0], prompt=[0] * 3, ratio=[0, 1, 2], policy=policy, min_ratio_prob=1e-3)
     assert rising.advantages == pytest.approx([-0.05, 0.05, 0.0])
 
 
@@ -94,12 +94,12 @@ def test_equal_control_rewards_give_exactly_zero():
 
 
 def test_control_gradient_on_the_logits_is_the_advantage_without_the_factor_pi():
-    logits = torch.tensor([3.0, 0.0, -4.0, 1.0, 2.0], requires_grad=True)  # 3 rungs and 2 other tokens
+    logits = torch.tensor([3.0, 0.0, -4.0, 1.0, 2.0], requires_grad=True)  # 3 ratios and 2 other tokens
     log_probs = logits.log_softmax(0)
     policy = log_probs[:3].exp() / log_probs[:3].exp().sum()
     ratio = [0, 0, 1, 1, 2, 2]
     got = control_advantages(
-        [0.1, 0.3, 0.9, 0.5, 0.0, 0.0], prompt=[0] * 6, ratio=ratio, policy=policy.detach()[None], floor=0.0
+        [0.1, 0.3, 0.9, 0.5, 0.0, 0.0], prompt=[0] * 6, ratio=ratio, policy=policy.detach()[None], min_ratio_prob=0.0
     )
     token_loss(log_probs[ratio], torch.tensor(got.advantages), tokens=2).backward()
     means = np.array([0.2, 0.7, 0.0])
@@ -110,7 +110,7 @@ def test_a_prompt_that_every_ratio_fails_pushes_no_ratio_down():
     """An ungated price on length would: nothing else tells its rollouts apart."""
     ratios = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
     lost = Outcomes.of(
-        format_ok=[True] * 5, correct=[False] * 5, asked_ratio=ratios, realised_ratio=ratios, cost=ratios
+        format_ok=[True] * 5, correct=[False] * 5, requested_ratio=ratios, realised_ratio=ratios, cost=ratios
     )
 
     def growth(reward):
@@ -145,12 +145,12 @@ def test_a_ratio_without_rollouts_is_refused():
         ([0, 0, 1, -1], [0, 1, 0, 1], 1e-3, "prompt must be in 0 … 1 .*; got -1 … 1 and"),
         ([0, 0, 1], [0, 1, 0, 1], 1e-3, "need one shape"),
         ([0, 0, 1, 1], [0.2, 1, 0.2, 1], 1e-3, "ratio must be whole numbers"),
-        ([0, 0, 1, 1], [0, 1, 0, 1], 0.5, "floor must be in"),
+        ([0, 0, 1, 1], [0, 1, 0, 1], 0.5, "min_ratio_prob must be in"),
     ],
 )
 def test_numbers_out_of_range_are_refused(prompt, ratio, floor, words):
     with pytest.raises(DataError, match=words):
-        control_advantages([1.0, 0, 0, 1], prompt=prompt, ratio=ratio, policy=[[0.5, 0.5]] * 2, floor=floor)
+        control_advantages([1.0, 0, 0, 1], prompt=prompt, ratio=ratio, policy=[[0.5, 0.5]] * 2, min_ratio_prob=floor)
     with pytest.raises(DataError, match="group must be whole numbers"):
         leave_one_out([1.0, 0.0], [0.2, 0.4])
 
@@ -160,7 +160,7 @@ def test_response_weights_run_from_uniform_to_the_policy():
     assert response_weights(policy, 0).tolist() == [[1, 1, 1]]
     assert response_weights(policy, 1)[0] == pytest.approx([2.1, 0.6, 0.3])
     assert response_weights(policy, 0.5).mean() == pytest.approx(1)
-    # Drawn as often as the policy chooses, each response counts once; at mix 0 the rarer ones count for more.
+    # Drawn as often as the policy chooses, each response counts once; at weight 0 the rarer ones count for more.
     counts = np.array([[7, 2, 1]])
     assert response_weights(policy, 1, counts)[0] == pytest.approx([1, 1, 1])
     assert response_weights(policy, 0, counts)[0] == pytest.approx([10 / 21, 10 / 6, 10 / 3])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chrpo.core import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, logit_advantages, simulate, simulate_all
+from chrpo.core.advantages import logit_advantages
+from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, simulate, simulate_all
 from chrpo.errors import DataError
 
 RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])

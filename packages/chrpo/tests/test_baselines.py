@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from chrpo.core import (
+from chrpo.core import Outcomes
+from chrpo.core.baselines import (
     CorrectnessReward,
     DeGRPO,
     LengthPenalty,
-    Outcomes,
     ShortestCorrect,
     degrpo_loss,
     group_advantages,
@@ -16,7 +16,7 @@ from chrpo.errors import DataError
 FACTS = Outcomes.of(
     format_ok=[True, True, False, True],
     correct=[True, False, True, True],
-    asked_ratio=[0.2, 0.6, 0.2, 1.0],
+    requested_ratio=[0.2, 0.6, 0.2, 1.0],
     realised_ratio=[0.3, 0.6, 0.2, 0.7],
     cost=[0.25, 0.5, 0.1, 0.8],
     policy=[True, True, True, False],
@@ -32,7 +32,11 @@ def test_rewards_by_hand():
 
 def test_the_exact_length_penalty_lets_a_short_wrong_answer_win_and_ours_does_not():
     rows = Outcomes.of(
-        format_ok=[True, True], correct=[True, False], asked_ratio=[1, 0.2], realised_ratio=[1, 0.1], cost=[1.2, 0.1]
+        format_ok=[True, True],
+        correct=[True, False],
+        requested_ratio=[1, 0.2],
+        realised_ratio=[1, 0.1],
+        cost=[1.2, 0.1],
     )
     right, wrong = LengthPenalty(weight=1.0)(rows).main
     assert wrong > right
@@ -44,7 +48,7 @@ def test_the_shortest_right_answer_of_a_prompt_is_the_target_or_else_the_mean():
     rows = Outcomes.of(
         format_ok=[True] * 5,
         correct=[True, True, False, False, False],
-        asked_ratio=[1.0] * 5,
+        requested_ratio=[1.0] * 5,
         realised_ratio=[1.0] * 5,
         cost=[0.5, 0.9, 0.2, 0.4, 0.8],
         prompt=[7, 7, 7, 2, 2],

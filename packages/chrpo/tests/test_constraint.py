@@ -11,7 +11,7 @@ from chrpo.errors import DataError
 
 
 def test_price_by_hand():
-    gains = Gains(proportional=10, integral=1, reach=1, derivative=2, memory=0.5, cap=4)
+    gains = Gains(proportional=10, integral=1, integral_clip=1, derivative=2, ema_decay=0.5, cap=4)
     constraint = AccuracyConstraint({"policy": 0.9}, gains)
     constraint.update({"policy": (8, 10)})  # E = .1, I = .1, nothing before to grow from
     assert constraint.price("policy") == pytest.approx(0.1 + 1.0)
@@ -56,7 +56,7 @@ def test_a_floor_that_the_best_ratios_just_reach_is_in_reach(accuracy):
 
 
 def test_the_integral_does_not_wind_up_while_the_policy_is_far_away():
-    constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, memory=0))
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, ema_decay=0))
     for _ in range(100):
         constraint.update({"policy": (1, 10)})
     assert constraint.price("policy") == pytest.approx(100 * 0.5 * 0.02)
@@ -81,7 +81,9 @@ def test_an_absent_or_empty_group_keeps_its_price():
 
 
 def test_an_unreachable_floor_stops_at_the_cap_is_flagged_and_comes_back():
-    constraint = AccuracyConstraint({"policy": 0.99}, Gains(integral=5, reach=1, cap=10, patience=5, memory=0))
+    constraint = AccuracyConstraint(
+        {"policy": 0.99}, Gains(integral=5, integral_clip=1, cap=10, patience=5, ema_decay=0)
+    )
     for _ in range(1000):
         constraint.update({"policy": (5, 10)})
     assert constraint.price("policy") == 10
@@ -121,12 +123,12 @@ def test_a_saved_state_is_a_copy():
         (lambda: AccuracyConstraint({}), "at least one group"),
         (lambda: AccuracyConstraint({"policy": 95}), r"in \[0, 1\]"),
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"other": (1, 1)}), "unknown constraint group"),
-        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (2, 1)}), "0 <= right <= count"),
-        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (np.nan, 1)}), "0 <= right <= count"),
-        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (1, np.inf)}), "0 <= right <= count"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (2, 1)}), "0 <= correct <= count"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (np.nan, 1)}), "0 <= correct <= count"),
+        (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (1, np.inf)}), "0 <= correct <= count"),
         (lambda: Gains(cap=0), "must be positive"),
         (lambda: Gains(integral=float("nan")), "must be finite"),
-        (lambda: Gains(memory=1), "memory"),
+        (lambda: Gains(ema_decay=1), "ema_decay"),
         (
             lambda: AccuracyConstraint({"policy": 0.9}).load_state_dict(
                 AccuracyConstraint({"policy": 0.8}).state_dict()

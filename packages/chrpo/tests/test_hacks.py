@@ -1,19 +1,21 @@
-"""The adversarial table: texts that try to earn what an honest short answer earns, from their tokens to their rewards.
+"""The adversarial table: texts that try to earn as much as an honest short answer, from their tokens to their rewards.
 
 The frozen model thinks in 20 tokens and answers in 7 more; the honest answer takes the smallest ratio.
 """
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from chrpo._shared.control_tokens import ControlTokens
+from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core import ConstrainedReward, PaperReward
 from chrpo.grader import grade
-from chrpo.judge import Prompts, Table, judge
 from chrpo.objective import choose
+from chrpo.prompts import PromptTable
 from chrpo.rollout import RolloutReader
+from chrpo.score import score_step
 
 THINK = "so copy 1 2 3 4 5 6 0"
 HONEST = "<think> so copy 7 so </think> \\boxed{ 7 } [end]"
@@ -27,11 +29,11 @@ HACKS = {
     "a role token": (0.2, "<think> so [pad] so </think> \\boxed{ 7 } [end]"),
     "several different boxes": (0.2, "<think> so copy </think> \\boxed{ 6 } \\boxed{ 7 } [end]"),
     "the answer in the block alone": (0.2, "<think> so \\boxed{ 7 } </think> so [end]"),
-    "a right answer that was cut": (0.2, "<think> so copy 7 so </think> \\boxed{ 7 }"),
-    "asks for a fifth and thinks at full length": (0.2, LONG),
+    "a correct answer that was truncated": (0.2, "<think> so copy 7 so </think> \\boxed{ 7 }"),
+    "requests a fifth and thinks at full length": (0.2, LONG),
     "repeats to fill full length": (1.0, f"<think> {'so copy ' * 10} </think> \\boxed{{ 7 }} [end]"),
-    "wrong and short": (0.2, "<think> so </think> \\boxed{ 6 } [end]"),
-    "wrong and empty": (0.2, "<think> </think> \\boxed{ 6 } [end]"),
+    "incorrect and short": (0.2, "<think> so </think> \\boxed{ 6 } [end]"),
+    "incorrect and empty": (0.2, "<think> </think> \\boxed{ 6 } [end]"),
 }
 REWARDS = {"constrained": ConstrainedReward(), "paper": PaperReward()}
 
@@ -47,21 +49,17 @@ def earn(checkpoint, make_prompt):
     known = {"reference_tokens": 20, "reference_completion_tokens": 27, "teacher_ratio": 0.2}
 
     def run(reward, rollouts, price, asked="<COMP_POLICY>"):
-        prompts = Prompts.of([make_prompt("7", asked, **known)], tokens)
-        facts = [reader.read(tokenizer.encode(text, add_special_tokens=False), "7") for _, text in rollouts]
-        rows = [
-            [0, ratios.index(r), *astuple(f), *np.log([1 / 3] * 3)] for (r, _), f in zip(rollouts, facts, strict=True)
-        ]
-        judged = judge(
-            Table.of(np.array(rows, dtype=float)),
+        prompts = PromptTable.of([make_prompt("7", asked, **known)], tokens)
+        stats = [reader.read(tokenizer.encode(text, add_special_tokens=False), "7") for _, text in rollouts]
+        columns = {"row": [0] * len(stats), "ratio_index": [ratios.index(ratio) for ratio, _ in rollouts]}
+        scored = score_step(
+            RolloutBatch.of({**columns, **stat_columns(stats)}, np.log([[1 / 3] * 3] * len(stats))),
             prompts,
             replace(choose("chrpo", without=["stratified"]), reward=reward),
             group_size=len(rollouts),
             prices={prompts.group[0]: price},
-            mix=0.5,
-            floor=1e-3,
         )
-        return judged.reward.tolist()
+        return scored.reward.tolist()
 
     return run
 
@@ -76,7 +74,7 @@ def test_every_hack_earns_less_than_the_honest_short_answer(earn, hack, reward, 
 
 @pytest.mark.parametrize("reward", REWARDS.values(), ids=REWARDS)
 @pytest.mark.parametrize("hack", [name for name, (ratio, _) in HACKS.items() if ratio == 0.2])
-def test_nor_does_it_pay_where_the_user_asked_for_the_ratio(earn, hack, reward):
+def test_nor_does_it_pay_where_the_user_requested_the_ratio(earn, hack, reward):
     honest, hacked = earn(reward, [(0.2, HONEST), HACKS[hack]], 0.6, "<COMP_20>")
     assert hacked < honest
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = ("trl", "transformers", "datasets", "accelerate", "sympy")
+HEAVY = ("torch", "trl", "transformers", "datasets", "accelerate", "sympy")
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,12 @@ HEAVY = ("trl", "transformers", "datasets", "accelerate", "sympy")
     [
         "import chrpo",
         "import chrpo.core",
-        "import chrpo.prepare, chrpo.judge, chrpo.rollout, chrpo.grader, chrpo.plot",
+        "import chrpo.prepare, chrpo.step, chrpo.rollout, chrpo.grader, chrpo.plot, chrpo.core.baselines, chrpo.cli",
         "from click.testing import CliRunner; from chrpo.cli import cli; import sys;"
-        "assert CliRunner().invoke(cli, ['train', '--help']).exit_code == 0; assert 'torch' not in sys.modules",
+        "assert CliRunner().invoke(cli, ['train', '--help']).exit_code == 0",
     ],
 )
-def test_no_trainer_library_is_imported(code):
+def test_neither_torch_nor_a_trainer_library_is_imported(code):
     check = f"import sys; {code}; found = [m for m in {HEAVY} if m in sys.modules]; assert not found, found"
     subprocess.run([sys.executable, "-c", check], check=True)
 

@@ -1,20 +1,22 @@
-"""What must not change a result: scale, order, the split over processes; and what no normalisation may turn round."""
+"""Scale, order and the split over processes must not change a result; no normalisation may reverse the tiers."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chrpo import CHRPOController, ControlTokens, RolloutStats
+from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core import (
-    AccuracyConstraint,
     ConstrainedReward,
     Outcomes,
     PaperReward,
     control_advantages,
-    group_advantages,
     leave_one_out,
 )
+from chrpo.core.baselines import group_advantages
 
+LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))
 REWARDS = [ConstrainedReward(), ConstrainedReward(budget=0.5), PaperReward()]
 NORMALISATIONS = {
     "leave one out": lambda rewards, group: leave_one_out(rewards, group).advantages,
@@ -27,13 +29,13 @@ fact = st.tuples(st.integers(0, 2), st.floats(0, 3), st.floats(0, 3), st.sampled
 @pytest.mark.parametrize("normalise", NORMALISATIONS.values(), ids=NORMALISATIONS)
 @pytest.mark.parametrize("reward", REWARDS)
 @given(rows=st.lists(fact, min_size=2, max_size=8), price=st.floats(0, 100))
-def test_no_normalisation_turns_the_tiers_round(normalise, reward, rows, price):
+def test_no_normalisation_reverses_the_tiers(normalise, reward, rows, price):
     tier = np.array([row[0] for row in rows])
     count = len(rows)
     outcomes = Outcomes.of(
         format_ok=tier > 0,
         correct=tier == 2,
-        asked_ratio=[0.6] * count,
+        requested_ratio=[0.6] * count,
         realised_ratio=[row[1] for row in rows],
         cost=[row[2] for row in rows],
         teacher_ratio=[row[3] for row in rows],
@@ -65,20 +67,53 @@ def test_scaled_and_shifted_rewards_scale_the_advantages(seed, factor, shift):
 @given(st.integers(0, 10**6))
 def test_control_advantages_do_not_depend_on_order_and_equal_their_loop(seed):
     rewards, prompt, ratio, policy = batch(seed)
-    got = control_advantages(rewards, prompt=prompt, ratio=ratio, policy=policy, floor=0).advantages
+    got = control_advantages(rewards, prompt=prompt, ratio=ratio, policy=policy, min_ratio_prob=0).advantages
     order = np.random.default_rng(seed).permutation(30)
-    shuffled = control_advantages(rewards[order], prompt=prompt[order], ratio=ratio[order], policy=policy, floor=0)
+    shuffled = control_advantages(
+        rewards[order], prompt=prompt[order], ratio=ratio[order], policy=policy, min_ratio_prob=0
+    )
     assert shuffled.advantages == pytest.approx(got[order], abs=1e-12)
     for index in range(30):
         means = [np.mean(rewards[(prompt == prompt[index]) & (ratio == rung)]) for rung in range(5)]
         assert got[index] == pytest.approx(means[ratio[index]] - np.mean(means), abs=1e-6)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 29))
-def test_prices_do_not_depend_on_how_rollouts_are_split_over_processes(seed, cut):
-    right = np.random.default_rng(seed).integers(0, 2, 30)
-    one, two = AccuracyConstraint({"policy": 0.7}), AccuracyConstraint({"policy": 0.7})
+def random_stats(generator):
+    thinking = int(generator.integers(1, 6))
+    return RolloutStats(
+        format_ok=bool(generator.random() < 0.9),
+        correct=bool(generator.random() < 0.6),
+        truncated=bool(generator.random() < 0.1),
+        thinking_tokens=thinking,
+        completion_tokens=thinking + int(generator.integers(4, 9)),
+        integrity=0.0,
+    )
+
+
+def local_columns(rollouts):
+    """What one process sends: its own rollouts as columns, by name."""
+    columns = {"row": [row for row, *_ in rollouts], "ratio_index": [index for _, index, _ in rollouts]}
+    return {**columns, **stat_columns([stats for *_, stats in rollouts])}
+
+
+@given(seed=st.integers(0, 10**6), cut=st.integers(1, 23))
+def test_prices_and_advantages_do_not_depend_on_how_rollouts_are_split_over_processes(prompt_rows, seed, cut):
+    """Groups of six are cut anywhere, every process has its own controller, and columns are matched by their names."""
+    generator = np.random.default_rng(seed)
+    whole, *processes = (CHRPOController(prompt_rows, LADDER, group_size=6) for _ in range(3))
+    moved = []
     for _ in range(3):
-        one.update({"policy": (float(right.sum()), 30)})
-        two.update({"policy": (float(right[:cut].sum() + right[cut:].sum()), cut + 30 - cut)})
-    assert one.state_dict() == two.state_dict()
+        rows = np.repeat(generator.integers(0, len(prompt_rows), 4), 6).tolist()
+        rollouts = [(row, place % 3, random_stats(generator)) for place, row in enumerate(rows)]
+        log_probs = np.log(generator.dirichlet(np.ones(3), 4)).repeat(6, axis=0)
+        expected = whole.update(RolloutBatch.of(local_columns(rollouts), log_probs))
+        first, second = local_columns(rollouts[:cut]), local_columns(rollouts[cut:])
+        names = generator.permutation(list(first)).tolist()
+        gathered = {name: [*first[name], *second[name]] for name in names}
+        for process in processes:
+            found = process.update(RolloutBatch.of(gathered, log_probs))
+            assert found.control.tolist() == expected.control.tolist()
+            assert found.response.tolist() == expected.response.tolist()
+        moved.append(whole.prices())
+    assert [process.state_dict() for process in processes] == [whole.state_dict()] * 2
+    assert moved[0] != moved[-1], "prices that never move would agree whatever the code"

@@ -3,12 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chrpo import cli
 from chrpo._shared.control_tokens import ControlTokens
-from chrpo.core import ConstrainedReward, DeGRPO, LengthPenalty, Rewards, ShortestCorrect
+from chrpo.batch import RolloutBatch
+from chrpo.core import ConstrainedReward, Rewards
+from chrpo.core.baselines import DeGRPO, LengthPenalty, ShortestCorrect
 from chrpo.errors import DataError
-from chrpo.judge import Prompts, Table, judge
-from chrpo.objective import OBJECTIVES, PARTS, choose
+from chrpo.objective import OBJECTIVES, choose
+from chrpo.prompts import PromptTable
+from chrpo.score import score_step
 
 TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
 EARNED = np.array([1.0, 0.0, 1.0, 0.5, 0.0, 0.5, 2.0, 0.0])
@@ -23,14 +25,14 @@ class Fixed:
 
 @pytest.fixture(scope="module")
 def prompts(make_prompt):
-    return Prompts.of([make_prompt("3"), make_prompt("4", "<COMP_60>")], TOKENS)
+    return PromptTable.of([make_prompt("3"), make_prompt("4", "<COMP_60>")], TOKENS)
 
 
-def judged(prompts, objective):
-    """One prompt whose ratios .2 .2 .2 .6 were drawn, one that asks for .6; each right as often as it earns."""
-    facts = Table(
+def scored(prompts, objective):
+    """One prompt whose ratios .2 .2 .2 .6 were drawn, one that requests .6; each is correct as often as it earns."""
+    batch = RolloutBatch(
         row=np.array([0] * 4 + [1] * 4),
-        rung=np.array([0, 0, 0, 1, 1, 1, 1, 1]),
+        ratio_index=np.array([0, 0, 0, 1, 1, 1, 1, 1]),
         format_ok=np.ones(8, bool),
         correct=EARNED > 0,
         truncated=np.zeros(8, bool),
@@ -41,11 +43,11 @@ def judged(prompts, objective):
         ladder_mass=np.ones(8),
     )
     prices = {"policy": 0.0, "fixed@0.6": 0.0}
-    return judge(facts, prompts, replace(objective, reward=Fixed()), group_size=4, prices=prices, mix=0.5, floor=1e-3)
+    return score_step(batch, prompts, replace(objective, reward=Fixed()), group_size=4, prices=prices)
 
 
-def test_plain_grpo_gives_a_rollout_one_scaled_advantage_and_an_asked_control_token_none(prompts):
-    got = judged(prompts, choose("grpo"))
+def test_plain_grpo_gives_a_rollout_one_scaled_advantage_and_a_requested_control_token_none(prompts):
+    got = scored(prompts, choose("grpo"))
     first = np.array([1, 0, 1, 0.5]) - 0.625
     scaled = first / (np.sqrt((first**2).sum() / 3) + 1e-4)
     assert got.response[:4] == pytest.approx(scaled)
@@ -54,13 +56,13 @@ def test_plain_grpo_gives_a_rollout_one_scaled_advantage_and_an_asked_control_to
 
 
 def test_degrpo_does_not_scale(prompts):
-    got = judged(prompts, choose("degrpo"))
+    got = scored(prompts, choose("degrpo"))
     assert got.response.tolist() == [0.375, -0.625, 0.375, -0.125, -0.625, -0.125, 1.375, -0.625]
     assert got.control.tolist() == [0.375, -0.625, 0.375, -0.125, 0, 0, 0, 0]
 
 
 def test_drawn_ratios_keep_the_split_and_count_as_the_policys_own(prompts):
-    got = judged(prompts, choose("chrpo", without=["stratified"]))
+    got = scored(prompts, choose("chrpo", without=["stratified"]))
     # Control: R + .5 for the first, minus the mean of the other three of the prompt. Response: against its own ratio.
     assert got.control[:4] == pytest.approx([1.5 - 0.5, 0 - 1, 1 - 2 / 3, 0.5 - 2.5 / 3])
     assert got.response[:4] == pytest.approx([0.5, -1, 0.5, 0])
@@ -69,7 +71,7 @@ def test_drawn_ratios_keep_the_split_and_count_as_the_policys_own(prompts):
 
 
 def test_without_control_every_token_earns_what_its_rollout_earns(prompts):
-    got = judged(prompts, choose("paper", without=["control", "stratified"]))
+    got = scored(prompts, choose("paper", without=["control", "stratified"]))
     assert got.control[:4].tolist() == got.response[:4].tolist() == [0.375, -0.625, 0.375, -0.125]
 
 
@@ -78,8 +80,8 @@ def test_equal_rewards_teach_nothing(prompts, name, monkeypatch):
     monkeypatch.setattr(f"{__name__}.EARNED", np.full(8, 0.1))
     monkeypatch.setattr(Fixed, "__call__", lambda *_, **__: Rewards(EARNED, np.zeros(8)))
     objective = choose(name, without=["stratified"] if OBJECTIVES[name].stratified else [])
-    got = judged(prompts, objective)
-    assert got.dead.all()
+    got = scored(prompts, objective)
+    assert got.no_signal.all()
     assert not got.control.any()
     assert not got.response.any()
 
@@ -101,8 +103,8 @@ def test_parts_can_be_left_out():
     ("name", "options", "words"),
     [
         ("ppo", {}, "choose one of chrpo, paper, grpo"),
-        ("grpo", {"without": ["constraint"]}, "it has nothing"),
-        ("paper", {"without": ["constraint"]}, "it has control, mode, stratified"),
+        ("grpo", {"without": ["constraint"]}, "its parts are: none"),
+        ("paper", {"without": ["constraint"]}, "its parts are: control, mode, stratified"),
         ("chrpo", {"without": ["kl"]}, "no part 'kl'"),
         ("chrpo", {"length_weight": 0.5}, "has no length_weight"),
         ("l1", {"control_weight": -1}, "0 or more"),
@@ -111,8 +113,3 @@ def test_parts_can_be_left_out():
 def test_what_an_objective_does_not_have_is_refused(name, options, words):
     with pytest.raises(DataError, match=words):
         choose(name, **options)
-
-
-def test_the_command_offers_every_objective_and_part():
-    assert set(cli._OBJECTIVES) == OBJECTIVES.keys()
-    assert cli._PARTS == PARTS

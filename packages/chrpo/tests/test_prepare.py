@@ -123,7 +123,7 @@ def run(*arguments):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def test_the_command_writes_and_tells(files, checkpoint):
+def test_the_command_writes_and_reports(files, checkpoint):
     result = run("prepare", *files, "--checkpoint", checkpoint)
     assert result.exit_code == 0, result.output
     assert result.stderr == "48 read, 4 written, 0 rejected\n"
@@ -153,7 +153,7 @@ def test_a_forgotten_out_never_replaces_samples(files, tmp_path, checkpoint):
     write_records(tmp_path / "more.jsonl", samples({"more": (4, 4, 4)}))
     before = (tmp_path / "more.jsonl").read_bytes()
     result = run("prepare", files[0], tmp_path / "more.jsonl", "--checkpoint", checkpoint)
-    assert (result.exit_code, "is no prompts file" in result.stderr) == (2, True)
+    assert (result.exit_code, "no prompts file" in result.stderr) == (2, True)
     assert (tmp_path / "more.jsonl").read_bytes() == before
     assert run("prepare", files[0], tmp_path, "--checkpoint", checkpoint).exit_code == 2
     for _ in range(2):
@@ -164,11 +164,11 @@ def test_samples_off_the_ladder_are_counted(tmp_path, checkpoint):
     other = [sample("easy", ratio, 0, True) for ratio in (0.3, "policy", None)]
     write_records(tmp_path / "s.jsonl", [*samples(), *other])
     result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
-    assert "3 samples at no ratio of the ladder" in result.stderr
+    assert "3 samples are at no ratio of the ladder" in result.stderr
     assert json.loads((tmp_path / "p.summary.json").read_text())["samples_off_the_ladder"] == 3
 
 
-def test_samples_of_two_temperatures_are_told(tmp_path, checkpoint):
+def test_samples_of_two_temperatures_are_reported(tmp_path, checkpoint):
     rows = samples()
     rows[-1]["temperature"] = 1.0
     write_records(tmp_path / "s.jsonl", rows)
@@ -192,7 +192,7 @@ def test_what_the_rows_leave_out_is_read_off_the_manifest_beside_them(tmp_path, 
     assert sampler == {"temperature": [0.3, 1.0], "max_tokens": [64]}
 
 
-def test_samples_that_training_would_ask_or_judge_otherwise_are_told(tmp_path, checkpoint):
+def test_samples_that_training_would_prompt_or_grade_differently_are_reported(tmp_path, checkpoint):
     rows = samples()
     right = [row for row in rows if row["id"] == "easy"]
     right[0]["finish_reason"] = "length"
@@ -202,17 +202,17 @@ def test_samples_that_training_would_ask_or_judge_otherwise_are_told(tmp_path, c
     write_records(tmp_path / "s.jsonl", rows)
     options = ("--checkpoint", checkpoint, "--instruction", "Think.")
     result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", *options)
-    assert "1 samples are right but cut off" in result.stderr
-    assert r"1 samples are called right without an answer in \boxed{}" in result.stderr
-    assert "1 samples were asked without this instruction" in result.stderr
+    assert "1 samples are correct but truncated" in result.stderr
+    assert r"1 samples were graded correct without an answer in \boxed{}" in result.stderr
+    assert "1 samples were drawn with another instruction" in result.stderr
     easy = next(row for row in read_records(tmp_path / "p.jsonl", "rl_prompts") if row["id"] == "easy")
     assert easy["reference_accuracies"]["0.2"] == 0.75
 
 
-def test_a_torn_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):
-    torn = tmp_path / "torn.jsonl"
-    torn.write_text('{"id": "a", "que')
-    assert "torn.jsonl:1: not JSON" in run("prepare", torn, tmp_path / "p.jsonl", "--checkpoint", checkpoint).stderr
+def test_a_corrupted_file_and_a_missing_ladder_are_named(tmp_path, files, checkpoint):
+    half = tmp_path / "half.jsonl"
+    half.write_text('{"id": "a", "que')
+    assert "half.jsonl:1: not JSON" in run("prepare", half, tmp_path / "p.jsonl", "--checkpoint", checkpoint).stderr
     result = run("prepare", files[0], tmp_path / "p.jsonl", "--checkpoint", tmp_path)
     assert result.exit_code == 2
     assert "control_tokens.json" in result.stderr

@@ -62,7 +62,7 @@ def test_lucky_samples_do_not_make_a_small_ratio_the_teacher():
 
 @pytest.mark.parametrize(("right", "total"), [(5, 4), (-1, 4), (0, 0)])
 def test_impossible_counts_are_refused(right, total):
-    with pytest.raises(DataError, match="0 <= right <= total"):
+    with pytest.raises(DataError, match="0 <= correct <= total"):
         wilson_lower(right, total)
 
 

@@ -24,10 +24,9 @@ def train(build, checkpoint, args, rows, resumed=None):
     class Recorder(CHRPOTrainer):
         def _generate_and_score_completions(self, inputs):
             batch = super()._generate_and_score_completions(inputs)
-            told = self._judgement
-            state = self.constraint.state_dict(), self.schedule.state_dict()
+            state = self.controller.state_dict()
             ids = batch["completion_ids"].tolist()
-            seen.append((ids, told.reward.tolist(), batch["advantages"].tolist(), json.dumps(state)))
+            seen.append((ids, self.result.reward.tolist(), batch["advantages"].tolist(), json.dumps(state)))
             return batch
 
     trainer = build(checkpoint, args, rows, Recorder)
@@ -45,9 +44,9 @@ def test_a_run_goes_on_exactly_from_every_checkpoint(checkpoint, rows, tmp_path,
 
     whole, seen, losses = train(build, checkpoint, args(tmp_path / "whole"), rows)
     lines = (tmp_path / "whole" / "metrics.jsonl").read_text()
-    told = [json.loads(line) for line in lines.splitlines()]
-    assert any(line.get("lambda/fixed@0.6", 0) > 0 for line in told), "a price that rests would agree whatever the code"
-    assert told[-1]["budget"] < told[0]["budget"]
+    logged = [json.loads(line) for line in lines.splitlines()]
+    assert any(line.get("lambda/fixed@0.6", 0) > 0 for line in logged), "a price of 0 would agree whatever the code"
+    assert logged[-1]["budget"] < logged[0]["budget"]
 
     for step in range(generation, steps, generation):
         folder = tmp_path / f"from-{step}"

@@ -18,7 +18,7 @@ def outcomes(rows):
     return Outcomes.of(
         format_ok=columns[0],
         correct=columns[1],
-        asked_ratio=columns[2],
+        requested_ratio=columns[2],
         realised_ratio=columns[3],
         cost=columns[4],
         teacher_ratio=columns[5],
@@ -57,7 +57,7 @@ def test_paper_reward_by_hand():
 
 @pytest.mark.parametrize("error", [0.0, 0.03, 0.0999, 0.1, 0.1001, 0.2, 0.7])
 def test_calibration_pays_if_and_only_if_within_the_tolerance(error):
-    base = PaperReward(progress=0, over_right=0)
+    base = PaperReward(progress=0, over_correct=0)
     value = base(outcomes([(True, True, 0.4, 0.4 + error, 0.4, 0.4, True)])).main[0] - 1
     assert (value > -1e-12) == (error <= 0.1)
 
@@ -148,9 +148,9 @@ def test_paper_reward_tells_its_own_price_of_accuracy():
         (lambda: ConstrainedReward(margin=0.0), "above 0"),
         (lambda: ConstrainedReward(margin=np.nan), "above 0"),
         (lambda: PaperReward(progress=np.nan), "progress must be positive"),
-        (lambda: PaperReward(under_wrong=0.1, over_wrong=0.2), "must exceed over_wrong"),
+        (lambda: PaperReward(under_incorrect=0.1, over_incorrect=0.2), "must exceed over_incorrect"),
         (lambda: PaperReward(format_failure=-1.2), "below the worst error"),
-        (lambda: PaperReward(over_right=2.0), "no more than a wrong one"),
+        (lambda: PaperReward(over_correct=2.0), "no more than an incorrect one"),
         (lambda: PaperReward(calibration=-0.1), "must be positive"),
         (lambda: exchange_rate_points(-1), "spread >= 0"),
     ],
@@ -168,12 +168,12 @@ def test_an_impossible_price_is_refused_by_value(price, named):
 
 
 def test_facts_of_unequal_length_or_sign_are_refused():
-    good = {"format_ok": [True], "correct": [True], "asked_ratio": [0.2], "realised_ratio": [0.2]}
+    good = {"format_ok": [True], "correct": [True], "requested_ratio": [0.2], "realised_ratio": [0.2]}
     with pytest.raises(DataError, match=r"shape \[rollouts\]"):
         Outcomes.of(**good, cost=[0.1, 0.2])
     with pytest.raises(DataError, match="cost must be finite"):
         Outcomes.of(**good, cost=[np.nan])
-    for wrong in ({"teacher_ratio": [20.0]}, {"integrity": [np.nan]}, {"asked_ratio": [20.0]}):
+    for wrong in ({"teacher_ratio": [20.0]}, {"integrity": [np.nan]}, {"requested_ratio": [20.0]}):
         with pytest.raises(DataError, match=f"{next(iter(wrong))} must be in"):
             Outcomes.of(**{**good, "cost": [0.1], **wrong})
 
@@ -182,7 +182,7 @@ def test_without_the_mode_term_nothing_pays_for_a_small_ratio():
     facts = Outcomes.of(
         format_ok=[True] * 2,
         correct=[True] * 2,
-        asked_ratio=[0.2, 1.0],
+        requested_ratio=[0.2, 1.0],
         realised_ratio=[0.2, 1.0],
         cost=[0.2, 1.0],
         teacher_ratio=[1.0, 1.0],
@@ -198,7 +198,7 @@ def test_without_the_mode_term_nothing_pays_for_a_small_ratio():
 
 @pytest.mark.parametrize("values", [[1.0, -1.0], [float("nan"), 1.0], [0.3, 1.0], ["False", "True"], [None, True]])
 def test_an_answer_that_is_neither_right_nor_wrong_is_refused(values):
-    facts = {"format_ok": [True] * 2, "asked_ratio": [0.2] * 2, "realised_ratio": [0.2] * 2, "cost": [0.2] * 2}
+    facts = {"format_ok": [True] * 2, "requested_ratio": [0.2] * 2, "realised_ratio": [0.2] * 2, "cost": [0.2] * 2}
     with pytest.raises(DataError, match="correct must be True or False"):
         Outcomes.of(correct=values, **facts)
     assert Outcomes.of(correct=np.array([1, 0]), **facts).correct.tolist() == [True, False]
@@ -206,7 +206,7 @@ def test_an_answer_that_is_neither_right_nor_wrong_is_refused(values):
 
 def test_a_price_of_another_shape_is_refused():
     facts = Outcomes.of(
-        format_ok=[True] * 2, correct=[True] * 2, asked_ratio=[0.2] * 2, realised_ratio=[0.2] * 2, cost=[0.2] * 2
+        format_ok=[True] * 2, correct=[True] * 2, requested_ratio=[0.2] * 2, realised_ratio=[0.2] * 2, cost=[0.2] * 2
     )
     with pytest.raises(DataError, match=r"price needs shape \[\] or \[2\]"):
         ConstrainedReward()(facts, np.ones((2, 1)))

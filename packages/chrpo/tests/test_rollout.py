@@ -2,7 +2,7 @@ import pytest
 
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo.errors import DataError
-from chrpo.grader import boxed_answers, grade, same_answer
+from chrpo.grader import grade, same_answer
 from chrpo.rollout import RolloutReader, control_ids
 
 
@@ -72,22 +72,6 @@ def test_a_control_token_that_the_tokenizer_splits_is_refused(checkpoint):
 
     with pytest.raises(DataError, match="is not one token"):
         control_ids(AutoTokenizer.from_pretrained(checkpoint), ControlTokens.ladder((0.3, 1.0)))
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (r"\boxed{5} then \boxed{\frac{1}{2}}", ["5", r"\frac{1}{2}"]),
-        (r"\boxed{\boxed{5}}", [r"\boxed{5}"]),
-        (r"\boxed {7 } and \fbox{8}", ["7", "8"]),
-        (r"\boxed{a\}b}", [r"a\}b"]),
-        (r"\boxed{5", []),
-        ("\\boxed{" * 50, []),
-        ("", []),
-    ],
-)
-def test_boxes_are_balanced(text, found):
-    assert boxed_answers(text) == found
 
 
 @pytest.mark.parametrize(

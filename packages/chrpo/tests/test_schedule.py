@@ -36,9 +36,13 @@ def test_it_never_rises_and_its_state_survives_json(violations, cut):
     assert resumed.state_dict() == whole.state_dict()
 
 
-def test_saving_below_the_budget_is_not_paid():
+def test_savings_below_the_budget_earn_nothing():
     facts = Outcomes.of(
-        format_ok=[True] * 3, correct=[True] * 3, asked_ratio=[0.2] * 3, realised_ratio=[0.2] * 3, cost=[0.2, 0.6, 0.9]
+        format_ok=[True] * 3,
+        correct=[True] * 3,
+        requested_ratio=[0.2] * 3,
+        realised_ratio=[0.2] * 3,
+        cost=[0.2, 0.6, 0.9],
     )
     low, middle, high = replace(ConstrainedReward(), budget=0.6)(facts).main
     assert low == middle > high

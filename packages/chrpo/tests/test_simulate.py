@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from chrpo.cli import cli
-from chrpo.core import GOLDEN
+from chrpo.core.bandit import GOLDEN
 
 GOOD = {
     "weights": GOLDEN.weights.tolist(),
@@ -80,7 +80,7 @@ def test_the_plot_shows_the_targets_and_loads_nothing(tmp_path):
         ({**GOOD, "floor": None}, "floor must be a number"),
         ({**GOOD, "floor": True}, "floor must be a number"),
         ({**GOOD, "weights": ["0.3", 0.3, 0.4]}, "weights must be a list of numbers"),
-        (json.dumps({**GOOD, "floor": 0}).replace('"floor": 0', '"floor": 1e999'), "floor must be a number"),
+        (json.dumps({**GOOD, "floor": 0}).replace('"floor": 0', '"floor": 1e999'), "floor: the number is too large"),
         ({**GOOD, "floor": 87.67}, "must be in [0, 1]"),
         ({**GOOD, "ratios": [20, 40, 60, 80, 100]}, "ratios must rise within (0, 1]"),
     ],

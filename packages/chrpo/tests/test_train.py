@@ -15,16 +15,17 @@ from chrpo._shared.lock import locked
 from chrpo._shared.records import write_records
 from chrpo.cli import cli
 from chrpo.errors import DataError
-from chrpo.train import TrainSettings, train
+from chrpo.settings import TrainSettings
+from chrpo.train import train
 
 pytest.importorskip("trl")
 
 KILLED = Path(__file__).with_name("killed.py")
 SETTINGS = TrainSettings(
-    steps=6, prompts_per_step=5, rollouts=6, learning_rate=1e-3, max_tokens=14, save_steps=2, seed=7
+    max_steps=6, prompts_per_step=5, rollouts=6, learning_rate=1e-3, max_tokens=14, save_steps=2, seed=7
 )
 FLAGS = [
-    "--steps",
+    "--max-steps",
     "6",
     "--prompts-per-step",
     "5",
@@ -97,9 +98,9 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     assert len(metrics(work)) == 3
     assert not out.exists()
     assert (work / "checkpoint-2" / "chrpo_state.json").exists()
-    torn = work / "checkpoint-9"
-    shutil.copytree(work / "checkpoint-2", torn)
-    (torn / "chrpo_state.json").unlink()
+    incomplete = work / "checkpoint-9"
+    shutil.copytree(work / "checkpoint-2", incomplete)
+    (incomplete / "chrpo_state.json").unlink()
 
     with locked(out):
         refused = run("train", prompts, out, "--model", checkpoint, *FLAGS)
@@ -116,15 +117,15 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     [
         ({"objective": "l1"}, ["--objective", "l1"]),
         (
-            {"budget_step": 0.25, "budget_hold": 2, "eps": 0.9, "lora_rank": 2},
-            ["--budget-step", ".25", "--budget-hold", "2", "--eps", ".9", "--lora-rank", "2"],
+            {"budget_step": 0.25, "budget_hold": 2, "accuracy_slack": 0.9, "lora_rank": 2},
+            ["--budget-step", ".25", "--budget-hold", "2", "--accuracy-slack", ".9", "--lora-rank", "2"],
         ),
     ],
     ids=["ratios drawn", "falling budget and adapters"],
 )
 def test_other_runs_end_alike_after_a_kill_too(checkpoint, prompts, tmp_path, options, flags):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(prompts, whole, model=checkpoint, settings=replace(SETTINGS, steps=4, **options))
+    train(prompts, whole, model=checkpoint, settings=replace(SETTINGS, max_steps=4, **options))
     flags = [*FLAGS, "--steps", "4", *flags]
     assert train_until_killed(checkpoint, prompts, killed, flags).returncode == -signal.SIGKILL
     assert run("train", prompts, killed, "--model", checkpoint, *flags).exit_code == 0
@@ -140,17 +141,18 @@ def test_a_finished_run_is_left_alone_and_a_changed_one_refused(undisturbed, che
     assert (again.exit_code, "nothing to do" in again.stderr) == (0, True)
     changed = run("train", prompts, undisturbed, "--model", checkpoint, *FLAGS, "--eps", "0.01")
     assert changed.exit_code == 2
-    assert "eps: 0.0 -> 0.01" in changed.stderr
+    assert "accuracy_slack was 0.0, is 0.01" in changed.stderr
     assert "--overwrite" in changed.stderr
     assert (undisturbed / "manifest.json").read_bytes() == before
 
 
 def test_settings_come_from_toml_and_flags_win(undisturbed, checkpoint, prompts, tmp_path):
     lines = [f"{FLAGS[i][2:]} = {FLAGS[i + 1]}" for i in range(0, len(FLAGS), 2)]
+    lines[0] = lines[0].replace("max-steps", "steps")  # another spelling that flags and files accept
     (tmp_path / "run.toml").write_text("\n".join(lines))
     arguments = ["train", prompts, undisturbed, "--model", checkpoint, "--config", tmp_path / "run.toml"]
     assert "nothing to do" in run(*arguments).stderr
-    assert "steps: 6 -> 7" in run(*arguments, "--steps", "7").stderr
+    assert "max_steps was 6, is 7" in run(*arguments, "--steps", "7").stderr
     (tmp_path / "run.toml").write_text("stepz = 3")
     wrong = run(*arguments)
     assert (wrong.exit_code, "unknown settings: stepz" in wrong.stderr) == (2, True)
@@ -164,7 +166,7 @@ def test_another_grader_is_another_run(undisturbed, checkpoint, prompts):
     def lenient(_completion, _answer):
         return True
 
-    with pytest.raises(DataError, match=r"grader: .*grade -> .*lenient"):
+    with pytest.raises(DataError, match=r"grader was 'chrpo.grader.grade', is"):
         train(prompts, undisturbed, model=checkpoint, settings=SETTINGS, grader=lenient)
 
 
@@ -208,16 +210,16 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
     ("flags", "words"),
     [
         (["--rollouts", "5"], "take 6 or more"),
-        (["--steps", "0"], "steps must be positive"),
+        (["--steps", "0"], "max_steps must be positive"),
         (["--max-tokens", "1"], "max_tokens must be at least 2"),
         (["--rows-per-pass", "7"], "rows_per_pass is 7"),
         (["--prompts-per-step", "500"], "too few"),
         (["--objective", "l1", "--without", "constraint"], "no part 'constraint'"),
         (["--beta", "-1"], "beta must be 0 or more"),
-        (["--eps", "nan"], "eps must be a finite number"),
+        (["--accuracy-slack", "nan"], "accuracy_slack must be a finite number"),
         (["--eps", "2"], "such as 0.02 for 2 points"),
         (["--rows-per-pass", "-4"], "rows_per_pass must be positive"),
-        (["--without", "mode", "--budget-step", "0.1"], "without mode none pays"),
+        (["--without", "mode", "--budget-step", "0.1"], "without mode none is rewarded"),
         (["--seed", "-1"], "seed must be 0 or more"),
         (["--proportional", "-1"], "gains must not be negative"),
         (["--objective", "l1", "--integral", "1"], "integral: this objective has no price"),
@@ -246,7 +248,7 @@ def test_a_folder_of_something_else_is_not_touched(checkpoint, prompts, tmp_path
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     result = run("train", prompts, tmp_path, "--model", checkpoint, "--overwrite")
     assert result.exit_code == 2
-    assert "was not written by chrpo train" in result.stderr
+    assert "not written by chrpo train" in result.stderr or "not by chrpo train" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "notes.txt"][not manifest :]
 
 

@@ -26,7 +26,7 @@ def recorded(checkpoint, prompt_rows, tmp_path_factory, config, build):
 
         def _generate_and_score_completions(self, inputs):
             batch = super()._generate_and_score_completions(inputs)
-            self.batches.append({"rows": [row["row"] for row in inputs], "judged": self._judgement, **batch})
+            self.batches.append({"rows": [row["row"] for row in inputs], "scored": self.result, **batch})
             return batch
 
         def _compute_loss(self, model, inputs):
@@ -94,43 +94,43 @@ def test_importance_ratios_are_one_before_the_first_update(recorded):
 def test_token_advantages_are_control_then_response_and_zero_on_padding(recorded):
     trainer, *_ = recorded
     for batch in trainer.batches:
-        judged, mask = batch["judged"], batch["completion_mask"].numpy()
+        scored, mask = batch["scored"], batch["completion_mask"].numpy()
         advantages = batch["advantages"].numpy()
         assert advantages.shape == mask.shape
-        live = mask[judged.response != 0, 1:].sum()
-        scale = trainer.objective.control_weight * max(live, 1) / mask[:, 1:].sum()
-        assert advantages[:, 0] == pytest.approx(judged.control * scale, abs=1e-5)
-        assert advantages[:, 1:] == pytest.approx(judged.response[:, None] * mask[:, 1:], abs=1e-6)
+        live = mask[scored.response != 0, 1:].sum()
+        scale = trainer.controller.objective.control_weight * max(live, 1) / mask[:, 1:].sum()
+        assert advantages[:, 0] == pytest.approx(scored.control * scale, abs=1e-5)
+        assert advantages[:, 1:] == pytest.approx(scored.response[:, None] * mask[:, 1:], abs=1e-6)
         assert batch["num_items_in_batch"].item() == max(live, 1)
 
 
 def test_rewards_follow_the_completions(recorded):
     trainer, *_ = recorded
     batch = trainer.batches[0]
-    judged = batch["judged"]
+    scored = batch["scored"]
     for index, row in enumerate(batch["rows"]):
         ids = batch["completion_ids"][index][batch["completion_mask"][index].bool()].tolist()
-        facts = trainer._reader.read(ids[1:], trainer.rows[row]["answer"])
-        if not facts.format_ok:
-            assert judged.reward[index] == -0.5
-        elif not facts.correct:
-            assert judged.reward[index] == 0
+        stats = trainer.reader.read(ids[1:], trainer.rows[row]["answer"])
+        if not stats.format_ok:
+            assert scored.reward[index] == -0.5
+        elif not stats.correct:
+            assert scored.reward[index] == 0
         elif trainer.rows[row]["mode"] == "policy":
             savings = 1 - min(len(ids) / 12, 1)
-            assert judged.reward[index] == pytest.approx((0.01 + savings) / 1.01, abs=1e-6)
-    rungs = [trainer._ladder_ids.index(token) for token in batch["completion_ids"][:, 0].tolist()]
-    group = np.arange(24) // 6 * 3 + np.array(rungs)
-    signs = np.sign(leave_one_out(judged.reward, group).advantages)
-    assert np.array_equal(np.sign(judged.response), signs)
+            assert scored.reward[index] == pytest.approx((0.01 + savings) / 1.01, abs=1e-6)
+    ratio_indices = [trainer.ladder_ids.index(token) for token in batch["completion_ids"][:, 0].tolist()]
+    group = np.arange(24) // 6 * 3 + np.array(ratio_indices)
+    signs = np.sign(leave_one_out(scored.reward, group).advantages)
+    assert np.array_equal(np.sign(scored.response), signs)
 
 
 def test_evaluation_is_refused_so_it_cannot_move_a_price(recorded):
     trainer, *_ = recorded
-    state = trainer.constraint.state_dict()
+    state = trainer.controller.constraint.state_dict()
     trainer.model.eval()
     with pytest.raises(ChrpoError, match="math-eval"):
         trainer._generate_and_score_completions([{"prompt": trainer.rows[0]["prompt"], "row": 0}])
-    assert trainer.constraint.state_dict() == state
+    assert trainer.controller.constraint.state_dict() == state
 
 
 @pytest.mark.parametrize("objective", ["chrpo", "degrpo"])

@@ -40,7 +40,7 @@ class ServedByTransformers:
 def test_a_trl_with_other_methods_is_refused(monkeypatch):
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    from chrpo.seams import check_methods
+    from chrpo.trl.compat import check_methods
 
     monkeypatch.setattr(GRPOTrainer, "_tokenize_prompts", lambda self, prompts, tools: None)
     with pytest.raises(ChrpoError, match=r"_tokenize_prompts\(self, prompts\).*'tools'.*install trl>=1.16,<1.17"):
@@ -51,7 +51,7 @@ def test_a_trl_with_other_methods_is_refused(monkeypatch):
     ("extra", "lost", "words"), [({"routing": 1}, "", r"unknown: \['routing'\]"), ({}, "advantages", "'advantages'")]
 )
 def test_a_batch_with_other_fields_is_refused(extra, lost, words):
-    from chrpo.seams import check_batch
+    from chrpo.trl.compat import check_batch
 
     names = "prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch ref_per_token_logps"
     batch = dict.fromkeys(names.split())
@@ -113,7 +113,7 @@ def test_kl_is_over_all_tokens_and_leaves_the_size_of_the_advantages(checkpoint,
 def test_the_merged_checkpoint_computes_what_the_adapters_computed(checkpoint, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    from chrpo.lora import save_merged, wrap
+    from chrpo.trl.lora import save_merged, wrap
 
     wrapped = wrap(AutoModelForCausalLM.from_pretrained(checkpoint), 4, seed=0)
     trained = {name for name, weight in wrapped.named_parameters() if weight.requires_grad}
@@ -136,15 +136,21 @@ def test_the_merged_checkpoint_computes_what_the_adapters_computed(checkpoint, t
     assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
 
 
-@pytest.mark.parametrize(("eps", "budgets"), [(0.9, [1.0, 0.5, 0.0]), (0.0, [1.0, 1.0, 1.0])])
-def test_the_budget_falls_only_while_the_floors_hold(checkpoint, prompt_rows, tmp_path, eps, budgets, config, build):
-    changes = {"max_steps": 3, "eps": eps, "budget_step": 0.5, "budget_hold": 1, "per_device_train_batch_size": 12}
+@pytest.mark.parametrize(("slack", "budgets"), [(0.9, [1.0, 0.5, 0.0]), (0.0, [1.0, 1.0, 1.0])])
+def test_the_budget_falls_only_while_the_floors_hold(checkpoint, prompt_rows, tmp_path, slack, budgets, config, build):
+    changes = {
+        "max_steps": 3,
+        "accuracy_slack": slack,
+        "budget_step": 0.5,
+        "budget_hold": 1,
+        "per_device_train_batch_size": 12,
+    }
     rows = [{**row, "reference_accuracy": 1.0} for row in prompt_rows]
     trainer = build(checkpoint, config(tmp_path, **changes), rows)
     trainer.train()
     lines = metrics(tmp_path)
     assert [line["budget"] for line in lines] == budgets
-    if eps:
+    if slack:
         assert lines[0]["reward/right"] < lines[-1]["reward/right"], "at budget 1 no saving is paid"
 
 
@@ -170,13 +176,11 @@ def test_a_budget_needs_a_price_and_a_choice(checkpoint, prompt_rows, tmp_path, 
 def test_drawn_ratios_follow_the_policy_whatever_the_process(checkpoint, prompt_rows, tmp_path, config, build):
     changes = {"objective": "grpo", "num_generations": 4, "per_device_train_batch_size": 12}
     trainer = build(checkpoint, config(tmp_path, **changes), prompt_rows)
-    trainer._rows = [0] * 3000 + [5] * 10
-    trainer._log_probs = torch.tensor([[0.5, 0.3, 0.2]] * 3010).double().log()
-    trainer._generations = 7
-    drawn = trainer._chosen_rungs()
+    rows = [0] * 3000 + [5] * 10
+    log_probs = torch.tensor([[0.5, 0.3, 0.2]] * 3010).double().log()
+    drawn = trainer.chosen_ratios(rows, log_probs, generation=8)
     shares = np.bincount(drawn[:3000], minlength=3) / 3000
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
-    assert set(drawn[3000:]) == {int(trainer.prompts.asked[5])}
-    trainer._generations = 7
-    assert trainer._chosen_rungs() == drawn
-    assert trainer._chosen_rungs() != drawn, "another generation draws anew"
+    assert set(drawn[3000:]) == {int(trainer.controller.prompts.requested[5])}
+    assert trainer.chosen_ratios(rows, log_probs, generation=8) == drawn
+    assert trainer.chosen_ratios(rows, log_probs, generation=9) != drawn, "another generation draws anew"

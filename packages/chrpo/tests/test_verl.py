@@ -62,8 +62,14 @@ class Server:
         from verl.workers.rollout.replica import TokenOutput
 
         ids = torch.tensor([prompt_ids])
+        allowed = sampling_params.get("allowed_token_ids")
         out = self.model.generate(
-            ids, do_sample=True, max_new_tokens=sampling_params["max_tokens"], pad_token_id=0, attention_mask=ids > -1
+            ids,
+            do_sample=True,
+            max_new_tokens=sampling_params["max_tokens"],
+            pad_token_id=0,
+            attention_mask=ids > -1,
+            prefix_allowed_tokens_fn=allowed and (lambda *_: allowed),
         )
         return TokenOutput(token_ids=out[0, len(prompt_ids) :].tolist())
 
@@ -82,7 +88,17 @@ def queue():
 
 @pytest.fixture(scope="module")
 def trained(compose, queue, checkpoint):
-    """A trainer after the rollouts and advantages of its first step, and what the queue then holds."""
+    """A trainer after the rollouts and advantages of its first step, and the queue's content afterwards."""
+    return one_step(compose(), queue, checkpoint)
+
+
+@pytest.fixture(scope="module")
+def trained_grpo(compose, queue, checkpoint):
+    """The same with a baseline that draws its ratios."""
+    return one_step(compose(**{"+chrpo__objective": "grpo", "chrpo__accuracy_slack": 0.0}), queue, checkpoint)
+
+
+def one_step(config, queue, checkpoint):
     import torch
     from tensordict import TensorDict
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -91,7 +107,6 @@ def trained(compose, queue, checkpoint):
     from verl.trainer.ppo.v1 import AgentLoopWorkerTQ, get_trainer_cls
 
     torch.manual_seed(0)
-    config = compose()
     trainer = get_trainer_cls("chrpo")(config)
     trainer.tokenizer, trainer.processor = AutoTokenizer.from_pretrained(checkpoint), None
     trainer._init_dataloader()
@@ -114,7 +129,7 @@ def trained(compose, queue, checkpoint):
     trainer.agent_loop_manager = SimpleNamespace(generate_sequences=generate)
     trainer._add_batch_to_generate()
     batch, _ = trainer.replay_buffer.sample(global_steps=1, partition_id="train", batch_size=PROMPTS)
-    # verl fills the last mini-batch up with rollouts of its own, and deals all of them out to the workers by length.
+    # verl completes the last mini-batch with rollouts of its own, and distributes all of them to the workers by length.
     batch = upsample_batch_to_divisible_size(batch, 13, trainer.tokenizer.eos_token_id)
     batch.reorder(np.random.default_rng(0).permutation(len(batch)).tolist())
     rollouts = queue.kv_batch_get(keys=batch.keys, partition_id="train")
@@ -144,18 +159,18 @@ def test_importing_verl_registers_every_part():
     from verl.trainer.ppo.v1 import get_trainer_cls
 
     found = [get_reward_manager_cls("chrpo"), get_adv_estimator_fn("chrpo"), get_trainer_cls("chrpo")]
-    assert {part.__module__ for part in found} == {"chrpo.verl"}
-    assert _agent_loop_registry["chrpo"]["_target_"] == "chrpo.verl.RatioAgentLoop"
+    assert all(part.__module__.startswith("chrpo.verl.") for part in found)
+    assert _agent_loop_registry["chrpo"]["_target_"] == "chrpo.verl.agent_loop.RatioAgentLoop"
 
 
 def test_the_example_configuration_is_one_that_verl_and_chrpo_take(compose):
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    from chrpo.verl import check
+    from chrpo.verl import check_config
 
     config = compose()
-    check(config)
+    check_config(config)
     validate_config(config, need_reference_policy(config), need_critic(config))
 
 
@@ -226,7 +241,7 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
     responses = [response.tolist() for response in rows["responses"].unbind()]
     source = [prompt_rows[int(index)] for index in rows["index"]]
     facts = [reader.read(ids[1:], row["answer"]) for ids, row in zip(responses, source, strict=True)]
-    rung = np.array([ladder.index(ids[0]) for ids in responses])
+    ratio_index = np.array([ladder.index(ids[0]) for ids in responses])
     _, prompt = np.unique(list(rows["uid"]), return_inverse=True)
     chooses = np.array([row["mode"] == "policy" for row in source])
     cost = np.array([fact.completion_tokens for fact in facts]) / 12
@@ -234,8 +249,8 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
         Outcomes.of(
             format_ok=[fact.format_ok for fact in facts],
             correct=[fact.correct for fact in facts],
-            asked_ratio=ratios[rung],
-            realised_ratio=ratios[rung],
+            requested_ratio=ratios[ratio_index],
+            realised_ratio=ratios[ratio_index],
             cost=cost,
             policy=chooses,
         ),
@@ -245,21 +260,44 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
     for place, ids in enumerate(rows["prompts"].unbind()):
         with torch.no_grad():
             policy[place] = trained.model(ids[None]).logits[0, -1, ladder].double().softmax(-1)
-    response = leave_one_out(rewards, prompt * 3 + rung).advantages
-    response *= np.where(chooses, response_weights(policy, 0.5)[np.arange(len(rung)), rung], 1.0)
-    control = np.zeros(len(rung))
+    response = leave_one_out(rewards, prompt * 3 + ratio_index).advantages
+    response *= np.where(chooses, response_weights(policy, 0.5)[np.arange(len(ratio_index)), ratio_index], 1.0)
+    control = np.zeros(len(ratio_index))
     _, first, label = np.unique(prompt[chooses], return_index=True, return_inverse=True)
     control[chooses] = control_advantages(
-        rewards[chooses], prompt=label, ratio=rung[chooses], policy=policy[chooses][first]
+        rewards[chooses], prompt=label, ratio=ratio_index[chooses], policy=policy[chooses][first]
     ).advantages
 
     lengths = np.array([len(ids) for ids in responses])
-    alive, answers = (lengths - 1)[response != 0].sum(), (lengths - 1).sum()
-    assert alive, "rollouts without any signal would agree whatever the code"
+    signal, answers = (lengths - 1)[response != 0].sum(), (lengths - 1).sum()
+    assert signal, "rollouts without any signal would agree whatever the code"
     for place, advantages in enumerate(rows["advantages"].unbind()):
         assert advantages[0] == pytest.approx(5 * control[place] * lengths.sum() / answers, abs=1e-5)
-        expected = np.full(lengths[place] - 1, response[place] * lengths.sum() / alive)
+        expected = np.full(lengths[place] - 1, response[place] * lengths.sum() / signal)
         assert advantages[1:].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_baseline_draws_its_ratios_and_gives_a_rollout_one_advantage(trained_grpo):
+    """Plain GRPO: where the model chose the ratio, all tokens of a rollout have one advantage."""
+    ids = trained_grpo.trainer.tokenizer.convert_tokens_to_ids
+    ladder = {ids(f"<COMP_{percent}>") for percent in (20, 60, 100)}
+    seen = set()
+    for prompt, response, advantages in zip(
+        trained_grpo.rows["prompts"].unbind(),
+        trained_grpo.rows["responses"].unbind(),
+        trained_grpo.rows["advantages"].unbind(),
+        strict=True,
+    ):
+        assert int(response[0]) in ladder
+        if int(prompt[-2]) == ids("<COMP_POLICY>"):
+            seen.add(int(response[0]))
+            assert len(set(advantages[1:].tolist())) == 1
+            assert float(advantages[0]) == pytest.approx(float(advantages[1]), rel=1e-6)
+        else:
+            assert float(advantages[0]) == 0
+    assert len(seen) > 1
+    assert trained_grpo.metrics["chrpo/lambda/policy"] == 0
+    assert "chrpo/policy/entropy" not in trained_grpo.metrics
 
 
 def test_rollouts_that_verl_adds_to_fill_a_batch_teach_nothing(trained):
@@ -277,7 +315,8 @@ def test_the_score_that_verl_shows_is_accuracy(trained):
 
 def test_prices_come_back_bit_for_bit_and_a_checkpoint_without_them_is_refused(trained, compose):
     from chrpo.errors import DataError
-    from chrpo.verl import STATE_FILE, CHRPOTrainer
+    from chrpo.verl import CHRPOTrainer
+    from chrpo.verl.trainer import STATE_FILE
 
     group = SimpleNamespace(save_checkpoint=lambda *_, **__: None, load_checkpoint=lambda **_: None)
     trained.trainer.actor_rollout_wg = group
@@ -287,9 +326,9 @@ def test_prices_come_back_bit_for_bit_and_a_checkpoint_without_them_is_refused(t
     resumed.tokenizer, resumed.processor = trained.trainer.tokenizer, None
     resumed.actor_rollout_wg = group
     resumed._init_dataloader()
-    assert resumed.driver.state_dict() != trained.trainer.driver.state_dict()
+    assert resumed.controller.state_dict() != trained.trainer.controller.state_dict()
     resumed._load_checkpoint()
-    assert resumed.driver.state_dict() == trained.trainer.driver.state_dict()
+    assert resumed.controller.state_dict() == trained.trainer.controller.state_dict()
     (Path(config.trainer.default_local_dir) / "global_step_1" / STATE_FILE).unlink()
     with pytest.raises(DataError, match="prices are lost"):
         resumed._load_checkpoint()

@@ -9,7 +9,7 @@ import click
 
 from ._shared.cli_group import CommandGroup
 from ._shared.control_tokens import INSTRUCTION
-from ._shared.settings_flags import AliasedOption, from_flags, settings_flags
+from ._shared.settings_flags import AliasedOption, from_flags, output_argument, settings_flags
 from .core.constraint import Gains
 from .core.ratios import CONFIDENCE, THRESHOLD
 from .errors import DataError
@@ -110,7 +110,7 @@ Examples:
 """
 )
 @click.argument("prompts", type=_PATH)
-@click.argument("out", type=_PATH)
+@output_argument("OUT")
 @click.option("--model", required=True, type=_PATH, help="Checkpoint to start from.")
 @settings_flags(TrainSettings)
 @click.option(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from transformers import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
+from chrpo._shared.checkpoint_loader import load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
 from chrpo.errors import DataError
@@ -61,11 +61,11 @@ def build_trainer(job: Job) -> CHRPOTrainer:
     args = _config(job)
     disable_progress_bar()
     trainer = CHRPOTrainer(
-        _load_weights(job),
+        _load_model(job),
         args,
         prompts=job.rows,
         control_tokens=job.tokens,
-        processing_class=AutoTokenizer.from_pretrained(job.model, padding_side="left", local_files_only=True),
+        processing_class=load_tokenizer(job.model, padding_side="left"),
         grader=job.grader,
         callbacks=[ProgressBar()],
     )
@@ -121,15 +121,8 @@ def _share(job: Job, gpu: bool) -> tuple[int, int]:
     return share, rows_per_pass
 
 
-def _load_weights(job: Job) -> Any:
-    try:
-        weights = AutoModelForCausalLM.from_pretrained(
-            job.model, dtype=torch.float32, use_safetensors=True, local_files_only=True
-        )
-    except SafetensorError as error:
-        raise DataError(
-            f"{job.model}: unreadable weights ({error}); if they are corrupted, copy the model again"
-        ) from error
+def _load_model(job: Job) -> Any:
+    model = load_model(job.model, torch.float32)
     if job.settings.lora_rank is not None:
-        return lora.wrap(weights, job.settings.lora_rank, seed=job.settings.seed)
-    return weights
+        return lora.wrap(model, job.settings.lora_rank, seed=job.settings.seed)
+    return model

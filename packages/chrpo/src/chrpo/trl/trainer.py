@@ -115,11 +115,11 @@ class CHRPOTrainer(GRPOTrainer):
         self._rows = [row["row"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
         check_batch(batch)
-        return self._with_control_token(batch, self.token_advantages)
+        return self.with_control_token(batch, self.token_advantages)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
-        self._log_probs = self._ladder_log_probs(prompt_ids)
+        self._log_probs = self.ladder_log_probs(prompt_ids)
         self._generations += 1
         self._ratios = self.chosen_ratios(self._rows, self._log_probs, self._generations)
         forced = [[*ids, self.ladder_ids[index]] for ids, index in zip(prompt_ids, self._ratios, strict=True)]
@@ -149,7 +149,7 @@ class CHRPOTrainer(GRPOTrainer):
         policy = torch.softmax(log_probs, dim=1).numpy()
         return self.controller.choose_ratios(rows, places, policy, uniform).tolist()
 
-    def _with_control_token(self, batch: dict[str, Any], advantages: TokenAdvantages) -> dict[str, Any]:
+    def with_control_token(self, batch: dict[str, Any], advantages: TokenAdvantages) -> dict[str, Any]:
         """Move the forced token from the prompt's end to the answer's start, and set per-token advantages."""
         device = batch["completion_ids"].device
         rows = len(batch["completion_ids"])
@@ -206,7 +206,7 @@ class CHRPOTrainer(GRPOTrainer):
         return torch.tensor(self.result.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
 
     @torch.no_grad()
-    def _ladder_log_probs(self, prompt_ids: list[list[int]]) -> torch.Tensor:
+    def ladder_log_probs(self, prompt_ids: list[list[int]]) -> torch.Tensor:
         """Log-probability of each ratio token after each prompt, over the whole vocabulary, [rollouts, ratios]."""
         distinct = list(dict.fromkeys(map(tuple, prompt_ids)))
         # Sharded models need the same number of forward passes on every process.

@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 
 from chrpo._shared.control_tokens import ControlTokens
+from chrpo.batch import RolloutBatch
 from chrpo.core import ConstrainedReward
 from chrpo.errors import DataError
-from chrpo.judge import Prompts, Table, judge
 from chrpo.objective import choose
+from chrpo.prompts import PromptTable
+from chrpo.score import score_step
 
 TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
 
 
-def table(row, rung, correct, completion, policy, format_ok=None, thinking=None):
+def batch(row, ratio_index, correct, completion, policy, format_ok=None, thinking=None):
     count = len(row)
-    return Table(
+    return RolloutBatch(
         row=np.array(row),
-        rung=np.array(rung),
+        ratio_index=np.array(ratio_index),
         format_ok=np.ones(count, bool) if format_ok is None else np.array(format_ok, bool),
         correct=np.array(correct, bool),
         truncated=np.zeros(count, bool),
@@ -35,18 +37,18 @@ def rows(make_prompt):
 
 @pytest.fixture(scope="module")
 def step(rows):
-    """Two prompts of six rollouts: one in which the model chooses, one that asks for .6."""
-    facts = table(
+    """Two prompts of six rollouts: one in which the model chooses, one that requests .6."""
+    facts = batch(
         row=[0] * 6 + [1] * 6,
-        rung=[0, 0, 1, 1, 2, 2] + [1] * 6,
+        ratio_index=[0, 0, 1, 1, 2, 2] + [1] * 6,
         correct=[1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
         completion=[8, 8, 10, 10, 12, 12, 10, 10, 10, 10, 12, 10],
         policy=[[0.5, 0.3, 0.2]] * 6 + [[0.0, 1.0, 0.0]] * 6,
     )
-    prompts = Prompts.of(rows, TOKENS)
+    prompts = PromptTable.of(rows, TOKENS)
     prices = {"policy": 0.5, "fixed@0.6": 1.0}
     objective = replace(choose("chrpo"), reward=ConstrainedReward(margin=0.5))
-    return judge(facts, prompts, objective, group_size=6, prices=prices, mix=0.5, floor=1e-3)
+    return score_step(facts, prompts, objective, group_size=6, prices=prices)
 
 
 def test_rewards_use_the_price_of_their_own_group(step):
@@ -55,7 +57,7 @@ def test_rewards_use_the_price_of_their_own_group(step):
     assert step.reward[6:] == pytest.approx([1, 1, 1, 1, (1.5 + 0.6) / 2.5, 0])
 
 
-def test_control_advantage_is_the_ratios_mean_minus_the_plain_mean_and_zero_where_asked(step):
+def test_control_advantage_is_the_ratios_mean_minus_the_unweighted_mean_and_zero_where_requested(step):
     q = np.array([(1 + 4 / 12) / 4, (1 + 2 / 12) / 2, 0.5])
     assert step.control[:6] == pytest.approx(np.repeat(q - q.mean(), 2))
     assert not step.control[6:].any()
@@ -67,7 +69,7 @@ def test_response_advantage_is_left_one_out_inside_prompt_and_ratio(step):
     assert step.response[:2] == pytest.approx([weight * first, -weight * first])
     assert not step.response[2:6].any()
     assert step.response[11] == pytest.approx(0 - (4 + 0.84) / 5)
-    assert step.dead.tolist() == [False, False, True, True, True, True] + [False] * 6
+    assert step.no_signal.tolist() == [False, False, True, True, True, True] + [False] * 6
 
 
 def test_measured_accuracy_is_what_the_policy_itself_would_get(step):
@@ -78,32 +80,29 @@ def test_measured_accuracy_is_what_the_policy_itself_would_get(step):
 
 
 def test_a_prompt_drawn_twice_in_one_step_makes_two_groups(rows):
-    facts = table([0] * 12, [0, 0, 1, 1, 2, 2] * 2, [1] * 6 + [0] * 6, [12] * 12, [[1 / 3] * 3] * 12)
-    got = judge(
-        facts,
-        Prompts.of(rows, TOKENS),
-        choose("chrpo"),
-        group_size=6,
-        prices={"policy": 0.0},
-        mix=0.5,
-        floor=1e-3,
-    )
+    facts = batch([0] * 12, [0, 0, 1, 1, 2, 2] * 2, [1] * 6 + [0] * 6, [12] * 12, [[1 / 3] * 3] * 12)
+    prompts = PromptTable.of(rows, TOKENS)
+    got = score_step(facts, prompts, choose("chrpo"), group_size=6, prices={"policy": 0.0})
     assert not got.control.any()
     assert not got.response.any()
     assert got.measured["policy"] == pytest.approx((1.0, 2))
 
 
-def test_floors_are_the_frozen_accuracy_of_each_group_minus_eps(rows):
-    prompts = Prompts.of(rows, TOKENS)
+def test_floors_are_the_frozen_accuracy_of_each_group_minus_the_slack(rows):
+    prompts = PromptTable.of(rows, TOKENS)
     assert prompts.floors(0.05) == pytest.approx({"fixed@0.6": 0.85, "policy": 0.85})
     harder = [{**row, "difficulty": "2", "reference_accuracy": 0.4} for row in rows]
-    assert set(Prompts.of(harder, TOKENS, by_difficulty=True).floors(0.5)) == {"policy/2", "fixed@0.6/2"}
-    assert Prompts.of(harder, TOKENS).floors(0.5)["policy"] == 0.0
+    assert set(PromptTable.of(harder, TOKENS, by_difficulty=True).floors(0.5)) == {"policy/2", "fixed@0.6/2"}
+    assert PromptTable.of(harder, TOKENS).floors(0.5)["policy"] == 0.0
 
 
 def test_a_ladder_with_next_to_no_probability_still_has_a_policy():
-    facts = [0, 0, 1, 1, 0, 5, 8, 0]
-    table = Table.of(np.array([[*facts, -800 + np.log(0.75), -800 + np.log(0.25)], [*facts, np.log(0.3), np.log(0.1)]]))
+    columns = {
+        "row": [0, 0], "ratio_index": [0, 0], "format_ok": [1, 1], "correct": [1, 1], "truncated": [0, 0],
+        "thinking_tokens": [5, 5], "completion_tokens": [8, 8], "integrity": [0, 0],
+    }  # fmt: skip
+    log_probs = [[-800 + np.log(0.75), -800 + np.log(0.25)], [np.log(0.3), np.log(0.1)]]
+    table = RolloutBatch.of(columns, np.array(log_probs))
     assert table.policy == pytest.approx(np.array([[0.75, 0.25]] * 2))
     assert table.ladder_mass == pytest.approx([0, 0.4])
 
@@ -122,4 +121,4 @@ def test_a_ladder_with_next_to_no_probability_still_has_a_policy():
 )
 def test_prompts_that_do_not_fit_the_ladder_are_refused(rows, change, words):
     with pytest.raises(DataError, match=words):
-        Prompts.of([{**rows[0], **change}], TOKENS)
+        PromptTable.of([{**rows[0], **change}], TOKENS)

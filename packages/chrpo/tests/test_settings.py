@@ -1,0 +1,56 @@
+"""One settings class: flags, TRL's configuration and a section of a file have its names and defaults."""
+
+from dataclasses import fields
+
+import pytest
+
+from chrpo import CHRPOSettings, TrainSettings
+from chrpo.cli import cli
+from chrpo.errors import DataError
+
+
+def test_every_flag_of_train_has_the_default_of_its_setting():
+    flags = {parameter.name: parameter for parameter in cli.commands["train"].params}
+    settings = TrainSettings()
+    for each in fields(TrainSettings):
+        if each.metadata.get("flag") is not False:
+            assert flags[each.name].default == getattr(settings, each.name), each.name
+
+
+def test_the_trl_configuration_has_every_setting_with_its_default_and_its_help(tmp_path):
+    pytest.importorskip("trl")
+    from chrpo.trl import CHRPOConfig
+
+    config, settings = CHRPOConfig(str(tmp_path), max_steps=1, use_cpu=True, report_to="none"), CHRPOSettings()
+    found = {each.name: each for each in fields(CHRPOConfig)}
+    assert found["output_dir"] is fields(CHRPOConfig)[0]
+    for each in fields(CHRPOSettings):
+        assert getattr(config, each.name) == getattr(settings, each.name)
+        assert found[each.name].metadata["help"]
+    assert config.gains == settings.gains
+
+
+def test_settings_come_from_a_section_of_a_file_with_old_names_too():
+    section = {"accuracy_slack": 0.01, "price_cap": 10, "on_policy_weight": 0.25}
+    settings = CHRPOSettings.named(section)
+    assert (settings.accuracy_slack, settings.gains.cap, settings.gains.proportional) == (0.01, 10, 50)
+    old = {"eps": 0.01, "gains": {"cap": 10}, "response_policy_mix": 0.25}
+    assert CHRPOSettings.named(old) == settings
+    for unknown in ({"epsilon": 0.01}, {"gains": {"kp": 3}}):
+        with pytest.raises(DataError, match=r"known are objective, .*accuracy_slack, .*price_proportional"):
+            CHRPOSettings.named(unknown)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"on_policy_weight": 2}, "on_policy_weight must be in"),
+        ({"accuracy_slack": float("inf")}, "accuracy_slack must be a finite number"),
+        ({"objective": "grpo", "price_cap": 3.0}, "cap: this objective has no price"),
+        ({"price_ema_decay": 1.0}, "ema_decay must be in"),
+        ({"objective": "ppo"}, "unknown objective 'ppo'"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(change, words):
+    with pytest.raises(DataError, match=words):
+        CHRPOSettings(**change)
