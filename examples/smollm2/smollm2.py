@@ -1,7 +1,7 @@
 """The quickstart's commands on real input: a pretrained model, real thinking traces, GSM8K; two CPU cores, 10 minutes.
 
-It proves the plumbing: that tokenizers, chat templates, long messy traces and real answers go through every step. A few
-steps on 135 M parameters teach nothing worth measuring, and the report says so.
+It shows that tokenizers, chat templates, long irregular traces and real answers pass through every step. A few steps on
+135 M parameters teach nothing measurable, and the report states this.
 
     python examples/smollm2/smollm2.py runs/smollm2 --data-dir data
 """
@@ -18,13 +18,14 @@ from stages import Stages
 HERE = Path(__file__).parent
 LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
 NOTE = (
-    "This run proves the plumbing on pretrained weights and real text. SmolLM2-135M-Instruct had 16 steps of SFT and 2 "
-    "of CHRPO, and 20 problems tell accuracies apart only if they differ by 30 points or so: no claim of quality."
+    "This run shows that every step works on pretrained weights and real text. SmolLM2-135M-Instruct had 16 steps of "
+    "SFT and 2 of CHRPO, and 20 problems distinguish accuracies only if they differ by about 30 points: no claim of "
+    "quality."
 )
 
 
 def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
-    """The stages in order, as (what happens, command)."""
+    """The stages in order, as (title, command)."""
     traces, rl = f"{run}/inputs/traces.jsonl", f"{run}/inputs/rl.jsonl"
     gsm8k = f"math-eval run --tasks gsm8k --data-dir {data} --limit 20 --max-tokens 256 --batch-size 20 --seed {seed}"
     return [
@@ -41,7 +42,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
             f"cot-compressor compress {traces} {run}/compressed.jsonl {LADDER} --scorer rules --tokenizer {run}/base",
         ),
         (
-            "Measure what survives, beside random, head and tail",
+            "Measure what is kept, compared with random, head and tail",
             f"cot-compressor evaluate {traces} {run}/fidelity --ratio 0.2 --ratio 0.4 --scorer rules "
             f"--tokenizer {run}/base --seed {seed}",
         ),
@@ -60,7 +61,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
             f"--seed {seed} --output-dir {run}/samples/sft",
         ),
         (
-            "Find what each problem needs",
+            "Find the ratio that each problem needs",
             f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/sft "
             f"--seed {seed}",
         ),
@@ -82,9 +83,9 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
             f"math-eval compare {run}/eval/base {run}/eval/chrpo --output {run}/comparison.json",
         ),
         (
-            "Draw",
+            "Write the report",
             f"math-eval report base={run}/eval/base chrpo={run}/eval/chrpo --baseline base "
-            f"--title 'SmolLM2-135M on real input: the plumbing' --note {shlex.quote(NOTE)} --output {run}/report.html",
+            f"--title 'SmolLM2-135M on real input' --note {shlex.quote(NOTE)} --output {run}/report.html",
         ),
     ]
 
@@ -92,14 +93,14 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data-dir", required=True, type=click.Path(path_type=Path), help="Folder of the published files.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of sampling and training.")
 def main(run: Path, data_dir: Path, seed: int) -> None:
-    """Run all stages in the folder RUN, or go on where a killed run stopped."""
+    """Run all stages in the folder RUN, or continue an interrupted run."""
     stages = Stages(run, [HERE / name for name in ("inputs.py", "model_folder.py")])
     commands = pipeline(run, data_dir, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
-    click.echo(f"\n{NOTE}\n\n{stages.seconds:.0f} seconds. Look at {run}/report.html and {run}/fidelity/report.html.")
+    click.echo(f"\n{NOTE}\n\n{stages.seconds:.0f} seconds. Reports: {run}/report.html, {run}/fidelity/report.html.")
 
 
 if __name__ == "__main__":
