@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 EXAMPLE = Path(__file__).parents[1] / "examples/qwen3_1p7b"
-NAMES = ("settings", "inputs", "stages", "cost", "acceptance", "on_ray", "stand_in", "warmup", "qwen3_1p7b")
+NAMES = ("settings", "inputs", "stages", "cost", "compare_with_paper", "on_ray", "fake_answers", "warmup", "qwen3_1p7b")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def recipe() -> Iterator[SimpleNamespace]:
     path = list(sys.path)
     sys.path.insert(0, str(EXAMPLE))
     yield SimpleNamespace(
-        **{name: importlib.import_module(name) for name in ("inputs", "cost", "acceptance", "on_ray")},
+        **{name: importlib.import_module(name) for name in ("inputs", "cost", "compare_with_paper", "on_ray")},
         driver=importlib.import_module("qwen3_1p7b"),
         settings=importlib.import_module("settings"),
     )
@@ -52,7 +52,7 @@ def test_every_stage_is_a_command_that_takes_its_arguments(recipe, scale, gpus):
         command.make_context(program, words)
 
 
-def test_both_scales_have_the_same_stages_but_for_the_stand_in(recipe):
+def test_both_scales_have_the_same_stages_but_for_the_fake_answers(recipe):
     def titles(settings):
         made = recipe.driver.Recipe(Path("run"), settings, gpus=2, sharding="zero3", scorer="rules", ray=None).stages()
         return [title for title, _ in made if not title.startswith("Dry run only")]
@@ -67,7 +67,7 @@ def test_a_step_of_sft_has_the_papers_64_rows_on_any_number_of_gpus_that_divides
         paper.sft_accumulation(3)
 
 
-def test_a_question_of_metamath_is_used_once_and_never_if_it_stands_in_a_test(recipe):
+def test_a_question_of_metamath_is_used_once_and_never_if_it_is_in_a_test(recipe):
     def row(query, answer):
         return {"query": query, "response": f"So. The answer is: {answer}", "type": "GSM_AnsAug"}
 
@@ -96,8 +96,8 @@ def test_the_cost_of_qwen3_1p7b_by_hand(recipe):
 
 
 def test_500_problems_tell_accuracies_apart_by_4_points(recipe):
-    assert recipe.acceptance.tolerance(64.2, 500) == pytest.approx(4.2, abs=0.05)
-    assert recipe.acceptance.tolerance(50, 40) == pytest.approx(15.5, abs=0.05)
+    assert recipe.compare_with_paper.tolerance(64.2, 500) == pytest.approx(4.2, abs=0.05)
+    assert recipe.compare_with_paper.tolerance(50, 40) == pytest.approx(15.5, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_verdict_is_on_accuracy_and_on_tokens(recipe, tmp_path, base, chrpo,
     for name in ("base", "sft", "chrpo"):
         rows = [
             {"task": task, "ratio": ratio, "thinking_tokens": tokens, "accuracy": accuracy / 100}
-            for (row, ratio), cells in recipe.acceptance.PUBLISHED.items()
+            for (row, ratio), cells in recipe.compare_with_paper.PUBLISHED.items()
             if row == name
             for task, tokens, accuracy in cells
         ]
@@ -122,7 +122,7 @@ def test_the_verdict_is_on_accuracy_and_on_tokens(recipe, tmp_path, base, chrpo,
         rows = [{**row, **(changes if row["task"] == "math500" else {})} for row in rows]
         (tmp_path / "eval" / name).mkdir(parents=True)
         (tmp_path / "eval" / name / "results.json").write_text(json.dumps({"conditions": rows}))
-    lines = recipe.acceptance.table(tmp_path).splitlines()
+    lines = recipe.compare_with_paper.table(tmp_path).splitlines()
     found = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in lines if "math500" in line}
     assert (found["base"], found["chrpo policy"]) == verdicts
 
@@ -136,7 +136,7 @@ def test_no_number_of_gpus_and_no_later_setting_undoes_a_finished_stage(recipe):
     paper = recipe.settings.PAPER
     more_steps = replace(paper, rl_steps=paper.rl_steps + 1)
     changed = [title for (title, old), (_, new) in zip(made(paper, 8), made(more_steps, 8), strict=True) if old != new]
-    assert changed == ["CHRPO: choose the ratio, and stay right"], "settings reach a stage through its command alone"
+    assert changed == ["CHRPO: choose the ratio, keep the accuracy"], "settings reach a stage through its command alone"
 
 
 def test_verl_is_given_the_recipes_settings_under_names_that_its_configuration_has(recipe):

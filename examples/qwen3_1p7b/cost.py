@@ -1,7 +1,7 @@
 """GPU memory and GPU-hours of every stage, from the settings, the model's shape and a few assumptions that are printed.
 
-Formulas are in the functions. They leave out framework overhead, start-up, graph capture and waiting for the longest
-completion; take the hours as a lower bound of the right size. None of it was measured on this recipe.
+The functions contain the formulas. They ignore framework overhead, start-up, graph capture and waiting for the longest
+completion, so the hours are a lower bound. Nothing was measured on this recipe.
 
     python examples/qwen3_1p7b/cost.py --gpus 8
 """
@@ -13,9 +13,9 @@ from settings import PAPER, RATIOS, Settings
 
 GIB = 2**30
 VLLM_GIB = 24.0
-"""What TRL lets a colocated vLLM take: .3 of 80 GiB."""
+"""Memory that TRL gives to a colocated vLLM: .3 of 80 GiB."""
 TRAINING_FLOPS = 8
-"""Per parameter and token: forward, backward, and a second forward for the activations that were not kept."""
+"""Operations for each parameter and token: forward, backward, and a second forward to recompute activations."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Of attention, feed-forward and norms of every layer, the last norm and the embedding."""
+        """Number of parameters of all layers (attention, feed-forward, norms), the last norm and the embedding."""
         queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
         attention = self.width * (2 * queries + 2 * keys) + 2 * self.head_width
         layer = attention + 3 * self.width * self.feed_forward + 2 * self.width
@@ -40,13 +40,13 @@ class Model:
 
     @property
     def cache_bytes(self) -> int:
-        """Of keys and values, per token, in bf16."""
+        """Bytes of the keys and values of one token in all layers, in bf16."""
         return 2 * 2 * self.layers * self.key_value_heads * self.head_width
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU does; by default an H100 SXM with the shares of its data sheet that such jobs usually reach."""
+    """Speed of a GPU: by default an H100 SXM, with the share of its peak values that such jobs usually reach."""
 
     flops: float = 989e12
     bandwidth: float = 3.35e12
@@ -56,18 +56,18 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Mean tokens of a prompt and a completion: near the paper's base model on GSM8K and MATH, the answer included."""
+    """Mean tokens of a prompt and of a completion with its answer, near the paper's base model on GSM8K and MATH."""
 
     prompt: int = 100
     completion: int = 1200
 
 
 def training_bytes(model: Model, tokens: int, gpus: int) -> float:
-    """Per GPU: weights, gradients and AdamW's two moments in fp32, sharded, and what one pass keeps.
+    """Bytes on each GPU: sharded weights, gradients and AdamW's two moments in fp32, and the data of one pass.
 
-    A pass keeps one layer's input per layer (bf16), one layer's inner activations (bf16; about 2 feed-forward widths
-    thrice and 8 model widths), and that layer's whole weights (bf16). Logits are left out: TRL computes the loss from
-    tiles of them.
+    A pass keeps the input of every layer (bf16), the inner activations of one layer (bf16; about 6 feed-forward widths
+    and 8 model widths for each token), and the gathered embedding (bf16). Logits are left out, because TRL computes the
+    loss from tiles of them.
     """
     states = 16 * model.parameters / gpus
     inputs = 2 * model.layers * tokens * model.width
@@ -77,17 +77,17 @@ def training_bytes(model: Model, tokens: int, gpus: int) -> float:
 
 
 def decoding_bytes(model: Model, requests: int, length: int) -> float:
-    """Per GPU: weights in bf16, and keys and values of all requests in flight."""
+    """Bytes on each GPU: weights in bf16, and keys and values of all current requests."""
     return 2 * model.parameters + requests * length * model.cache_bytes
 
 
 def training_hours(model: Model, gpu: Gpu, tokens: float) -> float:
-    """GPU-hours of forward, backward and recomputation."""
+    """GPU-hours of forward pass, backward pass and recomputation."""
     return TRAINING_FLOPS * model.parameters * tokens / (gpu.flops * gpu.training_share) / 3600
 
 
 def decoding_hours(model: Model, gpu: Gpu, tokens: float, requests: int, length: int) -> float:
-    """GPU-hours to write so many tokens; every step reads the weights once, and half of each request's cache."""
+    """GPU-hours to generate `tokens` tokens; each step reads the weights, and half of each request's full cache."""
     step = (2 * model.parameters + requests * length / 2 * model.cache_bytes) / (gpu.bandwidth * gpu.decoding_share)
     return tokens / requests * step / 3600
 
@@ -96,7 +96,7 @@ Line = tuple[str, float, float]
 
 
 def estimate(settings: Settings, gpus: int) -> list[Line]:
-    """The stages that need GPUs, as (stage, GiB per GPU, GPU-hours of all)."""
+    """The stages that need GPUs, each as (stage, GiB on each GPU, GPU-hours of all GPUs)."""
     s, model, gpu, mean = settings, Model(), Gpu(), Lengths()
     share = sum(RATIOS) / len(RATIOS)
 
@@ -121,7 +121,7 @@ def estimate(settings: Settings, gpus: int) -> list[Line]:
     return [
         decode("base model answers", s.sft_questions, 1.0),
         sft("SFT, ratios", s.sft_epochs, 0.0),
-        decode("answers at every ratio, questions of the mix", s.warmup_questions * s.samples * len(RATIOS), share),
+        decode("answers at every ratio, questions of the mixture", s.warmup_questions * s.samples * len(RATIOS), share),
         sft("SFT, policy", s.warmup_epochs, 1 / 7),
         decode("answers at every ratio, RL questions", s.rl_questions * s.samples * len(RATIOS), share),
         ("CHRPO", memory, learning + writing),
@@ -130,12 +130,12 @@ def estimate(settings: Settings, gpus: int) -> list[Line]:
 
 
 @click.command()
-@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Number of GPUs.")
 def main(gpus: int) -> None:
-    """Print memory and time of every stage, and what they rest on."""
+    """Print memory and time of every stage, and the assumptions."""
     lines = estimate(PAPER, gpus)
     click.echo(f"{Model()}: {Model().parameters:,} parameters\n{Gpu()}\n{Lengths()}\n")
-    click.echo("| stage | GiB a GPU | GPU-hours | hours |\n|---|---:|---:|---:|")
+    click.echo("| stage | GiB on each GPU | GPU-hours | hours |\n|---|---:|---:|---:|")
     for name, memory, hours in [*lines, ("all", max(line[1] for line in lines), sum(line[2] for line in lines))]:
         click.echo(f"| {name} | {memory:.0f} | {hours:.1f} | {hours / gpus:.1f} |")
 

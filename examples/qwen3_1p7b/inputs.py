@@ -1,8 +1,8 @@
 """Fetch the base model, MetaMath's questions and the test problems from the Hugging Face hub, once.
 
-Each question of MetaMath is used once: in the order of a hash of its text, the first are evaluated on (MetaMath-1k),
-the next are for CHRPO, the others are answered by the base model. Questions of a test set are left out; those that only
-share 13 words with one are left to `ratio-sft build --exclude`. `source.json` says which commits were read.
+Each question of MetaMath is used once. In the order of a hash of its text, the first questions are for evaluation
+(MetaMath-1k), the next for CHRPO, and the base model answers the others. Questions of a test set are left out; those
+that only share 13 words with one are left to `ratio-sft build --exclude`. `source.json` records the commits.
 
     python examples/qwen3_1p7b/inputs.py runs/qwen3_1p7b
 """
@@ -25,12 +25,12 @@ Row = dict[str, Any]
 
 
 def key(question: str) -> str:
-    """What tells questions apart: a hash of their text up to case and white space."""
+    """A hash of a question's text, equal for questions that differ in case and white space only."""
     return hashlib.sha256(" ".join(question.casefold().split()).encode()).hexdigest()
 
 
 def questions(rows: Iterable[Row], tests: Iterable[str]) -> Iterator[Row]:
-    """Rows of the problems contract from MetaMath's: each question once, none of `tests`, in the order of hashes."""
+    """Rows of the problems contract from MetaMath: each question once, without `tests`, in the order of hashes."""
     found: dict[str, Row] = {}
     for row in rows:
         _, mark, answer = row["response"].rpartition(_ANSWER)
@@ -42,7 +42,7 @@ def questions(rows: Iterable[Row], tests: Iterable[str]) -> Iterator[Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:
-    """Write JSON Lines; returns how many."""
+    """Write JSON Lines; returns the number of rows."""
     lines = [json.dumps(row) + "\n" for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(lines), encoding="utf-8")
@@ -51,9 +51,13 @@ def write(path: Path, rows: Iterable[Row]) -> int:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--evaluated", default=PAPER.metamath_questions, show_default=True, help="Questions of MetaMath-1k.")
-@click.option("--rl", default=PAPER.rl_questions, show_default=True, help="Questions of CHRPO.")
-@click.option("--sft", default=PAPER.sft_questions, show_default=True, help="Questions that the base model answers.")
+@click.option(
+    "--evaluated", default=PAPER.metamath_questions, show_default=True, help="Number of questions of MetaMath-1k."
+)
+@click.option("--rl", default=PAPER.rl_questions, show_default=True, help="Number of questions of CHRPO.")
+@click.option(
+    "--sft", default=PAPER.sft_questions, show_default=True, help="Number of questions that the base model answers."
+)
 def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base, RUN/problems/*.jsonl and RUN/source.json."""
     from huggingface_hub import HfApi, snapshot_download

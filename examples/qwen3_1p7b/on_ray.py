@@ -1,6 +1,6 @@
-"""CHRPO on several nodes: verl on a Ray cluster that is up, then its newest weights as a checkpoint folder.
+"""CHRPO on several nodes: verl on a running Ray cluster, then its last weights as a checkpoint folder.
 
-The settings that are not the recipe's are in examples/verl/qwen3_1p7b.yaml, whose README says how to start Ray.
+All other settings are in examples/verl/qwen3_1p7b.yaml; the README beside it describes how to start Ray.
 
     python examples/qwen3_1p7b/on_ray.py runs/qwen3_1p7b trainer.total_training_steps=200 --python .venv-verl/bin/python
 """
@@ -17,7 +17,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "verl"
 
 
 def overrides(settings: Settings) -> list[str]:
-    """The recipe's settings under verl's names."""
+    """The settings of the recipe under the names of verl."""
     return [
         f"data.train_batch_size={settings.rl_prompts}",
         f"data.max_response_length={settings.max_tokens}",
@@ -25,14 +25,14 @@ def overrides(settings: Settings) -> list[str]:
         f"actor_rollout_ref.actor.ppo_mini_batch_size={settings.rl_prompts}",
         f"actor_rollout_ref.rollout.temperature={settings.temperature}",
         f"actor_rollout_ref.rollout.n={settings.rollouts}",
-        f"chrpo.eps={settings.eps}",
+        f"chrpo.accuracy_slack={settings.accuracy_slack}",
         f"trainer.total_training_steps={settings.rl_steps}",
         f"trainer.save_freq={settings.save_steps}",
     ]
 
 
 def commands(run: Path, python: str, chosen: Sequence[str]) -> list[list[str]]:
-    """Train, then merge the shards of the last step."""
+    """Commands that train, and that merge the shards of the last step."""
     steps = dict(override.split("=", 1) for override in chosen)["trainer.total_training_steps"]
     weights = run / "verl" / f"global_step_{steps}" / "actor"
     folders = [
@@ -42,7 +42,7 @@ def commands(run: Path, python: str, chosen: Sequence[str]) -> list[list[str]]:
     ]
     config = ["--config-path", str(CONFIG), "--config-name", "qwen3_1p7b"]
     train = ["verl.trainer.main_ppo", *config, *folders, *chosen]
-    target = f"{run}/chrpo.partial"
+    target = f"{run}/.chrpo.partial"
     merge = ["verl.model_merger", "merge", "--backend", "fsdp", "--local_dir", str(weights), "--target_dir", target]
     return [[python, "-m", *words] for words in (train, merge)]
 
@@ -50,15 +50,15 @@ def commands(run: Path, python: str, chosen: Sequence[str]) -> list[list[str]]:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, resolve_path=True))
 @click.argument("chosen", nargs=-1, required=True, metavar="NAME=VALUE ...")
-@click.option("--python", required=True, help="Of the environment that verl is installed in.")
+@click.option("--python", required=True, help="Path of Python in the environment of verl.")
 def main(run: Path, chosen: tuple[str, ...], python: str) -> None:
     """Write RUN/chrpo from RUN/rl_prompts.jsonl and RUN/sft; RUN is on a file system that all nodes see.
 
-    NAME=VALUE are settings of verl, trainer.total_training_steps among them.
+    Each NAME=VALUE is a setting of verl; trainer.total_training_steps is required.
     """
     for command in commands(run, python, chosen):
         subprocess.run(command, check=True)
-    partial = run / "chrpo.partial"
+    partial = run / ".chrpo.partial"
     shutil.copy(run / "sft/control_tokens.json", partial)
     partial.replace(run / "chrpo")
 

@@ -1,8 +1,8 @@
 """The paper's setting: from Qwen3-1.7B and MetaMath's questions to the tables of thinking tokens and accuracy.
 
-The stages are the packages' commands, for one node of GPUs; settings are in `settings`. A finished stage is skipped,
-a killed one goes on. With `--dry-run` the same stages run on a CPU: a tiny model of random weights, transformers in
-place of vLLM.
+The stages are the packages' commands, for one node of GPUs; `settings` has the settings. A finished stage is skipped,
+a killed one continues. With `--dry-run` the same stages run on a CPU with a tiny model of random weights, and with
+transformers instead of vLLM.
 
     python examples/qwen3_1p7b/qwen3_1p7b.py runs/qwen3_1p7b --gpus 8
     python examples/qwen3_1p7b/qwen3_1p7b.py runs/dry_run --dry-run
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
-SCRIPTS = ("inputs.py", "stand_in.py", "tiny_inputs.py", "warmup.py")
+SCRIPTS = ("inputs.py", "fake_answers.py", "tiny_inputs.py", "warmup.py")
 
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 DRY_PROCESSES = 2
@@ -34,12 +34,12 @@ class Recipe:
     """The stages, in three parts.
 
     Args:
-        run: the folder of everything.
-        settings: the scale; `DRY_RUN` means a CPU.
-        gpus: of this node.
-        sharding: "fsdp2" or "zero3".
-        scorer: of the compressor.
-        ray: Python of an environment with verl, for CHRPO on a Ray cluster; None for TRL on this node.
+        run: Folder of all outputs.
+        settings: Settings of the scale; `DRY_RUN` means a CPU.
+        gpus: Number of GPUs of this node.
+        sharding: Sharding of the model, "fsdp2" or "zero3".
+        scorer: Scorer of the compressor.
+        ray: Path of Python in an environment with verl, for CHRPO on a Ray cluster; None for TRL on this node.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Recipe:
         self.run, self.settings, self.gpus, self.scorer, self.ray = run, settings, gpus, scorer, ray
         self.dry = settings is DRY_RUN
         config = files("ratio_sft").joinpath("accelerate", f"{sharding}.yaml")
-        # On a CPU `accelerate launch` starts one process, whatever number it is given.
+        # On a CPU `accelerate launch` starts one process, whatever `--num_processes` is.
         dry = f"torchrun --standalone --nproc_per_node {gpus}"
         self.several = dry if self.dry else f"accelerate launch --num_processes {gpus}"
         self.sharded = self.several if self.dry else f"accelerate launch --config_file {config} --num_processes {gpus}"
 
     def stages(self) -> list[Stage]:
-        """All of them in order, as (what happens, command)."""
+        """All stages in order, each as (title, command)."""
         return [*self._ratios(), *self._policy(), *self._tables()]
 
     def _sample(self, model: str, tasks: str, out: str, more: str = "", top_p: float | None = None) -> str:
@@ -76,9 +76,9 @@ class Recipe:
             f"--max-length {s.sft_length}"
         )
 
-    def _stand_in(self, folder: str) -> list[Stage]:
-        answers = ("Dry run only: what a trained model would have answered", f"{HERE}/stand_in.py {self.run}/{folder}")
-        return [(f"{answers[0]}, {folder}", answers[1])] if self.dry else []
+    def _fake_answers(self, folder: str) -> list[Stage]:
+        stage = (f"Dry run only: correct answers for {folder}", f"{HERE}/fake_answers.py {self.run}/{folder}")
+        return [stage] if self.dry else []
 
     def _ratios(self) -> list[Stage]:
         run, s = self.run, self.settings
@@ -93,9 +93,9 @@ class Recipe:
                 "The base model answers MetaMath's questions",
                 self._sample("base", f"{run}/problems/sft.jsonl", "samples/base"),
             ),
-            *self._stand_in("samples/base"),
+            *self._fake_answers("samples/base"),
             (
-                "Keep what it got right: its own traces are the teacher",
+                "Export its correct samples as traces",
                 f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
             ),
             (
@@ -108,42 +108,42 @@ class Recipe:
                 f"ratio-sft build {run}/compressed.jsonl {run}/mix/ratios --traces {s.sft_traces} --policy-share 0 "
                 f"--plain-share 0.5 {excluded}",
             ),
-            ("SFT: think at the length that is asked for", self._sft("ratios", "ratios", "base", s.sft_epochs)),
+            ("SFT: think at the requested length", self._sft("ratios", "ratios", "base", s.sft_epochs)),
         ]
 
     def _policy(self) -> list[Stage]:
         run, s = self.run, self.settings
         every = f"{LADDER} --samples {s.samples}"
         return [
-            ("Choose questions of the mix", f"{HERE}/warmup.py {run} {s.warmup_questions}"),
+            ("Choose questions of the mixture", f"{HERE}/warmup.py {run} {s.warmup_questions}"),
             (
-                "That model answers them at every ratio",
+                "The trained model answers them at every ratio",
                 self._sample("ratios", f"{run}/problems/warmup.jsonl", "samples/warmup", every),
             ),
-            *self._stand_in("samples/warmup"),
+            *self._fake_answers("samples/warmup"),
             (
-                "Find the smallest ratio that is enough for each of them",
+                "Find the smallest sufficient ratio of each question",
                 f"chrpo prepare {run}/samples/warmup/samples_warmup.jsonl {run}/teacher.jsonl "
                 f"--checkpoint {run}/ratios",
             ),
             (
-                "Mix in questions whose ratio is the model's to choose",
+                "Mix the ratios and policy rows",
                 f"ratio-sft build {run}/compressed.jsonl {run}/mix/policy --traces {s.sft_traces} --plain-share 0.5 "
                 f"--teacher {run}/teacher.jsonl",
             ),
             (
-                "SFT: a first idea of how much each question needs",
+                "SFT: choose a ratio for each question",
                 self._sft("policy", "sft", "ratios", s.warmup_epochs),
             ),
             (
-                "It answers other questions at every ratio",
+                "The trained model answers other questions at every ratio",
                 self._sample("sft", f"{run}/problems/rl.jsonl", "samples/rl", every, top_p=1.0),
             ),
             (
-                "Freeze what each of them needs, and the accuracy to keep",
+                "Find their smallest sufficient ratios, and the accuracy to keep",
                 f"chrpo prepare {run}/samples/rl/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/sft",
             ),
-            ("CHRPO: choose the ratio, and stay right", self._chrpo()),
+            ("CHRPO: choose the ratio, keep the accuracy", self._chrpo()),
         ]
 
     def _chrpo(self) -> str:
@@ -152,46 +152,52 @@ class Recipe:
             return f"{HERE}/on_ray.py {run} {' '.join(overrides(s))} --python {self.ray}"
         vllm = "" if self.dry else "--vllm colocate"
         return (
-            f"{self.sharded} -m chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --steps {s.rl_steps} "
-            f"--prompts-per-step {s.rl_prompts} --rollouts {s.rollouts} --learning-rate {s.rl_learning_rate:g} "
-            f"--temperature {s.temperature} --max-tokens {s.max_tokens} --rows-per-pass {s.rl_batch} --eps {s.eps} "
-            f"--save-steps {s.save_steps} {vllm}"
+            f"{self.sharded} -m chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft "
+            f"--max-steps {s.rl_steps} --prompts-per-step {s.rl_prompts} --rollouts {s.rollouts} "
+            f"--learning-rate {s.rl_learning_rate:g} --temperature {s.temperature} --max-tokens {s.max_tokens} "
+            f"--rows-per-pass {s.rl_batch} --accuracy-slack {s.accuracy_slack} --save-steps {s.save_steps} {vllm}"
         )
 
     def _tables(self) -> list[Stage]:
         run = self.run
         tasks = ",".join(f"{run}/problems/{name}.jsonl" for name in (*TESTS, "metamath1k"))
         seeds = " ".join(f"--seed {seed}" for seed in range(self.settings.evaluation_seeds))
-        asked = {"base": "", "sft": f"{LADDER} --ratio policy", "chrpo": "--ratio policy"}
-        runs = " ".join(f"{name}={run}/eval/{name}" for name in asked)
+        ratios_of = {"base": "", "sft": f"{LADDER} --ratio policy", "chrpo": "--ratio policy"}
+        runs = " ".join(f"{name}={run}/eval/{name}" for name in ratios_of)
         return [
             *(
                 (f"Evaluate {name}", self._sample(name, tasks, f"eval/{name}", f"{seeds} {ratios}"))
-                for name, ratios in asked.items()
+                for name, ratios in ratios_of.items()
             ),
             (
-                "Compare and draw",
+                "Compare and write the report",
                 f"math-eval report {runs} --baseline base --title 'Qwen3-1.7B, the setting of the paper' "
                 f"--output {run}/report.html",
             ),
-            ("Beside the published numbers", f"{HERE}/acceptance.py {run}"),
+            ("Compare with the paper", f"{HERE}/compare_with_paper.py {run}"),
         ]
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Of this node.")
-@click.option("--sharding", type=click.Choice(["fsdp2", "zero3"]), default="fsdp2", show_default=True)
-@click.option("--scorer", default="rules", show_default=True, help="Of the compressor: `rules`, or a trained folder.")
+@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Number of GPUs of this node.")
 @click.option(
-    "--ray", metavar="PYTHON", help="CHRPO with verl on a Ray cluster: the Python that verl is installed for."
+    "--sharding",
+    type=click.Choice(["fsdp2", "zero3"]),
+    default="fsdp2",
+    show_default=True,
+    help="Sharding of the model.",
 )
-@click.option("--dry-run", is_flag=True, help="Run every stage on a CPU in miniature; the results mean nothing.")
+@click.option("--scorer", default="rules", show_default=True, help="Scorer of the compressor: `rules`, or a folder.")
+@click.option(
+    "--ray", metavar="PYTHON", help="Path of Python in verl's environment; CHRPO then runs with verl on a Ray cluster."
+)
+@click.option("--dry-run", is_flag=True, help="Run every stage on a CPU in miniature; the results have no meaning.")
 def main(run: Path, gpus: int, sharding: str, scorer: str, ray: str | None, dry_run: bool) -> None:
-    """Run all stages in the folder RUN, or go on where a killed run stopped.
+    """Run all stages in the folder RUN, or continue a killed run.
 
-    Neither the number of GPUs nor the sharding undoes a finished stage. A changed setting runs its own stage and the
-    later ones again, after a question.
+    A finished stage stays finished with another number of GPUs or other sharding. If a setting has changed, its stage
+    and all later stages run again, after a question.
     """
     settings, gpus = (DRY_RUN, DRY_PROCESSES) if dry_run else (PAPER, gpus)
     try:
@@ -202,7 +208,7 @@ def main(run: Path, gpus: int, sharding: str, scorer: str, ray: str | None, dry_
     stages = Stages(run, [HERE / name for name in SCRIPTS], ask=True)
     for number, ((title, command), (_, same_as)) in enumerate(zip(recipe, on_one, strict=True), 1):
         stages.run(f"{number}/{len(recipe)}", title, shlex.split(command), shlex.split(same_as))
-    click.echo(f"\n{stages.seconds:.0f} seconds. Look at {run}/report.html and {run}/acceptance.md.")
+    click.echo(f"\n{stages.seconds:.0f} seconds. Look at {run}/report.html and {run}/compare_with_paper.md.")
 
 
 if __name__ == "__main__":

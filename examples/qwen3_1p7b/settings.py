@@ -1,8 +1,8 @@
-"""Every setting of the recipe, for the paper's scale and for a dry run; README.md says where each comes from.
+"""Every setting of the recipe, for the paper's scale and for a dry run; README.md names the source of each.
 
-What the stages are is said by `qwen3_1p7b`, what they cost by `cost`.
+The stages are in `qwen3_1p7b`, their cost in `cost`.
 
-    PAPER.sft_accumulation(gpus=8)    # 4: 8 GPUs x 2 rows x 4 = the paper's 64 rows a step
+    PAPER.sft_accumulation(gpus=8)    # 4: 8 GPUs x 2 rows x 4 batches = the paper's 64 rows in a step
 """
 
 from dataclasses import dataclass
@@ -12,54 +12,56 @@ RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """One scale of the recipe; lengths are in tokens."""
+    """Settings for one scale of the recipe; lengths are in tokens."""
 
     sft_questions: int
-    """Questions that the base model answers."""
+    """Number of questions that the base model answers."""
     metamath_questions: int
-    """Questions that are only evaluated on (the paper's MetaMath-1k)."""
+    """Number of questions for evaluation only (the paper's MetaMath-1k)."""
     sft_traces: int
-    """Traces in the mix; each gives a row for every ratio."""
+    """Number of traces in the mixture; each gives a row for every ratio."""
     rl_questions: int
+    """Number of questions of CHRPO."""
     warmup_questions: int
-    """Questions of the mix that are sampled at every ratio, to find what each needs."""
+    """Number of the mixture's questions whose smallest sufficient ratio is measured."""
     samples: int
-    """Of each question and ratio."""
+    """Number of samples of each question and ratio."""
     max_tokens: int
-    """Of a completion, in sampling, rollouts and evaluation."""
+    """Largest number of tokens of a completion, in sampling, rollouts and evaluation."""
     sft_rows: int
-    """Rows of an SFT step, over all GPUs."""
+    """Number of rows in an SFT step, over all GPUs."""
     sft_batch: int
-    """Rows of one GPU and forward pass."""
+    """Number of rows in a forward pass of one GPU."""
     sft_learning_rate: float
     sft_epochs: float
     warmup_epochs: float
     rl_steps: int
     rl_prompts: int
-    """Prompts of a CHRPO step, over all GPUs."""
+    """Number of prompts in a CHRPO step, over all GPUs."""
     rollouts: int
     rl_batch: int
-    """Rollouts of one GPU and forward pass."""
+    """Number of rollouts in a forward pass of one GPU."""
     rl_learning_rate: float
     evaluation_seeds: int
     requests: int
-    """Completions in flight on one GPU."""
+    """Number of completions that one GPU generates at the same time."""
     sft_length: int = 6144
     temperature: float = 0.7
     top_p: float = 0.9
-    eps: float = 0.01
+    accuracy_slack: float = 0.01
+    """Accuracy below the reference that CHRPO may give up."""
     save_steps: int = 25
 
     def sft_accumulation(self, gpus: int) -> int:
-        """Batches of one SFT step.
+        """Number of batches in an SFT step.
 
         Raises:
-            ValueError: the GPUs do not share a step evenly.
+            ValueError: the rows of a step cannot be divided evenly among the GPUs.
         """
         batches, left = divmod(self.sft_rows, self.sft_batch * gpus)
         if left or not batches:
             raise ValueError(
-                f"{self.sft_rows} rows do not divide among {gpus} GPUs of {self.sft_batch}; take another number of GPUs"
+                f"{self.sft_rows} rows do not divide among {gpus} GPUs of {self.sft_batch}; use another number of GPUs"
             )
         return batches
 

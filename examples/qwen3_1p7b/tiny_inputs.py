@@ -1,7 +1,7 @@
-"""What a dry run has in place of `inputs`: a shrunken Qwen3 of random weights and generated problems, nothing fetched.
+"""Inputs of a dry run in place of `inputs`: a tiny Qwen3 of random weights and generated problems; nothing is fetched.
 
-Tokenizer, chat template and problems are the quickstart's. Each problem keeps its `story`, of which `stand_in` writes
-an answer, because random weights give none.
+Tokenizer, chat template and problems are the quickstart's. Each problem keeps its `story`, from which `fake_answers`
+writes an answer, because a model of random weights gives none.
 
     python examples/qwen3_1p7b/tiny_inputs.py runs/dry_run
 """
@@ -24,9 +24,13 @@ TEST_PROBLEMS = 6
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--evaluated", default=DRY_RUN.metamath_questions, show_default=True, help="Questions of MetaMath-1k.")
-@click.option("--rl", default=DRY_RUN.rl_questions, show_default=True, help="Questions of CHRPO.")
-@click.option("--sft", default=DRY_RUN.sft_questions, show_default=True, help="Questions that the base model answers.")
+@click.option(
+    "--evaluated", default=DRY_RUN.metamath_questions, show_default=True, help="Number of questions of MetaMath-1k."
+)
+@click.option("--rl", default=DRY_RUN.rl_questions, show_default=True, help="Number of questions of CHRPO.")
+@click.option(
+    "--sft", default=DRY_RUN.sft_questions, show_default=True, help="Number of questions that the base model answers."
+)
 def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base and RUN/problems/*.jsonl."""
     torch.manual_seed(0)

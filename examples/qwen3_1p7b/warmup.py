@@ -1,4 +1,4 @@
-"""Choose the questions whose smallest sufficient ratio is measured: a seeded draw among those of the mix.
+"""Choose the questions whose smallest sufficient ratio is measured: a seeded sample of the mixture's questions.
 
 python examples/qwen3_1p7b/warmup.py runs/qwen3_1p7b 10000
 """
@@ -21,7 +21,7 @@ def main(run: Path, count: int) -> None:
     chosen = set(random.Random(0).sample(mixed, min(count, len(mixed))))
     with (run / "problems/sft.jsonl").open(encoding="utf-8") as lines:
         rows = [row for row in map(json.loads, lines) if row["id"] in chosen]
-    click.echo(f"{write(run / 'problems/warmup.jsonl', rows)} of the mix's {len(mixed)} questions")
+    click.echo(f"{write(run / 'problems/warmup.jsonl', rows)} of {len(mixed)} questions of the mixture")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Our numbers beside the published ones: thinking tokens and accuracy, with what chance alone may add or take.
+"""A table of our numbers and the published ones: thinking tokens and accuracy, with a tolerance for chance.
 
-The published accuracies are of one completion a problem, ours of several; problems are shared. The tolerance is half of
-the 95 % interval of the published accuracy, 1.96 sqrt(p (1 - p) / n): 4 points for 500 problems at p = .65. The base
-model has to agree both ways, or nothing below it can be compared; the trained ones have to reach accuracy and saving.
+The published accuracies are of one completion for each problem, ours of several; the problems are the same. The
+tolerance is half the width of the 95 % interval of the published accuracy, 1.96 sqrt(p (1 - p) / n): 4 points for 500
+problems at p = .65. The base model must agree in both directions; otherwise no other row can be compared. The trained
+models must reach the published accuracy and saving.
 
-    python examples/qwen3_1p7b/acceptance.py runs/qwen3_1p7b
+    python examples/qwen3_1p7b/compare_with_paper.py runs/qwen3_1p7b
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-# (run folder, ratio) -> (task, published thinking tokens, published accuracy in per cent); the paper's main table.
+# (run folder, ratio) -> (task, published thinking tokens, published accuracy in percent), from the paper's main table.
 PUBLISHED: dict[tuple[str, float | str | None], list[tuple[str, int, float]]] = {
     ("base", None): [("gsm8k", 873, 86.8), ("math500", 1675, 64.2), ("amc23", 2092, 47.5)],
     ("sft", 0.2): [("gsm8k", 303, 80.2), ("math500", 481, 47.8), ("amc23", 782, 17.5)],
@@ -24,8 +25,8 @@ PUBLISHED: dict[tuple[str, float | str | None], list[tuple[str, int, float]]] = 
 }
 PROBLEMS = {"gsm8k": 1319, "math500": 500, "amc23": 40}
 BASE_TOKENS, SAVING = 0.15, 0.05
-"""Share by which the base model's tokens may differ, and by how much an ActRatio may exceed the published one. Our
-choice: the paper gives no spread of its token counts."""
+"""Largest relative difference of the base model's tokens, and largest excess of an ActRatio over the published one. Our
+choice: the paper reports no spread of its token counts."""
 HEAD = (
     "| | task | thinking tokens, paper | ours | ActRatio, paper | ours | accuracy, paper | ours | tolerance | |\n"
     "|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
@@ -33,13 +34,13 @@ HEAD = (
 
 
 def tolerance(percent: float, problems: int) -> float:
-    """Points that an accuracy of so many problems may be off by chance, in 95 of 100 cases."""
+    """Half the width of the 95 % interval of an accuracy on so many problems, in percentage points."""
     share = percent / 100
     return 100 * 1.96 * math.sqrt(share * (1 - share) / problems)
 
 
 def table(run: Path) -> str:
-    """Markdown; the last column is the verdict."""
+    """The table in Markdown; its last column is the verdict."""
     conditions = {name: _conditions(run / "eval" / name) for name in ("base", "sft", "chrpo")}
     whole = {task: conditions["base"][task, None]["thinking_tokens"] for task in PROBLEMS}
     published_whole = {task: tokens for task, tokens, _ in PUBLISHED["base", None]}
@@ -49,16 +50,16 @@ def table(run: Path) -> str:
             found = conditions[name][task, ratio]
             ours, points = 100 * found["accuracy"], tolerance(accuracy, PROBLEMS[task])
             if name == "base":
-                wrong = {
+                missed = {
                     "accuracy": abs(ours - accuracy) > points,
                     "tokens": abs(found["thinking_tokens"] / tokens - 1) > BASE_TOKENS,
                 }
             else:
                 saving = found["thinking_tokens"] / whole[task] - tokens / published_whole[task]
-                wrong = {"accuracy": ours < accuracy - points, "tokens": saving > SAVING}
-            fine, bad = ("agrees", "differs") if name == "base" else ("reached", "missed")
-            reasons = ", ".join(what for what, is_wrong in wrong.items() if is_wrong)
-            verdict = f"**{bad}**: {reasons}" if reasons else fine
+                missed = {"accuracy": ours < accuracy - points, "tokens": saving > SAVING}
+            good, bad = ("agrees", "differs") if name == "base" else ("reached", "missed")
+            reasons = ", ".join(aim for aim, is_missed in missed.items() if is_missed)
+            verdict = f"**{bad}**: {reasons}" if reasons else good
             lines.append(
                 f"| {name}{'' if ratio is None else f' {ratio}'} | {task} | {tokens} | {found['thinking_tokens']:.0f} "
                 f"| {tokens / published_whole[task]:.2f} | {found['thinking_tokens'] / whole[task]:.2f} "
@@ -75,9 +76,9 @@ def _conditions(folder: Path) -> dict[tuple[str, Any], dict[str, Any]]:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 def main(run: Path) -> None:
-    """Print the table and write it to RUN/acceptance.md."""
+    """Print the table and write it to RUN/compare_with_paper.md."""
     text = table(run)
-    (run / "acceptance.md").write_text(text + "\n", encoding="utf-8")
+    (run / "compare_with_paper.md").write_text(text + "\n", encoding="utf-8")
     click.echo(text)
 
 

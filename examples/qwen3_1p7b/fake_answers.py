@@ -1,9 +1,9 @@
-"""In a dry run, what a trained model would have answered, put into the samples of a random one.
+"""Correct answers for a dry run, in place of the samples of a random model.
 
-Every sample of the run folder becomes the right answer that the quickstart's generator writes; its measured tokens and
-times stay. Without it no trace would be correct and no ratio enough, and the stages behind it would refuse to start.
+Every sample of the run folder gets the correct answer that the quickstart's generator writes; the measured tokens and
+times stay. Without this step no trace would be correct and no ratio sufficient, so later stages would refuse to start.
 
-    python examples/qwen3_1p7b/stand_in.py runs/dry_run/samples/base
+    python examples/qwen3_1p7b/fake_answers.py runs/dry_run/samples/base
 """
 
 import json
