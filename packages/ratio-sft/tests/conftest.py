@@ -175,14 +175,14 @@ def mix_dir(tmp_path_factory, compressed) -> Path:
 
 @pytest.fixture
 def cut_before_publishing(monkeypatch):
-    """Trains, with the power gone just before the finished checkpoint would get its name."""
+    """Trains, and stops just before the finished checkpoint would get its name."""
 
-    def power_cut(*_):
+    def stop(*_):
         raise KeyboardInterrupt
 
     def cut(*arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(sys.modules["ratio_sft.training.train"], "publish", power_cut)
+            patch.setattr(sys.modules["ratio_sft.training.train"], "publish", stop)
             with pytest.raises(KeyboardInterrupt):
                 sys.modules["ratio_sft.training.train"].train(*arguments)
 

@@ -1,4 +1,4 @@
-"""What users get wrong, tried through the commands: a clear error, or a reject that is counted."""
+"""Mistakes of users, tried through the commands: each gives a clear error or a counted reject."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def train(data, out, model, *more):
 def test_traces_compressed_with_another_tokenizer_than_the_models(
     refused, out, tmp_path, make_model, make_tokenizer, mix_dir
 ):
-    """The other one has a token for each letter, so that `so` is two."""
+    """The model's tokenizer has one token for each letter, so `so` is two tokens."""
     from tokenizers import Regex, pre_tokenizers
 
     letters = make_tokenizer()
@@ -98,7 +98,7 @@ def test_a_trace_that_appears_twice(refused, out, tmp_path, trace, write_lines):
 
 def test_an_id_for_two_questions(refused, out, tmp_path, trace, write_lines):
     traces = write_lines(tmp_path / "in.jsonl", [trace(0), trace(1), trace(2, id="p0", sample=1)])
-    assert "id 'p0' belongs to two questions; give each its own" in refused("build", traces, out)
+    assert "id 'p0' belongs to two questions; give each question its own" in refused("build", traces, out)
 
 
 def test_a_trace_of_a_test_question_is_a_counted_reject(out, tmp_path, trace, write_lines):
@@ -171,11 +171,11 @@ def test_a_trace_with_half_a_surrogate_pair_is_a_counted_reject(out, tmp_path, t
 
 
 def test_an_sft_file_with_half_a_surrogate_pair(refused, out, base, mixed):
-    def tear(rows):
+    def corrupt(rows):
         rows[4]["completion"][0]["content"] += "\udc00"
         return rows
 
-    data = mixed(train=tear)
+    data = mixed(train=corrupt)
     message = refused(*train(data, out, base))
     assert f"{data}/train.jsonl:5: completion: contains \\udc00, half of a surrogate pair; take it out" in message
 

@@ -60,7 +60,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path, co
     assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
 
 
-def test_a_folder_of_somebody_else_is_never_replaced(tmp_path, compressed):
+def test_a_folder_without_a_manifest_is_never_replaced(tmp_path, compressed):
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "thesis.txt").write_text("x")
     result = run("build", compressed, tmp_path / "mix", "--overwrite")
@@ -70,7 +70,6 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path, compressed):
 
 
 def test_a_folder_of_another_program_is_never_replaced(tmp_path, compressed):
-    """It has a manifest, too."""
     for name, command, message in (
         ("run", "math-eval run", "written by math-eval run, not by ratio-sft build; name another output"),
         ("rl", None, "not a manifest of this toolkit; name another output"),

@@ -34,17 +34,17 @@ WORDS = ["".join(letters) * 3 for letters in product("abcd", repeat=3)]
         ("", ("", "")),
     ],
 )
-def test_a_collapsed_text_is_told_from_a_sane_one(text, found):
+def test_collapsed_text_is_detected_and_normal_text_is_not(text, found):
     assert collapse(text) == found
 
 
 @given(phrase=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8), times=st.integers(12, 20))
-def test_a_phrase_said_twelve_times_is_a_collapse(phrase, times):
+def test_a_phrase_repeated_twelve_times_is_a_collapse(phrase, times):
     assert collapse(" ".join(phrase * times))[0] == "repeated_phrase"
 
 
 @given(paragraph=st.lists(st.sampled_from(WORDS), min_size=20, max_size=40, unique=True), times=st.integers(11, 15))
-def test_a_paragraph_told_eleven_times_is_a_collapse(paragraph, times):
+def test_a_paragraph_repeated_eleven_times_is_a_collapse(paragraph, times):
     assert collapse(" ".join(paragraph * times))[0] == "repeated_trigrams"
 
 
@@ -80,7 +80,7 @@ TEN = "1 2 3 4 5 6 7 8 9 10"
         (TEN[:-3], 50, 1.0, ("lost_anchors", "9 of 10 numbers, fewer than 100%")),
     ],
 )
-def test_the_floors_are_the_papers_and_lie_on_lines_between(text, tokens, ratio, found):
+def test_the_floors_are_the_papers_and_linear_between_its_ratios(text, tokens, ratio, found):
     assert below_floor(TEN, text, tokens, ratio) == found
 
 

@@ -47,7 +47,7 @@ def test_packed_rows_get_the_log_probabilities_they_get_alone(make_model, archit
 
 
 def blooms():
-    """Takes no positions at all."""
+    """An architecture that accepts no positions."""
     return BloomForCausalLM(BloomConfig(vocab_size=100, hidden_size=32, n_layer=2, n_head=2))
 
 
@@ -66,7 +66,7 @@ def next_qwen():
 @pytest.mark.parametrize(
     ("architecture", "leaking"), [("qwen3", False), ("llama", False), (blooms, True), (next_qwen, True)]
 )
-def test_a_model_whose_packed_rows_see_each_other_is_told_from_one_whose_rows_do_not(make_model, architecture, leaking):
+def test_a_model_whose_packed_rows_see_each_other_is_detected(make_model, architecture, leaking):
     torch.manual_seed(0)
     model = (architecture() if callable(architecture) else make_model(architecture)).train()
     state = torch.get_rng_state()
@@ -104,7 +104,7 @@ def test_a_packed_run_has_the_losses_of_a_padded_one(tmp_path, base, mix_dir):
 
 
 def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_ratio_out(tmp_path, compressed, base):
-    """With weight on .2 alone its rows become likelier than full-length ones, compared with no weight on .2."""
+    """Compared with weight 0 on .2, weight on .2 only makes its rows more likely than full-length ones."""
     build(compressed, tmp_path / "mix", MixSettings(heldout_share=0.1, policy_share=0))
     plain = {"model": str(base), "packing": True, **QUICK}
     even = ((0.2, 2.0), (0.6, 2.0), (1.0, 2.0))

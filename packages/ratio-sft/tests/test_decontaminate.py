@@ -21,7 +21,7 @@ WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "3", "+", "4"]), min
 
 
 @given(words=WORDS, start=st.integers(0, 20))
-def test_thirteen_words_in_a_row_are_found_wherever_they_stand(words, start):
+def test_thirteen_consecutive_words_are_found_at_any_place(words, start):
     tests = questions(" ".join(words))
     run = " ".join(words[start : start + NGRAM])
     found = tests.match(f"Before, {run.upper()} after?")

@@ -155,7 +155,7 @@ def test_a_teacher_that_contradicts_itself_is_refused():
     ("rows", "settings", "message"),
     [
         ([(0, {}), (0, {})], {}, "id 'p0', sample 0, model 'tiny' appears twice"),
-        ([(0, {}), (1, {"id": "p0", "sample": 1})], {}, "id 'p0' belongs to two questions; give each its own"),
+        ([(0, {}), (1, {"id": "p0", "sample": 1})], {}, "id 'p0' belongs to two questions; give each question its own"),
         ([(0, {}), (1, {})], {"ratios": (0.2, 0.3)}, r"no trace has ratio 0\.3"),
         ([(0, {"correct": False})], {}, r"no trace is usable: 1 read, 0 written, 1 rejected \(incorrect 1\)"),
         ([(0, {})], {}, "one question cannot be split"),
@@ -194,7 +194,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_a_bucket_takes_the_nearest_achieved_ratio_and_of_two_the_shorter(trace):
-    """Made by a compressor that misses: asked .5 it achieved .21, asked .2 it achieved .3."""
+    """The traces of an inexact compressor: .3 for the requested .2, .19 for .5, .21 for .4."""
     row = trace(0)
     low, middle, high = row["compressions"]
     missed = [
@@ -208,7 +208,7 @@ def test_a_bucket_takes_the_nearest_achieved_ratio_and_of_two_the_shorter(trace)
     assert (mixture.train[0]["ratio"], mixture.train[0]["achieved_ratio"]) == (0.2, 0.19)
 
 
-def test_a_share_of_full_length_rows_stands_without_a_token(trace):
+def test_a_share_of_full_length_rows_has_no_token(trace):
     rows = [trace(number) for number in range(10)]
     mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0, plain_share=0.5))
     plain = [row for row in mixture.train if kind(row) == "plain"]

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 from ratio_sft import MixSettings, TrainSettings, build, train
 
 SHARD = Path(__file__).with_name("shard_on_cpus.py")
-# Of 36 rows the fifth batch of eight has four, all of them for one process, and 9 held-out rows in batches of four are
-# two batches for one process and one for the other.
+# Of 36 rows, the fifth batch of eight has only four, all for one process. The 9 held-out rows in batches of four are
+# two batches for the first process and one batch for the second.
 STEPS = {"max_steps": 10, "save_steps": 5, "learning_rate": 3e-3}
 
 
@@ -52,7 +52,7 @@ def launch(command, **environment):
 
 
 def launch_sharded(*command):
-    """With the shipped configuration; bfloat16 is for GPUs."""
+    """Launch two processes with the shipped FSDP2 configuration, but in float32: bfloat16 is for GPUs."""
     config = files("ratio_sft").joinpath("accelerate", "fsdp2.yaml")
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--main_process_port", 0]
     return launch([*accelerate, "--mixed_precision", "no", SHARD, *command], ACCELERATE_TORCH_DEVICE="cpu")

@@ -1,4 +1,4 @@
-"""Deployable as it is: a real vLLM server and transformers' `pipeline` take `ratio`, and think to that length."""
+"""Serving without changes: a real vLLM server and transformers' `pipeline` take `ratio`, and think to that length."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from ratio_sft._shared.control_tokens import user_turn
 
 _PYTHON = os.environ.get("RATIO_SFT_VLLM", "")
 SHORT, LONG = "1+1", "so 1+1=2,check 1+1=2"
-# What a client sends, the control token that its prompt ends in, and the thinking it gets.
+# The ratio that a client sends, the control token at the end of its prompt, and the thinking of the answer.
 ASKED = [
     ({}, "<COMP_POLICY>", SHORT),
     ({"ratio": "policy"}, "<COMP_POLICY>", SHORT),
@@ -33,7 +33,7 @@ def question(trace):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, trace, write_lines, make_model, make_tokenizer):
-    """Knows one problem by heart, short and long; its policy is short. vLLM needs heads of 32 numbers."""
+    """A checkpoint that memorised one problem, short and long; its policy is short. vLLM needs heads of 32 numbers."""
     folder = tmp_path_factory.mktemp("deployed")
     made = {"spans": [], "original_tokens": 15, "tokenizer": "tiny"}
     compressions = [

@@ -1,4 +1,4 @@
-"""The settings classes are the only source of flags, defaults and help texts; the manifest's form never changes."""
+"""The settings classes are the only source of flags, defaults and help texts."""
 
 import json
 import subprocess
@@ -22,8 +22,8 @@ def test_every_setting_is_a_flag_with_its_default_and_its_help(command, settings
         assert option.required or option.default == field.default
 
 
-def test_a_tracker_is_recorded_as_ever_in_the_manifest(tmp_path, base, mix_dir, monkeypatch):
-    """One name or null, which keeps the digests of checkpoints; a list only where there are several."""
+def test_one_tracker_is_recorded_as_a_name_and_several_as_a_list(tmp_path, base, mix_dir, monkeypatch):
+    """Seeds of math-eval depend on the bytes of a checkpoint's manifest."""
     monkeypatch.setattr("ratio_sft.settings.find_spec", lambda name: True)
     settings = TrainSettings(model=str(base), max_steps=1)
     train(mix_dir, tmp_path / "sft", settings)

@@ -63,7 +63,7 @@ def test_training_ends_in_a_checkpoint_that_follows_ratios(
 
 
 def test_the_loss_is_the_mean_over_all_completion_tokens(tmp_path, base, mix_dir):
-    """One step with step size 0 over one batch: the logged loss is what the plain model gives, per token."""
+    """One step with a learning rate near 0 over one batch: the logged loss is the plain model's mean over tokens."""
     settings = TrainSettings(model=str(base), max_steps=1, batch_size=4, gradient_accumulation=2, learning_rate=1e-12)
     report = train(mix_dir, tmp_path / "sft", settings)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "sft")

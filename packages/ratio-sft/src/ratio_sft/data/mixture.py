@@ -145,7 +145,7 @@ def _survey(traces: Traces) -> tuple[set[float], str]:
         seen.add(hashed)
         question = text_hash(question_key(row["question"]))
         if questions.setdefault(row["id"], question) != question:
-            raise DataError(f"id {row['id']!r} belongs to two questions; give each its own")
+            raise DataError(f"id {row['id']!r} belongs to two questions; give each question its own")
         for entry in row["compressions"]:
             ratios.add(float(entry["ratio"]))
             names.add(entry["tokenizer"])
@@ -160,7 +160,7 @@ def _survey(traces: Traces) -> tuple[set[float], str]:
 
 def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tests: TestQuestions | None, tally: Tally) -> bool:
     tally.read += 1
-    reason, detail = _fault(row, tokens, settings)
+    reason, detail = _reject_reason(row, tokens, settings)
     if not reason and tests is not None:
         detail = tests.match(row["question"]) or ""
         reason = "in_test" if detail else ""
@@ -169,13 +169,13 @@ def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tests: TestQ
     return not reason
 
 
-def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str, str]:
+def _reject_reason(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str, str]:
     """The reason why a trace is unusable, and a detail; empty strings if it is usable."""
     if not row["correct"]:
         return "incorrect", ""
     if not row["response"].strip():
         return "empty_response", ""
-    reason, detail = _foreign(row, tokens)
+    reason, detail = _forbidden_text(row, tokens)
     if reason:
         return reason, detail
     shorter = 0
@@ -198,7 +198,7 @@ def _fault(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str,
     return "", ""
 
 
-def _foreign(row: Row, tokens: ControlTokens) -> tuple[str, str]:
+def _forbidden_text(row: Row, tokens: ControlTokens) -> tuple[str, str]:
     """The reason and detail of text that no trace may contain: a lone surrogate, a thinking tag, a control token."""
     texts = [row["question"], row["response"], *(entry["text"] for entry in row["compressions"])]
     for text in (*texts, *(entry["tokenizer"] for entry in row["compressions"])):

@@ -237,7 +237,9 @@ def _follow_check(run: _Run, tokenizer: Any, ladder: ControlTokens) -> Any:
 
     questions = select_questions(run.rows.get("heldout", []), ladder, run.settings.follow)
     if not questions:
-        raise DataError(f"{run.data}: no held-out question has a row of every ratio, so --follow has nothing to ask")
+        raise DataError(
+            f"{run.data}: no held-out question has a row of every ratio; hold out more questions, or leave out --follow"
+        )
 
     def check(trainer: "RatioTrainer") -> dict[str, float]:
         whole: Any = trainer.accelerator.unwrap_model(trainer.model)  # type: ignore[arg-type]
