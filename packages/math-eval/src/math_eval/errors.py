@@ -1,13 +1,13 @@
-"""The errors of math-eval: one base, and `exit_code` says how a command ends (2 bad input or usage, 1 failure)."""
+"""The errors of math-eval. `exit_code` is the exit code of a command: 2 for bad input or usage, 1 for a failure."""
 
 
 class MathEvalError(Exception):
-    """Anything that math-eval itself reports."""
+    """Base class of the errors that math-eval reports."""
 
     exit_code = 1
 
 
 class DataError(MathEvalError, ValueError):
-    """A file, row or argument is not what the contract says; the message names it and the remedy."""
+    """A file, row or argument violates its contract; the message names it and the remedy."""
 
     exit_code = 2

@@ -1,9 +1,10 @@
-r"""Grading: which answer a completion gives, and whether it equals the gold answer.
+r"""Grading: find the answer in a completion, and decide whether it equals the reference answer (`gold`).
 
-Three steps, each in its own module: `extract` finds the answer, `exact` decides what plain arithmetic can decide, and
-`pool` asks math-verify in killable workers about the rest. Generation and statistics are left to other modules.
+`extract` finds the answer, `limits` refuses what is too large to parse, `exact` decides by exact arithmetic, and `pool`
+runs math-verify in killable processes for the rest. Generation and statistics are left to other modules.
 
-    grade(r"<think>6 * 7</think>The answer is \boxed{42}.", "42").verdict   # 'correct'
+>>> grade(r"<think>6 * 7</think>The answer is \boxed{42}.", "42").verdict
+'correct'
 """
 
 from .extract import extract_answer

@@ -1,14 +1,14 @@
-r"""The fast path: equality that exact arithmetic can decide, without sympy.
+r"""The fast path: equality by exact arithmetic, without sympy.
 
-`decide` answers True, False or None (not sure: ask math-verify). Rounding never makes two different values equal. Our
-choices, since graders differ: `50\%` equals both 0.5 and 50; a unit written on one side only is ignored, two known ones
-must be the same, and others are left to math-verify; a list without brackets has no order; a decimal comma is read
-where the other answer is the same number with a point.
+`decide` returns True, False or None (uncertain, left to math-verify). Rounding never makes two different values equal.
+Our choices, because graders differ: `50\%` equals both 0.5 and 50. A unit on one side only is ignored, two known
+units must be equal, and unknown units are left to math-verify. A list without brackets has no order. A decimal comma is
+accepted if the other answer is the same number with a point.
 
-    decide(r"\frac{1}{2}", "0.50")        # True
-    decide("1,000", "1000 dollars")       # True
-    decide(r"\sqrt{8}", r"2\sqrt{2}")     # True
-    decide(r"\sin^2 x", r"1-\cos^2 x")    # None
+>>> decide(r"\frac{1}{2}", "0.50"), decide("1,000", "1000 dollars"), decide(r"\sqrt{8}", r"2\sqrt{2}")
+(True, True, True)
+>>> decide("0.333", r"\frac{1}{3}"), decide(r"\sin^2 x", r"1-\cos^2 x")
+(False, None)
 """
 
 import re
@@ -29,7 +29,7 @@ _TRUTHS = {"none", "no", "yes", "never", "always", "true", "false", "undefined",
 
 
 def decide(answer: str, gold: str) -> bool | None:
-    """Whether two answers are equal: True, False, or None if this module cannot tell."""
+    """Whether two answers are equal; None if this module cannot decide."""
     left, right = normalise(answer), normalise(gold)
     if not left or not right:
         return None
@@ -47,7 +47,7 @@ def _same(left: str, right: str) -> bool | None:
             return None
         if squeeze(left) == squeeze(right):
             return True
-    for judge in (
+    for rule in (
         _same_choice,
         _same_number,
         _same_words,
@@ -57,20 +57,20 @@ def _same(left: str, right: str) -> bool | None:
         _same_equation,
         _different_kinds,
     ):
-        verdict = judge(left, right)
+        verdict = rule(left, right)
         if verdict is not None:
             return verdict
     return None
 
 
 def _named(text: str) -> tuple[str, str]:
-    """The name before `=` and the rest; each element of a bare list keeps its own."""
+    """The name before `=` and the rest; the elements of a bare list keep their names."""
     parts = sequence(text)
     return ("", text) if parts and not parts.brackets else split_name(text)
 
 
 def _same_choice(left: str, right: str) -> bool | None:
-    """A letter with its value, against either or against another such pair."""
+    """Whether a choice with its value, such as `(B) 12`, equals a letter, a value or another such choice."""
     one, two = split_choice(left), split_choice(right)
     if one and two:
         return _same_in_order(list(one), list(two))
@@ -96,7 +96,7 @@ def _same_number(left: str, right: str) -> bool | None:
 
 
 def _with_units(left: str, right: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Both quantities with their units; beside a unit, a letter may be one too."""
+    """Both quantities with their units; if one side has a unit, a single letter on the other may be a unit, too."""
     one, two = without_unit(left), without_unit(right)
     if one[1] and not two[1]:
         two = without_unit(right, letters=True)
@@ -111,7 +111,7 @@ def _same_words(left: str, right: str) -> bool | None:
 
 
 def _same_digits(left: str, right: str) -> bool | None:
-    """Numbers with a base as subscript; equal ones in two bases, or with the base left out, are not decided."""
+    """Whether numbers with a base as subscript are equal; None for equal ones in two bases or without a base."""
     one, two = as_digits(left), as_digits(right)
     if one and two:
         return one == two if one.value != two.value or one.written == two.written else None
@@ -123,7 +123,7 @@ def _same_digits(left: str, right: str) -> bool | None:
 
 
 def _same_parts(left: str, right: str) -> bool | None:
-    """Tuples and intervals in order, sets and bare lists without; of unions, whether they are spelt alike."""
+    """Whether lists are equal: tuples and intervals in order, sets and bare lists in any order, unions by spelling."""
     joined, others = union(left), union(right)
     if joined and others:
         return True if _same_members(joined, others) else None
@@ -149,7 +149,7 @@ def _same_in_order(parts: list[str], others: list[str]) -> bool | None:
 
 
 def _same_members(parts: list[str], others: list[str]) -> bool | None:
-    """Whether each member has an equal one on the other side; not decided for `x=1,y=2`, where the names matter."""
+    """Whether each member has an equal one on the other side; None for `x=1,y=2`, where the names matter."""
     if len(parts) * len(others) > _MAX_PAIRS or len({split_name(part)[0] for part in parts + others} - {""}) > 1:
         return None
     table = [[_same(one, two) for two in others] for one in parts]
@@ -170,7 +170,7 @@ def _same_matrix(left: str, right: str) -> bool | None:
 
 
 def _same_equation(left: str, right: str) -> bool | None:
-    """Equations that are multiples of each other, or one and a number that is neither of its sides."""
+    """True for equations that are multiples of each other, False for an equation and a number on neither side of it."""
     one, two = equation(left), equation(right)
     if one and two:
         first, second = (read(f"({sides[0]})-({sides[1]})") for sides in (one, two))
@@ -185,7 +185,7 @@ def _same_equation(left: str, right: str) -> bool | None:
 
 
 def _different_kinds(left: str, right: str) -> bool | None:
-    """False for a number against a tuple, a matrix, two different values or a name, and a name against those."""
+    """False for a number or a name compared with several values, and for a name compared with a number."""
     if left.lower() == right.lower():
         return None
     for one, two in ((left, right), (right, left)):
@@ -213,7 +213,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_several(text: str) -> bool:
-    """Whether it is a tuple, interval, union, matrix, or a list of values that are not all the same."""
+    """Whether the text is a tuple, an interval, a union, a matrix, or a list of values that are not all equal."""
     cells, parts = matrix(text), sequence(text)
     if cells is not None or union(text):
         return cells is None or len(cells) + len(cells[0]) > 2

@@ -1,12 +1,12 @@
-r"""Reading an answer as an exact expression: numbers, letters, fractions, roots, powers, sums and products.
+r"""A parser of answers as exact expressions: numbers, letters, fractions, roots, powers, sums and products.
 
-A small parser of its own with static limits; nothing is evaluated as code. It reads only what has one meaning: `1/2x`,
-`2\frac12`, `x^12`, `f(x)` and all else are not read, and `same_value` then answers None. Which shape of answer
-(number, tuple, matrix) is compared how is left to `exact`.
+The parser has static limits, and nothing is evaluated as code. It reads only text with a single meaning; `1/2x`,
+`2\frac12`, `x^12`, `f(x)` and anything else is not read, and `same_value` then returns None. The comparison of tuples,
+matrices and other shapes is left to `exact`.
 
-    same_value(r"\sqrt{8}", r"2\sqrt{2}")           # True
-    same_value("(x+1)^2", "x^2 + 2x + 1")           # True
-    same_value(r"\frac{\sqrt{2}}{2}", "0.7071")     # None: a decimal may be rounded
+>>> same_value(r"\sqrt{8}", r"2\sqrt{2}"), same_value("(x+1)^2", "x^2 + 2x + 1")
+(True, True)
+>>> same_value(r"\frac{\sqrt{2}}{2}", "0.7071")    # None, since a decimal may be rounded
 """
 
 import re
@@ -40,17 +40,17 @@ _LITERAL = re.compile(r"\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}")
 
 
 class _Unreadable(Exception):
-    """Outside of the grammar, or with more than one meaning."""
+    """The text is outside of the grammar, or has more than one meaning."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression that was read.
+    """A parsed expression.
 
     Args:
-        value: what it is worth.
-        decimal: whether it holds a decimal number, which may have been rounded.
-        words: whether it holds letters in a row, which may be a unit or a word.
+        value: Its exact value.
+        decimal: Whether it contains a decimal number, which may have been rounded.
+        words: Whether it contains adjacent letters, which may be a unit or a word.
     """
 
     value: Quotient
@@ -60,7 +60,7 @@ class Expression:
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Expression | None:
-    """The expression that `text` is, or None."""
+    """The text as an expression, or None if it is not one."""
     if len(text) > _MAX_CHARS or not text.isascii():
         return None
     if infinite := _INFINITE.fullmatch(text):
@@ -73,7 +73,7 @@ def read(text: str) -> Expression | None:
 
 
 def same_value(left: str, right: str) -> bool | None:
-    """Whether two expressions are equal: True, False, or None if that is not certain."""
+    """Whether two expressions are equal; None if that is uncertain."""
     one, two = read(left), read(right)
     if one is None or two is None:
         return None
@@ -89,13 +89,13 @@ def same_value(left: str, right: str) -> bool | None:
 
 
 def _far_apart(one: Quotient, two: Quotient) -> bool:
-    """Whether no rounding explains the difference of two unequal constants; False if they are none."""
+    """Whether two unequal constants differ by more than rounding explains; False if they are not constants."""
     a, b = one.approximate(), two.approximate()
     return a is not None and b is not None and abs(a - b) > _ROUNDING * max(1, abs(a), abs(b))
 
 
 def _differ_by_a_letter(one: Quotient, two: Quotient) -> bool:
-    """Whether one is the other, a number, times letters: in `5 m` against `5`, the letter may be a unit."""
+    """Whether one is a number and the other this number times letters: in `5 m` and `5`, the letter may be a unit."""
     for number, other in ((one, two), (two, one)):
         if not number.letters() and other.letters() and len(other.top) == 1:
             return number.rational() in set(other.top.values())
@@ -103,7 +103,7 @@ def _differ_by_a_letter(one: Quotient, two: Quotient) -> bool:
 
 
 class _Reader:
-    """Recursive descent over the tokens of one text."""
+    """A recursive-descent parser of one text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -122,7 +122,7 @@ class _Reader:
         self.tokens.append(("end", "", end))
 
     def _letters(self, name: str) -> list[str]:
-        r"""The tokens in a name: a command, a letter, `pi`, `sqrt`, or two or three letters in a row."""
+        r"""The tokens of a name: a command, a letter, `pi`, `sqrt`, or two or three adjacent letters."""
         bare = name.lstrip("\\").partition("_")[0]
         if bare in ("pi", "sqrt"):
             return ["\\" + name.lstrip("\\")]
@@ -152,11 +152,11 @@ class _Reader:
         return self.tokens[self.at - 1][1]
 
     def _accept(self, *expected: str) -> str:
-        """The next token if it is one of those, else an empty string."""
+        """The next token, which is consumed, if it is one of `expected`; otherwise an empty string."""
         return self._take() if self._next in expected else ""
 
     def _group(self, opening: str) -> Quotient | None:
-        """What stands between brackets, if the next token opens them."""
+        """The expression between brackets, if the next token is their opening."""
         if not self._accept(opening):
             return None
         self.depth += 1
@@ -182,7 +182,7 @@ class _Reader:
         return total
 
     def _product(self) -> Quotient:
-        """Factors; after a division, one that is only put next to it would be above or below the line."""
+        """A product; unreadable if a factor without sign follows a division, as in `1/2x`, which has two meanings."""
         total, divided = self._factor(), False
         while True:
             if self._accept(*_TIMES):

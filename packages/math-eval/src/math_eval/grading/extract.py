@@ -1,18 +1,22 @@
-r"""The final answer in a completion, as text.
+r"""The final answer in a completion, as text. Parsing and comparing it is left to other modules.
 
-Only what follows the thinking block counts (further blocks after it are skipped); nothing is parsed or compared here.
-In this order:
+Only text after the thinking block counts; further thinking blocks are skipped. The answer is the first of these:
 
-1. the last balanced `\boxed{…}` (the inner one of nested boxes; an empty box is no answer; boxes with nothing but a
-   comma, "and" or "or" between them are one list, and so are boxes of one sentence where several answers are asked
-   for), unless "final answer is" with a formula between delimiters comes later,
-2. the last "final answer is X" or "answer is X", 3. the last "answer: X", 4. the last `#### X`,
-5. all of it, if it is one line of mathematics without words, 6. the last formula or number.
+1. the last balanced `\boxed{…}`, unless "final answer is" with a formula between delimiters comes later. Of nested
+   boxes the inner one counts, and an empty box is not an answer. Boxes with nothing but a comma, "and" or "or" between
+   them are one list; so are boxes of one sentence if several answers are requested;
+2. the text after the last "final answer is" or "answer is";
+3. the text after the last "answer:";
+4. the text after the last `####`;
+5. the whole text, if it is one line of mathematics without words;
+6. the last formula or number.
 
-A completion whose only box is never closed has no answer: a number in it may be cut short.
+A completion whose only box is never closed has no answer, because a number in it may be incomplete.
 
-    extract_answer(r"<think>\boxed{1}</think>So it is \boxed{\frac{1}{2}}.")   # '\frac{1}{2}'
-    extract_answer(r"<think>It must be \boxed{1}")                             # None
+>>> print(extract_answer(r"<think>\boxed{1}</think>So it is \boxed{\frac{1}{2}}."))
+\frac{1}{2}
+>>> print(extract_answer(r"<think>It must be \boxed{1}"))
+None
 """
 
 import re
@@ -53,9 +57,9 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | N
     """The answer of a completion, or None.
 
     Args:
-        completion: all generated text.
-        prompt: the rendered prompt; one that ends in `<think>` opens the thinking block.
-        parts: how many answers are asked for; up to so many boxes of one sentence are one list.
+        completion: All generated text.
+        prompt: The rendered prompt; if it ends in `<think>`, the completion begins inside the thinking block.
+        parts: Number of requested answers; up to this number of boxes in one sentence are one list.
     """
     thinking = split_thinking(completion, prompt)
     if not thinking.closed:
@@ -77,30 +81,31 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1) -> str | N
 
 
 def extract_reference(completion: str) -> str | None:
-    r"""The answer as the evaluation script of the Extra-CoT paper finds it, for parity with its figures.
+    r"""The answer that the evaluation script of the Extra-CoT paper finds, for comparison with its figures.
 
-    The first `\boxed{` anywhere, thinking included, up to the first `}`: `\boxed{\frac{1}{2}}` gives `\frac{1`.
+    It is the text from the first `\boxed{`, thinking included, to the next `}`: `\boxed{\frac{1}{2}}` gives `\frac{1`.
     """
     match = _FIRST_BOX.search(completion)
     return (match[1].strip() or None) if match else None
 
 
 def reference_answer(gold: str) -> str:
-    """The answer in a reference, which may be a solution: its last box or boxes, what follows `####`, or all of it."""
+    """The answer in a reference or solution: its last box or boxes, the text after `####`, or all of it."""
     return boxed_answer(gold, _MAX_PARTS)[0] or gold.rpartition("####")[2].strip()
 
 
 def _is_bare(text: str) -> bool:
-    """Whether `text` is nothing but an answer: one short line that is one word or has no word at all."""
+    """Whether the text is only an answer: one short line that is a single word or contains no words."""
     if not text or len(text) > _BARE_CHARS or "\n" in text:
         return False
     return not text.split()[1:] or not _WORD.search(_COMMAND.sub(" ", text))
 
 
 def _last_formula(text: str) -> str | None:
-    """The last formula between delimiters (a lone name is none) or, if it comes later, the last number outside of any.
+    """The last formula between delimiters (a single name does not count), or the last number, if it comes later.
 
-    A dollar sign is a delimiter as in Pandoc: no space inside it, no digit after the closing one; so prices are none.
+    A dollar sign is a delimiter under Pandoc's rules: no space on its inner side, and no digit after the closing one,
+    so prices are not formulas.
     """
     spans = [span for span in _MATH_SPAN.finditer(text) if not _VARIABLE.fullmatch(_inside(span))]
     start = spans[-1].end() if spans else 0
@@ -139,12 +144,12 @@ def boxed_answer(text: str, parts: int = 1) -> tuple[str | None, bool]:
 
 
 def _is_short(link: str) -> bool:
-    """Whether two boxes with this between them belong together: few words, in one sentence."""
+    """Whether two boxes with this text between them belong together: it has few words and ends no sentence."""
     return not _APART.search(link) and len(_WORD.findall(_COMMAND.sub(" ", link))) <= _MAX_LINK_WORDS
 
 
 def _trim(text: str) -> str:
-    """The answer at the start of the rest of a sentence: a first formula if it opens with one, else up to its end."""
+    """The answer after an answer phrase: the formula that the text begins with, or the text to the sentence's end."""
     text = text.strip().strip("*_ \t")
     formula = _MATH_SPAN.match(text)
     if formula:

@@ -1,9 +1,9 @@
-r"""Static limits: what is refused before any parser sees it.
+r"""Static limits: answers that are refused before any parser reads them.
 
-Counting only, one pass each. The figures leave every answer of MATH-500 a wide margin.
+Each check counts in one pass. Our choice: limits with a wide margin over every answer of MATH-500.
 
-    too_much("9" * 300)          # 'a number of more than 256 digits'
-    too_much(r"\frac{1}{2}")     # ''
+>>> too_much("9" * 300), too_much(r"\frac{1}{2}")
+('a number of more than 256 digits', '')
 """
 
 import re
@@ -27,7 +27,7 @@ _REPEATED_FACTORIAL = re.compile(r"![)}\]\s]*!")
 
 
 def too_much(text: str) -> str:
-    """Why `text` is not safe to parse, or an empty string."""
+    """The reason why `text` is not safe to parse, or an empty string."""
     if len(text) > _MAX_CHARS:
         return f"an answer of more than {_MAX_CHARS} characters"
     if _LONG_NUMBER.search(text):
@@ -42,7 +42,7 @@ def too_much(text: str) -> str:
 
 
 def _explosive(text: str) -> str:
-    """Why evaluating the powers and factorials of `text` could blow up, or an empty string."""
+    """The reason why powers or factorials in `text` could be too large to evaluate, or an empty string."""
     if _TOWER.search(text):
         return "a tower of powers"
     if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text) + _SCIENTIFIC.findall(text)):
@@ -60,7 +60,7 @@ def _magnitude(digits: str) -> int:
 
 
 def _nesting(text: str) -> int:
-    """The deepest nesting of brackets; closing brackets without an opening one are ignored."""
+    """The maximum depth of brackets; closing brackets without an opening one are ignored."""
     depth = deepest = 0
     for char in text:
         if char in "({[":

@@ -1,11 +1,13 @@
 r"""Plain numbers as exact fractions: decimal, repeating, mixed, grouped in thousands, in per cent, or in another base.
 
-What has letters or roots is left to `expression`.
+Numbers with letters or roots are left to `expression`.
 
-as_fraction("1,234.50")             # (Fraction(2469, 2), False)
-as_fraction(r"50\%")                # (Fraction(50, 1), True), the per cent sign being told apart
-as_fraction(r"0.1\overline{6}")     # (Fraction(1, 6), False)
-as_digits("52_8")                   # Digits(written=52, value=42)
+>>> as_fraction("1,234.50"), as_fraction(r"0.1\overline{6}")
+((Fraction(2469, 2), False), (Fraction(1, 6), False))
+>>> as_fraction(r"50\%")    # True: it was a percentage
+(Fraction(50, 1), True)
+>>> as_digits("52_8")
+Digits(written=52, value=42)
 """
 
 import re
@@ -23,14 +25,14 @@ _POINT = re.compile(r"[-+]?\d*\.\d+")
 
 
 class Digits(NamedTuple):
-    """A number with its base: its digits read as a decimal number, and its value."""
+    """A number in some base: its digits read as a decimal number, and its value."""
 
     written: int
     value: int
 
 
 def as_fraction(text: str) -> tuple[Fraction, bool] | None:
-    """The exact value of a plain number, and whether it was a percentage; None if `text` is anything else."""
+    """The exact value of a plain number, and whether it is a percentage; None for any other text."""
     bare = _PERCENT.sub("", text.strip())
     value = _plain(bare)
     return None if value is None else (value, bare != text.strip())
@@ -63,7 +65,7 @@ def as_digits(text: str) -> Digits | None:
 
 
 def same_with_comma(left: str, right: str) -> bool:
-    """Whether one is the decimal number of the other with a comma for the point; `1,2` and `1,222` are not read so."""
+    """Whether both are one decimal number, one with a comma and one with a point; `1,2` and `1,222` are not read so."""
     for one, two in ((left, right), (right, left)):
         match = _COMMA.fullmatch(one)
         if match and _POINT.fullmatch(two):

@@ -1,13 +1,15 @@
 r"""Exact quotients of polynomials over the rationals, with roots of numbers as further generators.
 
-A polynomial maps monomials to fractions. A generator is a letter, `\pi`, or a prime with a fractional exponent:
-products of fractional powers of different primes are linearly independent over the rationals (Besicovitch), so a
-polynomial is zero exactly when no term is left, and equality needs neither rounding nor a heuristic. Reading text is
-left to `expression`.
+A polynomial maps monomials to fractions. A generator is a letter, `\pi`, or a prime with a fractional exponent.
+Products of fractional powers of different primes are linearly independent over the rationals (Besicovitch), so a
+polynomial is zero exactly if no term is left: equality needs neither rounding nor a heuristic. Parsing text is left to
+`expression`.
 
-    two = radical(Fraction(2), 2)
-    multiply(two, two)                                   # {(): Fraction(2, 1)}
-    equal(Quotient(radical(Fraction(8), 2)), Quotient(multiply(constant(2), two)))    # True
+>>> root = radical(Fraction(2), 2)    # the square root of 2
+>>> multiply(root, root)
+{(): Fraction(2, 1)}
+>>> equal(Quotient(radical(Fraction(8), 2)), Quotient(multiply(constant(2), root)))
+True
 """
 
 import math
@@ -22,11 +24,11 @@ _MAX_DEGREE = 32
 _MAX_BITS = 4096
 _MAX_RADICAND = 10**8
 _MAX_ROOT = 12
-PI, E, I = r"\pi", "e", "i"  # noqa: E741 - the names of mathematics
+PI, E, I = r"\pi", "e", "i"  # noqa: E741 - mathematical names
 
 
 class OutOfReach(ArithmeticError):
-    """Too large to be worked out here, or outside of this arithmetic."""
+    """The result is too large to be computed here, or outside of this arithmetic."""
 
 
 def constant(value: Fraction | int) -> Polynomial:
@@ -40,10 +42,10 @@ def symbol(name: str) -> Polynomial:
 
 
 def radical(value: Fraction, root: int) -> Polynomial:
-    """The real `root`-th root of a rational number that is not negative.
+    """The real `root`-th root of a non-negative rational number.
 
     Raises:
-        OutOfReach: a radicand that is negative or too large to factor.
+        OutOfReach: The radicand is negative or too large to factor.
     """
     whole = value.numerator * value.denominator ** (root - 1)
     if whole < 0 or whole > _MAX_RADICAND:
@@ -88,7 +90,7 @@ def multiply(one: Polynomial, two: Polynomial) -> Polynomial:
     """The expanded product.
 
     Raises:
-        OutOfReach: too many terms.
+        OutOfReach: The product has too many terms.
     """
     total: Polynomial = {}
     for left, a in one.items():
@@ -103,7 +105,7 @@ def multiply(one: Polynomial, two: Polynomial) -> Polynomial:
 
 
 def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials, and the whole number that powers of primes give."""
+    """The product of two monomials, and the whole number that is the integer part of its powers of primes."""
     if not left or not right:
         return left or right, 1
     exponents = dict(left)
@@ -136,20 +138,20 @@ class Quotient:
         return Quotient(multiply(self.top, other.top), multiply(self.bottom, other.bottom))
 
     def inverse(self) -> "Quotient":
-        """One over it.
+        """The reciprocal.
 
         Raises:
-            OutOfReach: it is zero.
+            OutOfReach: The quotient is zero.
         """
         if not self.top:
             raise OutOfReach
         return Quotient(self.bottom, self.top)
 
     def power(self, exponent: Fraction) -> "Quotient":
-        """A power with a constant exponent; a fractional one only of a number that is not negative.
+        """The power with a constant exponent; a fractional exponent needs a non-negative number.
 
         Raises:
-            OutOfReach: anything else, or too large a result.
+            OutOfReach: The power is undefined here, or too large.
         """
         if exponent < 0:
             return self.inverse().power(-exponent)
@@ -169,18 +171,18 @@ class Quotient:
         return result
 
     def rational(self) -> Fraction | None:
-        """The value, if it is visibly a rational number."""
+        """The value, if the quotient has no generators; otherwise None."""
         if any(self.top.keys() | self.bottom.keys()):
             return None
         return self.top.get((), Fraction(0)) / self.bottom[()]
 
     def letters(self) -> set[str]:
-        r"""The generators that are no numbers; `\pi` and `e` count as numbers, `i` too."""
+        r"""The generators that are not numbers; `\pi`, `e` and `i` are numbers."""
         names = {name for monomial in self.top.keys() | self.bottom.keys() for name, _ in monomial}
         return {name for name in names if not name.isdigit()} - {PI, E, I}
 
     def approximate(self) -> complex | None:
-        """The value of a constant in floating point; None for a letter, for `e`, which may be one, or out of range."""
+        """The floating-point value of a constant; None with a letter, with `e` (which may be one), or out of range."""
         try:
             return _approximate(self.top) / _approximate(self.bottom)
         except (KeyError, OverflowError, ZeroDivisionError):
@@ -198,10 +200,11 @@ def _approximate(polynomial: Polynomial) -> complex:
 
 
 def equal(one: Quotient, two: Quotient) -> bool | None:
-    r"""Whether two quotients are equal; None where that turns on what `i` or `e` stands for.
+    r"""Whether two quotients are equal; None if the answer depends on the meaning of `i` or `e`.
 
-    `i` may be a letter or the imaginary unit: unequal is said only if it holds for the unit, equal only if it holds for
-    a letter. Whether `e` and `\pi` are independent is not known.
+    `i` may be a letter or the imaginary unit. The result is True only if the quotients are equal for a letter, and
+    False only if they differ for the imaginary unit. It is None if `e` and `\pi` occur, because their independence is
+    unknown.
     """
     difference = add(multiply(one.top, two.bottom), multiply(two.top, one.bottom), -1)
     if not difference:
@@ -215,7 +218,7 @@ def equal(one: Quotient, two: Quotient) -> bool | None:
 
 
 def _with_unit(polynomial: Polynomial) -> Polynomial:
-    """The polynomial with `i` squared taken as -1."""
+    """The polynomial with the square of `i` replaced by -1."""
     total: Polynomial = {}
     for monomial, coefficient in polynomial.items():
         power = next((int(exponent) for name, exponent in monomial if name == I), 0)
@@ -226,7 +229,7 @@ def _with_unit(polynomial: Polynomial) -> Polynomial:
 
 
 def proportional(one: Polynomial, two: Polynomial) -> bool:
-    """Whether one is a rational multiple, other than zero, of the other."""
+    """Whether one polynomial is a non-zero rational multiple of the other."""
     if not one or one.keys() != two.keys():
         return False
     ratios = {two[monomial] / coefficient for monomial, coefficient in one.items()}

@@ -1,11 +1,13 @@
 r"""Answers made of parts: tuples, intervals, sets, bare lists, `\pm`, unions, matrices and equations.
 
-Only taken apart here, and compared in `exact`.
+The parts are only split here; comparing them is left to `exact`.
 
-    sequence(r"\left(3, \frac{1}{2}\right]")            # Sequence(brackets='(]', parts=['3', '\\frac{1}{2}'])
-    sequence(r"1 \pm \sqrt{19}")                        # Sequence(brackets='', parts=['1 + \\sqrt{19}', …])
-    matrix(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}")     # [['1'], ['2']]
-    equation("y = 2x + 3")                              # ('y', '2x + 3')
+>>> sequence(r"(3, x]")
+Sequence(brackets='(]', parts=['3', 'x'])
+>>> sequence(r"1 \pm y")
+Sequence(brackets='', parts=['1 + y', '1 - y'])
+>>> matrix(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"), equation("y = 2x + 3")
+([['1'], ['2']], ('y', '2x + 3'))
 """
 
 import re
@@ -20,21 +22,21 @@ _RELATION = re.compile(r"[<>]|\\(?:leq|geq|neq|ne|lt|gt|in|equiv|approx)(?![A-Za
 
 
 class Sequence(NamedTuple):
-    """Brackets, "" if there are none, and elements."""
+    """The brackets ("" without any) and the elements of a list."""
 
     brackets: str
     parts: list[str]
 
     @property
     def ordered(self) -> bool:
-        """Whether the order of the elements counts: not in sets and bare lists."""
+        """Whether the order of the elements matters, as it does except in sets and bare lists."""
         return self.brackets not in ("", "{}")
 
 
 def sequence(text: str) -> Sequence | None:
-    r"""A tuple, interval, set or bare list of two elements or more; `a \pm b` is two.
+    r"""A tuple, interval, set or bare list with at least two elements; `a \pm b` has two.
 
-    `1,234` may be one number, so anything with such a comma is None.
+    The result is None for other text, and for text with a comma as in `1,234`, which may be one number.
     """
     text = text.strip().replace(r"\{", "{").replace(r"\}", "}")
     brackets = ""
@@ -83,7 +85,7 @@ def union(text: str) -> list[str] | None:
 
 
 def matrix(text: str) -> list[list[str]] | None:
-    """The cells, row by row, or None; a determinant is no matrix."""
+    """The cells of a matrix, row by row; None for other text, determinants included."""
     match = _MATRIX.fullmatch(text.strip())
     if match is None or r"\begin" in match[2]:
         return None
@@ -92,7 +94,7 @@ def matrix(text: str) -> list[list[str]] | None:
 
 
 def equation(text: str) -> tuple[str, str] | None:
-    """Both sides of a lone `=`, or None."""
+    """Both sides of an equation with a single `=`, or None."""
     left, _, right = text.partition("=")
     if not right or "=" in right or _RELATION.search(text):
         return None

@@ -1,11 +1,12 @@
-r"""One spelling for answers that differ in typography only, and the parts of an answer that carry no value.
+r"""One spelling for answers that differ only in typography, and the parts of an answer that are not its value.
 
-Nothing is compared here. `normalise` undoes wrappers, spacing commands, digit grouping and the many ways to write a
-fraction; the others split off what may stand around a value.
+`normalise` removes wrappers and spacing commands and unifies digit grouping and fractions. The other functions split
+off names, choices and words. Comparing is left to `exact`.
 
-    normalise(r"$\dfrac12$.")                   # '\\frac{1}{2}'
-    split_name(r"x \in [-2,7]")                 # ('x', '[-2,7]')
-    words(r"\text{(C)}")                        # ['C']
+>>> print(normalise(r"$\dfrac12$"))
+\frac{1}{2}
+>>> split_name(r"x \in [-2,7]"), words(r"\text{(C)}")
+(('x', '[-2,7]'), ['C'])
 """
 
 import re
@@ -70,7 +71,7 @@ _MATHEMATICAL = _FUNCTIONS | _JOINERS | _PARTS | _MULTIPLIERS
 
 @lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
-    """The answer without wrappers and in one spelling; spaces that may carry meaning are kept."""
+    """The answer without wrappers and in one spelling; spaces that may have a meaning are kept."""
     text = _SPACES.sub(" ", text.translate(_CHARS)).strip()
     for pattern in (_WRAPPED, _BOX, _WRAPPED):
         if wrapped := pattern.fullmatch(text):
@@ -88,7 +89,7 @@ def normalise(text: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    r"""`text` without spaces (but between digits and words) and `\text{}` wrappers."""
+    r"""The text without `\text{}` wrappers and without spaces, except those between digits and words."""
     text = _TEXT.sub(r" \1 ", text).strip()
     return _SPACE_AROUND.sub(lambda match: match.group(1) or "", " ".join(text.split()))
 
@@ -100,20 +101,21 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def split_choice(text: str) -> tuple[str, str] | None:
-    r"""The letter and the rest of a choice that is written out, as in `\textbf{(B)}\ 12`, or None."""
+    r"""The letter and the value of a choice such as `\textbf{(B)}\ 12`, or None."""
     match = _CHOICE.fullmatch(text)
     return (match[1] or match[2], match[3]) if match else None
 
 
 def is_mathematical(word: str) -> bool:
-    """Whether a word, in small letters, changes a value: a function, a part, a multiple."""
+    """Whether a word in lower case changes a value: a function, a fraction, a multiple."""
     return word in _MATHEMATICAL or _ORDINAL.fullmatch(word) is not None
 
 
 def words(text: str) -> list[str] | None:
-    r"""The words, in small letters, of a name or choice such as `\text{Evelyn}` or `(C)`; None for anything else.
+    r"""The words of a name or choice such as `\text{Evelyn}` or `(C)`, in lower case; None for any other text.
 
-    A lone capital is a choice; a lone small letter may be a variable, so it is none.
+    A single capital letter is a choice and keeps its case. A single lower-case letter may be a variable, so the result
+    is None.
     """
     bare = _OPTION.sub("", _TEXT.sub(r"\1", text).strip()).strip("().").strip()
     if len(bare) == 1 and bare.isascii() and bare.isupper():

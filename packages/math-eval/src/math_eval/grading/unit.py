@@ -1,11 +1,12 @@
-r"""The unit after a number: splitting it off, and telling units apart.
+r"""Units after numbers: splitting them off, and deciding whether two units differ.
 
-The commonest units are known in their spellings, which is enough to see that `5 hours` is not `5 minutes`; that two
-unknown ones differ is not certain. Converting is left out: an answer is expected in the unit asked for.
+The most common units are known with their spellings, so `5 hours` differs from `5 minutes`. Two units that are not
+known may be the same. Units are not converted: an answer is expected in the requested unit.
 
-    without_unit(r"15 \text{ square inches}")      # ('15', 'in^2')
-    different_units("in^2", "in^3")                # True
-    different_units("sq. units", "in^2")           # False: not certain
+>>> without_unit(r"15 \text{ square inches}")
+('15', 'in^2')
+>>> different_units("in^2", "in^3"), different_units("sq. units", "in^2")    # the second is uncertain
+(True, False)
 """
 
 import re
@@ -41,8 +42,8 @@ def without_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
     r"""A quantity and its unit ("" if it has none, or if the words may be mathematics).
 
     Args:
-        text: the answer.
-        letters: take a lone letter that is not in `\text{}` for a unit too, if it is a known one.
+        text: The answer.
+        letters: Whether a single letter outside `\text{}` counts as a unit if it is a known one.
     """
     match = _UNIT.match(text)
     if match is None:
@@ -56,7 +57,7 @@ def without_unit(text: str, *, letters: bool = False) -> tuple[str, str]:
 
 
 def _is_plain(found: list[str], letters: bool) -> bool:
-    r"""Whether words without `\text{}` are no product of letters: known units, or one of them a long word."""
+    r"""Whether words outside `\text{}` are a unit and not a product of letters: all known, or one of them long."""
     known = [all(map(_known, word.split("/"))) for word in found]
     if letters and all(known):
         return True
@@ -66,17 +67,17 @@ def _is_plain(found: list[str], letters: bool) -> bool:
 
 
 def changes_the_number(text: str) -> bool:
-    """Whether it is a number with words that are no unit but make something else of it, as in `5 or more`."""
+    """Whether the text is a number with words that change it, such as `5 or more`."""
     return bool(_NUMBER_IN_WORDS.fullmatch(text) and _NO_UNIT.search(text.lower()))
 
 
 def different_units(one: str, two: str) -> bool:
-    """Whether both units, as `without_unit` gives them, are known and not the same."""
+    """Whether both units, in the form that `without_unit` returns, are known and differ."""
     return one != two and bool(_canonical(one) and _canonical(two))
 
 
 def _canonical(unit: str) -> str:
-    """One spelling for a known unit, or an empty string."""
+    """The standard spelling of a known unit, or an empty string."""
     word, power, exponent = unit.partition("^")
     first, _, rest = word.partition(" ")
     if first in _POWERS:

@@ -1,6 +1,7 @@
 """The result of grading one completion.
 
-Verdict("correct", "42").correct   # True
+>>> Verdict("correct", "42").correct
+True
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,15 @@ VERDICTS = ("correct", "incorrect", "no_answer", "gold_unparsable", "limit", "ti
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the grader says of one completion.
+    """The grader's result for one completion.
 
     Args:
-        verdict: `correct`; `incorrect`; `no_answer` (none found where it counts); `gold_unparsable` (the reference
-            answer cannot be read); `limit` (the answer is too large or too deep to parse safely); `timeout`; `error`
-            (the parser failed twice).
-        extracted: the answer found in the completion, or None.
-        detail: why, for `limit` and `error`.
-        grade_ms: milliseconds it took, waiting for a worker included.
+        verdict: `correct`; `incorrect`; `no_answer` (the completion contains none, or only inside its thinking);
+            `gold_unparsable` (the reference answer cannot be read); `limit` (the answer is too large or too deeply
+            nested to parse safely); `timeout`; `error` (the parser raised an exception, or two grading processes died).
+        extracted: The answer found in the completion, or None.
+        detail: The reason, if the verdict needs one.
+        grade_ms: Time in milliseconds, waiting for a worker included.
     """
 
     verdict: str
@@ -28,5 +29,5 @@ class Verdict:
 
     @property
     def correct(self) -> bool:
-        """True only for the verdict `correct`."""
+        """Whether the verdict is `correct`."""
         return self.verdict == "correct"

@@ -1,9 +1,9 @@
-r"""The body of a grading process: reads one job a line, answers one line, until its input ends.
+r"""The program of a grading process: reads one job from each line and writes one result, until its input ends.
 
-Started by `pool` as `python -P -m math_eval.grading.worker MEMORY_BYTES`. Between jobs it keeps only what it
-parsed, as a reference answer often comes again. A job that uses up its processor time ends the whole process: the
-timer's signal has no handler, so nothing can swallow it.
-math-verify is given LaTeX only, because sympy's parser of plain expressions evaluates strings as Python.
+`pool` starts it as `python -P -m math_eval.grading.worker MEMORY_BYTES`. Between jobs it keeps only a cache of parsed
+expressions, because the same reference answer often returns. A job that exceeds its processor time ends the whole
+process: the timer's signal has no handler, so no library can catch it. math-verify gets LaTeX only, because sympy's
+parser of plain expressions evaluates strings as Python.
 
     -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "seconds": 5}
     <- {"verdict": "correct", "detail": ""}
@@ -36,7 +36,7 @@ _PLAIN = (
 
 
 def _limit(kind: int, soft: int) -> None:
-    """Lower a resource limit where the system has it."""
+    """Lower a resource limit, if the system has it."""
     with suppress(ValueError, OSError):
         _, hard = resource.getrlimit(kind)
         resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
@@ -63,7 +63,7 @@ def _read(text: str) -> list[Any]:
 
 
 def _exactly_different(one: Any, two: Any) -> bool:
-    """True if both are exact numbers and fifty digits tell them apart, which rounding to six does not."""
+    """Whether both are exact numbers that differ within 40 digits; math-verify rounds to six."""
     from sympy import Expr, Float, nan
 
     if not (isinstance(one, Expr) and isinstance(two, Expr)) or not (one.is_number and two.is_number):
@@ -78,8 +78,8 @@ def _exactly_different(one: Any, two: Any) -> bool:
     return bool(value.is_number and abs(value) > scale * 10**-40)
 
 
-def judge(answer: str, gold: str) -> tuple[str, str]:
-    """The verdict of math-verify on one pair, with exact numbers decided exactly."""
+def verify_pair(answer: str, gold: str) -> tuple[str, str]:
+    """The verdict of math-verify on one pair and its detail; exact numbers are compared exactly."""
     from math_verify import verify
 
     golds = _read(gold)
@@ -99,7 +99,7 @@ def _answer(job: dict[str, Any]) -> dict[str, str]:
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + job["seconds"]) + 1)
     signal.setitimer(signal.ITIMER_PROF, job["seconds"])
     try:
-        verdict, detail = judge(job["answer"], job["gold"])
+        verdict, detail = verify_pair(job["answer"], job["gold"])
     except MemoryError:
         verdict, detail = "limit", "out of memory"
     except RecursionError:
@@ -112,7 +112,7 @@ def _answer(job: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve jobs from standard input; libraries that print cannot disturb the answers."""
+    """Serve jobs from standard input; output of libraries is discarded, so that it cannot corrupt the results."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -120,7 +120,7 @@ def main() -> None:
     _limit(resource.RLIMIT_AS, int(sys.argv[1]))
     _limit(resource.RLIMIT_CORE, 0)
     logging.disable(logging.CRITICAL)
-    judge("x", "x + 1")
+    verify_pair("x", "x + 1")
     answers.write('{"ready": true}\n')
     answers.flush()
     for line in sys.stdin:
