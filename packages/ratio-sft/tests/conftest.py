@@ -180,10 +180,10 @@ def cut_before_publishing(monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    def cut(*arguments):
+    def cut(*arguments, **options):
         with monkeypatch.context() as patch:
             patch.setattr(sys.modules["ratio_sft.training.train"], "publish", stop)
             with pytest.raises(KeyboardInterrupt):
-                sys.modules["ratio_sft.training.train"].train(*arguments)
+                sys.modules["ratio_sft.training.train"].train(*arguments, **options)
 
     return cut

@@ -139,6 +139,17 @@ def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_d
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
+def test_an_unfinished_run_is_continued_and_overwrite_starts_it_again(tmp_path, base, mix_dir, cut_before_publishing):
+    settings = TrainSettings(model=str(base), max_steps=2, save_steps=2)
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
+    marker = tmp_path / ".cut.partial" / "marker"
+    marker.touch()
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
+    assert marker.exists()
+    cut_before_publishing(mix_dir, tmp_path / "cut", settings, overwrite=True)
+    assert not marker.exists()
+
+
 def test_a_checkpoint_is_continued_on_its_own_ladder_only(tmp_path, base, mix_dir, compressed):
     settings = TrainSettings(model=str(base), max_steps=1)
     train(mix_dir, tmp_path / "first", settings)
@@ -158,8 +169,11 @@ def test_finished_runs_are_left_alone(tmp_path, base, mix_dir):
     out = tmp_path / "sft"
     command = ["train", str(mix_dir), str(out), "--model", str(base), "--max-steps", "1"]
     assert CliRunner().invoke(cli, command).exit_code == 0
+    (tmp_path / ".sft.partial").mkdir()
+    shutil.copy(out / "manifest.json", tmp_path / ".sft.partial")
     again = CliRunner().invoke(cli, command)
     assert "already finished" in again.stdout
+    assert not (tmp_path / ".sft.partial").exists(), "what a run left that was killed after its checkpoint appeared"
     other = CliRunner().invoke(cli, [*command, "--epochs", "2"])
     assert (other.exit_code, "made with other settings (epochs was 3.0, is 2.0)" in other.stderr) == (2, True)
 
