@@ -104,16 +104,9 @@ def prepare(
     for file in files:
         _note_values(summary["sampler"], _manifest_settings(Path(file)))
     summary |= {name: counts[name] for name in ("right_but_cut_off", "right_without_a_box", "asked_otherwise")}
-    summary["samples_off_the_ladder"] = tally.read - sum(
-        found.samples for problem in problems.values() for ratio, found in problem.ratios.items() if ratio in ladder
-    )
-    summary["settings"] = {
-        "policy_share": policy_share,
-        "confidence": confidence,
-        "threshold": threshold,
-        "instruction": instruction,
-        "seed": seed,
-    }
+    summary["samples_off_the_ladder"] = tally.read - _counted(problems, ladder)
+    settings = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
+    summary["settings"] = {**settings, "instruction": instruction, "seed": seed}
     write_json(summary_path(out), summary)
     return tally, summary
 
@@ -325,3 +318,10 @@ def _summary(
         "ratios": by_ratio,
         "sampler": sampler,
     }
+
+
+def _counted(problems: dict[str, _Problem], ladder: list[float]) -> int:
+    """Number of samples at the ratios of the ladder."""
+    return sum(
+        found.samples for problem in problems.values() for ratio, found in problem.ratios.items() if ratio in ladder
+    )

@@ -189,10 +189,15 @@ def simulate_all(
         logits -= logits.max(axis=2, keepdims=True)
         policy = np.exp(logits)
         policy /= policy.sum(axis=2, keepdims=True)
-    means, lost = trajectory[-tail:].mean(axis=0).T.tolist(), constraint.infeasible
+    return _means(trajectory, policies, constraint.infeasible)
+
+
+def _means(trajectory: Floats, policies: Floats, infeasible: Sequence[str]) -> list[Simulation]:
+    """The result of each bandit, from its trajectory and its mean policy."""
+    tail = max(1, len(trajectory) // 10)
     return [
-        Simulation(mean, savings, price, policies[number], names[number] in lost, trajectory[:, :, number])
-        for number, (mean, savings, price) in enumerate(means)
+        Simulation(accuracy, savings, price, policies[number], f"{number}" in infeasible, trajectory[:, :, number])
+        for number, (accuracy, savings, price) in enumerate(trajectory[-tail:].mean(axis=0).T.tolist())
     ]
 
 

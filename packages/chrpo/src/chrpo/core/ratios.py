@@ -30,7 +30,7 @@ def wilson_lower(correct: int, total: int, confidence: float = CONFIDENCE) -> fl
         DataError: a number is out of its range.
 
     >>> round(wilson_lower(4, 4), 4), round(wilson_lower(3, 4), 4)
-    (0.5965, 0.3557)
+    (0.5965, 0.3562)
     """
     if not 0 <= correct <= total or total < 1:
         raise DataError(f"got {correct} correct of {total}; expected 0 <= correct <= total and at least one sample")
