@@ -167,7 +167,13 @@ class Inputs:
         write(run / "samples_generated.jsonl", samples(rows, steps))
         sampler = {"temperature": 0.0, "top_p": 1.0, "max_tokens": LONGEST, "samples": 1, "seeds": [0], "limit": None}
         settings = {"tasks": {"generated": ""}, "ratios": [None], "instruction": "", **sampler}
-        manifest = {"settings": settings, "model": "generated", "environment": {}, "sources": {"generated": {}}}
+        manifest = {
+            "command": "math-eval run",
+            "settings": settings,
+            "model": "generated",
+            "environment": {},
+            "sources": {"generated": {}},
+        }
         (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         (run / "results.json").write_text("{}", "utf-8")
         return f"math-eval export traces {run} {self.folder}/out.jsonl"
