@@ -48,18 +48,19 @@ class AliasedOption(click.Option):
         self.opts = shown
 
 
-def output_argument(metavar: str) -> Callable[[Command], Command]:
+def output_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
     """A decorator that adds the argument `out`, a path, which the hidden option `--output-dir` may give instead.
 
     Args:
         metavar: Name of the argument in `--help`.
+        required: Refuse a call without an output.
     """
 
     def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
         given = [path for path in (value, ctx.params.pop("output_dir", None)) if path is not None]
         if len(given) > 1:
             raise click.UsageError(f"{metavar} and --output-dir name two outputs; give one", ctx=ctx)
-        if not given and not ctx.resilient_parsing:
+        if required and not given and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=parameter)
         return next(iter(given), None)
 

@@ -9,7 +9,7 @@ import click
 
 from . import distributed
 from ._shared.cli_group import CommandGroup
-from ._shared.settings_flags import from_flags, settings_flags
+from ._shared.settings_flags import from_flags, output_argument, settings_flags
 from ._version import __version__
 from .errors import DataError, needs_extra
 from .scorers.base import DTYPES
@@ -48,27 +48,6 @@ def _compression_options(command: _Command) -> _Command:
     return command
 
 
-def _output(name: str, *, required: bool = True) -> Callable[[_Command], _Command]:
-    """The argument for the output, which may also be given as the hidden option --output-dir."""
-
-    def store(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-        ctx.meta["cot_compressor.output"] = value
-
-    def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-        value = value or ctx.meta["cot_compressor.output"]
-        if value is None and required:
-            raise click.MissingParameter(ctx=ctx, param=parameter)
-        return value
-
-    def add(command: _Command) -> _Command:
-        command = click.option(
-            "--output-dir", type=_PATH, callback=store, hidden=True, expose_value=False, is_eager=True
-        )(command)
-        return click.argument("out", metavar=name, type=_PATH, required=False, callback=either)(command)
-
-    return add
-
-
 _overwrite = click.option(
     "--overwrite", is_flag=True, help="Start again, and replace an output that was made with other settings."
 )
@@ -95,7 +74,7 @@ Example:
   cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules --keep-share 0.3"""
 )
 @click.argument("source", metavar="IN", type=_PATH)
-@_output("OUT")
+@output_argument("OUT")
 @click.option(
     "--annotator",
     type=click.Choice(["rules", "openai"]),
@@ -151,7 +130,7 @@ Examples:
   torchrun --nproc_per_node 4 -m cot_compressor train annotated.jsonl models/compressor --encoder FOLDER  # on CPUs"""
 )
 @click.argument("source", metavar="ANNOTATED", type=_PATH)
-@_output("OUT_DIR")
+@output_argument("OUT_DIR")
 @settings_flags(TrainSettings)
 @click.option(
     "--overwrite",
@@ -171,7 +150,7 @@ Example:
   cot-compressor export models/compressor models/compressor-int8"""
 )
 @click.argument("source", metavar="SCORER", type=_PATH)
-@_output("OUT_DIR")
+@output_argument("OUT_DIR")
 def export(source: Path, out: Path) -> None:
     """Write a trained scorer as an int8 ONNX model, which is faster on a CPU."""
     with needs_extra("onnx", "exporting a scorer needs torch and the ONNX packages"):
@@ -201,7 +180,7 @@ Examples:
   cot-compressor compress - --ratio 0.3 --diff < thoughts.txt"""
 )
 @click.argument("source", metavar="IN", type=_PATH)
-@_output("[OUT]", required=False)
+@output_argument("[OUT]", required=False)
 @_compression_options
 @click.option("--question", default="", help="Question that a plain text answers.")
 @click.option("--diff", is_flag=True, help="Print the whole plain text, with the kept part in colour.")
@@ -250,7 +229,7 @@ Example:
   cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
 )
 @click.argument("source", metavar="IN", type=_PATH)
-@_output("OUT_DIR")
+@output_argument("OUT_DIR")
 @_compression_options
 @click.option(
     "--seed",

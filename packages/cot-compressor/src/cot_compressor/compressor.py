@@ -181,7 +181,7 @@ class Compressor:
             ratios: Shares of the tokens to keep, each in (0, 1].
 
         Yields:
-            For each text its results in rising order of the ratio, or the error if it is too short for a ratio.
+            The results of one text in rising order of the ratio, or the error if the text is too short for a ratio.
         """
         wanted = check_ratios(ratios)
         for item, scores in zip(*self._scored(pairs), strict=True):

@@ -75,7 +75,7 @@ def device() -> "torch.device":
 def _state() -> Any:
     """The state of accelerate; the first call connects the processes.
 
-    Without a GPU, accelerate connects them only if it is told so.
+    Without a GPU, accelerate connects them only with `cpu=True`.
 
     Raises:
         DataError: accelerate is not installed.

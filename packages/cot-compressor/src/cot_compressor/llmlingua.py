@@ -95,11 +95,7 @@ class PromptCompressor:
         Raises:
             DataError: an argument would have no effect, or the rate is out of range.
         """
-        if instruction:
-            raise DataError("instruction has no effect on what is kept; put it before the result yourself")
-        for name, value in others.items():
-            if name not in _WITHOUT_EFFECT or (_WITHOUT_EFFECT[name] is not None and value != _WITHOUT_EFFECT[name]):
-                raise DataError(f"{name}={value!r} has no effect here; drop it (the README has a migration table)")
+        _check_effect(instruction, others)
         contexts = [context] if isinstance(context, str) else list(context)
         counter = self._compressor.counter
         original = sum(counter.count(text.strip()) for text in contexts)
@@ -136,6 +132,15 @@ class PromptCompressor:
             return self._compressor.compress(text, question=question, ratio=rate, keep=keep)
         except InfeasibleBudget as error:
             return self._compressor.compress(text, question=question, max_tokens=error.needed_tokens, keep=keep)
+
+
+def _check_effect(instruction: str, others: dict[str, Any]) -> None:
+    """Refuse arguments that would have no effect."""
+    if instruction:
+        raise DataError("instruction has no effect on what is kept; put it before the result yourself")
+    for name, value in others.items():
+        if name not in _WITHOUT_EFFECT or (_WITHOUT_EFFECT[name] is not None and value != _WITHOUT_EFFECT[name]):
+            raise DataError(f"{name}={value!r} has no effect here; drop it (the README has a migration table)")
 
 
 def _forced(force_tokens: Sequence[str], *, digits: bool) -> tuple[list[Keep], set[str]]:

@@ -3,7 +3,7 @@
 A budget is checked on the rendered text as a whole, with the target tokenizer. Estimates only guide the search. The
 meaning of the scores, and the way tokens are counted, are left to the callers.
 
->>> from cot_compressor.segment import segment
+>>> from cot_compressor.text.segment import segment
 >>> units = segment("well, 1 + 1 = 2 then")
 >>> choice, = select("well, 1 + 1 = 2 then", units, [0.1, 0.0, 0.9, 0.2], [6], lambda text: len(text.split()))
 >>> choice.text, choice.tokens

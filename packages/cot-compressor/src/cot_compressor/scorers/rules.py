@@ -12,8 +12,8 @@ Units are sorted into tiers; within a tier, except the fifth, earlier text comes
 
 Our choice: only position orders a tier, because the beginning of a chain is grounded without its end. Words start with
 the last step, because there they follow the chain; between two equations, an incomplete sentence would run into the
-next equation (`add 8 to 31 - 3 = 28`). A number of the chain is not kept a second time by itself: a single number tells
-a reader little, and a model that learns from such a text takes it for a result.
+next equation (`add 8 to 31 - 3 = 28`). A number of the chain is not kept a second time by itself: a single number has
+little meaning for a reader, and a model that learns from such a text takes it for a result.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "so 12 + 15 = 27"

@@ -5,7 +5,7 @@ Most of the mathematics in thinking traces is written this way. A small recursiv
 begins. A bracket that was no formula is remembered and nesting is limited, so every token is visited a bounded number
 of times. Formulas between LaTeX delimiters are found in `segment.py`.
 
->>> from cot_compressor.segment import segment
+>>> from cot_compressor.text.segment import segment
 >>> text = "so 12 x $5 = $60."
 >>> [text[unit.start : unit.end] for unit in segment(text)]
 ['so', '12 x $5 = $60', '.']

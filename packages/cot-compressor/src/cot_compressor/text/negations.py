@@ -1,8 +1,8 @@
 """Negations and comparisons, which change the meaning of the words after them: `not prime`, `at least 3`.
 
-Without its `not` a text says the opposite, so `segment.py` makes one unit of such words and the words they belong to:
-both are kept or neither. English only. Our choice: one unit, instead of keeping every `not` in any case, because at a
-low ratio a `not` without the word after it tells a reader nothing.
+Without its `not` a text means the opposite, so `segment.py` makes one unit of such words and the words they belong to:
+both are kept or neither. English only. Our choice: one unit, instead of keeping every `not` in any case, because a
+`not` without the word after it has no meaning.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "so 91 is not a prime, and at least 3 are left"

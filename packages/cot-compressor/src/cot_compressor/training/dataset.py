@@ -97,8 +97,7 @@ def token_labels(encoded: Encoded, window: Window, kept: Sequence[bool]) -> list
         kept: True for each unit of the cot that is kept.
 
     Returns:
-        1 for a token of a kept unit, 0 for a token of another unit, `IGNORED` for question, special tokens and tokens
-        of no unit.
+        1 for a token of a kept unit, 0 for a token of another unit, `IGNORED` for any other token.
     """
     labels = [IGNORED] * len(window.ids)
     stop = window.cot_start + window.cot_tokens
