@@ -20,7 +20,7 @@ from ._shared import runs
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
 from ._shared.records import Row, dump_line, parse_json, read_records, write_json, write_records
-from .errors import MathEvalError
+from .errors import DataError, MathEvalError
 from .fingerprint import files_sha256
 from .grading import Grader
 from .run_folders import RESULTS, read_manifest, sample_files, samples_file
@@ -51,6 +51,8 @@ def grade_file(
     """
     source, out = Path(source), Path(out)
     partial, manifest = runs.partial_path(out), runs.manifest_path(out)
+    if out.is_dir():
+        raise DataError(f"{out}: is a folder; name a file for the graded rows")
     runs.check_apart([out, partial, manifest], [source])
     content, total = _digest(source)
     with Grader(extraction=extraction) as grader:

@@ -97,8 +97,8 @@ class HFModel(Checkpoint):
             choose: Function from logits `[rows, vocabulary]` to token ids `[rows]`.
 
         Returns:
-            New tokens `[batch, steps]`; the number of them that belong to each row `[batch]`; True for rows that ended
-            with an end token `[batch]`.
+            New tokens `[batch, steps]`, the number of them that belong to each row `[batch]`, and whether the row ended
+            (True if its last token is an end token) `[batch]`.
         """
         cache = DynamicCache(config=self._model.config)
         count = len(tokens)
