@@ -47,7 +47,7 @@ class Compression:
     achieved_ratio: float
     """`tokens / original_tokens`."""
     tokenizer: str
-    """Name of the tokenizer that counted; "words" if there was none."""
+    """Name of the tokenizer that counted; "pieces" if there was none, and words, numbers and signs were counted."""
     split: tuple[Span, ...] = ()
     """`[start, end)` of the formulas that were cut between lines or in a chain of `=`, because nothing else fitted."""
 

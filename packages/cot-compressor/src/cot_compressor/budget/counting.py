@@ -70,7 +70,8 @@ def count_words(text: str) -> int:
 class WordCounter:
     """Counts words, numbers and signs: a substitute for tokens where there is no tokenizer."""
 
-    name = "words"
+    name = "pieces"
+    """The word for words, numbers and signs in recorded results."""
 
     def count(self, text: str) -> int:
         """See `Counter.count`."""
