@@ -1,9 +1,9 @@
 r"""Agreement of math-eval's grader with labels: real graded completions and the public cases of other graders.
 
-CHECKOUTS is a folder that holds git checkouts of huggingface/Math-Verify, huggingface/lighteval, NVIDIA/NeMo-Skills,
-UKGovernmentBEIS/inspect_ai, QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing of them is
-copied here. What is absent is skipped by name. math-verify grades the same items with its documented defaults, except
-that its time-outs are off: they count wall time, so a busy machine would change its verdicts.
+CHECKOUTS is a folder with git checkouts of huggingface/Math-Verify, huggingface/lighteval, NVIDIA/NeMo-Skills,
+UKGovernmentBEIS/inspect_ai, QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing is copied
+from them. A missing checkout is skipped and named. math-verify grades the same items with its documented defaults,
+except that its time-outs are off: they count wall time, so a busy machine would change its verdicts.
 
     python benchmarks/math_eval_agreement.py CHECKOUTS --misses
 """
@@ -23,11 +23,11 @@ from math_eval import Grader
 
 
 class Item(NamedTuple):
-    """A completion, the reference answer, and whether they should be judged equal."""
+    """A completion, the reference answer, and whether the completion is correct according to its label."""
 
     completion: str
     gold: str
-    right: bool
+    correct: bool
 
 
 def gsm8k(root: Path) -> Iterator[Item]:
@@ -66,12 +66,12 @@ def math_verify_cases(root: Path) -> Iterator[Item]:
 
 
 def lighteval(root: Path) -> Iterator[Item]:
-    """The cases of lighteval's extractive match; those of multiple choice and of other languages left out."""
+    """The cases of lighteval's extractive match, without multiple choice and other languages."""
     yield from _triples(root / "lighteval/tests/unit/metrics/test_extractive_match.py")
 
 
 def nemo_skills(root: Path) -> Iterator[Item]:
-    """The pairs of answers of NeMo-Skills' grader, boxed, each way round."""
+    """The pairs of answers of NeMo-Skills' grader, in boxes, in both orders."""
     for test, names, cases in _parametrized(root / "NeMo-Skills/tests/test_math_equal.py"):
         if names == ["output_pair"]:
             for one, two in cases:
@@ -84,13 +84,13 @@ def _triples(path: Path) -> Iterator[Item]:
         used = ast.unparse(test)
         if names[:2] != ["gold", "pred"] or len(names) != 3 or "NativeLetters" in used:
             continue
-        for gold, completion, right in cases:
-            if right or "['latex']" not in used or _reads_latex(completion):
-                yield Item(completion, gold, bool(right))
+        for gold, completion, correct in cases:
+            if correct or "['latex']" not in used or _reads_latex(completion):
+                yield Item(completion, gold, bool(correct))
 
 
 def _reads_latex(completion: str) -> bool:
-    """Whether math-verify reads LaTeX in it; if not, a test limited to LaTeX is about that, and not about equality."""
+    """Whether math-verify reads LaTeX in the text; if not, a test of LaTeX only is not about equality."""
     from math_verify import LatexExtractionConfig, parse
 
     return bool(parse(completion, [LatexExtractionConfig(boxed_match_priority=0)], parsing_timeout=None))
@@ -130,7 +130,7 @@ def ours(items: list[Item]) -> list[str]:
 
 
 def theirs(items: list[Item]) -> list[str]:
-    """The verdicts of math-verify, called as its README does: a bare gold is given its delimiters."""
+    """The verdicts of math-verify, called as its README does; a gold without delimiters gets dollar signs."""
     from math_verify import parse, verify
 
     golds = [one.gold if re.search(r"\$|\\boxed|\\[(\[]", one.gold) else f"${one.gold}$" for one in items]
@@ -143,12 +143,12 @@ def theirs(items: list[Item]) -> list[str]:
 
 
 def _score(items: list[Item], verdicts: list[str]) -> dict[str, int]:
-    pairs = [(verdict == "correct", item.right) for verdict, item in zip(verdicts, items, strict=True)]
+    pairs = [(verdict == "correct", item.correct) for verdict, item in zip(verdicts, items, strict=True)]
     return {"agree": sum(one == two for one, two in pairs), "wrong": sum(one and not two for one, two in pairs)}
 
 
 def tables(result: dict[str, Any]) -> str:
-    """One row a source."""
+    """One row for each source."""
     lines = [
         "| items | n | math-eval agrees | wrong `correct` | math-verify agrees | wrong `correct` |",
         "|---|---:|---:|---:|---:|---:|",
@@ -163,10 +163,10 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Grade every source with both, and print the misses on request."""
+    """Grade every source with both graders, and print the misses on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="?", type=Path, default=Path("checkouts"))
-    parser.add_argument("--misses", action="store_true", help="print each item that math-eval judges otherwise")
+    parser.add_argument("--misses", action="store_true", help="Print each item whose verdict differs from its label.")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
@@ -180,8 +180,8 @@ def main() -> None:
         scores = {"math-eval": _score(items, verdicts), "math-verify": _score(items, theirs(items))}
         rows.append({"items": name, "n": len(items), **scores})
         for item, verdict in zip(items, verdicts, strict=True):
-            if options.misses and (verdict == "correct") != item.right:
-                should = "correct" if item.right else "not"
+            if options.misses and (verdict == "correct") != item.correct:
+                should = "correct" if item.correct else "not"
                 print(f"{name}: {verdict}, should be {should}: {item.completion[-160:]!r} against {item.gold[-120:]!r}")
     record(__file__, {"rows": rows, "skipped": skipped}, tables)
 

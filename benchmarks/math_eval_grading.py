@@ -1,10 +1,10 @@
 r"""Grading speed: math-eval against one-by-one math-verify with its time-outs on.
 
-Three kinds of items: MATH-500 reference answers against the next problem's; against themselves in another spelling
-(`\dfrac` for `\frac`, sums turned round, so that comparing strings is not enough); and real completions of five models.
-math-verify gets the text after the thinking block only. Rounds of both graders alternate in one process, so that a busy
-machine slows both; ours starts each round with workers warm and caches empty. DATA holds math500_test.jsonl and
-traces_math_train.jsonl.gz as published.
+There are three kinds of items: MATH-500 reference answers compared with the next problem's; compared with themselves
+in another spelling (`\dfrac` for `\frac`, reversed sums, so that comparing strings is not enough); and real
+completions of five models. math-verify gets only the text after the thinking block. Rounds of both graders alternate
+in one process, so that a busy machine slows both; math-eval begins each round with running workers and empty caches.
+DATA is a folder with math500_test.jsonl and traces_math_train.jsonl.gz as published.
 
     python benchmarks/math_eval_grading.py DATA
 """
@@ -72,7 +72,7 @@ def _theirs(pairs: list[Pair]) -> list[bool]:
 
 
 def _ours(pairs: list[Pair], clock: Callable[[], float] = time.perf_counter) -> tuple[list[bool], float]:
-    """Verdicts and seconds, with workers warm and caches empty."""
+    """Verdicts and seconds, with running workers and empty caches."""
     with Grader(2) as grader:
         grader.grade_many([_NEEDS_A_WORKER] * 4)
         read.cache_clear()
@@ -88,7 +88,7 @@ def _is_quick(pair: Pair) -> bool:
 
 
 def measure(pairs: list[Pair], rounds: int) -> dict[str, Any]:
-    """Items per second of both, their ratio within a round, and the disagreements."""
+    """Items per second of both graders, their ratio within a round, and the disagreements."""
     quick = [pair for pair in pairs if _is_quick(pair)]
     speeds: dict[str, list[float]] = {"math-eval": [], "math-verify": [], "fast path": []}
     differing: list[str] = []
@@ -111,7 +111,7 @@ def measure(pairs: list[Pair], rounds: int) -> dict[str, Any]:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """One row a kind of item."""
+    """One row for each kind of item."""
     lines = [
         "| items | n | decided exactly | math-eval, items/s | math-verify, items/s | ratio in a round | fast path, "
         "items/processor s | verdicts that differ |",

@@ -1,8 +1,8 @@
 """The cost of hostile completions for the grader: verdict, processor time and memory of each.
 
-The inputs are those of packages/math-eval/tests/hostile.jsonl. Processor time is the sum of the calling thread's and the
-worker's. Before each input a worker is started, since the start is not part of a job. A busy machine changes only the
-time by the clock.
+The inputs are those of packages/math-eval/tests/hostile.jsonl. Processor time is the sum of the calling thread's and
+the worker's. Before each input a worker is started, since the start is not part of a job. A busy machine changes only
+the time by the clock.
 
     python benchmarks/math_eval_hostile.py
 """

@@ -1,6 +1,6 @@
-"""How often math-eval's intervals hold the truth, and how often the smallest detectable difference is detected.
+"""How often math-eval's intervals contain the true value, and how often the smallest detectable difference is detected.
 
-Simulated runs whose true accuracies are known: problems of very unequal difficulty (Beta(0.6, 0.4)), two runs that
+Runs with known true accuracies are simulated: problems of very unequal difficulty (Beta(0.6, 0.4)), and two runs that
 differ by a known amount. No model is needed.
 
     python benchmarks/math_eval_intervals.py
@@ -13,6 +13,7 @@ import numpy as np
 from recording import record
 
 from math_eval import metrics
+from math_eval._shared.intervals import bootstrap, ratio
 
 CASES = ((20, 1, 0.0), (40, 1, 0.1), (40, 4, 0.1), (30, 8, 0.0), (200, 4, 0.05))
 POWER = ((40, 0.1), (100, 0.2), (500, 0.1))
@@ -21,7 +22,7 @@ _RESAMPLES = 1000
 
 
 def coverage(problems: int, samples: int, difference: float, trials: int) -> dict[str, float]:
-    """How often each interval holds the truth."""
+    """The share of simulated comparisons in which each interval contains the true value."""
     generator = np.random.default_rng(problems * 1000 + samples)
     hits = {"accuracy": 0, "difference": 0, "bootstrap": 0}
     for _ in range(trials):
@@ -34,7 +35,7 @@ def coverage(problems: int, samples: int, difference: float, trials: int) -> dic
         intervals = {
             "accuracy": (metrics.accuracy_interval(one.tolist()), truth),
             "difference": (metrics.difference_interval(change.tolist()), difference),
-            "bootstrap": (metrics.bootstrap([sums, counts], metrics.ratio, resamples=_RESAMPLES), difference),
+            "bootstrap": (bootstrap([sums, counts], ratio, resamples=_RESAMPLES), difference),
         }
         for name, ((low, high), value) in intervals.items():
             hits[name] += low - 1e-12 <= value <= high + 1e-12
@@ -42,7 +43,7 @@ def coverage(problems: int, samples: int, difference: float, trials: int) -> dic
 
 
 def power(pairs: int, discordant: float, trials: int) -> dict[str, float]:
-    """How often the exact McNemar test finds the smallest detectable difference."""
+    """The share of simulated comparisons in which the exact McNemar test finds the smallest detectable difference."""
     smallest = metrics.smallest_difference(discordant, pairs)
     assert smallest is not None
     share = max(discordant, smallest)
@@ -65,7 +66,7 @@ def tables(result: dict[str, Any]) -> str:
         lines.append(f"| {case['problems']} | {case['samples']} | {100 * case['true']:.0f} points | {shares} |")
     lines += [
         "",
-        "| pairs | share right in one run only | smallest detectable difference | found by the exact McNemar test |",
+        "| pairs | share correct in one run only | smallest detectable difference | found by the exact McNemar test |",
         "|---:|---:|---:|---:|",
     ]
     for case in result["power"]:
@@ -77,7 +78,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--trials", default=2000, show_default=True, help="Simulated comparisons a row.")
+@click.option("--trials", default=2000, show_default=True, help="Number of simulated comparisons in each row.")
 def main(trials: int) -> None:
     """Simulate, print the tables and record them."""
     result = {

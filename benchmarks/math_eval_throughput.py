@@ -1,8 +1,9 @@
 """Tokens per second of the transformers backend against lm-evaluation-harness's, greedy, interleaved in one run.
 
-Both get the same checkpoint, rendered prompts, batch size, number format and threads. Two processes stay loaded and
-take turns; the order changes every round, and the ratio is taken within a round. lm-evaluation-harness is installed, at
-the versions of torch and transformers that run here, in an environment of its own.
+Both get the same checkpoint, rendered prompts, batch size, number format and threads. Two processes keep their model
+loaded and take turns; their order changes every round, and the ratio is computed within a round.
+lm-evaluation-harness is installed in an environment of its own, with the versions of torch and transformers that run
+here.
 
     python benchmarks/math_eval_throughput.py --model runs/smollm2/base --data-dir data --rounds 5
 """
@@ -25,7 +26,7 @@ _NAMES = ("math-eval", "lm-evaluation-harness")
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Speed of each, and the ratio."""
+    """The speed of each backend, and the ratio."""
     lines = ["| backend | tokens/s | tokens per processor second |", "|---|---|---|"]
     for name in _NAMES:
         rate, processor = result["tokens_per_s"][name], result["tokens_per_processor_s"][name]
@@ -48,14 +49,19 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--model", required=True, type=click.Path(path_type=Path, exists=True), help="A checkpoint folder.")
-@click.option("--tasks", "task", default="gsm8k", show_default=True, help="A task, or a problems file.")
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Model folder with safetensors weights.",
+)
+@click.option("--tasks", "task", default="gsm8k", show_default=True, help="Task, or a problems file.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the published benchmark files.")
-@click.option("--prompts", "count", default=32, show_default=True, help="The first so many problems.")
-@click.option("--batch-size", default=16, show_default=True)
-@click.option("--max-tokens", default=128, show_default=True)
-@click.option("--rounds", default=5, show_default=True)
-@click.option("--peers", type=click.Path(path_type=Path), help="Where lm-evaluation-harness is installed.")
+@click.option("--prompts", "count", default=32, show_default=True, help="Number of problems, the first ones.")
+@click.option("--batch-size", default=16, show_default=True, help="Number of prompts in a batch.")
+@click.option("--max-tokens", default=128, show_default=True, help="Maximum number of new tokens.")
+@click.option("--rounds", default=5, show_default=True, help="Number of measured rounds.")
+@click.option("--peers", type=click.Path(path_type=Path), help="Folder for the environment of lm-evaluation-harness.")
 @click.option("--worker", type=click.Choice(_NAMES), hidden=True)
 def main(
     model: Path,
@@ -125,7 +131,7 @@ def main(
 
 
 def peer_python(folder: Path | None) -> Path:
-    """The interpreter of an environment with lm-evaluation-harness, made if it is not there."""
+    """The Python of an environment with lm-evaluation-harness, which is created if it is missing."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = (folder or cache / "extra-cot-peers") / "lm-eval"
     python = place / "bin" / "python"
@@ -169,7 +175,7 @@ def theirs(model: Path, batch_size: int, max_tokens: int) -> Generate:
 
 
 def serve(generate: Generate) -> None:
-    """Answer each line of stdin, a JSON list of prompts, with texts, seconds and processor seconds."""
+    """Read JSON lists of prompts from standard input, and write texts, seconds and processor seconds for each."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

