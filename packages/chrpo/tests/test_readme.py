@@ -9,8 +9,11 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
-def test_the_first_example_runs_and_prints_what_is_shown():
-    code, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL).groups()
+SHOWN = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "shown"), SHOWN, ids=["numpy", "torch"])
+def test_an_example_runs_and_prints_what_is_shown(code, shown):
     code = code.replace("import numpy as np, torch", "import numpy as np, torch; torch.set_num_threads(1)", 1)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == shown
@@ -20,13 +23,13 @@ def test_the_trl_script_runs_on_a_smaller_ladder_for_one_step(checkpoint, prompt
     pytest.importorskip("trl")
     from chrpo._shared.records import write_records
 
-    code = re.search(r"## In your own TRL script\n\n```python\n(.*?)```", README, re.DOTALL).group(1)
+    code = re.search(r"## In your own TRL script\n.*?```python\n(.*?)```", README, re.DOTALL).group(1)
     smaller = {
         "max_steps=100": "max_steps=1, use_cpu=True",
         "num_generations=10": "num_generations=6",
         "size=80": "size=12",
     }
-    for shown, here in {**smaller, "eps=0.01": 'eps=0.01, max_completion_length=16, report_to="none"'}.items():
+    for shown, here in {**smaller, "slack=0.01": 'slack=0.01, max_completion_length=16, report_to="none"'}.items():
         assert shown in code
         code = code.replace(shown, here)
     shutil.copytree(checkpoint, tmp_path / "checkpoints/sft")

@@ -82,16 +82,14 @@ def prepare(
     needed = samples_needed(confidence, threshold)
     files = [samples] if isinstance(samples, str | Path) else list(samples)
     _check_replaceable(Path(out))
-    tally = Tally()
-    ladder = list(tokens.ratios.values())
-    counts: Counter[str] = Counter()
+    tally, counts, ladder = Tally(), Counter[str](), list(tokens.ratios.values())
     problems = _by_problem(files, ladder[-1], instruction, tally, counts)
     usable = {key: found for key, found in problems.items() if _usable(key, found, ladder, needed, tally)}
     if not usable:
+        found = f" ({tally.summary()})" if tally.rejected else ""
         raise DataError(
             f"{', '.join(map(str, files))}: no problem has the {needed} samples that a ratio needs at each of "
-            f"{', '.join(f'{ratio:g}' for ratio in ladder)}; sample the whole ladder"
-            + (f" ({tally.summary()})" if tally.rejected else "")
+            f"{', '.join(f'{ratio:g}' for ratio in ladder)}; sample the whole ladder{found}"
         )
     requested = _requested_ratios(list(usable), policy_share, ladder, seed)
     teachers = {key: _teacher(found, ladder, confidence, threshold) for key, found in usable.items()}
