@@ -148,7 +148,7 @@ class TrainSettings:
     """The embeddings are trained too, since new tokens need it."""
     follow: int = field(
         default=0,
-        metadata={"help": "Number of held-out questions to answer at every ratio at each checkpoint.", "default": "0"},
+        metadata={"help": "Number of held-out questions to answer at every ratio at each checkpoint."},
     )
     report_to: tuple[str, ...] = field(
         default=(),

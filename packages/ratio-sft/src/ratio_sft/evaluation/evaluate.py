@@ -45,7 +45,7 @@ def evaluate(
             `output` does not end in .html.
     """
     if output is not None and Path(output).suffix != ".html":
-        raise DataError(f"{output}: the page's name must end in .html; the report goes beside it as .json")
+        raise DataError(f"{output}: the page's name must end in .html; the report is written beside it as .json")
     conditions = _by_condition(samples)
     ladder = sorted(ratio for ratio in conditions if isinstance(ratio, float))
     if len(ladder) < 2:
@@ -87,7 +87,9 @@ def _by_condition(paths: Iterable[str | Path]) -> dict[_Ratio, _Samples]:
             asked = float(row["ratio"]) if isinstance(row["ratio"], int | float) else row["ratio"]
             key = (row["id"], asked, row["seed"], row["sample"])
             if key in seen:
-                raise DataError(f"{path}: id {row['id']!r}, ratio {asked}, sample {row['sample']} appears twice")
+                raise DataError(
+                    f"{path}: id {row['id']!r}, ratio {asked}, sample {row['sample']} appears twice; remove one of the rows"
+                )
             seen.add(key)
             if questions.setdefault(row["id"], row["question"]) != row["question"]:
                 raise DataError(f"{path}: id {row['id']!r} belongs to two questions; evaluate their files one by one")

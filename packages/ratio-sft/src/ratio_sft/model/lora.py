@@ -35,7 +35,7 @@ def wrap(model: "PreTrainedModel", rank: int, *, seed: int) -> Any:
     try:
         peft: Any = import_module("peft")
     except ImportError as error:
-        raise DataError("--lora-rank needs peft; pip install 'ratio-sft[lora]'") from error
+        raise DataError("--lora-rank needs peft; pip install peft") from error
     inputs: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
     names = [name.rpartition(".")[2] for name, module in model.named_modules() if module is inputs or module is head]

@@ -69,7 +69,7 @@ def installed(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> Contr
     missing = [token for token in tokens.all_tokens if token not in vocabulary]
     if missing:
         raise DataError(
-            f"{folder}: its tokenizer lacks {', '.join(missing)} of {FILE_NAME}; the folder is inconsistent"
+            f"{folder}: its tokenizer lacks {', '.join(missing)} of {FILE_NAME}; copy the whole checkpoint again"
         )
     _refuse_split(tokenizer, tokens)
     return tokens
@@ -108,7 +108,9 @@ def _refuse_split(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -
             found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
             if found.count(token_id) != 1:
                 parts = tokenizer.convert_ids_to_tokens(found)
-                raise DataError(f"the tokenizer splits {token} in {text!r} into {parts}; it cannot carry the token")
+                raise DataError(
+                    f"the tokenizer splits {token} in {text!r} into {parts}; use a model whose tokenizer keeps it whole"
+                )
 
 
 def initialise_rows(model: "PreTrainedModel", ids: list[int], *, seed: int = 0) -> None:
