@@ -166,7 +166,7 @@ def test_chrpo_in_a_loop_of_ones_own(clean_python, pipeline, tmp_path, name):
 def test_benchmark_endpoint(clean_python, pipeline, served, tmp_path):
     arguments = ("--model", "tiny", "--url", served, "--max-tokens", 130, "--requests", 2)
     shown = example(clean_python, "benchmark_endpoint.py", pipeline / "problems.jsonl", tmp_path / "run", *arguments)
-    assert re.search(r"problems: \d+\.\d% right \(95 %: ", shown)
+    assert re.search(r"problems: \d+\.\d% correct \(95 %: ", shown)
     assert (tmp_path / "run/report.html").is_file()
 
 
