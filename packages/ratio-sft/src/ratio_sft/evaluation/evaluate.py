@@ -87,9 +87,8 @@ def _by_condition(paths: Iterable[str | Path]) -> dict[_Ratio, _Samples]:
             asked = float(row["ratio"]) if isinstance(row["ratio"], int | float) else row["ratio"]
             key = (row["id"], asked, row["seed"], row["sample"])
             if key in seen:
-                raise DataError(
-                    f"{path}: id {row['id']!r}, ratio {asked}, sample {row['sample']} appears twice; remove one of the rows"
-                )
+                sample = f"id {row['id']!r}, ratio {asked}, sample {row['sample']}"
+                raise DataError(f"{path}: {sample} appears twice; remove one of the rows")
             seen.add(key)
             if questions.setdefault(row["id"], row["question"]) != row["question"]:
                 raise DataError(f"{path}: id {row['id']!r} belongs to two questions; evaluate their files one by one")
