@@ -1,4 +1,4 @@
-"""Puts what runs of the quickstart measured among the recorded results.
+"""Records the figures of finished quickstart runs; nothing is run.
 
 make quickstart SEED=0 RUN=runs/seed0        # and so on
 python benchmarks/examples_quickstart.py runs/seed0 runs/seed1 runs/seed2
@@ -13,7 +13,7 @@ from recording import record
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Conditions by seed, then the comparison with the base model."""
+    """Two tables: all conditions by seed, and the comparison with the base model."""
     runs = result["runs"]
     head = "| condition | " + " | ".join(f"seed {run['seed']}: accuracy | tokens" for run in runs) + " |"
     lines = [head, "|---|" + "---|---|" * len(runs)]
@@ -37,7 +37,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Read the runs' results.json; nothing is run."""
+    """Read results.json of every run and record it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="Folders of finished quickstart runs.")
     runs = [json.loads((run / "results.json").read_text("utf-8")) for run in parser.parse_args().runs]
