@@ -7,6 +7,7 @@ True
 from dataclasses import dataclass
 
 VERDICTS = ("correct", "incorrect", "no_answer", "gold_unparsable", "limit", "timeout", "error")
+"""Every verdict; only `correct` counts as correct."""
 
 
 @dataclass(frozen=True)
