@@ -192,6 +192,34 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
 
 
+def test_an_unfinished_run_with_other_settings_is_refused_and_overwrite_starts_again(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    out, partial = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.partial"
+    base = ["compress", traces_file, out, "--tokenizer", tokenizer_folder, "--ratio"]
+    assert run(*base, 0.4).exit_code == 0
+    whole = out.read_bytes()
+    partial.mkdir()
+    (tmp_path / "out.jsonl.manifest.json").rename(partial / "manifest.json")
+    (partial / "rows-0of1.jsonl").write_text('{"reject": "slow", "detail": "none"}\n{"row": {"incomp', "utf-8")
+    out.unlink()
+    other = run(*base, 0.5)
+    assert other.exit_code == 2
+    assert "an unfinished run with other settings (ratios was [0.4], is [0.5]); finish it with those" in other.stderr
+    assert not out.exists()
+    assert "60 read, 59 written, 1 rejected (slow 1)" in run(*base, 0.4).stderr, "the same settings continue"
+    assert "60 read, 60 written, 0 rejected" in run(*base, 0.4, "--overwrite").stderr
+    assert out.read_bytes() == whole
+
+
+def test_an_output_may_be_named_by_a_hidden_option(traces_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("annotate", traces_file, "--output-dir", out).exit_code == 0
+    assert len(list(read_records(out, "annotated"))) == 60
+    assert "--output-dir" not in run("annotate", "--help").output
+    assert "Missing argument 'OUT'" in run("annotate", traces_file).stderr
+
+
 def test_a_second_run_on_the_same_output_is_refused(traces_file: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ("compress", traces_file, out, "--ratio", 0.4, "--tokenizer", tokenizer_folder)

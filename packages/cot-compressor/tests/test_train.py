@@ -141,6 +141,19 @@ def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
         train_file(annotated, trained, other)
 
 
+def test_an_unfinished_training_with_other_settings_is_refused(
+    trained: Path, annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    partial = tmp_path / ".model.partial"
+    partial.mkdir()
+    shutil.copy(trained / "manifest.json", partial)
+    settings = TrainSettings(encoder=encoder_folder, epochs=1, batch_size=8, learning_rate=5e-3)
+    with pytest.raises(DataError, match=r"an unfinished run with other settings \(epochs was 12, is 1\)"):
+        train_file(annotated, tmp_path / "model", settings)
+    assert train_file(annotated, tmp_path / "model", settings, overwrite=True) is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_only_what_train_wrote_is_replaced(
     overwrite: bool, trained: Path, annotated: Path, encoder_folder: Path, tmp_path: Path

@@ -220,9 +220,9 @@ class Compressor:
         except InfeasibleBudget as error:
             needed = min(max(error.needed_tokens, 1), original)
             smallest = math.ceil(10_000 * needed / original) / 10_000
-            asked = f"ratio {ratios[0]:g}" if max_tokens is None else f"max_tokens {max_tokens}"
+            wanted = f"ratio {ratios[0]:g}" if max_tokens is None else f"max_tokens {max_tokens}"
             raise InfeasibleBudget(
-                f"{asked} of {original} tokens: {error}; the smallest ratio for it is {smallest:.4f}",
+                f"{wanted} of {original} tokens: {error}; the smallest ratio for it is {smallest:.4f}",
                 needed_tokens=needed,
             ) from None
         return [

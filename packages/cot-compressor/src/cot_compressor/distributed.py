@@ -1,7 +1,6 @@
 """The processes that `accelerate launch` or `torchrun` started: rank, count, and sums over all of them.
 
-On a machine without a GPU `accelerate launch` starts one process, whatever number it is given; `torchrun` starts all of
-them. A program that was started alone is the first of one process, and needs neither torch nor accelerate for that.
+On a machine without a GPU `accelerate launch` starts one process only, and `torchrun` the number it is given. A program that was started alone is the first of one process, and needs neither torch nor accelerate for that.
 Sharing the work is left to the callers.
 
 >>> rank(), count()
@@ -43,7 +42,7 @@ def wait() -> None:
 
 @contextmanager
 def only_writer(out: Path) -> Iterator[None]:
-    """Keep other runs from writing `out`, whatever their number of processes.
+    """Keep other runs, also those with another number of processes, from writing `out`.
 
     Raises:
         DataError: another run is writing it.

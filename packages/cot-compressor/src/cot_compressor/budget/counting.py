@@ -1,7 +1,7 @@
 """Counts tokens with the target model's tokenizer.
 
-A budget is meant for the model that reads or writes the shortened text, so that model's tokenizer counts, whatever
-encoder scores the units. Only the tokenizer files of a model folder are read, and nothing is downloaded. Where there
+A budget is meant for the model that reads or writes the shortened text, so that model's tokenizer counts, and not the
+encoder's of a scorer. Only the tokenizer files of a model folder are read, and nothing is downloaded. Where there
 is no tokenizer, words, numbers and signs are counted instead.
 
 >>> WordCounter().count("12 + 15 = 27")

@@ -1,4 +1,4 @@
-"""Selects units under exact token budgets; a selection contains every selection of a smaller budget.
+"""Selects units under exact token budgets; each selection contains those of all smaller budgets.
 
 A budget is checked on the rendered text as a whole, with the target tokenizer. Estimates only guide the search. The
 meaning of the scores, and the way tokens are counted, are left to the callers.
@@ -198,7 +198,7 @@ def select(
     estimate: Count | None = None,
     forced: Iterable[int] = (),
 ) -> list[Selection]:
-    """For each budget the greedy selection by score, which lies within the selection of the next larger budget.
+    """Greedy selections by score, one for each budget, each within the selection of the next larger budget.
 
     Units are taken best first (ties: earlier first); a unit that does not fit is skipped. The selection of the largest
     budget cannot take one more unit that costs tokens: each unit left out costs, between its kept neighbours, more
@@ -216,7 +216,7 @@ def select(
         count: Function from a text to its number of tokens.
         costs: Estimated tokens of each unit in context; by default each unit is counted by itself.
         estimate: A cheaper and less exact `count`, which guides the search.
-        forced: Indices of units to keep whatever their score.
+        forced: Indices of units to keep in any case.
 
     Raises:
         InfeasibleBudget: not even one unit, or not every forced unit, fits the smallest budget.

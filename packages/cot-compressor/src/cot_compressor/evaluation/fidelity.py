@@ -106,7 +106,7 @@ def measure_fidelity(sample: Sample, spans: Sequence[Span], text: str) -> dict[s
     whole = [count == unit.end - unit.start for count, unit in zip(kept, units, strict=True)]
     math = [at for at, unit in enumerate(units) if unit.kind == "math"]
     related = [at for at in math if states_relation(sample.cot[units[at].start : units[at].end])]
-    torn = [at for at in math if kept[at] and not whole[at]]
+    cut = [at for at in math if kept[at] and not whole[at]]
 
     given = question_numbers(sample.question)
     equations = read_equations(sample.cot, units)
@@ -121,8 +121,8 @@ def measure_fidelity(sample: Sample, spans: Sequence[Span], text: str) -> dict[s
     truths = equation_truths(text)
     answered = sample.answer is not None and contains_answer(sample.cot, sample.answer)
     return {
-        "unit_integrity": _share(len(math) - len(torn), len(math)),
-        "torn_equations": _share(len(set(torn) & set(related)), len(related)),
+        "unit_integrity": _share(len(math) - len(cut), len(math)),
+        "torn_equations": _share(len(set(cut) & set(related)), len(related)),
         "grounded_recall": _share(len(recalled), len(all_grounded)),
         "answer_retention": float(contains_answer(text, sample.answer or "")) if answered else None,
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),

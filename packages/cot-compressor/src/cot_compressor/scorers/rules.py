@@ -124,15 +124,15 @@ class RuleScorer:
         final_units, final = self._final_result(text, units)
         path = needed_equations(equations, chain, given - (ASSUMED - asked), final)
         needed = {equation.unit for equation in path}
-        held = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
+        in_chain = frozenset[str]().union(*(equation.operands | equation.results for equation in path))
 
         tiers = [6] * len(units)
-        wanted = asked - held
+        wanted = asked - in_chain
         important: set[int] = set()
         for at, unit in enumerate(units):
             if at in needed:
                 tiers[at] = 0
-            elif at in final_units and (final is None or final not in held):
+            elif at in final_units and (final is None or final not in in_chain):
                 tiers[at] = 1
             elif at in repeated:
                 tiers[at] = 7

@@ -79,17 +79,17 @@ class WindowMaker:
     def encode(self, question: str, cot: str, units: Sequence[Unit]) -> Encoded:
         """Cut question and `cot` into windows; a question longer than half a window loses its start, with a warning."""
         encoding = self._backend.encode(clean(cot), add_special_tokens=False)
-        asked = self._backend.encode(clean(question), add_special_tokens=False).ids
-        if len(asked) > self.max_length // 2:
+        question_ids = self._backend.encode(clean(question), add_special_tokens=False).ids
+        if len(question_ids) > self.max_length // 2:
             if not self._warned:
                 warnings.warn(
-                    f"a question of {len(asked)} tokens takes more than half of {self.max_length}; "
+                    f"a question of {len(question_ids)} tokens takes more than half of {self.max_length}; "
                     "the scorer sees only its end",
                     stacklevel=2,
                 )
                 self._warned = True
-            asked = asked[-(self.max_length // 2) :]
-        head = [*self._before, *asked, *self._after]
+            question_ids = question_ids[-(self.max_length // 2) :]
+        head = [*self._before, *question_ids, *self._after]
         ids: list[int] = encoding.ids
         offsets: list[Span] = encoding.offsets
         spans = _unit_tokens(offsets, units)

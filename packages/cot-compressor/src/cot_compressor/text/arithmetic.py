@@ -1,7 +1,7 @@
-r"""Do the equations between plain numbers in a text hold? A small exact evaluator; nothing is ever run as code.
+r"""Checks the equations between plain numbers in a text, with exact arithmetic; nothing is ever run as code.
 
-Reads whole numbers and decimals, `+ - * / ^`, brackets, `\\frac` and percent; anything else, and what has
-more than 10,000 bits, is left out of the account.
+Reads whole numbers, decimals, `+ - * / ^`, brackets, `\frac` and percent. An equation that contains anything else, or
+a number of more than 10,000 bits, is left out.
 
 >>> equation_truths("12 + 15 = 27, then 48/2 = 25, and x = 3")
 [True, False]
@@ -22,7 +22,7 @@ _MAX_BITS = 10_000
 
 
 class _Unreadable(Exception):
-    """Not an expression of plain numbers."""
+    """The text is no expression of plain numbers."""
 
 
 def _bits(value: Fraction) -> int:
@@ -30,13 +30,13 @@ def _bits(value: Fraction) -> int:
 
 
 def _limit(bits: int) -> None:
-    """Refuse a result of so many bits before it is computed: towers of powers have no end."""
+    """Refuse a result with too many bits before it is computed, such as a tower of powers."""
     if bits > _MAX_BITS:
         raise _Unreadable
 
 
-class _Reader:
-    """Recursive descent over the tokens of one side."""
+class _Parser:
+    """A recursive-descent parser for one side of an equation, which computes its value."""
 
     def __init__(self, text: str) -> None:
         self.tokens = _TOKEN.findall(text)
@@ -101,14 +101,14 @@ class _Reader:
 
 
 def _is_true(equation: str) -> bool | None:
-    """Whether all sides are equal, to the digits the last side shows; None if a side is no plain arithmetic."""
+    """Whether all sides are equal, up to the digits of the last side; None if a side is no plain arithmetic."""
     if len(equation) > _MAX_CHARS or "=" not in equation or not _PLAIN.fullmatch(equation):
         return None
     try:
-        sides = [_Reader(side.replace("%", "/100")).value() for side in equation.split("=")]
+        sides = [_Parser(side.replace("%", "/100")).value() for side in equation.split("=")]
     except (_Unreadable, RecursionError):
         return None
-    # A result may be rounded: half of its last digit is let pass.
+    # A result may be rounded: a difference of half a unit in its last digit is accepted.
     decimals = re.search(r"\.(\d+)%?$", equation)
     digits = len(decimals[1]) + 2 * equation.endswith("%") if decimals else 0
     slack = Fraction(1, 2 * 10**digits) if digits else Fraction(0)
@@ -116,13 +116,13 @@ def _is_true(equation: str) -> bool | None:
 
 
 def equation_truths(text: str) -> list[bool]:
-    """For each equation of plain numbers in `text` with something to compute, whether it holds."""
+    """For each equation between plain numbers in `text` that computes something, True if both sides are equal."""
     found: list[bool] = []
     for unit in segment(text):
         if unit.kind == "math":
             formula = _FRACTION.sub(r"((\1)/(\2))", text[unit.start : unit.end])
             equation = formula_key(formula).translate(_SIGNS)
-            # What goes on from a formula that could not be read (`+ 5 = 9`) does not say what it adds to.
+            # The first operand of a continued formula (`+ 5 = 9`) is not known.
             truth = _is_true(equation) if equation[:1] not in "+*/" else None
             if truth is not None and any(sign in equation.partition("=")[0].lstrip("-") for sign in "+-*/^"):
                 found.append(truth)

@@ -18,7 +18,7 @@ _MAX_GAP = 4
 _MAX_CALL = 40
 _FACTORIAL_REACH = 12
 _ALONE: dict[str, Literal["math", "number"] | None] = {"N": "number", "V": None, "M": "math"}
-"""Kinds of units for a token that no formula continues."""
+"""Token type -> kind of unit, for a token that no formula continues; None if such a token is no formula."""
 _PAIRS = {")": "([", "]": "[(", "}": "{", "⌋": "⌊", "⌉": "⌈"}
 """Closing bracket -> brackets that may open it; an interval may be half open, as in `[0, 5)`."""
 

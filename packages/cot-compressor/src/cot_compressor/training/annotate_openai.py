@@ -46,7 +46,7 @@ _PROBE: list[Any] = [
 
 
 def _chunks(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Groups of at most `_MAX_UNITS` consecutive units, divided between two steps if possible."""
+    """Groups of at most `_MAX_UNITS` consecutive units; the border is between two steps if possible."""
     chunks: list[list[Unit]] = []
     start = 0
     while start < len(units):

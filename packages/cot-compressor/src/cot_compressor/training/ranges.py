@@ -88,4 +88,4 @@ def check_kept(cot: str, units: Sequence[Unit], kept: Sequence[int], answer: str
         raise BadAnswer(f"equations kept: {count}; keep at least {wanted}")
     last = units[-1].step
     if any(units[at].step < last for at in equations) and all(units[at].step == last for at in kept):
-        raise BadAnswer("only the conclusion is kept; keep the equations it depends on")
+        raise BadAnswer("only the conclusion is kept; keep the equations it rests on")
