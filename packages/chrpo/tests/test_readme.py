@@ -9,7 +9,7 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
-SHOWN = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+SHOWN = re.findall(r"```python\n((?:(?!```).)*)```\n\n```text\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize(("code", "shown"), SHOWN, ids=["numpy", "torch"])

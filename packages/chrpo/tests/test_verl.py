@@ -281,7 +281,7 @@ def test_a_baseline_draws_its_ratios_and_gives_a_rollout_one_advantage(trained_g
     """Plain GRPO: where the model chose the ratio, all tokens of a rollout have one advantage."""
     ids = trained_grpo.trainer.tokenizer.convert_tokens_to_ids
     ladder = {ids(f"<COMP_{percent}>") for percent in (20, 60, 100)}
-    seen = set()
+    seen, moved = set(), False
     for prompt, response, advantages in zip(
         trained_grpo.rows["prompts"].unbind(),
         trained_grpo.rows["responses"].unbind(),
@@ -292,10 +292,12 @@ def test_a_baseline_draws_its_ratios_and_gives_a_rollout_one_advantage(trained_g
         if int(prompt[-2]) == ids("<COMP_POLICY>"):
             seen.add(int(response[0]))
             assert len(set(advantages[1:].tolist())) == 1
+            moved |= float(advantages[0]) != 0
             assert float(advantages[0]) == pytest.approx(float(advantages[1]), rel=1e-6)
         else:
             assert float(advantages[0]) == 0
     assert len(seen) > 1
+    assert moved, "rollouts without any signal would agree whatever the code"
     assert trained_grpo.metrics["chrpo/lambda/policy"] == 0
     assert "chrpo/policy/entropy" not in trained_grpo.metrics
 
