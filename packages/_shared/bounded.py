@@ -86,8 +86,8 @@ def _limit_memory(memory_bytes: int) -> None:
         import resource
 
         with open("/proc/self/statm", encoding="ascii") as file:
-            present = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (present + memory_bytes,) * 2)
+            limit = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     except (ImportError, OSError, ValueError):
         return
 
