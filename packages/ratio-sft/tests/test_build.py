@@ -88,9 +88,9 @@ def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, co
     module = sys.modules["ratio_sft.data.build"]
     mix, others = module.mix, []
 
-    def mix_slowly(*arguments):
+    def mix_slowly(*arguments, **options):
         """Another build of the same folder begins later and ends earlier."""
-        mixture = mix(*arguments)
+        mixture = mix(*arguments, **options)
         if others:
             assert run(*others.pop()).exit_code == 0
         return mixture

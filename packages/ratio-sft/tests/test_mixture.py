@@ -115,7 +115,7 @@ def test_policy_rows_make_up_their_share(trace):
 def test_policy_rows_follow_the_teacher_and_are_repeated_evenly(trace):
     rows = [trace(number) for number in range(6)]
     teacher = {"p0": 0.2, "p1": 0.6, "p2": None, "p3": 0.5, "p9": 1.0}
-    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0.25), teacher)
+    mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0.25), teacher=teacher)
     policy = policy_rows(mixture)
     assert sorted((row["id"], row["ratio"]) for row in policy) == [("p0", 0.2)] * 3 + [("p1", 0.6)] * 3
     assert len(set(mixture.train.policy)) == 2
@@ -130,18 +130,18 @@ def test_quotas_set_the_shares_of_the_policy_targets(trace):
     drawn = policy_rows(mix(rows, settings))
     assert Counter(row["ratio"] for row in drawn) == {0.2: 5, 0.6: 15}
     measured = {f"p{number}": 0.2 if number < 4 else 0.6 if number < 24 else 1.0 for number in range(40)}
-    taught = policy_rows(mix(rows, settings, measured))
+    taught = policy_rows(mix(rows, settings, teacher=measured))
     assert Counter(row["ratio"] for row in taught) == {0.2: 5, 0.6: 15}
     assert all(measured[row["id"]] == row["ratio"] for row in taught)
     with pytest.raises(DataError, match=r"asks for ratio 0\.2, which is no question's target"):
-        mix(rows, settings, dict.fromkeys(measured, 0.6))
+        mix(rows, settings, teacher=dict.fromkeys(measured, 0.6))
     with pytest.raises(DataError, match=r"no control token for ratio 0\.4"):
         mix(rows, MixSettings(policy_quotas=((0.4, 1.0),)))
 
 
 def test_a_teacher_of_other_problems_is_refused(trace):
     with pytest.raises(DataError, match="no question of the traces has a teacher ratio"):
-        mix([trace(0), trace(1)], MixSettings(heldout_share=0), {"other": 0.2})
+        mix([trace(0), trace(1)], MixSettings(heldout_share=0), teacher={"other": 0.2})
 
 
 def test_a_teacher_that_contradicts_itself_is_refused():

@@ -68,7 +68,7 @@ def build(
         made_from["traces_kept"] = settings.traces
     if _is_finished(out, made_from, overwrite):
         return _finished_card(out)
-    mixture = mix(RowFile(traces, "compressed"), settings, ratios, tests)
+    mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
     card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
     with locked(out):
         if _is_finished(out, made_from, overwrite):  # another process finished it while this one mixed

@@ -64,6 +64,7 @@ class _Accepted:
 def mix(
     traces: Traces,
     settings: MixSettings,
+    *,
     teacher: Mapping[str, float | None] | None = None,
     tests: TestQuestions | None = None,
 ) -> Mixture:
