@@ -54,3 +54,14 @@ def test_settings_come_from_a_section_of_a_file_with_old_names_too():
 def test_settings_out_of_range_are_refused_by_name(change, words):
     with pytest.raises(DataError, match=words):
         CHRPOSettings(**change)
+
+
+def test_a_trl_script_can_parse_the_settings_from_its_command_line(tmp_path):
+    pytest.importorskip("trl")
+    from trl import TrlParser
+
+    from chrpo.trl import CHRPOConfig
+
+    line = f"--output_dir {tmp_path} --max_steps 2 --use_cpu true --report_to none --eps .1 --without mode constraint"
+    (config,) = TrlParser(CHRPOConfig).parse_args_and_config(line.split())
+    assert (config.accuracy_slack, config.without) == (0.1, ["constraint", "mode"])

@@ -19,11 +19,11 @@ _UNDERFLOW = -600.0
 
 @dataclass(frozen=True)
 class Rollout:
-    """One rollout of a loop of one's own.
+    """One rollout, for `CHRPOController.step`.
 
     Args:
-        row: Index of its prompt in the prompts file.
-        ratio_index: Index of its control token in the ladder.
+        row: Index of the prompt in the prompts file.
+        ratio_index: Index of the control token in the ladder.
         stats: Facts about the rollout, see `RolloutReader`.
         log_prob: Log-probability of the control token after the prompt, at the temperature of the rollouts.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .batch import RolloutBatch
-from .core.advantages import MIN_RATIO_PROB, control_advantages, leave_one_out, response_weights
+from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT, control_advantages, leave_one_out, response_weights
 from .core.baselines import group_advantages
 from .core.outcome import Bools, Floats, Ints, Outcomes
 from .core.rewards import Rewards
@@ -23,16 +23,16 @@ from .prompts import PromptTable
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step teaches; arrays over rollouts.
+    """Rewards and advantages of one step.
 
     Args:
         reward: Reward of each rollout, [rollouts].
-        control: Advantage of the control token, before the weights of `step.CHRPOController.token_advantages`.
-        response: Advantage of every response token, before these weights.
-        no_signal: True if the rollouts that a response is compared with all have the same reward.
+        control: Advantage of each control token, before the factors of `CHRPOController.token_advantages`, [rollouts].
+        response: Advantage of each rollout's response tokens, before these factors, [rollouts].
+        no_signal: True if all rollouts that a response is compared with have its reward, [rollouts].
         measured: Sum of accuracies and number of prompts of each constraint group.
         attainable: The same at the best ratio of each prompt that was rolled out at every ratio.
-        metrics: Numbers for people, by name.
+        metrics: Metrics of the step, by name.
     """
 
     reward: Floats
@@ -51,7 +51,7 @@ def score_step(
     *,
     group_size: int,
     prices: Mapping[str, float],
-    on_policy_weight: float = 0.5,
+    on_policy_weight: float = ON_POLICY_WEIGHT,
     min_ratio_prob: float = MIN_RATIO_PROB,
 ) -> StepResult:
     """Score a step.
@@ -59,11 +59,14 @@ def score_step(
     Args:
         batch: Rollouts of all processes; the `group_size` rollouts of a prompt are adjacent.
         prompts: Facts about each prompt.
-        objective: Reward, credit and draw of ratios.
+        objective: Objective with its reward and credit.
         group_size: Number of rollouts per prompt.
         prices: Lambda of each constraint group.
         on_policy_weight: See `core.advantages.response_weights`.
         min_ratio_prob: See `core.advantages.control_advantages`.
+
+    Raises:
+        DataError: the batch does not fit the prompts or the objective.
     """
     rollouts, ratios = batch.policy.shape
     group = np.arange(rollouts) // group_size

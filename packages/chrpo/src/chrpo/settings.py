@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from .core.advantages import MIN_RATIO_PROB
+from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT
 from .core.constraint import Gains
 from .errors import DataError
 from .objective import OBJECTIVES, PARTS, choose
@@ -72,15 +72,15 @@ class CHRPOSettings:
         metadata={
             "help": "Probability below which a ratio is not made less likely.",
             "flag": False,
-            "aliases": ("control_floor",),
+            "aliases": ("--control-floor",),
         },
     )
     on_policy_weight: float = field(
-        default=0.5,
+        default=ON_POLICY_WEIGHT,
         metadata={
             "help": "Weight of responses: equal at every ratio (0) to proportional to the ratio's probability (1).",
             "flag": False,
-            "aliases": ("response_policy_mix",),
+            "aliases": ("--response-policy-mix",),
         },
     )
     accuracy_slack: float = field(
@@ -106,9 +106,9 @@ class CHRPOSettings:
     )
     price_proportional: float = _gain("proportional", 50.0)
     price_integral: float = _gain("integral")
-    price_integral_clip: float = _gain("integral_clip", aliases=("price_reach",))
+    price_integral_clip: float = _gain("integral_clip", aliases=("--price-reach",))
     price_derivative: float = _gain("derivative")
-    price_ema_decay: float = _gain("ema_decay", aliases=("price_memory",))
+    price_ema_decay: float = _gain("ema_decay", aliases=("--price-memory",))
     price_cap: float = _gain("cap")
     price_patience: int = _gain("patience")
 

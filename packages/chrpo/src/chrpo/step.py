@@ -39,7 +39,7 @@ class TokenAdvantages:
         control: Advantage of each rollout's control token, [rollouts].
         response: Advantage of each of its other tokens, [rollouts].
         tokens: Normaliser of the loss.
-        metrics: Numbers for people, by name.
+        metrics: Metrics of the step, by name.
     """
 
     control: Floats
@@ -61,6 +61,12 @@ class CHRPOController:
         group_size: Number of rollouts per prompt.
         settings: Settings of the objective.
         reward: Reward in place of the objective's own.
+
+    Attributes:
+        prompts: Facts about each prompt, such as the index of its requested ratio.
+        objective: Objective of the settings.
+        constraint: Prices of accuracy.
+        schedule: Budget schedule; None without `budget_step`.
 
     Raises:
         DataError: prompts, ladder, group size and settings do not fit each other.
@@ -169,7 +175,11 @@ class CHRPOController:
         return replace(found, control=found.control[back], response=found.response[back])
 
     def update(self, batch: RolloutBatch) -> StepResult:
-        """Score a step at the present prices and budget; then move prices and budget for the next one."""
+        """Score a step at the present prices and budget; then move prices and budget for the next one.
+
+        Args:
+            batch: Rollouts of all processes; those of a prompt are adjacent.
+        """
         prices = self.prices()
         result = score_step(
             batch,
@@ -225,7 +235,7 @@ class CHRPOController:
         if over == "all":
             control = control * self.objective.control_weight * tokens / divisors[self.objective.credit]
             response = response * tokens / signal
-        else:
+        else:  # scaled for N_signal first, so that the factor of a response is exactly 1 where N = N_signal
             control = control * self.objective.control_weight * signal / divisors[self.objective.credit]
             control, response = control * (tokens / signal), response * (tokens / signal)
         return TokenAdvantages(control, response, tokens, result.metrics)

@@ -21,6 +21,7 @@ from chrpo.errors import DataError
 from .outcome import Bools, Floats, Ints, whole_numbers
 
 MIN_RATIO_PROB = 1e-3
+ON_POLICY_WEIGHT = 0.5
 _ROUNDING = 1e-6
 
 
@@ -166,7 +167,7 @@ def logit_advantages(q: Floats, policy: Floats, min_ratio_prob: float = MIN_RATI
         part[lost] = 0
 
 
-def response_weights(policy: Floats, on_policy_weight: float, counts: Ints | None = None) -> Floats:
+def response_weights(policy: Floats, on_policy_weight: float = ON_POLICY_WEIGHT, counts: Ints | None = None) -> Floats:
     """Weight of each response at each ratio, [prompts, ratios]; its mean over a prompt's rollouts is 1.
 
     weight(c) = (1 - m + m K pi(c)) x n / (K n_c), where m is `on_policy_weight`, K the number of ratios, n_c the number

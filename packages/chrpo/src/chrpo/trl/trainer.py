@@ -62,6 +62,8 @@ class CHRPOTrainer(GRPOTrainer):
         controller: Objective, prices and budget.
         reader: Reader of rollouts.
         ladder_ids: Token id of each ratio, in rising order.
+        result: Rewards and advantages of the latest step.
+        token_advantages: Advantages of its tokens.
 
     Raises:
         DataError: prompts, ladder, tokenizer and settings do not fit each other.
