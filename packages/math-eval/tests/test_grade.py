@@ -115,6 +115,16 @@ def test_the_input_is_never_its_own_output(tmp_path, write_run):
     assert (run / "results.json").exists()
 
 
+def test_a_file_that_it_did_not_write_and_a_folder_are_never_replaced(tmp_path):
+    source = _write(tmp_path / "in.jsonl", ROWS)
+    foreign, folder = _write(tmp_path / "out.jsonl", ROWS), tmp_path / "folder"
+    folder.mkdir()
+    for out, message in ((foreign, "not written by math-eval grade"), (folder, "is a folder; name a file")):
+        refused = CliRunner().invoke(cli, ["grade", str(source), str(out), "--overwrite"])
+        assert (refused.exit_code, message in refused.stderr) == (2, True)
+    assert _read(foreign) == ROWS
+
+
 def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
     completion = r"<think>\boxed{1}</think> \boxed{3}"
     rows = [{"id": name, "task": task, "completion": completion} for task in ("sums", "more") for name in "ab"]

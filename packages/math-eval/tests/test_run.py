@@ -170,6 +170,25 @@ def test_two_processes_cannot_write_one_run(settings, model, tmp_path):
         run(settings(), folder, backend=model)
 
 
+def test_the_output_of_another_program_is_never_replaced(settings, model, tmp_path):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"command": "chrpo train", "settings": {}}')
+    with pytest.raises(DataError, match="written by chrpo train, not by math-eval run"):
+        run(settings(), folder, backend=model, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+
+
+def test_the_run_folder_may_be_an_argument_but_is_named_once(tiny_model, problems, tmp_path):
+    command = ["run", "--model", str(tiny_model), "--tasks", str(problems), "--limit", "1", "--max-tokens", "4"]
+    folder = str(tmp_path / "r")
+    assert CliRunner().invoke(cli, [*command, folder]).exit_code == 0
+    assert "nothing to do" in CliRunner().invoke(cli, [*command, "--output-dir", folder]).stderr
+    for names in ([], [folder, "--output-dir", folder]):
+        refused = CliRunner().invoke(cli, [*command, *names])
+        assert (refused.exit_code, "name one run folder, with --output-dir" in refused.stderr) == (2, True)
+
+
 def test_a_file_in_place_of_the_run_folder_is_named_before_a_model_is_loaded(settings, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file: is a file; name a folder"):

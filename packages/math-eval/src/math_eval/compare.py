@@ -135,7 +135,7 @@ def own_ratios(a: Condition, b: Condition) -> list[float]:
 def aligned(condition: Condition) -> dict[ItemKey, Row]:
     """The rows by (task, id, position of the seed in rising order, sample).
 
-    Positions stand for seeds because equal seeds of two runs share no randomness that a pairing would have to keep.
+    Positions replace seeds, because equal seeds of two runs share no randomness.
     """
     place = {seed: index for index, seed in enumerate(_seeds(condition))}
     return {(task, name, place[seed], sample): row for (task, name, seed, sample), row in condition.items().items()}

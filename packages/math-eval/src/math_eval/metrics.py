@@ -133,12 +133,12 @@ def _tango_upper(gains: float, losses: float, trials: float) -> float:
     return _first(above, (gains - losses) / trials)
 
 
-def _first(holds: Callable[[float], bool], low: float) -> float:
-    """The smallest value between `low` and 1 at which a monotone condition becomes true; 1 if it never does."""
+def _first(condition: Callable[[float], bool], low: float) -> float:
+    """The smallest value between `low` and 1 at which a condition becomes true, and stays so; 1 if it never does."""
     high = 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
+        low, high = (low, middle) if condition(middle) else (middle, high)
     return high
 
 

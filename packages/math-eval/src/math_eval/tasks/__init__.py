@@ -139,6 +139,6 @@ def _check(task: Task) -> None:
             json.dumps(problem, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"task {task.name}: problem {problem['id']!r} has a field that is not valid JSON ({error}); leave it "
-                "out with `keep` in a task file"
+                f"task {task.name}: problem {problem['id']!r} has a field that JSON cannot represent ({error}); leave "
+                "it out with `keep` in a task file"
             ) from error
