@@ -40,7 +40,7 @@ class Request:
         seed: The run's seed that the sample belongs to.
         sample: Number of the sample among those of this problem, ratio and seed.
         prompt: The rendered prompt.
-        length: Length of the prompt, in tokens (in characters for a server without tokenizer).
+        length: Length of the prompt, in tokens (in characters for a server).
     """
 
     key: str
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Sink:
-    """What turns completions into stored rows.
+    """The parts that turn completions into stored rows.
 
     Args:
         store: The files that the rows are appended to.

@@ -65,7 +65,8 @@ def _lead(values: dict[str, Any]) -> str:
 def _evidence(values: dict[str, Any]) -> str:
     pairs = f"Paired on {values['n']:,} samples of {values['problems']:,} problems"
     if values["unpaired_a"] or values["unpaired_b"]:
-        pairs += f" ({values['unpaired_a']} and {values['unpaired_b']} samples that only one of them has are left out)"
+        unpaired = f"{values['unpaired_a']} of {values['a']}, {values['unpaired_b']} of {values['b']}"
+        pairs += f" (left out because the other has no such sample: {unpaired})"
     conclusion = text.conclusion(values)
     reduction = ""
     fewer, low, high = (values[f"token_reduction{end}"] for end in ("", "_low", "_high"))
