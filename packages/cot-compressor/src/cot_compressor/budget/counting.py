@@ -174,7 +174,9 @@ def _read_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = Tokenizer.from_file(str(file))
         _add_configured_tokens(tokenizer, folder)
-    except Exception as error:  # tokenizers raises nothing more specific
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers raises nothing more specific, and may end in a Rust panic
         raise DataError(f"tokenizer {folder}: cannot be loaded ({error}); is tokenizer.json complete?") from error
     return tokenizer
 
@@ -192,10 +194,9 @@ def _add_configured_tokens(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _configured_tokens(config: dict[str, Any]) -> Iterator[AddedToken]:
-    listed = config.get("added_tokens_decoder") or {}
-    yield from (
-        _added_token(token, special=False) for _, token in sorted(listed.items(), key=lambda item: int(item[0]))
-    )
+    listed: dict[str, Any] = config.get("added_tokens_decoder") or {}
+    for index in sorted(listed, key=int):
+        yield _added_token(listed[index], special=False)
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     for token in [*map(config.get, _SPECIAL_TOKENS), *(extra.values() if isinstance(extra, dict) else extra)]:
         if token:
