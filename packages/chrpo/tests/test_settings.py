@@ -21,7 +21,8 @@ def test_the_trl_configuration_has_every_setting_with_its_default_and_its_help(t
     pytest.importorskip("trl")
     from chrpo.trl import CHRPOConfig
 
-    config, settings = CHRPOConfig(str(tmp_path), max_steps=1, use_cpu=True, report_to="none"), CHRPOSettings()
+    args = {"max_steps": 1, "per_device_train_batch_size": 10, "use_cpu": True, "report_to": "none"}
+    config, settings = CHRPOConfig(str(tmp_path), **args), CHRPOSettings()
     found = {each.name: each for each in fields(CHRPOConfig)}
     assert found["output_dir"] is fields(CHRPOConfig)[0]
     for each in fields(CHRPOSettings):
@@ -62,6 +63,7 @@ def test_a_trl_script_can_parse_the_settings_from_its_command_line(tmp_path):
 
     from chrpo.trl import CHRPOConfig
 
-    line = f"--output_dir {tmp_path} --max_steps 2 --use_cpu true --report_to none --eps .1 --without mode constraint"
+    line = f"--output_dir {tmp_path} --max_steps 2 --per_device_train_batch_size 10 --use_cpu true --report_to none"
+    line += " --eps .1 --without mode constraint"
     (config,) = TrlParser(CHRPOConfig).parse_args_and_config(line.split())
     assert (config.accuracy_slack, config.without) == (0.1, ["constraint", "mode"])

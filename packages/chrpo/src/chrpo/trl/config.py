@@ -6,7 +6,9 @@ A setting of TRL that CHRPO does not support is refused here; the effect of the 
 """
 
 import math
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 
 import torch
 from trl.trainer.grpo_config import GRPOConfig
@@ -72,3 +74,15 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
         """Number of optimiser steps between two points at which a generation and a step end together."""
         passes = int(self.steps_per_generation or 1) * self.num_iterations
         return math.lcm(passes, self.gradient_accumulation_steps) // self.gradient_accumulation_steps
+
+
+def _keep_argparse_metadata() -> None:
+    """Reduce the metadata of the inherited settings to what HfArgumentParser may pass on to argparse."""
+    for each in fields(CHRPOSettings):
+        own = copy(each)
+        kept = {name: each.metadata[name] for name in ("help", "choices", "aliases") if name in each.metadata}
+        own.metadata = MappingProxyType(kept)
+        CHRPOConfig.__dataclass_fields__[each.name] = own
+
+
+_keep_argparse_metadata()
