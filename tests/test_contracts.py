@@ -61,7 +61,9 @@ def test_nothing_installs_the_other_project_that_the_index_calls_math_eval():
     for path in map(ROOT.joinpath, listed.stdout.splitlines()):
         if path.suffix in {".md", ".py", ".toml", ".txt", ".yaml", ".yml"} and path.is_file():
             for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-                assert not wrong.search(line) or path.parent == ROOT / "tests", f"{path}:{number}: install cot-math-eval"
+                assert not wrong.search(line) or path.parent == ROOT / "tests", (
+                    f"{path}:{number}: install cot-math-eval"
+                )
 
 
 def test_every_link_of_the_documents_leads_somewhere():
