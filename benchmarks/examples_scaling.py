@@ -2,7 +2,7 @@
 
 Every point is one command of a package on generated input. The command runs in a process of its own, whose processor
 time and largest resident memory the system counts. Start-up is measured on ten rows and subtracted before the exponent
-is fitted. Models are random Qwen3 with the quickstart's tokenizer. docs/scaling.md explains the figures.
+is fitted. Models are random Qwen3 with the quickstart's tokenizer. docs/how-to/several-gpus.md uses the figures.
 
     python benchmarks/examples_scaling.py                             # everything, about 15 minutes
     python benchmarks/examples_scaling.py --stage "ratio-sft build"   # measure one stage, keep the others as recorded
