@@ -1,8 +1,9 @@
 """Writes a trained scorer as an int8 ONNX file, which is faster on a CPU.
 
 The weights are rounded to 8 bits, so scores differ from those of the original folder, and so does part of the
-selection; docs/results/cot-compressor.md reports by how much. The result is a model folder like any other, and every command that
-takes a scorer takes it. The exporter is torch's own, because optimum's does not support current transformers.
+selection; docs/results/cot-compressor.md reports by how much. The result is a model folder like any other, and every
+command that takes a scorer takes it. The exporter is torch's own, because optimum's does not support current
+transformers.
 
     export_folder("models/compressor", "models/compressor-int8")
     Compressor.from_pretrained("models/compressor-int8")
