@@ -175,3 +175,12 @@ def test_the_pages_of_results_are_what_the_recorded_results_give():
     script = ROOT / "benchmarks/render.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_file_expects_data_outside_the_repository():
+    outside = "/".join(("..", "shared"))
+    sources = [ROOT / "Makefile", *DOCUMENTS, *ROOT.glob("benchmarks/**/*.*"), *ROOT.glob("tests/*.py")]
+    sources += [*ROOT.glob("examples/**/*.py"), *ROOT.glob("packages/**/*.py"), *ROOT.glob("tools/*.py")]
+    for path in sources:
+        if path.suffix != ".pyc":
+            assert outside not in path.read_text("utf-8"), f"{path.relative_to(ROOT)}: data is in the folder DATA"
