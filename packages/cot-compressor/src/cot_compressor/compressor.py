@@ -72,8 +72,8 @@ class Compressor:
         """Combine a scorer and a counter; `from_pretrained` loads both by name.
 
         Args:
-            scorer: Ranks the units of a text.
-            counter: Counts the tokens of a text.
+            scorer: Scorer that ranks the units of a text.
+            counter: Counter of the tokens of a text.
         """
         self.scorer = scorer
         self.counter = counter
@@ -139,7 +139,7 @@ class Compressor:
         """Shorten one chain of thought; exactly one of `ratio`, `ratios`, `max_tokens`, `threshold` sets the length.
 
         Args:
-            cot: The text.
+            cot: Text to shorten.
             question: Question that the text answers; its numbers and words guide the scorer.
             ratio: Share of the tokens to keep, in (0, 1].
             ratios: Several such shares. The results come in rising order, and each keeps all that a smaller one keeps.

@@ -42,8 +42,8 @@ class PromptCompressor:
         Args:
             model_name: `"rules"`, or a trained scorer: its folder or its name on a hub.
             tokenizer: Folder of the target model, or its loaded fast tokenizer.
-            use_llmlingua2: Must be True.
-            others: Must be empty; names arguments of LLMLingua in the error.
+            use_llmlingua2: True, the only accepted value.
+            others: Further arguments of LLMLingua, which have no effect and are refused.
 
         Raises:
             DataError: scorer or tokenizer cannot be loaded, or an argument would have no effect.
@@ -73,15 +73,15 @@ class PromptCompressor:
 
         Args:
             context: The text, or a list of texts.
-            instruction: Must be empty; it has no effect in LLMLingua-2 either.
+            instruction: Empty, the only accepted value; it has no effect in LLMLingua-2 either.
             question: Question that guides the scorer; LLMLingua-2 ignores it.
             rate: Share of the tokens to keep.
             target_token: Number of tokens to keep of all contexts together, instead of `rate`.
             force_tokens: Strings to keep wherever they occur, with the unit that contains them. A mark (`.`, `?`) is
                 kept only after a kept unit, because all marks of a text would fill a small budget. A line break between
                 kept parts is always kept.
-            force_reserve_digit: Keep every unit with a digit.
-            return_word_label: Add `fn_labeled_original_prompt`: each unit with 1 for kept or 0 for dropped.
+            force_reserve_digit: True to keep every unit with a digit.
+            return_word_label: True to add `fn_labeled_original_prompt`: each unit with 1 for kept or 0 for dropped.
             word_sep: Separator between units in `fn_labeled_original_prompt`.
             label_sep: Separator between a unit and its label in `fn_labeled_original_prompt`.
             others: Further arguments of LLMLingua, at values that change nothing.

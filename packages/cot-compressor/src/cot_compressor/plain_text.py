@@ -38,7 +38,7 @@ def show_kept(cot: str, result: Compression, *, colour: bool) -> str:
     Args:
         cot: The text before compression.
         result: Its compression.
-        colour: Show the kept part in green and the rest faint, instead of writing the rest as `[-dropped-]`.
+        colour: True to show the kept part in green and the rest faint; False to write the rest as `[-dropped-]`.
     """
     parts: list[str] = []
     position = 0

@@ -38,10 +38,10 @@ def select_baseline(name: str, cot: str, tokens: int, counter: Counter, *, seed:
     """The part of a text that a baseline keeps.
 
     Args:
-        name: One of `BASELINES`.
-        cot: The text.
+        name: Name of the baseline, one of `BASELINES`.
+        cot: Text to shorten.
         tokens: Largest number of tokens to keep.
-        counter: Counts the tokens, such as the `counter` of a `Compressor`.
+        counter: Counter of the tokens, such as the `counter` of a `Compressor`.
         seed: Random seed of `random` and `drop-steps`; their choice depends on it and on the text alone.
 
     Returns:

@@ -61,7 +61,7 @@ def model_inputs(windows: Sequence[Window], tokenizer: Any, config: Any) -> dict
     if "token_type_ids" in tokenizer.model_input_names and getattr(config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = types
     if config.model_type == "longformer":
-        # Global attention on the question: every token of the text sees it, whatever the local window.
+        # Global attention on the question: every token of the text sees it, also outside its local window.
         inputs["global_attention_mask"] = question
     return inputs
 

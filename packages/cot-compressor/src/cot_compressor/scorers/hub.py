@@ -70,7 +70,7 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> str:
     Args:
         folder: Folder of the trained scorer.
         name: Name on the hub, `owner/name`; the repository is created if it does not exist.
-        private: Create a repository that only its owner can see.
+        private: True to create a repository that only its owner can see.
 
     Returns:
         `owner/name@commit`, which always names these very weights.

@@ -99,8 +99,8 @@ def annotate_file(
     Args:
         source: Path of a `traces` file.
         out: Path of the new file.
-        annotator: Chooses what to keep; by default `RulesAnnotator()`.
-        overwrite: Replace an output of `annotate` that was made with other settings.
+        annotator: Annotator that chooses what to keep; by default the rules, which keep 0.3 of each trace.
+        overwrite: True to start again, and to replace an output of `annotate` that was made with other settings.
 
     Returns:
         The counts of rows, or None if the file was complete already.

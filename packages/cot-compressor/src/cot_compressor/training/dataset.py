@@ -47,7 +47,7 @@ def read_dataset(source: str | Path, maker: WindowMaker, *, seed: int) -> Datase
 
     Args:
         source: Path of the file.
-        maker: Cuts texts into windows for the encoder.
+        maker: Maker of the windows for the encoder.
         seed: Random seed of the split into training and held-out questions.
 
     Raises:

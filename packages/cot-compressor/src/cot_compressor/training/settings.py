@@ -12,7 +12,7 @@ from cot_compressor.errors import DataError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train a scorer.
+    """Settings of the training of a scorer.
 
     Raises:
         DataError: a value is out of range.

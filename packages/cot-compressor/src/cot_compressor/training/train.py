@@ -34,8 +34,8 @@ def train_file(
     Args:
         source: Path of an `annotated` file.
         out: Folder of the scorer; if it is replaced, all of its content is removed.
-        settings: How to train.
-        overwrite: Start again, and replace a scorer that was trained with other settings.
+        settings: Settings of the training.
+        overwrite: True to start again, and to replace a scorer that was trained with other settings.
 
     Returns:
         The report of the training, or None if the folder was complete already.

@@ -53,7 +53,7 @@ class Trainer:
 
         Args:
             source: Path of an `annotated` file.
-            settings: How to train.
+            settings: Settings of the training.
             partial: Folder in which the state after each epoch is stored.
 
         Raises:
