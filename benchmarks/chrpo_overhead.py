@@ -198,7 +198,7 @@ def tables(result: dict[str, Any]) -> str:
         "",
         f"{result['size']}, processor seconds a step:",
         "",
-        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | pass over the prompts | judging | "
+        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | pass over the prompts | scoring the step | "
         "share of a plain step |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]

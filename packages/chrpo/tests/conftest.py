@@ -1,4 +1,4 @@
-"""A tiny checkpoint that follows ratio tokens, trained here: it copies a number after as many words as asked for."""
+"""A tiny checkpoint that follows ratio tokens, trained here: it copies a number after as many words as requested."""
 
 import os
 import random

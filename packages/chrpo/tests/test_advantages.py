@@ -107,7 +107,7 @@ def test_control_gradient_on_the_logits_is_the_advantage_without_the_factor_pi()
 
 
 def test_a_prompt_that_every_ratio_fails_pushes_no_ratio_down():
-    """An ungated price on length would: nothing else tells its rollouts apart."""
+    """An ungated price on length would, because the rollouts differ in nothing else."""
     ratios = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
     lost = Outcomes.of(
         format_ok=[True] * 5, correct=[False] * 5, requested_ratio=ratios, realised_ratio=ratios, cost=ratios

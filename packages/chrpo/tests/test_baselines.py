@@ -41,7 +41,7 @@ def test_the_exact_length_penalty_lets_a_short_wrong_answer_win_and_ours_does_no
     right, wrong = LengthPenalty(weight=1.0)(rows).main
     assert wrong > right
     right, wrong = LengthPenalty(weight=1.0, at_most=True)(rows).main
-    assert wrong == right == 0, "a right answer over its budget earns no more than a wrong one"
+    assert wrong == right == 0, "a correct answer over its budget earns no more than an incorrect one"
 
 
 def test_the_shortest_right_answer_of_a_prompt_is_the_target_or_else_the_mean():

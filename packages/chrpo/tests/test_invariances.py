@@ -74,7 +74,7 @@ def test_control_advantages_do_not_depend_on_order_and_equal_their_loop(seed):
     )
     assert shuffled.advantages == pytest.approx(got[order], abs=1e-12)
     for index in range(30):
-        means = [np.mean(rewards[(prompt == prompt[index]) & (ratio == rung)]) for rung in range(5)]
+        means = [np.mean(rewards[(prompt == prompt[index]) & (ratio == each)]) for each in range(5)]
         assert got[index] == pytest.approx(means[ratio[index]] - np.mean(means), abs=1e-6)
 
 

@@ -51,7 +51,7 @@ def test_everything_at_and_above_the_teacher_ratio_passes(right):
 
 
 def test_lucky_samples_do_not_make_a_small_ratio_the_teacher():
-    """Four samples each of 2000 problems whose smaller ratios are right less than half of the time."""
+    """Four samples each of 2000 problems whose smaller ratios are correct less than half of the time."""
     drawn = np.random.default_rng(0).binomial(4, [0.2, 0.4, 0.99, 1.0, 1.0], (2000, 5))
     found = [teacher_ratio(dict(zip(LADDER, ((int(n), 4) for n in row), strict=True))).ratio for row in drawn]
     too_small = sum(ratio in (0.2, 0.4) for ratio in found) / 2000

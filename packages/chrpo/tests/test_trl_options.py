@@ -105,7 +105,7 @@ def test_kl_is_over_all_tokens_and_leaves_the_size_of_the_advantages(checkpoint,
         batches.append(trainer._generate_and_score_completions(inputs))
     plain, kl = batches
     assert kl["num_items_in_batch"] == kl["completion_mask"][:, 1:].sum()
-    assert plain["num_items_in_batch"] < kl["num_items_in_batch"], "the dead groups of this step carry KL alone"
+    assert plain["num_items_in_batch"] < kl["num_items_in_batch"], "groups without signal have a KL term alone"
     each = [(batch["advantages"] / batch["num_items_in_batch"]).numpy() for batch in batches]
     assert each[1] == pytest.approx(each[0], abs=1e-6)
 
@@ -151,7 +151,7 @@ def test_the_budget_falls_only_while_the_floors_hold(checkpoint, prompt_rows, tm
     lines = metrics(tmp_path)
     assert [line["budget"] for line in lines] == budgets
     if slack:
-        assert lines[0]["reward/right"] < lines[-1]["reward/right"], "at budget 1 no saving is paid"
+        assert lines[0]["reward/right"] < lines[-1]["reward/right"], "at budget 1 savings earn nothing"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ from .errors import DataError
 
 
 def read_prompts(path: str | Path) -> list[Row]:
-    """The rows of an RL prompts file, which `chrpo prepare` writes.
+    """The rows of an RL prompts file.
+
+    Args:
+        path: Path of the file, which `chrpo prepare` writes.
 
     Raises:
         DataError: the file is missing or corrupted, or a row does not fit the schema.
