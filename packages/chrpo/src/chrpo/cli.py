@@ -122,7 +122,7 @@ Examples:
     type=click.Choice(["tensorboard", "trackio", "wandb"]),
     help="Logger besides metrics.jsonl; repeatable.",
 )
-@click.option("--overwrite", is_flag=True, help="Start again, whatever this command left in OUT before.")
+@click.option("--overwrite", is_flag=True, help="Replace a finished run, or a run of other settings, in OUT.")
 def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tuple[str, ...], **options: Any) -> None:
     """Train the checkpoint MODEL on PROMPTS and write it to the folder OUT.
 

@@ -55,7 +55,7 @@ def train(
         out: Folder to write: weights, tokenizer, control_tokens.json, manifest.json, metrics.jsonl, training.html.
         model: Folder of the checkpoint to start from, with its control tokens.
         settings: Settings of the run.
-        overwrite: Start again, whatever this command left at `out` before.
+        overwrite: Replace a finished run, or a run of other settings, at `out`.
         grader: Function (completion, reference answer) -> True if correct.
         report_to: Loggers besides metrics.jsonl: "tensorboard", "trackio" or "wandb".
 
