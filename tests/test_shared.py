@@ -56,6 +56,7 @@ def test_partial_work_of_the_same_settings_goes_on(tmp_path):
     assert state(work, done=False) == "new"
     finish(work)
     assert state(work, done=False) == "partial"
+    assert state(work, done=False, overwrite=True) == "partial"
 
 
 def test_other_settings_are_refused_with_both_values_and_the_remedy(tmp_path):

@@ -83,9 +83,10 @@ def test_rows_too_many_are_never_published(tmp_path):
     out.unlink()
     _write(tmp_path / ".out.jsonl.partial", graded * 2)
     failed = CliRunner().invoke(cli, ["grade", str(source), str(out)])
-    assert (failed.exit_code, ".out.jsonl.partial: 6 rows of 3; --overwrite" in failed.stderr) == (1, True)
+    assert (failed.exit_code, ".out.jsonl.partial: 6 rows of 3; remove that file" in failed.stderr) == (1, True)
     assert not out.exists()
-    assert grade_file(source, out, overwrite=True)[0].total() == 3
+    (tmp_path / ".out.jsonl.partial").unlink()
+    assert grade_file(source, out)[0].total() == 3
 
 
 def test_a_bad_row_is_named_and_nothing_is_written(tmp_path):

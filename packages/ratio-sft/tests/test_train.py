@@ -139,14 +139,18 @@ def test_a_run_killed_after_its_last_step_is_only_finished(tmp_path, base, mix_d
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
-def test_an_unfinished_run_is_continued_and_overwrite_starts_it_again(tmp_path, base, mix_dir, cut_before_publishing):
+def test_an_unfinished_run_is_continued_and_overwrite_drops_one_of_other_settings(
+    tmp_path, base, mix_dir, cut_before_publishing
+):
     settings = TrainSettings(model=str(base), max_steps=2, save_steps=2)
     cut_before_publishing(mix_dir, tmp_path / "cut", settings)
     marker = tmp_path / ".cut.partial" / "marker"
     marker.touch()
-    cut_before_publishing(mix_dir, tmp_path / "cut", settings)
-    assert marker.exists()
-    cut_before_publishing(mix_dir, tmp_path / "cut", settings, overwrite=True)
+    for overwrite in (False, True):
+        cut_before_publishing(mix_dir, tmp_path / "cut", settings, overwrite=overwrite)
+        assert marker.exists()
+    other = replace(settings, learning_rate=1e-5)
+    cut_before_publishing(mix_dir, tmp_path / "cut", other, overwrite=True)
     assert not marker.exists()
 
 

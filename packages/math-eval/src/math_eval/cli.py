@@ -14,7 +14,7 @@ from .errors import DataError
 from .settings import RunSettings
 
 _EXTRACTION_HELP = "Rule that finds the answer: standard, or reference (as the Extra-CoT paper's evaluation script)."
-_OVERWRITE_HELP = "Start again and replace an output that was made with other settings."
+_OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
 
 
 @click.group(

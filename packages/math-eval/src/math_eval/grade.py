@@ -84,7 +84,9 @@ def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
             counts[row["verdict"]] += 1
             yield row
         if counts.total() != total:
-            raise MathEvalError(f"{partial}: {counts.total()} rows of {total}; --overwrite grades them all again")
+            raise MathEvalError(
+                f"{partial}: {counts.total()} rows of {total}; remove that file, and all rows are graded again"
+            )
 
     write_records(out, counted())
     partial.unlink()

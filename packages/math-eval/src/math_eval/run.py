@@ -43,7 +43,7 @@ def run(
         settings: Settings of the run.
         output_dir: The run folder.
         data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
-        overwrite: Whether to replace a run made with other settings.
+        overwrite: Whether to replace a run made with other settings, and to make a finished one again.
         backend: A loaded model, which stays open; None loads the checkpoint or the client when it is needed.
 
     Returns:
@@ -73,9 +73,8 @@ def run(
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         stack.enter_context(locked(folder))
-        if runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite) == "partial":
-            _check_environment(manifest, backend.environment)
-        else:
+        state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
+        if state == "new" or not _same_environment(manifest, backend.environment, overwrite=overwrite):
             _clear(folder)
             _write_manifest(manifest, known, settings, tasks, backend)
         store = stack.enter_context(Store(folder, list(requests)))
@@ -113,14 +112,20 @@ def _write_manifest(
     )
 
 
-def _check_environment(manifest: Path, environment: dict[str, str]) -> None:
-    """Refuse to continue a run that was begun elsewhere: versions and devices change outputs."""
+def _same_environment(manifest: Path, environment: dict[str, str], *, overwrite: bool) -> bool:
+    """Whether a run was begun in this environment: versions and devices change outputs.
+
+    Raises:
+        DataError: it was begun in another one and may not be overwritten.
+    """
     before = runs.read_manifest(manifest).get("environment", {})
-    if changes := runs.differing(before, environment):
+    changes = runs.differing(before, environment)
+    if changes and not overwrite:
         raise DataError(
             f"{manifest}: begun with another environment ({'; '.join(changes)}); resume it in that environment, or "
             "start again with --overwrite"
         )
+    return not changes
 
 
 def _clear(folder: Path) -> None:

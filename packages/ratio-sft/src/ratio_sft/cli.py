@@ -44,7 +44,9 @@ def cli() -> None:
 @click.option(
     "--exclude", multiple=True, metavar="FILE", help="File of test problems to keep out of the mixture; repeatable."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a folder that was made with other settings.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
+)
 def build_command(
     in_file: str, out: Path, teacher: str | None, exclude: tuple[str, ...], overwrite: bool, **options: Any
 ) -> None:
@@ -83,7 +85,9 @@ def build_command(
 @click.argument("data", metavar="DATA_DIR")
 @output_argument("OUT")
 @settings_flags(TrainSettings)
-@click.option("--overwrite", is_flag=True, help="Start again, replacing a folder or unfinished run of any settings.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
+)
 def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None:
     """Train a model on DATA_DIR and write the checkpoint folder OUT.
 

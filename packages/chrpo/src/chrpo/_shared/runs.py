@@ -2,9 +2,9 @@
 """The protocol of an output: new, partial, finished or foreign, and how it appears only when it is complete.
 
 A manifest in (or beside) every output records the command and the settings that made it, with digests in place of
-paths. The same command with the same settings continues a partial output and leaves a finished one alone; other
-settings are refused unless `overwrite` is given; what another program made is never replaced. Locking is left to
-`lock`, the content of an output to the commands.
+paths. The same command with the same settings continues a partial output and leaves a finished one alone. `overwrite`
+replaces what other settings made, and makes a finished output again. What another program made is never replaced.
+Locking is left to `lock`, the content of an output to the commands.
 
     state = resolve_state(Path("mix/manifest.json"), "ratio-sft build", settings, done=Path("mix"))
     state                                                                   # 'new', 'partial' or 'finished'
@@ -135,7 +135,8 @@ def resolve_state(
         command: Program and sub-command that would write the output.
         settings: Everything that the output would depend on.
         done: Path that exists once the output is complete; None for a place that only ever contains partial work.
-        overwrite: Start again, whatever the command left there before.
+        overwrite: Replace what other settings made, and make a finished output again. Partial work of the same
+            settings is continued all the same, so that a killed command can be repeated as it was.
 
     Raises:
         DataError: another program made the output, or other settings did and `overwrite` is not given.
@@ -151,14 +152,16 @@ def resolve_state(
     found = read_manifest(manifest)
     if found["command"] != command:
         raise DataError(f"{out}: written by {found['command']}, not by {command}; name another output, or move it away")
+    changes, finished = differing(found["settings"], settings), done is not None and done.exists()
+    if not changes and not finished:
+        return "partial"
     if overwrite:
         return "new"
-    if changes := differing(found["settings"], settings):
-        finished = done is not None and done.exists()
+    if changes:
         what = "made with other settings" if finished else "an unfinished run with other settings"
         remedy = "name another output" if finished else "finish it with those settings"
         raise DataError(f"{out}: {what} ({'; '.join(changes)}); {remedy}, or add --overwrite to replace it")
-    return "finished" if done is not None and done.exists() else "partial"
+    return "finished"
 
 
 def holds_anything(path: Path) -> bool:

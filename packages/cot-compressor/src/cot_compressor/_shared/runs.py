@@ -3,8 +3,8 @@
 
 A manifest in (or beside) every output records the command and the settings that made it, with digests in place of
 paths. The same command with the same settings continues a partial output and leaves a finished one alone. `overwrite`
-replaces what other settings made, and makes a finished output again. What another program made is never replaced. Locking is left to
-`lock`, the content of an output to the commands.
+replaces what other settings made, and makes a finished output again. What another program made is never replaced.
+Locking is left to `lock`, the content of an output to the commands.
 
     state = resolve_state(Path("mix/manifest.json"), "ratio-sft build", settings, done=Path("mix"))
     state                                                                   # 'new', 'partial' or 'finished'

@@ -78,7 +78,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         data: Folder with `train.jsonl` and, if questions were held out, `heldout.jsonl`.
         out: Checkpoint folder to write; it appears when it is complete.
         settings: Settings of the run.
-        overwrite: Start again, and replace what this command left there with any settings.
+        overwrite: Replace what other settings made, and train again if the folder is finished.
 
     Returns:
         The training report; `already_finished` is true in it if nothing was done.

@@ -1,0 +1,161 @@
+# copied from packages/_shared/checkpoint_loader.py; edit it there
+"""Loads a checkpoint folder without running anything that came with it: config, tokenizer, weights, end tokens.
+
+Code in the folder is never run, weights are safetensors only, nothing outside the folder is read, no hub is asked, and
+every fault is one error that names the folder. What the model is used for is left to the callers. Needs transformers.
+
+    tokenizer = load_tokenizer("checkpoints/base")
+    model = load_model("checkpoints/base", torch.float32)
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .checkpoint_files import check_checkpoint, check_inside
+from .records import parse_json
+
+_SAFE = {"local_files_only": True, "trust_remote_code": False}
+_LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
+_MOST_HEADER_BYTES = 2**27
+
+
+def load_config(folder: str | Path) -> Any:
+    """The configuration of a checkpoint.
+
+    Raises:
+        DataError: it is missing, corrupted or of a kind that needs code from the folder.
+    """
+    from transformers import AutoConfig
+
+    _check_depth(Path(folder))
+    with _reading(folder, "config.json"):
+        return AutoConfig.from_pretrained(str(folder), **_SAFE)
+
+
+def load_tokenizer(folder: str | Path, **options: Any) -> Any:
+    """The tokenizer of a checkpoint.
+
+    Args:
+        folder: Path of the checkpoint.
+        options: Further options of `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        DataError: it is missing, corrupted or of a kind that needs code from the folder.
+    """
+    from transformers import AutoTokenizer
+
+    _check_files(Path(folder))
+    with _reading(folder, "the tokenizer"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
+    # Without its files, transformers makes an empty tokenizer of the model's type.
+    files = ("tokenizer.json", *tokenizer.vocab_files_names.values())
+    if not any(Path(folder, name).is_file() for name in files):
+        raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there, as save_pretrained does")
+    return tokenizer
+
+
+def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCausalLM", **options: Any) -> Any:
+    """The model of a checkpoint, on the CPU.
+
+    Args:
+        folder: Path of the checkpoint.
+        dtype: Number format of the weights.
+        auto_class: Class of transformers that loads the model.
+        options: Further options of its `from_pretrained`.
+
+    Raises:
+        DataError: it is missing, corrupted, only pickled, or of a kind that needs code from the folder.
+    """
+    import transformers
+
+    path = check_checkpoint(folder)
+    _check_files(path)
+    load_config(folder)
+    with _reading(folder, "the weights"):
+        loader = getattr(transformers, auto_class)
+        return loader.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **_SAFE, **options)
+
+
+def end_tokens(folder: str | Path, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end a turn: those of generation_config.json, or of the config, and the tokenizer's own.
+
+    Nothing else of generation_config.json is used, so that every engine samples as its caller asked.
+
+    Raises:
+        DataError: generation_config.json is corrupted, or no end token is named.
+    """
+    path = Path(folder, "generation_config.json")
+    ends = (
+        _read_object(path).get("eos_token_id") if path.is_file() else load_config(folder).get_text_config().eos_token_id
+    )
+    named = [*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]
+    found = [end for end in named if end is not None]
+    if not found:
+        raise DataError(f"{folder}: names no end token; set eos_token in its tokenizer or generation_config.json")
+    if any(type(end) is not int or not 0 <= end < len(tokenizer) for end in found):
+        raise DataError(f"{folder}: end tokens {found} are not all ids of its tokenizer; mend generation_config.json")
+    return sorted(set(found))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; is the folder complete?")
+    found = parse_json(path.read_text("utf-8", "replace"), str(path))
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not a JSON object; copy the model again")
+    return found
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse files elsewhere, and settings that every library would stumble over, before one reads them."""
+    check_inside(folder)
+    for name in ("config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            _read_object(folder / name)
+
+
+def _check_depth(folder: Path) -> None:
+    """Refuse a config with more layers than the weights can have tensors, before a library builds them.
+
+    Raises:
+        DataError: a weights file is corrupted, or there are too few tensors.
+    """
+    config = _read_object(folder / "config.json")
+    inner = [part for part in config.values() if isinstance(part, dict)]
+    layers = max(
+        (part[name] for part in (config, *inner) for name in _LAYERS if type(part.get(name)) is int), default=0
+    )
+    weights = list(folder.glob("*.safetensors"))
+    tensors = sum(map(_tensors, weights))
+    if weights and layers > tensors:
+        raise DataError(
+            f"{folder / 'config.json'}: {layers} layers, but the weights have {tensors} tensors; "
+            "use the config that belongs to them"
+        )
+
+
+def _tensors(path: Path) -> int:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if not 0 < size <= min(_MOST_HEADER_BYTES, path.stat().st_size):
+            raise DataError(f"{path}: corrupted weights (a header of {size} bytes); copy the model again")
+        try:
+            return len(json.loads(file.read(size)))
+        except (ValueError, RecursionError, TypeError) as error:
+            raise DataError(f"{path}: corrupted weights (unreadable header); copy the model again") from error
+
+
+@contextmanager
+def _reading(folder: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises at a corrupted file into one error that names the folder."""
+    try:
+        yield
+    except (DataError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{folder}: {what} cannot be loaded ({reason}); is the folder complete?") from error
