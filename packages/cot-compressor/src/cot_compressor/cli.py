@@ -49,7 +49,7 @@ def _compression_options(command: _Command) -> _Command:
 
 
 _overwrite = click.option(
-    "--overwrite", is_flag=True, help="Start again, and replace an output that was made with other settings."
+    "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
 )
 
 
@@ -132,11 +132,7 @@ Examples:
 @click.argument("source", metavar="ANNOTATED", type=_PATH)
 @output_argument("OUT_DIR")
 @settings_flags(TrainSettings)
-@click.option(
-    "--overwrite",
-    is_flag=True,
-    help="Start again, and replace the whole folder of a scorer that was trained with other settings.",
-)
+@_overwrite
 def train(source: Path, out: Path, overwrite: bool, **options: Any) -> None:
     """Fit a token classifier to an annotated file."""
     from .training.train import train_file

@@ -40,7 +40,7 @@ def compress_file(
         scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
-        overwrite: True to start again, and to replace an output of `compress` that was made with other settings.
+        overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
         The counts of rows, or None if the file was complete already.

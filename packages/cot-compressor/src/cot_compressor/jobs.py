@@ -40,7 +40,7 @@ class Job:
         out: Path of the new file; rejected rows go to `OUT.rejected.jsonl`.
         schema: Name of the schema that the rows of `source` must fit.
         settings: Everything that changes the output, as JSON values.
-        overwrite: True to start again, and to replace an output that this command made with other settings.
+        overwrite: True to replace what this command made with other settings, or to make a finished output again.
     """
 
     command: str

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from tokenizers import AddedToken, Tokenizer
 
+from cot_compressor._shared import checkpoint_loader
 from cot_compressor.errors import DataError, needs_extra
 from cot_compressor.text.segment import Unit
 
@@ -218,16 +219,10 @@ def load_tokenizer(folder: str | Path) -> Any:
     if not folder.is_dir():
         raise DataError(f"tokenizer {folder}: no such folder; give a folder with tokenizer.json")
     with needs_extra("scorer", f"tokenizer {folder}: has no tokenizer.json, and other formats need transformers"):
-        from transformers import AutoTokenizer
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError, ImportError) as error:
-        raise DataError(
-            f"tokenizer {folder}: cannot be loaded ({error}); does it contain a complete tokenizer.json?"
-        ) from error
-    # If the files are missing, transformers returns an empty tokenizer of the model's type.
-    if not any((folder / name).is_file() for name in ("tokenizer.json", *tokenizer.vocab_files_names.values())):
-        raise DataError(f"tokenizer {folder}: no tokenizer in it; give a folder with tokenizer.json")
+        try:
+            tokenizer = checkpoint_loader.load_tokenizer(folder)
+        except DataError as error:
+            raise DataError(f"tokenizer {error}; give a folder with tokenizer.json") from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(f"tokenizer {folder}: has no fast version; convert it to a tokenizer.json")
     return tokenizer

@@ -60,7 +60,7 @@ def evaluate_file(
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
         seed: Random seed of the baselines and of the intervals.
-        overwrite: True to start again, and to replace a report that was made with other settings.
+        overwrite: True to replace a report that was made with other settings, or to make a finished one again.
 
     Returns:
         The report's table, or None if the report was complete already, or if another process writes it.

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForTokenClassification
 
 from cot_compressor import distributed
+from cot_compressor._shared import checkpoint_loader
 from cot_compressor._shared.checkpoint_files import check_checkpoint
 from cot_compressor._shared.records import parse_json
 from cot_compressor.budget.counting import load_tokenizer
@@ -166,18 +165,10 @@ def load_model(folder: Path) -> Any:
     Raises:
         DataError: it cannot be loaded.
     """
-    try:
-        if (folder / ONNX_FILE).is_file():
-            config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-            return OnnxModel(folder / ONNX_FILE, config)
-        check_checkpoint(folder, "--scorer")
-        return AutoModelForTokenClassification.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
-    except DataError:
-        raise
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise DataError(f"scorer {folder}: the model cannot be loaded ({error})") from error
+    if (folder / ONNX_FILE).is_file():
+        return OnnxModel(folder / ONNX_FILE, checkpoint_loader.load_config(folder))
+    check_checkpoint(folder, "--scorer")
+    return checkpoint_loader.load_model(folder, "auto", "AutoModelForTokenClassification")
 
 
 def _batches(jobs: Sequence[tuple[int, Window]], tokens: int) -> Iterator[list[tuple[int, Window]]]:

@@ -100,7 +100,7 @@ def annotate_file(
         source: Path of a `traces` file.
         out: Path of the new file.
         annotator: Annotator that chooses what to keep; by default the rules, which keep 0.3 of each trace.
-        overwrite: True to start again, and to replace an output of `annotate` that was made with other settings.
+        overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
         The counts of rows, or None if the file was complete already.

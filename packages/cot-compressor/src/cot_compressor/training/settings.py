@@ -19,7 +19,10 @@ class TrainSettings:
     """
 
     encoder: Path | str = field(
-        metadata={"help": "Folder with config and fast tokenizer of the encoder; its weights are optional."}
+        metadata={
+            "metavar": "FOLDER",
+            "help": "Folder with config and fast tokenizer of the encoder; its weights are optional.",
+        }
     )
     epochs: int = field(default=5, metadata={"help": "Largest number of epochs; early stopping may end sooner."})
     batch_size: int = field(default=16, metadata={"help": "Number of windows in a step, of all processes together."})

@@ -35,7 +35,7 @@ def train_file(
         source: Path of an `annotated` file.
         out: Folder of the scorer; if it is replaced, all of its content is removed.
         settings: Settings of the training.
-        overwrite: True to start again, and to replace a scorer that was trained with other settings.
+        overwrite: True to replace a scorer that was trained with other settings, or to train a finished one again.
 
     Returns:
         The report of the training, or None if the folder was complete already.

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForTokenClassification
+from transformers import AutoModelForTokenClassification
 
 from cot_compressor import distributed
+from cot_compressor._shared import checkpoint_loader
 from cot_compressor._shared.checkpoint_files import has_weights
 from cot_compressor._shared.progress import progress_bar
 from cot_compressor._shared.records import parse_json, write_json
@@ -219,17 +219,16 @@ class Trainer:
 def _load_encoder(folder: Path) -> tuple[Any, bool]:
     """A token-classification model on the encoder, and True if its weights are random."""
     pretrained = has_weights(folder)
-    labels = {"num_labels": 2, "id2label": LABELS, "label2id": {name: at for at, name in LABELS.items()}}
+    config = checkpoint_loader.load_config(folder)
+    config.num_labels = len(LABELS)
+    config.id2label, config.label2id = dict(LABELS), {name: label for label, name in LABELS.items()}
+    if pretrained:
+        options = {"auto_class": "AutoModelForTokenClassification", "config": config}
+        return checkpoint_loader.load_model(folder, torch.float32, **options), False
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **labels)
-        if not pretrained:
-            return AutoModelForTokenClassification.from_config(config).float(), True
-        model = AutoModelForTokenClassification.from_pretrained(
-            str(folder), config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise DataError(f"encoder {folder}: cannot be loaded ({error}); is it a model folder?") from error
-    return model, False
+        return AutoModelForTokenClassification.from_config(config).float(), True
+    except (ValueError, KeyError) as error:
+        raise DataError(f"encoder {folder}: cannot be built ({error}); is it a model folder?") from error
 
 
 def _best(history: Sequence[float]) -> int:
