@@ -189,7 +189,8 @@ def pipeline(tmp_path_factory) -> Pipeline:
         f"math-eval run --model sft --tasks problems.jsonl {LADDER} --samples 3 --temperature 1 --max-tokens 130"
         " --output-dir run_sft",
         "chrpo prepare run_sft/samples_problems.jsonl prompts.jsonl --checkpoint sft",
-        "chrpo train prompts.jsonl chrpo --model sft --max-steps 2 --prompts-per-step 2 --rollouts 6 --learning-rate 1e-5",
+        "chrpo train prompts.jsonl chrpo --model sft --max-steps 2 --prompts-per-step 2 --rollouts 6"
+        " --learning-rate 1e-5",
         "math-eval run --model chrpo --tasks problems.jsonl --ratio 0.2 --ratio policy --max-tokens 130"
         " --output-dir run_chrpo",
         "math-eval compare run_base run_chrpo:policy --output comparison.json",

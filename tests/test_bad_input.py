@@ -249,7 +249,8 @@ def test_a_share_out_of_range(scratch, flag, value):
 FOLLOWS_RATIOS = {
     "run": "math-eval run --model {model} --tasks {data}/problems.jsonl --ratio 0.2 --output-dir {out}",
     "prepare": "chrpo prepare {data}/run_sft/samples_problems.jsonl {out} --checkpoint {model}",
-    "train-rl": "chrpo train {data}/prompts.jsonl {out} --model {model} --max-steps 1 --prompts-per-step 1 --rollouts 6",
+    "train-rl": "chrpo train {data}/prompts.jsonl {out} --model {model} --max-steps 1 --prompts-per-step 1"
+    " --rollouts 6",
 }
 
 

@@ -263,9 +263,9 @@ COMPLETIONS = [
 @pytest.fixture(scope="module")
 def evaluated(pipeline, tokenizer, tmp_path_factory):
     """(completion, whether it ended) -> the row that `math-eval run` writes for it in policy mode."""
+    from math_eval import RunSettings, run
     from math_eval.backends import Completion
     from math_eval.backends.hf import HFModel
-    from math_eval import RunSettings, run
 
     folder = tmp_path_factory.mktemp("scripted")
     cases = [(text, finished) for text in COMPLETIONS for finished in (True, False)]

@@ -6,6 +6,7 @@ that a change is deliberate.
     python tools/public_api.py > tests/public_api.txt
 """
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ MODULES = ("cot_compressor", "ratio_sft", "chrpo", "chrpo.core", "chrpo.trl", "m
 
 def public_names(module: str) -> list[str]:
     """The names that a module offers, sorted."""
-    return sorted(importlib.import_module(module).__all__)
+    return sorted(name for name in importlib.import_module(module).__all__ if name != "__version__")
 
 
 def signatures(module: str) -> Iterator[str]:
@@ -35,13 +36,32 @@ def signatures(module: str) -> Iterator[str]:
 
 
 def _signature(value: object) -> str:
-    """Parameter names and defaults; types are left out, which change with every library."""
+    """Parameter names and defaults; types are left out, and what a class inherits from another library."""
     try:
-        parameters = inspect.signature(value).parameters.values()  # type: ignore[arg-type]
+        parameters = list(inspect.signature(value).parameters.values())  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return "(...)"
-    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-    return str(inspect.Signature(bare))
+    if inspect.isclass(value) and dataclasses.is_dataclass(value):
+        package = value.__module__.partition(".")[0]
+        bases = [base for base in value.__mro__ if base.__module__.partition(".")[0] == package]
+        own = {name for base in bases for name in inspect.get_annotations(base)}
+        parameters = [parameter for parameter in parameters if parameter.name in own]
+    return str(inspect.Signature([_bare(parameter) for parameter in parameters]))
+
+
+def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter without its type, and with the name of a function instead of its address as default."""
+    default = parameter.default
+    if hasattr(default, "__qualname__") and default is not parameter.empty:
+        default = _Name(default.__qualname__)
+    return parameter.replace(annotation=parameter.empty, default=default)
+
+
+class _Name(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 The type of a field decides what its flag accepts, and the field's metadata describes the flag:
 
 - `help`: what the setting is, as a sentence.
-- `default`: a description of the default for `--help`, where the value itself says little.
+- `default`: a description of the default for `--help`, where the value alone is not clear.
 - `flag`: the spelling, if it is not `--field-name`; False for a field without a flag.
 - `aliases`: further spellings that work but are not shown.
 - `choices`: the accepted words; a `Literal` needs none.
