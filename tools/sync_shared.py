@@ -28,7 +28,19 @@ SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "traces"),
     "ratio_sft": ("compressed", "control_tokens", "problems", "rl_prompts", "samples", "sft"),
     "chrpo": ("control_tokens", "rl_prompts", "samples"),
-    "math_eval": ("control_tokens", "grade_input", "graded", "problems", "row", "samples", "task", "traces"),
+    "math_eval": (
+        "control_tokens",
+        "grade_input",
+        "graded",
+        "problems",
+        "results",
+        "row",
+        "run_manifest",
+        "run_sample",
+        "samples",
+        "task",
+        "traces",
+    ),
 }
 
 

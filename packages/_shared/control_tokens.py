@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-from .records import parse_json, validate, write_json
+from .records import read_json, validate, write_json
 
 FILE_NAME = "control_tokens.json"
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -67,7 +67,7 @@ class ControlTokens:
         path = Path(folder) / FILE_NAME
         if not path.is_file():
             raise DataError(f"{path}: no such file, so this checkpoint follows no ratio; train it with ratio-sft")
-        data = validate(parse_json(path.read_text("utf-8"), str(path)), "control_tokens", str(path))
+        data = validate(read_json(path), "control_tokens", str(path))
         rising = sorted(data["ratios"].items(), key=lambda item: item[1])
         if len({ratio for _, ratio in rising}) < len(rising) or data["policy"] in data["ratios"]:
             raise DataError(f"{path}: ratios: two tokens mean the same; give each ratio and the policy its own token")

@@ -117,6 +117,22 @@ def parse_json(text: str, where: str) -> Any:
         raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error
 
 
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: the file is missing, or not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
+    return parse_json(text, str(path))
+
+
 def _open_text(path: Path) -> IO[str]:
     if path.name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8", newline="\n")
