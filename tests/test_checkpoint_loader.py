@@ -1,13 +1,16 @@
 """A stranger's checkpoint folder: loaded without running anything of it, or refused in one line that names it."""
 
 import json
+import logging
 import os
 import pickle
 import shutil
+import sys
 from contextlib import suppress
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_model, load_tokenizer
@@ -152,3 +155,39 @@ def test_a_tokenizer_that_is_not_there_is_not_invented(folder):
         (folder / name).unlink(missing_ok=True)
     with pytest.raises(DataError, match="tokenizer"):
         load_tokenizer(folder)
+
+
+def test_names_of_tensors_reach_the_terminal_escaped(folder, capfd):
+    weights = load_file(folder / "model.safetensors")
+    evil = "\x1b]0;title\x07\x1b\x1b[0m[31m"
+    save_file({**weights, evil: torch.zeros(1)}, folder / "model.safetensors", metadata={"format": "pt"})
+    logger = logging.getLogger("transformers")
+    stream = logger.handlers[0].setStream(sys.stderr)
+    try:
+        load_model(folder, FLOAT)
+    finally:
+        logger.handlers[0].setStream(stream)
+    shown = capfd.readouterr().err
+    assert r"\x1b]0;title\x07" in shown
+    assert "\x1b" not in shown
+
+
+def test_an_adapter_beside_the_weights_is_refused(folder):
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    with pytest.raises(DataError, match=r"model: has an adapter .*merge the adapter into its model"):
+        load_model(folder, FLOAT)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attn_implementation": "evil-owner/evil-kernel"},
+        {"_attn_implementation": "evil-owner/evil-kernel@main:attention"},
+        {"text_config": {"attn_implementation": {"": "evil-owner/evil-kernel"}}},
+        {"experts_implementation": "evil-owner/evil-kernel"},
+    ],
+)
+def test_an_attention_that_is_code_of_a_hub_is_refused(folder, fields):
+    edit(folder / "config.json", **fields)
+    with pytest.raises(DataError, match=r"config\.json: \w+ names code of a hub .*remove this field"):
+        load_model(folder, FLOAT)

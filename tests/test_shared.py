@@ -398,3 +398,33 @@ def test_a_command_ends_in_one_line_that_speaks_to_no_terminal(error, code, line
     done = CliRunner().invoke(cli, ["fail"])
     assert done.exit_code == code
     assert done.stderr == f"{line}\n"
+
+
+def test_a_working_folder_with_a_link_is_refused(tmp_path):
+    work = tmp_path / "work"
+    (work / "checkpoints/checkpoint-3").mkdir(parents=True)
+    runs.check_no_links(work)
+    runs.check_no_links(tmp_path / "absent")
+    (tmp_path / "link").symlink_to(work)
+    (work / "checkpoints/checkpoint-3/model.safetensors").symlink_to("/dev/zero")
+    for folder in (work, tmp_path / "link"):
+        with pytest.raises(DataError, match="is a symbolic link, which a working folder never contains; remove"):
+            runs.check_no_links(folder)
+
+
+def test_publishing_follows_no_link_in_the_place_of_the_old_output(tmp_path):
+    for name in ("victim", "out", "complete"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / ".out.old").symlink_to(tmp_path / "victim")
+    runs.publish(tmp_path / "complete", tmp_path / "out")
+    assert (tmp_path / "out/file").read_text() == "complete"
+    assert (tmp_path / "victim/file").read_text() == "victim"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "victim"]
+
+
+def test_the_digest_of_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match="no such file; check the path"):
+            runs.digest(path)

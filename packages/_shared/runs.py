@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
-from .records import parse_json, write_json
+from .records import read_json, write_json
 
 MANIFEST = "manifest.json"
 State = Literal["new", "partial", "finished"]
@@ -46,7 +46,7 @@ def digest(path: str | Path, patterns: Iterable[str] = ("*",)) -> str:
         DataError: nothing is there.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():  # nothing there, or a pipe or device, which may never end
         raise DataError(f"{path}: no such file; check the path")
     files = sorted({p for pattern in patterns for p in path.glob(pattern) if p.is_file()}) if path.is_dir() else [path]
     total = hashlib.sha256()
@@ -117,7 +117,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file, so nothing records how this output was made; check the path")
-    found = parse_json(path.read_text("utf-8"), str(path))
+    found = read_json(path)
     fields = found if isinstance(found, dict) else {}
     if not (isinstance(fields.get("command"), str) and isinstance(fields.get("settings"), dict)):
         raise DataError(f"{path}: not a manifest of this toolkit; name another output")
@@ -183,11 +183,31 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
                 raise DataError(f"{out}: would replace {path}, which is read; name another output")
 
 
+def check_no_links(folder: Path) -> None:
+    """Refuse a working folder that is a symbolic link or contains one: work would go to where it points.
+
+    Raises:
+        DataError: there is one.
+    """
+    inside = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    link = folder if folder.is_symlink() else next((path for path in inside if path.is_symlink()), None)
+    if link is not None:
+        raise DataError(f"{link}: is a symbolic link, which a working folder never contains; remove {folder}")
+
+
 def publish(complete: Path, out: Path) -> None:
     """Give a complete file or folder its final name, replacing what is there."""
     old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     if out.is_dir():
         os.rename(out, old)
     os.replace(complete, out)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder if it is there; of a link, only the link."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

@@ -9,7 +9,7 @@ Loading it is left to the callers.
 from pathlib import Path
 
 from ..errors import DataError
-from .records import parse_json
+from .records import read_json
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 
@@ -22,11 +22,16 @@ def check_checkpoint(folder: str | Path, flag: str = "--model") -> Path:
         flag: Command-line option that named it, for the error.
 
     Raises:
-        DataError: the folder, its config or its weights are missing, or the weights are pickles.
+        DataError: the folder, its config or its weights are missing, the weights are pickles, or there is an adapter.
     """
     path = Path(folder)
     if not path.is_dir():
         raise DataError(f"{folder}: no such folder; {flag} is a local Hugging Face model folder")
+    if (path / "adapter_config.json").exists():
+        raise DataError(
+            f"{folder}: has an adapter (adapter_config.json), and only whole models are loaded; merge the adapter into "
+            "its model (merge_and_unload of peft), or remove the adapter's files"
+        )
     if not (path / "config.json").is_file():
         raise DataError(f"{folder}: no config.json, so this is not a model folder; check {flag}")
     if not has_weights(path):
@@ -60,7 +65,7 @@ def check_inside(folder: Path) -> None:
         if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
     for index in folder.glob("*.index.json"):
-        found = parse_json(index.read_text("utf-8"), str(index))
+        found = read_json(index)
         weight_map = found.get("weight_map") if isinstance(found, dict) else None
         if not isinstance(weight_map, dict):
             raise DataError(f"{index}: no weight_map in it; copy the model again")

@@ -9,6 +9,8 @@ every fault is one error that names the folder. What the model is used for is le
 """
 
 import json
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +19,12 @@ from typing import Any
 from ..errors import DataError
 from .checkpoint_files import check_checkpoint, check_inside
 from .records import parse_json
+from .terminal import printable
 
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_HEADER_BYTES = 2**27
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 def load_config(folder: str | Path) -> Any:
@@ -32,6 +36,7 @@ def load_config(folder: str | Path) -> Any:
     from transformers import AutoConfig
 
     _check_depth(Path(folder))
+    _check_kernels(Path(folder))
     with _reading(folder, "config.json"):
         return AutoConfig.from_pretrained(str(folder), **_SAFE)
 
@@ -138,6 +143,21 @@ def _check_depth(folder: Path) -> None:
         )
 
 
+def _check_kernels(folder: Path) -> None:
+    """Refuse an attention of a hub's repository, whose code transformers would run.
+
+    Raises:
+        DataError: the config names one.
+    """
+    left: list[Any] = [_read_object(folder / "config.json")]
+    while left:
+        part = left.pop()
+        for name, value in part.items():
+            if name.endswith("_implementation") and "/" in json.dumps(value):
+                raise DataError(f"{folder / 'config.json'}: {name} names code of a hub ({value!r}); remove this field")
+        left.extend(value for value in part.values() if isinstance(value, dict))
+
+
 def _tensors(path: Path) -> int:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -152,6 +172,9 @@ def _tensors(path: Path) -> int:
 @contextmanager
 def _reading(folder: str | Path, what: str) -> Iterator[None]:
     """Turn whatever a library raises at a corrupted file into one error that names the folder."""
+    for handler in logging.getLogger("transformers").handlers:
+        if _plain not in handler.filters:
+            handler.addFilter(_plain)
     try:
         yield
     except (DataError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -159,3 +182,9 @@ def _reading(folder: str | Path, what: str) -> Iterator[None]:
     except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"{folder}: {what} cannot be loaded ({reason}); is the folder complete?") from error
+
+
+def _plain(record: logging.LogRecord) -> bool:
+    """Escape the control characters of a message of transformers, which may quote names of tensors and fields."""
+    record.msg, record.args = printable(_COLOUR.sub("", record.getMessage())), None
+    return True
