@@ -175,7 +175,7 @@ def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipelin
     model = HFModel(pipeline / "sft")
     for row in evaluated:
         assert row["prompt"] == prompt_text(row["question"], tokens.token(row["ratio"]))
-        assert list(model._encode(row["prompt"])) == golden(row["id"], tokens.token(row["ratio"]))
+        assert list(model.encode(row["prompt"])) == golden(row["id"], tokens.token(row["ratio"]))
 
     known = [golden(name, "<COMP_POLICY>") for name in questions]
     ladder = {tokenizer.convert_tokens_to_ids(token) for token in tokens.ratios}

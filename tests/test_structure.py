@@ -1,6 +1,7 @@
 """What keeps the source easy to enter: short functions, few positional parameters, no import cycle, no vague names."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -74,3 +75,44 @@ def test_no_module_imports_itself_through_others(source):
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(str(path.relative_to(source)) for path in error.args[1]))
+
+
+# Hooks of TRL and verl, which our trainers override and the libraries call.
+HOOKS = {
+    "_add_batch_to_generate",
+    "_calculate_rewards",
+    "_compute_advantage",
+    "_compute_loss",
+    "_generate_and_score_completions",
+    "_init_dataloader",
+    "_load_checkpoint",
+    "_save_checkpoint",
+    "_tokenize_prompts",
+}
+
+
+def private_names():
+    """Private methods and attributes of the packages' classes."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("_") and not node.name.startswith("__"):
+                yield node.name
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                yield node.attr
+
+
+def test_no_test_or_benchmark_reads_a_private_attribute_of_the_packages():
+    private = {name for name in private_names() if re.match("_[a-z]", name)} - HOOKS - {"_replace"}
+    found = []
+    for path in [
+        *ROOT.glob("packages/*/tests/*.py"),
+        *ROOT.glob("tests/*.py"),
+        *ROOT.glob("benchmarks/*.py"),
+        *ROOT.glob("examples/**/*.py"),
+    ]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in private:
+                owner = node.value.id if isinstance(node.value, ast.Name) else ""
+                if owner not in {"self", "cls", "os"} and not ast.unparse(node.value).startswith("super()"):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+    assert not found, "\n".join(found)
