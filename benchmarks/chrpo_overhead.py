@@ -198,8 +198,8 @@ def tables(result: dict[str, Any]) -> str:
         "",
         f"{result['size']}, processor seconds a step:",
         "",
-        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | pass over the prompts | scoring the step | "
-        "share of a plain step |",
+        "| rollouts of | GRPOTrainer | CHRPOTrainer | difference, pair by pair | pass over the prompts | "
+        "scoring the step | share of a plain step |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for length, found in result["steps"].items():
