@@ -1,9 +1,9 @@
 """Finds formulas written in plain text, without delimiters: `48/2 = 24`, `12 x $5 = $60`, `P(C) = 1 - P(A)`.
 
 Most of the mathematics in thinking traces is written this way. A small recursive-descent parser over the tokens of
-`segment.py` joins the longest run of tokens that is an expression or a chain of relations, and stops where prose
+`tokens.py` joins the longest run of tokens that is an expression or a chain of relations, and stops where prose
 begins. A bracket that was no formula is remembered and nesting is limited, so every token is visited a bounded number
-of times. Formulas between LaTeX delimiters are found in `segment.py`.
+of times. Formulas between LaTeX delimiters are found in `latex.py`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "so 12 x $5 = $60."
@@ -12,6 +12,8 @@ of times. Formulas between LaTeX delimiters are found in `segment.py`.
 """
 
 from typing import Literal, NamedTuple
+
+from .tokens import Tokens
 
 _MAX_DEPTH = 12
 _MAX_GAP = 4
@@ -47,15 +49,6 @@ _COMMON_UNITS = word_set(
     "km m cm mm kg g mg l ml ft in inches inch feet foot mile miles meters meter hours hour minutes minute seconds "
     "second days day weeks week months month years year dollars dollar cents cent degrees degree percent"
 )
-
-
-class Tokens(NamedTuple):
-    """The tokens of a text; `types` has a letter for each, such as W word, V variable, N number, M delimited math."""
-
-    text: str
-    types: list[str]
-    starts: list[int]
-    ends: list[int]
 
 
 class _Read(NamedTuple):
