@@ -84,7 +84,7 @@ def main(
 
     checkpoint = Checkpoint(model)
     loaded = load_task(task, data_dir=data_dir, limit=count)
-    prompts = [checkpoint.render(user_turn(problem["question"])) for problem in loaded.problems]
+    prompts = checkpoint.render([user_turn(problem["question"]) for problem in loaded.problems])
     prompts.sort(key=checkpoint.length, reverse=True)
     pythons = (Path(sys.executable), peer_python(peers))
     options = [__file__, f"--model={model}", f"--batch-size={batch_size}", f"--max-tokens={max_tokens}"]

@@ -73,7 +73,7 @@ def test_greedy_completions_equal_those_of_generate(model, tiny_model, problems)
 
     plain, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
     questions = [json.loads(line)["question"] for line in problems.read_text("utf-8").splitlines()]
-    prompts = [model.render(f"{question}{' <COMP_20>' * (n % 2)}") for n, question in enumerate(questions)]
+    prompts = model.render([f"{question}{' <COMP_20>' * (n % 2)}" for n, question in enumerate(questions)])
     ours = model.complete(prompts, Sampling(40), seed=0)
     for prompt, completion in zip(prompts, ours, strict=True):
         ids = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]])
@@ -85,7 +85,7 @@ def test_greedy_completions_equal_those_of_generate(model, tiny_model, problems)
 
 
 def test_sampling_depends_on_the_seed_only(model):
-    prompts = [model.render("add 1 and 2")] * 8
+    prompts = model.render(["add 1 and 2"]) * 8
     hot = Sampling(40, temperature=3.0)
     first, again, other = (model.complete(prompts, hot, seed) for seed in (1, 1, 2))
     assert first == again != other
@@ -291,4 +291,4 @@ def test_a_tokenizer_without_template_gets_the_plain_turn(tiny_model, tmp_path):
     config = json.loads((plain / "tokenizer_config.json").read_text("utf-8"))
     config.pop("chat_template", None)
     (plain / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
-    assert HFModel(plain).render("add 1 and 2") == "add 1 and 2\n"
+    assert HFModel(plain).render(["add 1 and 2"]) == ["add 1 and 2\n"]

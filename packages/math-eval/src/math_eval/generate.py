@@ -4,14 +4,15 @@ Requests are sorted by length. A backend that works in batches gets the same bat
 the hash of its content. A backend that takes requests one by one gets a seed with each request, and each sample is
 stored when it arrives. Opening and closing the run folder is left to `run`.
 
-    requests = list(list_requests(task, settings, tokens, backend, model))
+    prompts = render_prompts([task], settings, tokens, backend)
+    requests = list(list_requests(task, settings, tokens, backend, model, prompts))
     complete(task.name, requests, settings, Sink(store, backend, tokens, grader))
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,32 @@ class Sink:
     grader: Grader
 
 
+def render_prompts(
+    tasks: list[Task], settings: RunSettings, tokens: ControlTokens | None, backend: Backend
+) -> dict[str, str]:
+    """The prompt for every user turn of a run; all are rendered at once, since a chat template runs under limits.
+
+    Raises:
+        DataError: The chat template fails, or passes a limit.
+    """
+    problems = [problem for task in tasks for problem in task.problems]
+    turns = (_turn(problem, ratio, settings, tokens) for ratio in settings.ratios for problem in problems)
+    each = list(dict.fromkeys(turns))
+    return dict(zip(each, backend.render(each), strict=True))
+
+
+def _turn(problem: Row, ratio: Ratio, settings: RunSettings, tokens: ControlTokens | None) -> str:
+    token = tokens.token(ratio) if tokens is not None and ratio is not None else None
+    return user_turn(problem["question"], token, settings.instruction)
+
+
 def list_requests(
-    task: Task, settings: RunSettings, tokens: ControlTokens | None, backend: Backend, model: dict[str, Any]
+    task: Task,
+    settings: RunSettings,
+    tokens: ControlTokens | None,
+    backend: Backend,
+    model: dict[str, Any],
+    prompts: Mapping[str, str],
 ) -> Iterator[Request]:
     """Every completion of a task, in the order of the final file.
 
@@ -86,15 +111,15 @@ def list_requests(
         task: The task.
         settings: Settings of the run: ratios, seeds, samples and decoding.
         tokens: The checkpoint's control tokens, or None.
-        backend: The model, which renders the prompts.
+        backend: The model, which measures the prompts.
         model: Identity of the model and how it is run, as JSON values.
+        prompts: `render_prompts(…)`.
     """
     shared = [model, task.name, task.sha256, settings.temperature, settings.top_p, settings.max_tokens]
     for ratio in settings.ratios:
-        token = tokens.token(ratio) if tokens is not None and ratio is not None else None
         for seed in settings.seeds:
             for problem in task.problems:
-                prompt = backend.render(user_turn(problem["question"], token, settings.instruction))
+                prompt = prompts[_turn(problem, ratio, settings, tokens)]
                 length = backend.length(prompt)
                 for sample in range(settings.samples):
                     identity = json.dumps([*shared, problem["id"], prompt, ratio, seed, sample], sort_keys=True)

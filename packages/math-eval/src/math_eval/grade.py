@@ -8,7 +8,6 @@ verdicts. Rows pass through in batches, so a long file needs no more memory than
 """
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,11 +18,13 @@ from pathlib import Path
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
-from ._shared.records import Row, dump_line, parse_json, read_records, write_json, write_records
+from ._shared.records import Row, dump_line, read_records, validate, write_json, write_records
 from .errors import DataError, MathEvalError
 from .fingerprint import files_sha256
 from .grading import Grader
-from .run_folders import RESULTS, read_manifest, sample_files, samples_file
+from .partial_files import reopen
+from .ratio import Ratio
+from .run_folders import RESULTS, read_manifest, read_results, read_samples, sample_files, samples_file
 from .summary import results_content
 
 COMMAND = "math-eval grade"
@@ -64,15 +65,25 @@ def grade_file(
                 partial.unlink(missing_ok=True)
                 out.unlink(missing_ok=True)
                 runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"))
-            done = _complete_rows(partial)
-            rows = islice(read_records(source, "grade_input"), done, None)
-            with partial.open("ab") as file, progress_bar(total=total, initial=done, unit=" rows") as progress:
-                for batch in _batches(rows):
-                    file.write("".join(map(dump_line, _graded(batch, grader))).encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                    progress.update(len(batch))
+            _grade_rest(source, partial, total, grader)
             return _publish(partial, out, total), False
+
+
+def _grade_rest(source: Path, partial: Path, total: int, grader: Grader) -> None:
+    """Grade the rows that the unfinished output does not have yet."""
+    done = 0
+
+    def accept(row: Row, where: str) -> None:
+        nonlocal done
+        validate(row, "graded", where)
+        done += 1
+
+    with reopen(partial, accept) as file, progress_bar(total=total, initial=done, unit=" rows") as progress:
+        for batch in _batches(islice(read_records(source, "grade_input"), done, None)):
+            file.write("".join(map(dump_line, _graded(batch, grader))).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            progress.update(len(batch))
 
 
 def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
@@ -119,14 +130,15 @@ def grade_run(
     with Grader(extraction=extraction) as grader:
         settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
         if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "finished":
-            return _verdicts(parse_json(done.read_text("utf-8"), str(done))), True
+            return _verdicts(read_results(out)), True
         with locked(out):
             if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "new":
                 for stale in (done, *out.glob("samples_*.jsonl")):
                     stale.unlink(missing_ok=True)
                 _write_manifest(manifest, settings, before, source)
-            rows = [row for task in settings["tasks"] for row in _graded_task(source, out, task, grader)]
-            results = results_content(rows, list(settings["tasks"]), settings["ratios"])
+            tasks, ratios = list(settings["tasks"]), settings["ratios"]
+            rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader)]
+            results = results_content(rows, tasks, ratios)
             write_json(done, results)
     return _verdicts(results), False
 
@@ -139,13 +151,13 @@ def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) ->
     runs.write_manifest(manifest, COMMAND, settings, **facts)
 
 
-def _graded_task(source: Path, out: Path, task: str, grader: Grader) -> Iterator[Row]:
+def _graded_task(source: Path, out: Path, task: str, ratios: list[Ratio], grader: Grader) -> Iterator[Row]:
     """The rows of one task with new verdicts, from the output's file if it is there."""
     path = samples_file(out, task)
     if not path.exists():
-        rows = progress_bar(read_records(samples_file(source, task), "samples"), desc=task, unit=" samples")
+        rows = progress_bar(read_samples(source, task, ratios), desc=task, unit=" samples")
         write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader)))
-    return read_records(path, "samples")
+    return read_samples(out, task, ratios)
 
 
 def _graded_samples(rows: list[Row], grader: Grader) -> list[Row]:
@@ -184,22 +196,3 @@ def _graded(rows: list[Row], grader: Grader) -> list[Row]:
         {**row, "extracted": verdict.extracted, "verdict": verdict.verdict, "grade_ms": verdict.grade_ms}
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
-
-
-def _complete_rows(partial: Path) -> int:
-    """The number of complete rows in an interrupted output; an incomplete row at its end is cut off."""
-    if not partial.exists():
-        return 0
-    rows = good = 0
-    with partial.open("rb") as lines:
-        for line in lines:
-            try:
-                json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            rows += 1
-            good += len(line)
-    os.truncate(partial, good)
-    return rows

@@ -13,14 +13,14 @@ from typing import Any
 
 from ._shared import runs
 from ._shared.lock import locked
-from ._shared.records import parse_json, write_json
+from ._shared.records import write_json
 from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend
 from .errors import DataError
 from .fingerprint import model_settings, run_settings
-from .generate import Sink, complete, list_requests
+from .generate import Sink, complete, list_requests, render_prompts
 from .grading import Grader
-from .run_folders import RESULTS
+from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
 from .store import Store
 from .summary import results_content
@@ -65,16 +65,17 @@ def run(
         grader = stack.enter_context(Grader(extraction=settings.extraction))
         known = run_settings(settings, tasks, grader, model)
         if runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite) == "finished":
-            return parse_json(done.read_text("utf-8"), str(done)), True
+            return read_results(folder), True
         if backend is None:
             backend = stack.enter_context(closing(load_backend(settings, tokens)))
         if tokens is not None and settings.ratios != (None,):
             check_tokens(settings, tokens, backend)
-        requests = {task.name: list(list_requests(task, settings, tokens, backend, model)) for task in tasks}
+        prompts = render_prompts(tasks, settings, tokens, backend)
+        requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         stack.enter_context(locked(folder))
         state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
-        if state == "new" or not _same_environment(manifest, backend.environment, overwrite=overwrite):
+        if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
             _clear(folder)
             _write_manifest(manifest, known, settings, tasks, backend)
         store = stack.enter_context(Store(folder, list(requests)))
@@ -112,18 +113,18 @@ def _write_manifest(
     )
 
 
-def _same_environment(manifest: Path, environment: dict[str, str], *, overwrite: bool) -> bool:
+def _same_environment(folder: Path, environment: dict[str, str], *, overwrite: bool) -> bool:
     """Whether a run was begun in this environment: versions and devices change outputs.
 
     Raises:
         DataError: it was begun in another one and may not be overwritten.
     """
-    before = runs.read_manifest(manifest).get("environment", {})
+    before = checked_manifest(folder).get("environment", {})
     changes = runs.differing(before, environment)
     if changes and not overwrite:
         raise DataError(
-            f"{manifest}: begun with another environment ({'; '.join(changes)}); resume it in that environment, or "
-            "start again with --overwrite"
+            f"{folder / runs.MANIFEST}: begun with another environment ({'; '.join(changes)}); resume it in that "
+            "environment, or start again with --overwrite"
         )
     return not changes
 

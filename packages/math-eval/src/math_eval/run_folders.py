@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ._shared import runs
-from ._shared.records import Row, read_records
+from ._shared.records import Row, read_json, read_records, validate
 from .errors import DataError
 from .ratio import Ratio, parse_ratio, ratio_name
 from .summary import summarise
+from .task_names import check_name
 
 RESULTS = "results.json"
 ItemKey = tuple[str, str, int, int]
@@ -100,14 +101,35 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: The folder is no run folder, or the run is not finished.
     """
-    manifest = folder / runs.MANIFEST
-    if not manifest.is_file():
+    if not (folder / runs.MANIFEST).is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
     if not (folder / RESULTS).is_file():
         raise DataError(
             f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
         )
-    return runs.read_manifest(manifest)
+    return checked_manifest(folder)
+
+
+def checked_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run, finished or not.
+
+    Raises:
+        DataError: A field is missing, or has a value that no run writes.
+    """
+    path = folder / runs.MANIFEST
+    manifest = validate(runs.read_manifest(path), "run_manifest", str(path))
+    for task in manifest["settings"]["tasks"]:
+        check_name(task, f"{path}: settings.tasks")
+    return manifest
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The content of results.json of a finished run.
+
+    Raises:
+        DataError: The file is corrupted, or a field has a value that no run writes.
+    """
+    return validate(read_json(folder / RESULTS), "results", str(folder / RESULTS))
 
 
 def run_files(folder: Path) -> list[Path]:
@@ -125,14 +147,50 @@ def sample_files(folder: Path, settings: dict[str, Any]) -> list[Path]:
     return [samples_file(folder, task) for task in settings["tasks"]]
 
 
-def samples_file(folder: Path, task: str) -> Path:
-    """The file of a task's samples in a run folder."""
-    return folder / f"samples_{task}.jsonl"
+def samples_file(folder: Path, task: str, *, partial: bool = False) -> Path:
+    """The file of a task's samples in a run folder; `partial` names that of an unfinished run.
+
+    Raises:
+        DataError: The name of the task could lead out of the folder.
+    """
+    return folder / f"samples_{check_name(task, str(folder))}{'.partial' if partial else ''}.jsonl"
+
+
+def read_samples(folder: Path, task: str, ratios: list[Ratio]) -> Iterator[Row]:
+    """The samples of one task of a run.
+
+    Args:
+        folder: The run folder.
+        task: Name of the task.
+        ratios: Ratios of the run.
+
+    Raises:
+        DataError: A row is not a sample of this task, or a ratio has none.
+    """
+    path, missing = samples_file(folder, task), list(ratios)
+    for row in read_records(path, "samples", "run_sample"):
+        check_task(row, task, str(path))
+        missing = [ratio for ratio in missing if ratio != row["ratio"]]
+        yield row
+    if missing:
+        raise DataError(f"{path}: no sample of ratio {ratio_name(missing[0])}, which the manifest names; copy it again")
+
+
+def check_task(row: Row, task: str, where: str) -> None:
+    """Refuse a sample of another task.
+
+    Raises:
+        DataError: The sample names another task.
+    """
+    if row["task"] != task:
+        raise DataError(
+            f"{where}: task: sample {row['id']!r} is one of {row['task']!r}, not of {task!r}; move it there"
+        )
 
 
 def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:
-    for path in sample_files(folder, settings):
-        yield from read_records(path, "samples")
+    for task in settings["tasks"]:
+        yield from read_samples(folder, task, settings["ratios"])
 
 
 def _find(run: str | Path, ratio: str | None) -> Ratio:

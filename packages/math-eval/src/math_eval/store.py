@@ -8,13 +8,13 @@ content of the rows is left to `generate`.
         store.finish({"gsm8k": ordered_keys})
 """
 
-import json
 import os
 from pathlib import Path
 from typing import IO
 
-from ._shared.records import Row, dump_line, write_records
-from .run_folders import samples_file
+from ._shared.records import Row, dump_line, validate, write_records
+from .partial_files import reopen
+from .run_folders import check_task, samples_file
 
 
 class Store:
@@ -23,6 +23,9 @@ class Store:
     Args:
         folder: The run folder, which the caller has locked.
         tasks: Names of the tasks; each has its own file.
+
+    Raises:
+        DataError: A file is a link, or has a row that no run wrote.
     """
 
     def __init__(self, folder: Path, tasks: list[str]) -> None:
@@ -31,26 +34,17 @@ class Store:
         self._files: dict[str, IO[bytes]] = {task: self._open(task) for task in tasks}
 
     def _partial(self, task: str) -> Path:
-        return self._folder / f"samples_{task}.partial.jsonl"
+        return samples_file(self._folder, task, partial=True)
 
     def _open(self, task: str) -> IO[bytes]:
         """Read the stored rows, cut off an incomplete one at the end, and open the file for appending."""
-        path = self._partial(task)
-        good = 0
-        if path.exists():
-            with path.open("rb") as lines:
-                for line in lines:
-                    try:
-                        row = json.loads(line)
-                        self.rows[row["key"]] = row
-                    except (ValueError, TypeError, KeyError):
-                        break
-                    if not line.endswith(b"\n"):
-                        del self.rows[row["key"]]
-                        break
-                    good += len(line)
-            os.truncate(path, good)
-        return path.open("ab")
+
+        def accept(row: Row, where: str) -> None:
+            validate(validate(row, "samples", where), "run_sample", where)
+            check_task(row, task, where)
+            self.rows[row["key"]] = row
+
+        return reopen(self._partial(task), accept)
 
     def append(self, task: str, rows: list[Row]) -> None:
         """Add the rows of one batch; they are on the disk when this returns."""

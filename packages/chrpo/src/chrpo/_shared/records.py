@@ -51,7 +51,7 @@ def _complaint(error: ValidationError) -> str:
         missing = next(name for name in rule if name not in error.instance)
         wanted = schema.get("properties", {}).get(missing, {}).get("description", "see the documentation")
         return f"{field if field != 'row' else missing}: field {missing!r} is missing; add it ({wanted})"
-    shown = json.dumps(error.instance, ensure_ascii=True)
+    shown = json.dumps(error.instance, ensure_ascii=True, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     wanted = schema.get("description", error.message)
     kind = f" of type {rule}" if error.validator == "type" else ""
@@ -134,17 +134,34 @@ def read_json(path: str | Path) -> Any:
     return parse_json(text, str(path))
 
 
+def read_object(path: str | Path) -> Row:
+    """The content of a JSON file that contains one object.
+
+    Raises:
+        DataError: the file is missing, not JSON, or something else than an object.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not a JSON object; copy the folder again, or make it again")
+    return found
+
+
 def _open_text(path: Path) -> IO[str]:
     if path.name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8", newline="\n")
     return path.open(encoding="utf-8", newline="\n")
 
 
-def read_records(path: str | Path, schema: str) -> Iterator[Row]:
+def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
     """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file.
 
+    Args:
+        path: Path of the file.
+        schema: Name of the schema that each row fits.
+        more: Names of further schemas that each row fits.
+
     Raises:
-        DataError: the file is missing, empty or incomplete, or a row does not fit the schema.
+        DataError: the file is missing, empty or incomplete, or a row does not fit a schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -163,7 +180,10 @@ def read_records(path: str | Path, schema: str) -> Iterator[Row]:
                         raise DataError(f"{where}: {blank} blank lines; expected JSON Lines, one record a line")
                     continue
                 rows += 1
-                yield validate(parse_json(line, where), schema, where)
+                row = validate(parse_json(line, where), schema, where)
+                for name in more:
+                    validate(row, name, where)
+                yield row
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
     if not rows:

@@ -3,7 +3,7 @@ r"""The interface of a run to a model: render a prompt, count tokens, complete p
 `hf` runs a Hugging Face checkpoint with transformers, in batches. `vllm` runs a checkpoint with vLLM's engine, and
 `openai` asks a server, both request by request. `loading` chooses among them. This module imports no torch.
 
-    backend.complete(["What is 1 + 1?\n"], Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
+    backend.complete(backend.render(["What is 1 + 1?"]), Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
 
 from collections.abc import Generator, Sequence
@@ -65,8 +65,8 @@ class Backend(Protocol):
         """Versions, device and number format, which change outputs although no setting names them."""
         ...
 
-    def render(self, user_turn: str) -> str:
-        """The prompt for one user message."""
+    def render(self, user_turns: Sequence[str]) -> list[str]:
+        """The prompt for each of some user messages; a model folder's template runs with limits."""
         ...
 
     def length(self, prompt: str) -> int:

@@ -3,24 +3,22 @@
 Both engines, `hf` and `vllm`, build on it, so they get the same prompts token for token. It needs transformers.
 
     checkpoint = Checkpoint("checkpoints/sft")
-    checkpoint.encode(checkpoint.render("Add 2 and 3."))   # (1, 4, 52, …)
+    checkpoint.encode(checkpoint.render(["Add 2 and 3."])[0])   # (1, 4, 52, …)
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-
+from math_eval._shared import bounded
 from math_eval._shared.checkpoint_files import check_checkpoint
+from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_tokenizer
 from math_eval.errors import DataError
 
 from . import Completion
 
-
-def cannot_load(folder: str | Path, error: Exception) -> DataError:
-    """The error for a checkpoint folder that a library cannot load."""
-    return DataError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:300]})")
+_SECONDS_A_TURN, _BYTES_A_CHARACTER = 0.01, 64
 
 
 class Checkpoint:
@@ -35,34 +33,33 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = check_checkpoint(folder)
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.path, **local)
-            config = AutoConfig.from_pretrained(self.path, **local).get_text_config()
-            if (self.path / "generation_config.json").is_file():
-                ends = GenerationConfig.from_pretrained(self.path, local_files_only=True).eos_token_id
-            else:
-                ends = config.eos_token_id
-        except (OSError, ValueError, KeyError) as error:
-            raise cannot_load(folder, error) from error
-        # Without the tokenizer's files, transformers makes an empty tokenizer of the model's type.
-        files = ("tokenizer.json", *self._tokenizer.vocab_files_names.values())
-        if not any((self.path / name).is_file() for name in files):
-            raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there with save_pretrained")
-        named = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id} - {None}
-        if not named:
-            raise DataError("the model names no end token; set eos_token in its tokenizer or generation_config.json")
-        self.ends = sorted(named)
+        self._tokenizer: Any = load_tokenizer(folder)
+        config = load_config(folder).get_text_config()
+        self.ends = end_tokens(folder, self._tokenizer)
         self._context: int | None = getattr(config, "max_position_embeddings", None)
         self.encode = lru_cache(maxsize=65536)(self._encode)
 
-    def render(self, user_turn: str) -> str:
-        """The prompt for one user message: the chat template, or without one the message and a new line.
+    def render(self, user_turns: Sequence[str]) -> list[str]:
+        """The prompt for each user message: the chat template, or without one the message and a new line.
 
-        The template gets `ratio=None`, because the requested control token is already in the message.
+        The template gets `ratio=None`, because the requested control token is already in the message. It came with the
+        checkpoint, so it runs in a child process with limits, which grow with the number and length of the messages.
+
+        Raises:
+            DataError: The template fails, or passes a limit of time, memory or output.
         """
         if not self._tokenizer.chat_template:
-            return user_turn + "\n"
+            return [f"{turn}\n" for turn in user_turns]
+        more = _BYTES_A_CHARACTER * sum(map(len, user_turns))
+        return bounded.in_child(
+            lambda: [self._render(turn) for turn in user_turns],
+            f"{self.path}: chat template",
+            seconds=bounded.SECONDS + _SECONDS_A_TURN * len(user_turns),
+            memory_bytes=bounded.MEMORY_BYTES + more,
+            result_bytes=bounded.RESULT_BYTES + more,
+        )
+
+    def _render(self, user_turn: str) -> str:
         messages = [{"role": "user", "content": user_turn}]
         return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, ratio=None)
 

@@ -5,7 +5,7 @@ cost no more than they need. Weights are safetensors only, and code in a checkpo
 fp32 on a CPU and bf16 on a GPU.
 
     model = HFModel("checkpoints/sft")
-    model.complete([model.render("Add 2 and 3.")], Sampling(max_tokens=256), seed=0)[0].text
+    model.complete(model.render(["Add 2 and 3."]), Sampling(max_tokens=256), seed=0)[0].text
 """
 
 import inspect
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
+
+from math_eval._shared.checkpoint_loader import load_model
 
 from . import Completion, Sampling
-from .checkpoint import Checkpoint, cannot_load
+from .checkpoint import Checkpoint
 
 _SHRINK_BELOW = 0.75
 
@@ -38,17 +39,7 @@ class HFModel(Checkpoint):
         super().__init__(folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                self.path,
-                dtype=self._dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise cannot_load(folder, error) from error
-        self._model = model.to(self._device).eval()
+        self._model: Any = load_model(folder, self._dtype).to(self._device).eval()
         self._end_ids = torch.tensor(self.ends, device=self._device)
         keeps = "logits_to_keep" in inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if keeps else {}

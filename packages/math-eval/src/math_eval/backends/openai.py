@@ -2,8 +2,8 @@
 
 Requests run concurrently, and completions arrive as they finish. After a temporary failure (no connection, time-out,
 429, 5xx) a request is tried again with growing, jittered pauses, or after the pause that the server asks for, so a
-server may be restarted during a run. The key is read from OPENAI_API_KEY and never written. Resuming a run that gave up
-is left to `run`.
+server may be restarted during a run. The key is read from OPENAI_API_KEY and never written, even if the server sends it
+back. What an answer may be is left to `replies`, resuming a run that gave up to `run`.
 
     server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
     for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
@@ -18,20 +18,23 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Tokenizer
 
-from math_eval._shared.thinking import CLOSE, OPEN, split_thinking
+from math_eval._shared.terminal import printable
+from math_eval._shared.thinking import split_thinking
 from math_eval.errors import DataError, MathEvalError
 
 from . import Arrival, Completion, Sampling
 from .background import Background
+from .replies import BoundedClient, Reply, read_reply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CONNECT_S = 0.5, 30.0, 30.0
 _TRANSIENT = {408, 409, 425, 429}
 _SEED_MODULUS = 2**31
+_NO_KEY, _MASK, _SHORTEST_SECRET = "none", "[key]", 12
 
 
 class Server:
@@ -65,20 +68,22 @@ class Server:
         timeout_s: float = 3600.0,
         patience_s: float = 600.0,
     ) -> None:
-        address = urlsplit(base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise DataError(f"base-url must look like http://127.0.0.1:8000/v1; got {base_url!r}")
-        if address.username or address.password:
-            raise DataError("base-url must not contain a user name or password; set OPENAI_API_KEY instead")
+        check_address(base_url)
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
         self._extra, self._patience_s = extra or {}, patience_s
         self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
-        key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
-        if not (key.isascii() and key.isprintable()):
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
+        if not (self._key.isascii() and self._key.isprintable()):
             raise DataError("OPENAI_API_KEY contains a character that no key has; set it again")
-        timeout = Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
-        self._client = AsyncOpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
+        self._timeout_s, timeout = timeout_s, Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        self._client = AsyncOpenAI(
+            api_key=self._key,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=0,
+            http_client=BoundedClient(timeout=timeout),
+        )
         self._background = Background()
 
     @property
@@ -87,9 +92,9 @@ class Server:
         counted = "the server's usage" if self._tokenizer is None else "tokenizer.json"
         return {"backend": "openai", "openai": version("openai"), "tokens": counted}
 
-    def render(self, user_turn: str) -> str:
-        """The user turn itself: the server applies the chat template."""
-        return user_turn
+    def render(self, user_turns: Sequence[str]) -> list[str]:
+        """The user turns themselves: the server applies the chat template."""
+        return list(user_turns)
 
     def length(self, prompt: str) -> int:
         """Number of characters of a prompt, since only the order of lengths is needed."""
@@ -109,7 +114,7 @@ class Server:
         """Complete prompts concurrently; the seconds are those of the attempt that succeeded.
 
         Raises:
-            DataError: The server refuses a request.
+            DataError: The server refuses a request, or its answer is too long or not a chat completion.
             MathEvalError: A request got no answer for `patience_s` seconds.
         """
 
@@ -125,25 +130,26 @@ class Server:
             await self._turn()
             start = time.monotonic()
             try:
-                answer = await self._client.chat.completions.create(
-                    model=self._model,
-                    messages=[{"role": "user", "content": prompt}],
-                    max_tokens=sampling.max_tokens,
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    seed=seed % _SEED_MODULUS,
-                    extra_body=self._extra,
-                )
-                return self._completion(answer), time.monotonic() - start
-            except (APIConnectionError, APIStatusError) as error:
-                requested, now = _requested_pause(error), time.monotonic()
+                async with asyncio.timeout(self._timeout_s):  # the client's own limit is one of each read
+                    answer = await self._client.chat.completions.with_raw_response.create(
+                        model=self._model,
+                        messages=[{"role": "user", "content": prompt}],
+                        max_tokens=sampling.max_tokens,
+                        temperature=sampling.temperature,
+                        top_p=sampling.top_p,
+                        seed=seed % _SEED_MODULUS,
+                        extra_body=self._extra,
+                    )
+                return self._completion(answer.http_response.content), time.monotonic() - start
+            except (APIConnectionError, APIStatusError, TimeoutError) as error:
+                requested, now = self._requested_pause(error), time.monotonic()
                 wait = random.uniform(0.5, 1.0) * pause if requested is None else requested
                 give_up = give_up or now + self._patience_s
                 if now + wait > give_up:
                     raise MathEvalError(
-                        f"{self._base_url}: no answer for {self._patience_s:g} s ({_words(error)}); repeat the command "
-                        "to resume the run once the server is back"
-                    ) from error
+                        f"{self._base_url}: no answer for {self._patience_s:g} s ({self._words(error)}); repeat the "
+                        "command to resume the run once the server is back"
+                    ) from None
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -154,26 +160,44 @@ class Server:
         self._next = begin + self._spacing_s
         await asyncio.sleep(begin - now)
 
-    def _completion(self, answer: Any) -> Completion:
-        if not getattr(answer, "choices", None):
-            raise DataError(f"{self._base_url}: the answer is not a chat completion; does the address end in /v1?")
-        choice, usage = answer.choices[0], answer.usage
-        if usage is None:
-            raise DataError(f"{self._base_url}: the server reports no token usage; use one that does")
-        text = choice.message.content or ""
-        extras = choice.message.model_extra or {}
-        reasoning = extras.get("reasoning_content") or extras.get("reasoning")
-        if reasoning:
-            text = f"{OPEN}{reasoning}{CLOSE if text else ''}{text}"
-        finish = "length" if choice.finish_reason == "length" else "stop"
-        return Completion(text, usage.completion_tokens, finish, self._thinking_tokens(text, usage))
+    def _completion(self, content: bytes) -> Completion:
+        reply = read_reply(content, self._base_url)
+        text = self._without_key(reply.text) if len(self._key) >= _SHORTEST_SECRET else reply.text
+        return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply))
 
-    def _thinking_tokens(self, text: str, usage: Any) -> int | None:
+    def _thinking_tokens(self, text: str, reply: Reply) -> int | None:
         if self._tokenizer is not None:
             return None
         thinking = split_thinking(text).text
-        reported = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
-        return reported or round(usage.completion_tokens * len(thinking) / max(len(text), 1))
+        return reply.reasoning_tokens or round(reply.tokens * len(thinking) / max(len(text), 1))
+
+    def _requested_pause(self, error: APIConnectionError | APIStatusError | TimeoutError) -> float | None:
+        """The pause in seconds that the server asks for, or None; raises if another attempt cannot help."""
+        if isinstance(error.__cause__, DataError):
+            raise DataError(f"{self._base_url}: {error.__cause__}") from None
+        if not isinstance(error, APIStatusError):
+            return None
+        if 300 <= error.status_code < 400:
+            raise DataError(
+                f"{self._base_url}: the server redirects to another address (status {error.status_code}), which is "
+                "never followed; name that address as --base-url if you trust it"
+            ) from None
+        if error.status_code not in _TRANSIENT and error.status_code < 500:
+            raise DataError(f"{self._base_url}: the server refuses the request: {self._words(error)}") from None
+        with suppress(ValueError):
+            return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
+        return None
+
+    def _words(self, error: Exception) -> str:
+        """The message of an error as one short printable line without the key."""
+        if isinstance(error, TimeoutError):
+            return f"no whole answer within {self._timeout_s:g} s"
+        return printable(" ".join(self._without_key(str(error)).split())[:300])
+
+    def _without_key(self, text: str) -> str:
+        if self._key == _NO_KEY:
+            return text
+        return text.replace(self._key, _MASK).replace(quote(self._key, safe=""), _MASK)
 
     def count(self, text: str) -> int:
         """Number of tokens of a text; needs the tokenizer."""
@@ -186,23 +210,34 @@ class Server:
         return self._tokenizer.encode(text, add_special_tokens=False).tokens == [text]
 
 
+def check_address(base_url: str) -> None:
+    """Refuse an address that is none, or that contains what may be a secret; the message never quotes it.
+
+    Raises:
+        DataError: The address is not one of HTTP, or has a user name, a password, a query or a fragment.
+    """
+    try:
+        address = urlsplit(base_url)
+        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:
+        address = usable = None
+    if address and (address.username or address.password):
+        raise DataError("base-url must not contain a user name or password; set OPENAI_API_KEY instead")
+    if "?" in base_url or "#" in base_url:
+        raise DataError("base-url must not contain a query (?…) or fragment (#…); set OPENAI_API_KEY for the key")
+    if not usable or not base_url.isprintable():
+        shown = repr(base_url[:100]) if "@" not in base_url else "another text"
+        raise DataError(f"base-url must look like http://127.0.0.1:8000/v1; got {shown}")
+
+
 def _read_tokenizer(folder: str | Path) -> Tokenizer:
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; --tokenizer names the model's folder")
-    return Tokenizer.from_file(str(path))
-
-
-def _requested_pause(error: APIConnectionError | APIStatusError) -> float | None:
-    """The pause in seconds that the server asks for, or None; raises if another attempt cannot help."""
-    if isinstance(error, APIConnectionError):
-        return None
-    if error.status_code not in _TRANSIENT and error.status_code < 500:
-        raise DataError(f"the server refuses the request: {_words(error)}") from error
-    with suppress(ValueError):
-        return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
-    return None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    try:
+        return Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{path}: cannot be loaded ({reason}); copy the model's tokenizer again") from error

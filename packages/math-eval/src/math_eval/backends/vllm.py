@@ -5,7 +5,7 @@ share its cache. The number format is fp32 on a CPU and bf16 on a GPU. Existing 
 
     model = VLLMModel("checkpoints/sft", concurrency=256)
     model.prepare(longest_prompt=512, max_tokens=4096)
-    for index, completion, seconds in model.stream([model.render("Add 2 and 3.")], Sampling(64), seeds=[0]): ...
+    for index, completion, seconds in model.stream(model.render(["Add 2 and 3."]), Sampling(64), seeds=[0]): ...
 """
 
 # vLLM needs an environment of its own, which the type checker does not see.
@@ -87,6 +87,7 @@ class VLLMModel(Checkpoint):
                     enforce_eager=self._on_cpu,  # on a CPU, compiling takes longer than most runs
                     skip_tokenizer_init=True,
                     load_format="safetensors",
+                    generation_config="vllm",  # nothing of generation_config.json; `ends` has its end tokens
                     trust_remote_code=False,
                     disable_log_stats=True,
                     **self._parallel,

@@ -19,6 +19,7 @@ from typing import Any
 
 from math_eval._shared.records import Row, validate
 from math_eval.errors import DataError
+from math_eval.task_names import check_name
 
 from . import champ, datasets, files, procedural
 
@@ -118,6 +119,7 @@ def _from_plugin(plugin: EntryPoint) -> tuple[list[Row], Row]:
 
 
 def _check(task: Task) -> None:
+    check_name(task.name, str(task.source.get("file", task.name[:100])))
     seen: set[str] = set()
     for problem in task.problems:
         if problem["id"] in seen:

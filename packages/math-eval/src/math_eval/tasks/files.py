@@ -36,7 +36,9 @@ def read_task_file(path: Path) -> Parts:
         raise DataError(f"{path}: no such file; check the path")
     try:
         task = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise DataError(f"{path}: nested too deeply to be a task file; flatten it") from error
+    except ValueError as error:
         raise DataError(f"{path}: not TOML ({error})") from error
     validate(task, "task", str(path))
     if ("hub" in task) == ("problems" in task):
@@ -48,6 +50,8 @@ def read_task_file(path: Path) -> Parts:
         if extra := [key for key in _OF_THE_HUB if key in task]:
             raise DataError(f"{path}: {extra[0]} belongs to a hub dataset, not to a problems file; remove it")
         data = path.parent / task["problems"]
+        if data.is_symlink() and data.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
+            raise DataError(f"{data}: is a symbolic link to another folder; copy the file beside {path.name}")
         rows, where, source = list(read_records(data, "row")), str(data), {"file": data.name}
     name = task.get("name", path.stem)
     return name, [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows)], source

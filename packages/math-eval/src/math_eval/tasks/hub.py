@@ -8,6 +8,7 @@ and `files`.
     source["revision"]   # '740312add88f781978c0658806c59bc2815b9866'
 """
 
+import os
 import re
 
 from math_eval._shared.records import Row
@@ -36,6 +37,10 @@ def read_dataset(
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[hub]'{otherwise}") from error
     where = f"dataset {name}" + (f" ({config})" if config else "")
+    if os.path.lexists(name):
+        raise DataError(
+            f"{where}: the working folder has a file or folder of that name, which would be read instead; run elsewhere"
+        )
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         found = str(builder.hash)
