@@ -116,7 +116,7 @@ def test_the_prologue_does_not_look_like_a_template_of_parts(tokenizer):
 @given(question=st.text(max_size=40), ratio=st.sampled_from([0.2, 0.4, 1.0, "policy"]))
 def test_the_prompt_is_the_same_in_training_evaluation_and_serving(tokenizer, question, ratio):
     asked = user_turn(question, LADDER.token(ratio))
-    training = template.prompt_ids(tokenizer, [{"role": "user", "content": asked}])
+    [training] = template.prompt_ids(tokenizer, [([{"role": "user", "content": asked}], "policy")])
     evaluation = tokenizer.apply_chat_template(
         [{"role": "user", "content": asked}], add_generation_prompt=True, return_dict=True
     )["input_ids"]

@@ -16,6 +16,7 @@ from . import __version__
 from ._shared.cli_group import CommandGroup
 from ._shared.records import Row
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
+from ._shared.terminal import echo
 from .settings import MixSettings, TrainSettings
 
 
@@ -62,19 +63,19 @@ def build_command(
     if _report_finished(card, out):
         return
     counts, policy = card["counts"], card["policy"]
-    click.echo(f"{'mode':8} {'ratio':>5} {'rows':>7} {'achieved':>8} {'tokens':>8}")
+    echo(f"{'mode':8} {'ratio':>5} {'rows':>7} {'achieved':>8} {'tokens':>8}")
     for line in card["histogram"]:
-        click.echo(
+        echo(
             f"{line['mode']:8} {line['ratio']:5g} {line['rows']:7} {line['mean_achieved_ratio']:8.3f} "
             f"{line['mean_thinking_tokens']:8.1f}"
         )
-    click.echo(
+    echo(
         f"{out}: {counts['train']} rows to train on ({policy['train_rows']} policy rows, "
         f"{policy['distinct_train_rows']} distinct, {policy['targets']} targets), {counts['heldout']} held out"
     )
     for name, file in (card["decontamination"] or {"files": {}})["files"].items():
-        click.echo(f"{name}: {file['questions']} test questions, {file['matches']} traces rejected for them")
-    click.echo(card["summary"], err=True)
+        echo(f"{name}: {file['questions']} test questions, {file['matches']} traces rejected for them")
+    echo(card["summary"], err=True)
 
 
 @cli.command(
@@ -103,15 +104,15 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
     if not PartialState().is_main_process or _report_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():
-        click.echo(f"held-out loss {name:10} {loss:.4f}")
+        echo(f"held-out loss {name:10} {loss:.4f}")
     following = {name: figure for name, figure in (report["following"] or {}).items() if name != "step"}
     for name, figure in following.items():
-        click.echo(f"following {name:19} {figure:.3f}")
-    click.echo(
+        echo(f"following {name:19} {figure:.3f}")
+    echo(
         f"{out}: {report['steps']} steps, loss {report['first_loss']:.4f} to {report['last_loss']:.4f}, "
         f"{time.monotonic() - start:.0f} s"
     )
-    click.echo(report["summary"], err=True)
+    echo(report["summary"], err=True)
 
 
 @cli.command(
@@ -122,7 +123,7 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
 @click.argument("name", type=click.Choice(["ddp", "fsdp2", "zero3"]))
 def accelerate_config_command(name: str) -> None:
     """Print the path of a configuration file for `accelerate launch`."""
-    click.echo(str(files("ratio_sft").joinpath("accelerate", f"{name}.yaml")))
+    echo(str(files("ratio_sft").joinpath("accelerate", f"{name}.yaml")))
 
 
 @cli.command(
@@ -146,12 +147,12 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
 
     report = evaluate(samples, base=base, output=output)
     for row in table(report):
-        click.echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
-    click.echo(summary(report))
+        echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
+    echo(summary(report))
 
 
 def _report_finished(result: Row, out: Path) -> bool:
     """Whether nothing had to be done; then a line reports it."""
     if result.get("already_finished"):
-        click.echo(f"{out}: already finished with these settings; nothing to do (--overwrite repeats it)")
+        echo(f"{out}: already finished with these settings; nothing to do (--overwrite repeats it)")
     return bool(result.get("already_finished"))

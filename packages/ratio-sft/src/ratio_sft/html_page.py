@@ -1,15 +1,16 @@
-"""Self-contained HTML pages: a frame, tables, bar charts and line charts as inline SVG.
+"""Self-contained HTML pages: a frame, tables, bar charts and line charts as inline SVG, and escaped text.
 
 The content of a page is left to `data.card` and `evaluation.report`.
 
     write("following.html", "Ratio following", chart("Realised ratio", "asked ratio", [(0.2, 0.21, 0.19, 0.23)]))
 """
 
+import html
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from ._shared.records import open_atomic
+from ._shared.terminal import printable
 
 __all__ = ["bars", "chart", "escape", "table", "write"]
 
@@ -20,6 +21,15 @@ _STYLE = (
     "white-space:pre-wrap;overflow-wrap:anywhere}svg{max-width:100%;font-size:12px}"
 )
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 420, 300, 45, 30, 15, 40
+
+
+def escape(text: str) -> str:
+    r"""Text of strangers as HTML; control characters and marks that reorder text are shown as escapes.
+
+    >>> escape("<b>\x1b")
+    '&lt;b&gt;\\x1b'
+    """
+    return html.escape(printable(text))
 
 
 def write(path: str | Path, title: str, body: str) -> None:

@@ -12,8 +12,16 @@ from pathlib import Path
 
 from ratio_sft import html_page
 from ratio_sft._shared.lock import locked
-from ratio_sft._shared.records import Row, parse_json, read_records, write_json, write_records
-from ratio_sft._shared.runs import MANIFEST, digest, partial_path, publish, resolve_state, write_manifest
+from ratio_sft._shared.records import Row, read_object, read_records, write_json, write_records
+from ratio_sft._shared.runs import (
+    MANIFEST,
+    check_no_links,
+    digest,
+    partial_path,
+    publish,
+    resolve_state,
+    write_manifest,
+)
 from ratio_sft.settings import RECORDED_PACKAGES, MixSettings
 
 from .card import card_page, data_card, stated_settings
@@ -56,7 +64,7 @@ def build(
             another process is writing it.
     """
     out = Path(out)
-    ratios = read_teacher(read_records(teacher, "rl_prompts")) if teacher else None
+    ratios = read_teacher(read_records(teacher, "rl_prompts"), str(teacher)) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
         **stated_settings(settings),
@@ -86,6 +94,7 @@ def _is_finished(out: Path, made_from: Row, overwrite: bool) -> bool:
 def _open_partial(out: Path, made_from: Row, overwrite: bool) -> Path:
     """An empty working folder with a manifest; the work of a killed build of the same settings is removed."""
     partial = partial_path(out)
+    check_no_links(partial)
     resolve_state(partial / MANIFEST, _COMMAND, made_from, done=None, overwrite=overwrite)
     shutil.rmtree(partial, ignore_errors=True)
     write_manifest(partial / MANIFEST, _COMMAND, made_from, packages=RECORDED_PACKAGES)
@@ -102,4 +111,4 @@ def _write(folder: Path, mixture: Mixture, card: Row) -> None:
 
 
 def _finished_card(out: Path) -> Row:
-    return {**parse_json((out / CARD).read_text("utf-8"), str(out / CARD)), "already_finished": True}
+    return {**read_object(out / CARD), "already_finished": True}

@@ -18,8 +18,12 @@ from ratio_sft.settings import MixSettings
 from .rows import Traces
 
 
-def read_teacher(rows: Iterable[Row]) -> dict[str, float | None]:
+def read_teacher(rows: Iterable[Row], where: str = "teacher") -> dict[str, float | None]:
     """The teacher ratio of each problem id, from rows of the `rl_prompts` contract.
+
+    Args:
+        rows: Rows of the teacher file.
+        where: Path of that file, for messages.
 
     Raises:
         DataError: two rows of one problem have different teacher ratios.
@@ -27,7 +31,8 @@ def read_teacher(rows: Iterable[Row]) -> dict[str, float | None]:
     ratios: dict[str, float | None] = {}
     for row in rows:
         if ratios.setdefault(row["id"], row["teacher_ratio"]) != row["teacher_ratio"]:
-            raise DataError(f"problem {row['id']!r} has teacher ratios {ratios[row['id']]} and {row['teacher_ratio']}")
+            found = f"{ratios[row['id']]} and {row['teacher_ratio']}"
+            raise DataError(f"{where}: problem {row['id']!r} has teacher ratios {found}; remove one of its rows")
     return ratios
 
 

@@ -8,13 +8,16 @@ trace's. Sampling with a real grader is left to math-eval, the full report to `e
     figures["realised 0.2"], figures["accuracy 0.2"]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import GenerationConfig
 
 from ratio_sft._shared.boxed import last_boxed
-from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft._shared.records import Row
 from ratio_sft._shared.thinking import split_thinking
 from ratio_sft.data.rows import kind
@@ -65,11 +68,14 @@ def check_following(
 
     top = max(tokens.ratios.values())
     mine = questions[accelerator.process_index :: accelerator.num_processes]
+    prompts = iter(
+        prompt_ids(tokenizer, [(row[ratio]["prompt"], POLICY) for ratio in tokens.ratios.values() for row in mine])
+    )
     found: list[tuple[float, float, bool]] = []
     for ratio in tokens.ratios.values():
         for start in range(0, len(mine), batch_size):
             batch = mine[start : start + batch_size]
-            texts = _answer(model, tokenizer, [row[ratio] for row in batch], [row[top] for row in batch])
+            texts = _answer(model, tokenizer, list(islice(prompts, len(batch))), [row[top] for row in batch])
             for row, text in zip(batch, texts, strict=True):
                 trace = row[top]["completion"][0]["content"]
                 reference = _thinking_tokens(tokenizer, trace) / top
@@ -95,14 +101,13 @@ def boxed_answer(completion: str) -> str | None:
     return None if found is None else "".join(found.split())
 
 
-def _answer(model: Any, tokenizer: Any, rows: list[Row], longest: list[Row]) -> list[str]:
-    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+def _answer(model: Any, tokenizer: Any, prompts: list[list[int]], longest: list[Row]) -> list[str]:
     width = max(map(len, prompts))
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
     limit = 2 * max(len(ids) for ids in tokenizer([row["completion"][0]["content"] for row in longest])["input_ids"])
-    with torch.no_grad():
+    with torch.no_grad(), _greedy(model):
         out = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -114,6 +119,16 @@ def _answer(model: Any, tokenizer: Any, rows: list[Row], longest: list[Row]) -> 
         )
     completions = [[*line, end] for line in out[:, width:].tolist()]
     return [tokenizer.decode(line[: line.index(end)], skip_special_tokens=False) for line in completions]
+
+
+@contextmanager
+def _greedy(model: Any) -> Iterator[None]:
+    """Without the generation settings of the model's folder, such as penalties and beams."""
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _thinking_tokens(tokenizer: Any, completion: str) -> int:

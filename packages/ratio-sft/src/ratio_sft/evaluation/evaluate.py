@@ -15,6 +15,7 @@ from statistics import fmean
 from ratio_sft import html_page
 from ratio_sft._shared.intervals import wilson
 from ratio_sft._shared.records import Row, read_records, write_json
+from ratio_sft._shared.runs import check_apart
 from ratio_sft.errors import DataError
 
 from .ratio_metrics import ratio_metrics
@@ -42,10 +43,12 @@ def evaluate(
 
     Raises:
         DataError: a file breaks its contract, a sample appears twice, there is nothing to compare, or the name of
-            `output` does not end in .html.
+            `output` does not end in .html, or an output is one of the files.
     """
     if output is not None and Path(output).suffix != ".html":
         raise DataError(f"{output}: the page's name must end in .html; the report is written beside it as .json")
+    if output is not None:
+        check_apart([Path(output), Path(output).with_suffix(".json")], map(Path, (*samples, *base)))
     conditions = _by_condition(samples)
     ladder = sorted(ratio for ratio in conditions if isinstance(ratio, float))
     if len(ladder) < 2:

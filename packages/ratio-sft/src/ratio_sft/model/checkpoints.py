@@ -9,8 +9,9 @@ Which checkpoint a killed run continues from is left to `training.resume`.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ratio_sft._shared import checkpoint_loader
 from ratio_sft._shared.checkpoint_files import check_checkpoint
-from ratio_sft._shared.records import parse_json
+from ratio_sft._shared.records import read_object
 from ratio_sft.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,28 +29,37 @@ def load_model(folder: str | Path) -> "tuple[PreTrainedModel, PreTrainedTokenize
             tokenizer has no end-of-sequence token.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     check_checkpoint(folder)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    saved_dtype(folder)
+    tokenizer = checkpoint_loader.load_tokenizer(folder)
     if tokenizer.eos_token_id is None:
         raise DataError(f"{folder}: the tokenizer has no eos_token, so a completion could not end; set one")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
-    except SafetensorError as error:
-        raise DataError(f"{folder}: unreadable weights ({error}); copy the model again") from error
-    return model, tokenizer
+    return checkpoint_loader.load_model(folder, torch.float32), tokenizer
 
 
 def load_weights(checkpoint: Path) -> "PreTrainedModel":
     """The model of a training checkpoint, in float32."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
+    return checkpoint_loader.load_model(checkpoint, torch.float32)
+
+
+def saved_dtype(folder: str | Path) -> Any:
+    """The number format of the weights of a checkpoint, as its config names it; float32 if it names none.
+
+    Raises:
+        DataError: the config is missing or corrupted, or names something else.
+    """
+    import torch
+
+    path = Path(folder, "config.json")
+    fields = read_object(path)
+    named = str(fields.get("dtype") or fields.get("torch_dtype") or "float32")
+    dtype = getattr(torch, named, None)
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise DataError(f"{path}: dtype {named!r} is no number format of weights; write float32, bfloat16 or float16")
+    return dtype
 
 
 def gather_weights(trainer: Any) -> dict[str, Any] | None:
@@ -76,8 +86,7 @@ def save_model(
     """
     import torch
 
-    config = parse_json((Path(like) / "config.json").read_text("utf-8"), str(like))
-    dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+    dtype = saved_dtype(like)
     if weights is None:
         torch.nn.Module.to(model, dtype)
         model.save_pretrained(folder)

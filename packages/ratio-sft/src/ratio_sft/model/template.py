@@ -1,7 +1,8 @@
 r"""The chat template that adds the control token: `chat_template_kwargs={"ratio": 0.4 | "policy" | null}`.
 
-A prologue appends the token to the last user message; then the checkpoint's own template renders the messages. How a
-training row is made from prompt and completion is left to `training.encoding`.
+A prologue appends the token to the last user message; then the checkpoint's own template renders the messages, in a
+child process with limits, because it may be a stranger's. How a training row is made from prompt and completion is
+left to `training.encoding`.
 
     install(tokenizer, tokens)
     tokenizer.apply_chat_template([{"role": "user", "content": "1 + 2?"}], ratio=0.4, tokenize=False)
@@ -9,8 +10,10 @@ training row is made from prompt and completion is left to `training.encoding`.
 """
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from ratio_sft._shared.bounded import in_child
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft.errors import DataError
 
@@ -121,8 +124,8 @@ def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None
     """Wrap the tokenizer's template, or each of its templates; `save_pretrained` then stores them.
 
     Raises:
-        DataError: the template's generation prompt opens a thinking block, so that the ratio token could not be the
-            first token of the response.
+        DataError: the template fails, passes a limit of `prompt_ids`, or its generation prompt opens a thinking block,
+            so that the ratio token could not be the first token of the response.
     """
     body = tokenizer.chat_template or fallback(tokenizer)
     if isinstance(body, dict):
@@ -133,8 +136,7 @@ def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None
 
 
 def _refuse_open_thinking(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
-    message = [{"role": "user", "content": "a"}]
-    prompt = str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+    [prompt] = _render(tokenizer, [([{"role": "user", "content": "a"}], POLICY)])
     if "<think>" in prompt.rpartition(tokens.policy)[2]:
         raise DataError(
             f"the chat template's generation prompt ends in {prompt[-30:]!r}: it opens <think> itself, so the ratio "
@@ -143,14 +145,31 @@ def _refuse_open_thinking(tokenizer: "PreTrainedTokenizerBase", tokens: ControlT
 
 
 def prompt_ids(
-    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], ratio: object = POLICY
-) -> list[int]:
-    """Token ids of a conversation up to the start of the assistant's message.
+    tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[tuple[Sequence[dict[str, str]], object]]
+) -> list[list[int]]:
+    """Token ids of conversations up to the start of the assistant's message.
 
     Args:
         tokenizer: Tokenizer with the wrapped template.
-        messages: The conversation.
-        ratio: Value of the template's `ratio`: a number of the ladder, "policy", or None for no control token.
+        prompts: Conversations, each with the value of the template's `ratio`: a number of the ladder, "policy", or
+            None for no control token.
+
+    Raises:
+        DataError: the template fails, or all prompts together take more than 30 seconds, 1 GiB of memory or 256 MiB of
+            text.
     """
-    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, ratio=ratio)
-    return encoded["input_ids"]  # type: ignore[index,return-value]
+    texts = _render(tokenizer, prompts)
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[return-value]
+
+
+def _render(
+    tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[tuple[Sequence[dict[str, str]], object]]
+) -> list[str]:
+    def render() -> list[Any]:
+        return [
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, ratio=ratio)
+            for messages, ratio in prompts
+        ]
+
+    where = ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
+    return in_child(render, where)

@@ -66,6 +66,9 @@ def encode(
         max_length: Largest number of tokens of a row.
         context: Number of positions of the model, or None if unlimited; a longer row is rejected too.
         tally: Counter of rows read, written and rejected.
+
+    Raises:
+        DataError: the chat template fails, or passes a limit.
     """
     end: Any = tokenizer.eos_token_id
     reserved = {*token_ids(tokenizer, tokens), end}
@@ -74,9 +77,10 @@ def encode(
         tally.read += len(chunk)
         texts = [row["completion"][0]["content"] for row in chunk]
         completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
-        for row, completion in zip(chunk, completions, strict=True):
-            mode = kind(row)
-            prompt = prompt_ids(tokenizer, row["prompt"], None if mode == "plain" else POLICY)
+        modes = [kind(row) for row in chunk]
+        asked = [(row["prompt"], None if mode == "plain" else POLICY) for row, mode in zip(chunk, modes, strict=True)]
+        prompts = prompt_ids(tokenizer, asked)
+        for row, mode, prompt, completion in zip(chunk, modes, prompts, completions, strict=True):
             length = len(prompt) + len(completion) + 1
             if length > max_length:
                 tally.reject(row, "too_long", f"{length} tokens are more than {max_length}")

@@ -10,15 +10,17 @@ rows, checkpoints and the final folder are in `.OUT.partial`, which every proces
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from ratio_sft._shared.checkpoint_files import check_checkpoint
+from ratio_sft._shared.checkpoint_files import check_checkpoint, check_inside
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.lock import locked
-from ratio_sft._shared.records import Row, Tally, parse_json, write_json, write_records
+from ratio_sft._shared.records import Row, Tally, read_object, write_json, write_records
 from ratio_sft._shared.runs import (
     MANIFEST,
     State,
+    check_no_links,
     differing,
     digest,
     partial_path,
@@ -33,7 +35,7 @@ from ratio_sft.model import checkpoints, lora, template, tokens
 from ratio_sft.settings import RECORDED_PACKAGES, TrainSettings
 
 from .encoding import encode
-from .resume import finished_history, newest_complete, remove_incomplete
+from .resume import check_sound, finished_history, newest_complete, remove_incomplete
 from .row_checks import check_rows
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         RatioSftError: the loss is not finite.
     """
     data, out = Path(data), Path(out)
-    check_checkpoint(settings.model)
+    check_inside(check_checkpoint(settings.model))
     rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _expected(data, name)}
     run = _Run(data, rows, out, settings)
     state = _processes()
@@ -101,7 +103,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         if found == "finished":
             if state.is_main_process:
                 _remove_leftover(run, made_from)
-            return {**parse_json((out / REPORT).read_text("utf-8"), str(out / REPORT)), "already_finished": True}
+            return {**read_object(out / REPORT), "already_finished": True}
         if state.is_main_process:
             if found == "new":
                 shutil.rmtree(run.partial, ignore_errors=True)
@@ -118,6 +120,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
 
 def _output_state(run: _Run, made_from: Row, overwrite: bool) -> State:
     """`finished`: the checkpoint folder is complete; `partial`: a killed run can be continued; else `new`."""
+    check_no_links(run.partial)
     if resolve_state(run.out / MANIFEST, _COMMAND, made_from, done=run.out, overwrite=overwrite) == "finished":
         return "finished"
     return resolve_state(run.partial / MANIFEST, _COMMAND, made_from, done=None, overwrite=overwrite)
@@ -162,6 +165,8 @@ def _train(run: _Run) -> Row:
 
     disable_progress_bar()
     resume = newest_complete(run.checkpoints)
+    if resume:
+        check_sound(resume)
     history = finished_history(resume) if resume else None
     model, tokenizer, ladder = _load(run)
     encoded = _encode(run, model, tokenizer, ladder)
@@ -169,7 +174,7 @@ def _train(run: _Run) -> Row:
     check = _follow_check(run, tokenizer, ladder) if run.settings.follow else None
     trainer = build_trainer(model, tokenizer, encoded["train"], run.settings, run.checkpoints, check)
     if history is None:
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        _continue(trainer, resume)
         history = trainer.state.log_history
     logs = _logs(history)
     report = _report(run, trainer, encoded, logs)
@@ -187,6 +192,21 @@ def _train(run: _Run) -> Row:
         publish(final, run.out)
         shutil.rmtree(run.partial)
     return broadcast_object_list([report])[0]
+
+
+def _continue(trainer: "RatioTrainer", checkpoint: Path | None) -> None:
+    """Train from the start, or from a checkpoint.
+
+    Raises:
+        DataError: the checkpoint contains pickled objects in place of tensors; they are not unpickled.
+    """
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except UnpicklingError as error:
+        raise DataError(
+            f"{checkpoint}: contains pickled objects, which can run code, in place of tensors; remove this folder, and "
+            "the run continues from the checkpoint before it"
+        ) from error
 
 
 def _load(run: _Run) -> tuple[Any, Any, ControlTokens]:
