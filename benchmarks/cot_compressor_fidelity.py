@@ -194,7 +194,7 @@ def tables(result: dict[str, Any]) -> str:
     lines += [
         "",
         "| tokens | selections | above budget | all of it used | short of it by a unit or more | not nested | "
-        "formulas torn |",
+        "formulas cut |",
         "|---|---:|---:|---:|---|---:|---:|",
     ]
     for tokens, found in result["exactness"].items():
