@@ -10,6 +10,7 @@ import click
 
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
+from ._shared.terminal import echo
 from .errors import DataError
 from .settings import RunSettings
 
@@ -66,12 +67,12 @@ def run_command(
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
     results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite)
     for row in results["conditions"]:
-        click.echo(
+        echo(
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
             f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}), {row['thinking_tokens']:.1f} thinking tokens, "
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
-    click.echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+    echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
 @cli.command(
@@ -86,7 +87,7 @@ def tasks_command() -> None:
     from .tasks import known_tasks
 
     for name, size, origin in known_tasks():
-        click.echo(f"{name:32} {size:>5}  {origin}")
+        echo(f"{name:32} {size:>5}  {origin}")
 
 
 @cli.command(
@@ -112,8 +113,8 @@ def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> 
 
     grade = grade_run if source.is_dir() else grade_file
     counts, was_done = grade(source, out, extraction=extraction, overwrite=overwrite)
-    click.echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
-    click.echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+    echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
+    echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
 @cli.group("export", cls=CommandGroup)
@@ -141,7 +142,7 @@ def traces_command(run: Path, out: Path, ratio: str | None, samples_per_problem:
     from .export import export_traces
 
     tally = export_traces(run, out, ratio=ratio, samples_per_problem=samples_per_problem)
-    click.echo(f"{out}: {tally.summary()}", err=True)
+    echo(f"{out}: {tally.summary()}", err=True)
 
 
 @cli.command(
@@ -160,6 +161,7 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     from ._shared.records import write_json
     from ._shared.runs import check_apart
     from .compare import by_task, compare
+    from .report.escaping import terminal_line
     from .report.text import flips, sentences
     from .run_folders import load_condition, run_files, split_name
 
@@ -171,9 +173,10 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
         own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
         write_json(output, {**comparison.values, **own, "flips": changed})
     for task, one in tasks.items():
-        click.echo("\n".join([f"{task}:", *(f"  {line}" for line in sentences(one.values)[1:])]))
+        for line in [f"{task}:", *(f"  {line}" for line in sentences(one.values)[1:])]:
+            echo(terminal_line(line))
     for line in (["all tasks together:"] if tasks else []) + sentences(comparison.values) + flips(comparison):
-        click.echo(line)
+        echo(terminal_line(line))
 
 
 @cli.command(
@@ -201,5 +204,5 @@ def report_command(
 
     if output.suffix.lower() != ".html":
         raise DataError(f"{output}: the report is an HTML page; choose a name that ends in .html")
-    click.echo(write_report(runs, output, baseline=baseline, by=by, title=title, notes=notes))
-    click.echo(f"{output}: complete", err=True)
+    echo(write_report(runs, output, baseline=baseline, by=by, title=title, notes=notes))
+    echo(f"{output}: complete", err=True)

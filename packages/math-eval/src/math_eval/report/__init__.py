@@ -14,10 +14,10 @@ from math_eval.run_folders import run_files
 
 from . import table
 from .data import collect
+from .escaping import markdown_text, terminal_line
 from .headline import headline
 from .lm_eval import file_name, results_file
 from .page import page
-from .samples import printable
 
 __all__ = ["write_report"]
 
@@ -49,17 +49,18 @@ def write_report(
             share no problems, or a file to be written is a file of a run.
     """
     output = Path(output)
-    title, notes = printable(title), [printable(note) for note in notes]
     data = collect(runs, baseline=baseline, by=by)
     inputs = [file for run in {entry.condition.run for entry in data.entries} for file in run_files(run)]
     check_apart(map(output.with_suffix, (".json", ".csv", ".md", ".html")), inputs)
     html = page(data, title=title, notes=notes)
     lines = table.rows(data)
-    markdown = "\n\n".join([f"# {title}", *headline(data), *notes, table.as_markdown(lines)]) + "\n"
+    sentences = headline(data)
+    plain = [markdown_text(line) for line in (f"# {title}", *sentences, *notes)]
+    markdown = "\n\n".join([*plain, table.as_markdown(lines)]) + "\n"
     write_json(output.with_suffix(".json"), {"title": title, **data.as_json()})
     for entry in data.entries:
         write_json(output.with_suffix(".lm-eval") / file_name(entry), results_file(entry))
     for suffix, content in ((".md", markdown), (".csv", table.as_csv(data)), (".html", html)):
         with open_atomic(output.with_suffix(suffix)) as out:
             out.write(content)
-    return "\n".join([table.as_text(lines), "", *headline(data)])
+    return "\n".join([table.as_text(lines), "", *map(terminal_line, sentences)])

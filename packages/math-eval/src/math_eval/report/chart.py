@@ -8,8 +8,9 @@ Pure functions from numbers to text. Colours come from the page's style sheet: `
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
+
+from .escaping import html
 
 _CHAR_WIDTH = 6.9
 _LABEL_HEIGHT = 15.0
@@ -220,7 +221,7 @@ def _mark(point: Point, anchor: tuple[float, float], frame: _Frame) -> str:
         "policy": f'<path class="mark" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/>',
     }
     words = f"{point.name}: {point.accuracy:.1%}, {point.tokens:,.1f} thinking tokens"
-    return f'<g class="c{point.colour % 8}"><title>{escape(words)}</title>{bars}{shapes[point.kind]}</g>'
+    return f'<g class="c{point.colour % 8}"><title>{html(words)}</title>{bars}{shapes[point.kind]}</g>'
 
 
 def _label(point: Point, anchor: tuple[float, float], box: Box) -> str:
@@ -231,4 +232,4 @@ def _label(point: Point, anchor: tuple[float, float], box: Box) -> str:
     if math.dist(anchor, near) > 20:
         leader = f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{near[0]:.1f}" y2="{near[1]:.1f}"/>'
     text = f'<text class="label c{point.colour % 8}" x="{cx:.1f}" y="{cy + 4:.1f}" text-anchor="middle">'
-    return f"{leader}{text}{escape(point.name)}</text>"
+    return f"{leader}{text}{html(point.name)}</text>"

@@ -17,9 +17,10 @@ from . import format as fmt
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
+from .escaping import html
 from .headline import headline
 from .ratios import Spread, chosen, histogram
-from .samples import safe, section
+from .samples import section
 
 _DESKTOP, _PHONE = (900, 430), (380, 400)
 _UNDECIDED = ("gold_unparsable", "limit", "timeout", "error")
@@ -39,12 +40,12 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; form-action 'none'"
     field = next(reversed(data.breakdowns), None)
     body = [
-        f"<h1>{safe(title)}</h1>",
+        f"<h1>{html(title)}</h1>",
         *(
-            f'<p class="{"lead" if index == 0 else "small"}">{safe(line)}</p>'
+            f'<p class="{"lead" if index == 0 else "small"}">{html(line)}</p>'
             for index, line in enumerate(headline(data))
         ),
-        *(f'<p class="note">{safe(note)}</p>' for note in notes),
+        *(f'<p class="note">{html(note)}</p>' for note in notes),
         _figure(data),
         _table(data),
         _cost(data),
@@ -58,7 +59,7 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{safe(title)}</title><style>{style}</style></head><body>{measured}{section(data, field)}"
+        f"<title>{html(title)}</title><style>{style}</style></head><body>{measured}{section(data, field)}"
         f"<script>{script}</script></body></html>\n"
     )
 
@@ -110,7 +111,7 @@ def _spreads(data: ReportData) -> str:
     )
     return (
         f"<h2>How much shorter each sample thinks</h2><figure>{charts}<figcaption><b>Figure 2.</b> Each sample's "
-        f"thinking tokens divided by those of {safe(name)} on the same problem: left of 1 is shorter. The height is "
+        f"thinking tokens divided by those of {html(name)} on the same problem: left of 1 is shorter. The height is "
         "the share of samples; each row has its own scale.</figcaption></figure>"
     )
 
@@ -141,7 +142,7 @@ def _table(data: ReportData) -> str:
         columns += "; pass@k: at least one of k samples is correct; maj@k: the most frequent answer of k is correct"
     if against:
         columns += (
-            f". Difference and ActRatio compare with {safe(data.baseline.name)} on the same samples, with 95 % "
+            f". Difference and ActRatio compare with {html(data.baseline.name)} on the same samples, with 95 % "
             "intervals. Difference: percentage points of accuracy. ActRatio: thinking tokens divided by the "
             "baseline's, first the ratio of means, then the mean of the samples' ratios"
         )
@@ -177,7 +178,7 @@ def _cost(data: ReportData) -> str:
 
 
 def _row(name: str, cells: Sequence[str]) -> str:
-    return f"<tr><th scope=row>{safe(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return f"<tr><th scope=row>{html(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _difference(values: dict[str, Any]) -> str:
@@ -206,16 +207,16 @@ def _breakdown(data: ReportData, field: str) -> str:
             else "<td>–</td>"
             for name in names
         )
-        body.append(f"<tr><th scope=row>{safe(value)}<br><small>n = {count}</small></th>{shown}</tr>")
+        body.append(f"<tr><th scope=row>{html(value)}<br><small>n = {count}</small></th>{shown}</tr>")
     return (
-        f"<h2>By {safe(field)}</h2><figure><figcaption>Accuracy, and mean thinking tokens below it, by {safe(field)} "
+        f"<h2>By {html(field)}</h2><figure><figcaption>Accuracy, and mean thinking tokens below it, by {html(field)} "
         f"of the problem.</figcaption>{_grid((field, *names), body)}</figure>"
     )
 
 
 def _grid(heads: Sequence[str], body: Sequence[str]) -> str:
     """A table, which scrolls sideways on a narrow screen."""
-    cells = "".join(f"<th scope=col>{safe(head)}</th>" for head in heads)
+    cells = "".join(f"<th scope=col>{html(head)}</th>" for head in heads)
     return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
@@ -237,8 +238,8 @@ def _runs(data: ReportData) -> Iterator[str]:
             ("", f"seed {seeds[0]}") if len(seeds) == 1 else (" and seed", f"seeds {', '.join(map(str, seeds))}")
         )
         versions = "".join(f", {name} {value}" for name, value in environment.items())
-        yield (
-            f"<li><b>{safe(entry.label)}</b>: model {safe(str(model))}{checksum}, tasks "
-            f"{safe(', '.join(settings['tasks']))}, {samples} a problem{seeded}, {decoding}, at most "
-            f"{settings['max_tokens']:,} new tokens, {drawn}{safe(versions)}.</li>"
+        facts = (
+            f": model {model}{checksum}, tasks {', '.join(settings['tasks'])}, {samples} a problem{seeded}, "
+            f"{decoding}, at most {settings['max_tokens']:,} new tokens, {drawn}{versions}."
         )
+        yield f"<li><b>{html(entry.label)}</b>{html(facts)}</li>"

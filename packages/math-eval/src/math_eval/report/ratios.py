@@ -7,12 +7,11 @@ The result is SVG and HTML text; colours come from the page's style sheet.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from statistics import median
 
 from . import format as fmt
 from .data import Entry, ReportData
-from .samples import safe
+from .escaping import html
 
 _TOP_RATIO, _BINS = 2.0, 40
 _ROW, _BAR, _LABEL, _AXIS = 62.0, 34.0, 18.0, 44.0
@@ -49,7 +48,7 @@ def histogram(spreads: Sequence[Spread], *, baseline: str, width: float) -> str:
     one = _LEFT + step * _BINS / _TOP_RATIO
     parts = [
         f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-label="Thinking tokens divided by those of {escape(baseline)} on the same sample, a row a condition">',
+        f'aria-label="Thinking tokens divided by those of {html(baseline)} on the same sample, a row a condition">',
         f'<line class="grid" x1="{one:.1f}" x2="{one:.1f}" y1="0" y2="{height - _AXIS:.1f}"/>',
     ]
     for index, spread in enumerate(spreads):
@@ -63,7 +62,7 @@ def _bars(spread: Spread, top: float, step: float) -> Iterator[str]:
     floor, tallest = top + _LABEL + _BAR, max(found)
     longer = sum(ratio > 1 for ratio in spread.ratios) / len(spread.ratios)
     words = f"median {median(spread.ratios):.2f}, {fmt.percent(longer)} above 1"
-    yield f'<g class="c{spread.colour % 8}"><text class="label" x="{_LEFT:g}" y="{top + 13:.1f}">{escape(spread.name)}'
+    yield f'<g class="c{spread.colour % 8}"><text class="label" x="{_LEFT:g}" y="{top + 13:.1f}">{html(spread.name)}'
     yield f'<tspan class="note" dx="8">{words}</tspan></text>'
     for place, share in enumerate(found):
         if share:
@@ -87,7 +86,7 @@ def _axis(top: float, step: float, baseline: str, width: float) -> Iterator[str]
         yield f'<text class="tick" x="{x:.1f}" y="{top + 12:.1f}" text-anchor="{anchor}">{words}</text>'
     middle = (_LEFT + width - _RIGHT) / 2
     words = f"thinking tokens divided by those of {baseline} on the same sample"
-    yield f'<text x="{middle:.1f}" y="{top + 34:.1f}" text-anchor="middle">{escape(words)}</text>'
+    yield f'<text x="{middle:.1f}" y="{top + 34:.1f}" text-anchor="middle">{html(words)}</text>'
 
 
 def chosen(data: ReportData) -> str:
@@ -96,7 +95,7 @@ def chosen(data: ReportData) -> str:
     if not policies:
         return ""
     ladder = sorted({ratio for entry in policies for ratio in entry.values["chosen"]} - {"none"}, key=float)
-    legend = "".join(f'<span><i class="{_shade(ratio, ladder)}"></i>{ratio}</span>' for ratio in ladder)
+    legend = "".join(f'<span><i class="{_shade(ratio, ladder)}"></i>{html(ratio)}</span>' for ratio in ladder)
     if any("none" in entry.values["chosen"] for entry in policies):
         legend += '<span><i class="rn"></i>no ratio token</span>'
     parts = [
@@ -104,8 +103,8 @@ def chosen(data: ReportData) -> str:
         f'<p class="legend"><span>share of samples by chosen ratio</span>{legend}</p>'
     ]
     for entry in policies:
-        bars = "".join(f"<span>{safe(name)}</span>{_stack(found, ladder)}" for name, found in _rows(entry, data))
-        parts.append(f'<h3>{safe(entry.name)}</h3><div class="bars">{bars}</div>')
+        bars = "".join(f"<span>{html(name)}</span>{_stack(found, ladder)}" for name, found in _rows(entry, data))
+        parts.append(f'<h3>{html(entry.name)}</h3><div class="bars">{bars}</div>')
     return "".join(parts)
 
 
@@ -127,7 +126,7 @@ def _shade(ratio: str, ladder: list[str]) -> str:
 def _stack(found: dict[str, float], ladder: list[str]) -> str:
     spans = "".join(
         f'<span class="{_shade(ratio, ladder)}" style="width:{100 * share:.2f}%" '
-        f'title="{ratio}: {fmt.percent(share)}">{f"{100 * share:.0f} %" if share >= 0.09 else ""}</span>'
+        f'title="{html(ratio)}: {fmt.percent(share)}">{f"{100 * share:.0f} %" if share >= 0.09 else ""}</span>'
         for ratio, share in found.items()
     )
     return f'<div class="stack">{spans}</div>'

@@ -6,8 +6,6 @@ many samples are left out.
     section(data, field="level")   # '<section id="samples">…'
 """
 
-import re
-from html import escape
 from pathlib import Path
 
 from math_eval._shared.records import Row
@@ -16,22 +14,12 @@ from math_eval.compare import aligned
 from math_eval.run_folders import ItemKey, samples_file
 
 from .data import Entry, ReportData, value_of
+from .escaping import html
 
 _PAGE_BYTES = 1_500_000
 _TEXT_CHARS = 3000
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _Items = dict[ItemKey, list[tuple[Entry, Row]]]
-
-
-def printable(text: str) -> str:
-    """The text with control characters and lone surrogates replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", text)
-
-
-def safe(text: str) -> str:
-    """The text, printable and escaped for HTML."""
-    return escape(printable(text), quote=True)
 
 
 def section(data: ReportData, field: str | None) -> str:
@@ -53,7 +41,7 @@ def section(data: ReportData, field: str | None) -> str:
     if field:
         filters.append(_filter("value", field, list(data.breakdowns[field])))
     return (
-        f'<section id="samples"><h2>Samples</h2><p>{safe(_selection(len(articles), len(items), cut, data))}</p>'
+        f'<section id="samples"><h2>Samples</h2><p>{html(_selection(len(articles), len(items), cut, data))}</p>'
         f'<form class="filters">{"".join(filters)}<label>text <input name="text" type="search"></label>'
         f"<output></output></form>{''.join(articles.values())}"
         '<p><button class="more" type="button" hidden>show more</button></p></section>'
@@ -137,9 +125,9 @@ def _article(key: ItemKey, versions: list[tuple[Entry, Row]], data: ReportData, 
     change = _change(versions, data)
     question, cut = _cut(base["question"], "the problems file")
     parts = [
-        f'<article data-value="{safe(value)}" data-change="{safe(change)}"><p class="about">{safe(" · ".join(about))}'
-        f'{f" · <b>{safe(change)}</b>" if change else ""}</p><p class="question">{question}</p>'
-        f'<p class="gold">reference answer: <b>{safe(base["answer"][:200])}</b></p>'
+        f'<article data-value="{html(value)}" data-change="{html(change)}"><p class="about">{html(" · ".join(about))}'
+        f'{f" · <b>{html(change)}</b>" if change else ""}</p><p class="question">{question}</p>'
+        f'<p class="gold">reference answer: <b>{html(base["answer"][:200])}</b></p>'
     ]
     for entry, row in versions:
         text, more = _sample(entry, row)
@@ -159,12 +147,12 @@ def _sample(entry: Entry, row: Row) -> tuple[str, int]:
     answer, cut_answer = _cut(thinking.answer.strip(), file)
     words = "thinking" if thinking.closed else "thinking, never closed"
     folded = f"<details><summary>{words}</summary><pre>{thought}</pre></details>" if thought else ""
-    html = (
-        f'<div class="sample" data-condition="{safe(entry.name)}" data-verdict="{safe(row["verdict"])}">'
-        f'<p class="facts"><b>{safe(entry.name)}</b> {_facts(entry, row)}</p>'
+    shown = (
+        f'<div class="sample" data-condition="{html(entry.name)}" data-verdict="{html(row["verdict"])}">'
+        f'<p class="facts"><b>{html(entry.name)}</b> {_facts(entry, row)}</p>'
         f"{folded}{f'<pre>{answer}</pre>' if answer else ''}</div>"
     )
-    return html, cut_thought + cut_answer
+    return shown, cut_thought + cut_answer
 
 
 def _facts(entry: Entry, row: Row) -> str:
@@ -173,21 +161,21 @@ def _facts(entry: Entry, row: Row) -> str:
     facts += ["cut off at the token limit"] if row["truncated"] else []
     facts += [f"{row['thinking_tokens']:,} thinking tokens"]
     facts += [f"chose {row['chosen_ratio']:g}"] if entry.ratio == "policy" and row["chosen_ratio"] else []
-    return f'<span class="v {safe(row["verdict"])}">{safe(" · ".join(facts))}</span>'
+    return f'<span class="v {html(row["verdict"])}">{html(" · ".join(facts))}</span>'
 
 
 def _cut(text: str, file: str) -> tuple[str, bool]:
     """The escaped text, without its middle if it is long, and whether it was cut."""
     if len(text) <= _TEXT_CHARS:
-        return safe(text), False
+        return html(text), False
     head = 2 * _TEXT_CHARS // 3
     left_out = f"{len(text) - _TEXT_CHARS:,} characters left out here; the whole text is in {file}"
-    end = safe(text[head - _TEXT_CHARS :])
-    return f'{safe(text[:head])}<span class="cut"> … {safe(left_out)} … </span>{end}', True
+    end = html(text[head - _TEXT_CHARS :])
+    return f'{html(text[:head])}<span class="cut"> … {html(left_out)} … </span>{end}', True
 
 
 def _filter(name: str, words: str, values: list[str]) -> str:
     """A drop-down list with the name `name` for the script and the label `words` for the reader."""
-    options = "".join(f'<option value="{safe(value)}">{safe(value.replace("_", " "))}</option>' for value in values)
-    every = f'<option value="">every {safe(words)}</option>'
-    return f'<label>{safe(words)} <select name="{name}">{every}{options}</select></label>'
+    options = "".join(f'<option value="{html(value)}">{html(value.replace("_", " "))}</option>' for value in values)
+    every = f'<option value="">every {html(words)}</option>'
+    return f'<label>{html(words)} <select name="{name}">{every}{options}</select></label>'

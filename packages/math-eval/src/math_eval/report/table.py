@@ -11,6 +11,7 @@ from typing import Any
 
 from . import format as fmt
 from .data import Entry, ReportData
+from .escaping import csv_cell, markdown_text, terminal_line
 
 Line = tuple[str, ...]
 
@@ -54,6 +55,7 @@ def rows(data: ReportData) -> list[Line]:
 
 def as_text(lines: Sequence[Line]) -> str:
     """Aligned columns for a terminal."""
+    lines = [tuple(map(terminal_line, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
 
@@ -62,7 +64,7 @@ def as_markdown(lines: Sequence[Line]) -> str:
     """A Markdown table."""
 
     def dump(cells: Line) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
     rule = "|---|" + "---:|" * (len(lines[0]) - 1)
     return "\n".join([dump(lines[0]), rule, *map(dump, lines[1:])])
@@ -93,11 +95,6 @@ def _flat(entry: Entry, field: str, value: str, values: dict[str, Any]) -> dict[
     }
     numbers = {name: number for name, number in values.items() if isinstance(number, int | float)}
     verdicts = {f"verdict_{name}": count for name, count in values["verdicts"].items()}
-    return {name: _inert(text) if isinstance(text, str) else text for name, text in about.items()} | {
+    return {name: csv_cell(text) if isinstance(text, str) else text for name, text in about.items()} | {
         name: number for name, number in (numbers | verdicts).items() if name not in about
     }
-
-
-def _inert(text: str) -> str:
-    """The text, quoted if a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
