@@ -12,6 +12,7 @@ from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.report import write_report
 from math_eval.report.chart import Box, Point, place_labels, scatter, ticks
+from math_eval.report.escaping import csv_cell, html, markdown_text, terminal_line
 from math_eval.report.ratios import shares
 
 _ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\x00\ud800"
@@ -71,6 +72,53 @@ def test_nothing_from_a_model_is_markup_and_nothing_is_loaded(runs, tmp_path):
     assert "x<b>" not in html
     assert "\x00" not in html
     assert not re.search(r"(?:src|href)\s*=|url\(|@import", html.replace("src=x onerror", ""))
+
+
+_ELEMENT = "\"'><b id=stranger>[x](javascript:1)`|\x1b[31m\x9b"
+
+
+def test_every_field_of_a_run_is_text_in_every_medium(write_run, tmp_path):
+    """Names, settings and fields alike; what the schema of a manifest admits may hold any text."""
+    task = "t<b id=stranger>"
+    rows = [
+        {"id": f"{_ELEMENT}{n}", "task": task, "question": _ELEMENT, "answer": _ELEMENT, "level": f"={n}{_ELEMENT}"}
+        | {"completion": _ELEMENT, "extracted": _ELEMENT, "model": _ELEMENT, "ratio": ratio, "chosen_ratio": 0.2}
+        for n in range(3)
+        for ratio in (0.2, "policy")
+    ]
+    run = write_run("run", rows, (task,))
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    manifest["settings"]["model_sha256"] = "<b id=stranger>"
+    manifest["environment"] = {"<b id=stranger>": _ELEMENT, "torch": "<b id=stranger>"}
+    (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    out, label = tmp_path / "r.html", "l<i>[x](y)"
+    arguments = ["report", f"{label}={run}", "--by", "level", "--title", _ELEMENT, "--note", _ELEMENT, "--output", out]
+    done = CliRunner().invoke(cli, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    page, markdown, table = (out.with_suffix(suffix).read_text("utf-8") for suffix in (".html", ".md", ".csv"))
+    assert not re.search("<b id|<i>", page + markdown)
+    assert page.count("&lt;b id=stranger&gt;") > 30
+    for line in markdown.splitlines():
+        assert not re.search(r"(?<!\\)[\[\]`]", line)
+        assert line.count("|") - line.count("\\|") in (0, 12)
+    for text in (page, markdown, table, done.output):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    assert {row["value"][:2] for row in csv.DictReader(table.splitlines())} == {"", "'="}
+
+
+@given(st.text())
+def test_each_medium_keeps_text_text(text):
+    assert not re.search("[<>\"'\x00-\x08\x0b-\x1f\x7f-\x9f]", html(text))
+    assert not re.search("[<\n\r\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", markdown_text(text))
+    assert not re.search(r"(?<!\\)[`*|\[\]]", markdown_text(text).replace("\\\\", ""))
+    assert not csv_cell(text).startswith(("=", "+", "-", "@", "\t", "\n", "\r"))
+    assert not re.search("[\n\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", terminal_line(text))
+
+
+@given(st.text("abcXYZ 019.,:;%()–@=_^$€äß", min_size=1).filter(lambda text: text[0] not in "=@"))
+def test_usual_text_stays_as_it_is(text):
+    assert html(text) == csv_cell(text) == terminal_line(text) == text
+    assert markdown_text(text) == text
 
 
 @pytest.mark.parametrize("piece", ["1 + 2 = 3 & so on. ", "<\"&'>"])

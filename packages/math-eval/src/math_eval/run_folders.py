@@ -183,9 +183,7 @@ def check_task(row: Row, task: str, where: str) -> None:
         DataError: The sample names another task.
     """
     if row["task"] != task:
-        raise DataError(
-            f"{where}: task: sample {row['id']!r} is one of {row['task']!r}, not of {task!r}; move it there"
-        )
+        raise DataError(f"{where}: task: sample {row['id']!r} belongs to {row['task']!r}, not to {task!r}; move it")
 
 
 def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:

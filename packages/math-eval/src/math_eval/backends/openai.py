@@ -173,8 +173,8 @@ class Server:
 
     def _requested_pause(self, error: APIConnectionError | APIStatusError | TimeoutError) -> float | None:
         """The pause in seconds that the server asks for, or None; raises if another attempt cannot help."""
-        if isinstance(error.__cause__, DataError):
-            raise DataError(f"{self._base_url}: {error.__cause__}") from None
+        if isinstance(error.__cause__, DataError):  # of `BoundedClient`; some versions of the client wrap it
+            raise error.__cause__ from None
         if not isinstance(error, APIStatusError):
             return None
         if 300 <= error.status_code < 400:
@@ -202,7 +202,9 @@ class Server:
     def count(self, text: str) -> int:
         """Number of tokens of a text; needs the tokenizer."""
         assert self._tokenizer is not None
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else 0
+        # Half a surrogate pair, which no tokenizer reads, becomes "?".
+        whole = text.encode("utf-8", "replace").decode()
+        return len(self._tokenizer.encode(whole, add_special_tokens=False).ids) if text else 0
 
     def has_token(self, text: str) -> bool:
         """Whether a text is a single token of the vocabulary; needs the tokenizer."""

@@ -32,13 +32,15 @@ class BoundedClient(DefaultAsyncHttpxClient):
         answer = await super().send(request, stream=True, **{**options, "follow_redirects": False})
         try:
             if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-                raise DataError("the server compresses its answers, although it is asked not to; change its settings")
+                raise DataError(
+                    f"{request.url}: compresses its answers, which it was asked not to do; change its settings"
+                )
             body = bytearray()
             async for part in answer.aiter_raw():
                 body += part
                 if len(body) > _MOST_BYTES:
                     raise DataError(
-                        f"an answer of the server has more than {_MOST_BYTES // 2**20} MiB; use another one"
+                        f"{request.url}: an answer of more than {_MOST_BYTES // 2**20} MiB; use another server"
                     )
         finally:
             await answer.aclose()
