@@ -145,9 +145,17 @@ def test_a_corrupted_file_is_one_error_that_names_folder_and_file(folder, file, 
 
 
 def test_a_config_with_more_layers_than_tensors_is_refused_before_they_are_built(folder):
-    edit(folder / "config.json", num_hidden_layers=100_000_000, layer_types=None)
-    with pytest.raises(DataError, match=r"config\.json: 100000000 layers, but the weights have 26 tensors"):
-        load_model(folder, FLOAT)
+    for layers, message in (
+        (100, "100 layers, but the weights have 26 tensors"),
+        (10**8, "num_hidden_layers is 100000000; no model has over 10000 layers"),
+    ):
+        edit(folder / "config.json", num_hidden_layers=layers, layer_types=None)
+        for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
+            with pytest.raises(DataError, match=f"config\\.json: {message}"):
+                load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(DataError, match="no model has over 10000 layers"):
+        load_tokenizer(folder)
 
 
 def test_a_tokenizer_that_is_not_there_is_not_invented(folder):

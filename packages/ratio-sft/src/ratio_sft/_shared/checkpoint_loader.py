@@ -23,6 +23,7 @@ from .terminal import printable
 
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
+_MOST_LAYERS = 10_000
 _MOST_HEADER_BYTES = 2**27
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -121,19 +122,26 @@ def _check_files(folder: Path) -> None:
     for name in ("config.json", "generation_config.json"):
         if (folder / name).is_file():
             _read_object(folder / name)
+    if (folder / "config.json").is_file():
+        _check_depth(folder)
 
 
 def _check_depth(folder: Path) -> None:
-    """Refuse a config with more layers than the weights can have tensors, before a library builds them.
+    """Refuse a config with more layers than the weights have tensors, or any model, before a library counts them.
 
     Raises:
-        DataError: a weights file is corrupted, or there are too few tensors.
+        DataError: a weights file is corrupted, or there are too many layers.
     """
     config = _read_object(folder / "config.json")
     inner = [part for part in config.values() if isinstance(part, dict)]
     layers = max(
         (part[name] for part in (config, *inner) for name in _LAYERS if type(part.get(name)) is int), default=0
     )
+    for name, count in (item for part in (config, *inner) for item in part.items()):
+        if "layer" in name and type(count) is int and count > _MOST_LAYERS:
+            raise DataError(
+                f"{folder / 'config.json'}: {name} is {count}; no model has more than {_MOST_LAYERS} layers"
+            )
     weights = list(folder.glob("*.safetensors"))
     tensors = sum(map(_tensors, weights))
     if weights and layers > tensors:
