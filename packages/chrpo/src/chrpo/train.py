@@ -33,7 +33,7 @@ COMMAND = "chrpo train"
 REPORT_FILE = "training.html"
 TENSORBOARD_FOLDER = "runs"
 _PACKAGES = ("chrpo", "torch", "transformers", "trl", "accelerate", "math-verify")
-_CHECKPOINT_FILES = ("*.safetensors", "config.json", "tokenizer.json", "control_tokens.json", "chat_template.jinja")
+_CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 def train(
@@ -190,9 +190,13 @@ def _newest_complete(work: Path, *, clean: bool) -> Path | None:
 
 def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mapping[str, Any]) -> None:
     """Write everything beside the weights."""
+    from transformers.utils import GENERATION_CONFIG_NAME
+
     (final / "training_args.bin").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
     job.tokens.save(final)
+    if (job.model / GENERATION_CONFIG_NAME).is_file():
+        shutil.copy(job.model / GENERATION_CONFIG_NAME, final / GENERATION_CONFIG_NAME)
     shutil.copy(job.folder / METRICS_FILE, final / METRICS_FILE)
     if (job.folder / TENSORBOARD_FOLDER).is_dir():
         shutil.copytree(job.folder / TENSORBOARD_FOLDER, final / TENSORBOARD_FOLDER)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback
+from transformers import GenerationConfig, PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from chrpo._shared.checkpoint_loader import load_model, load_tokenizer
+from chrpo._shared.bounded import in_child
+from chrpo._shared.checkpoint_loader import end_tokens, load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
 from chrpo.errors import DataError
@@ -25,6 +26,9 @@ from .progress import ProgressBar
 from .trainer import CHRPOTrainer
 
 _MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
+_MOST_PROMPT_CHARS = 1_000_000
+TEMPLATE_SECONDS = 60.0
+"""Time in which the chat template has to render every prompt."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ def build_trainer(job: Job) -> CHRPOTrainer:
     """
     args = _config(job)
     disable_progress_bar()
+    tokenizer = load_tokenizer(job.model, padding_side="left")
+    _check_template(job, tokenizer)
     trainer = CHRPOTrainer(
-        _load_model(job),
+        _load_model(job, tokenizer),
         args,
         prompts=job.rows,
         control_tokens=job.tokens,
-        processing_class=load_tokenizer(job.model, padding_side="left"),
+        processing_class=tokenizer,
         grader=job.grader,
         callbacks=[ProgressBar()],
     )
@@ -121,8 +127,34 @@ def _share(job: Job, gpu: bool) -> tuple[int, int]:
     return share, rows_per_pass
 
 
-def _load_model(job: Job) -> Any:
+def _check_template(job: Job, tokenizer: Any) -> None:
+    """Render every prompt in a child process with limits first, because TRL renders the same ones without any.
+
+    Raises:
+        DataError: the template fails, or passes a limit.
+    """
+    if not tokenizer.chat_template:
+        raise DataError(f"{job.model}: the tokenizer has no chat template; use the checkpoint that ratio-sft wrote")
+
+    def render() -> int:
+        options = {"tokenize": False, "add_generation_prompt": True}
+        return max(len(tokenizer.apply_chat_template(row["prompt"], **options)) for row in job.rows)
+
+    longest = in_child(render, f"{job.model}: chat template", seconds=TEMPLATE_SECONDS)
+    if longest > _MOST_PROMPT_CHARS:
+        raise DataError(
+            f"{job.model}: chat template: a prompt of {longest} characters; mend the template or the prompt"
+        )
+
+
+def _load_model(job: Job, tokenizer: Any) -> Any:
+    """The model, without what its generation_config.json would change in rollouts (beams, penalties, forced tokens)."""
     model = load_model(job.model, torch.float32)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=end_tokens(job.model, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+    )
     if job.settings.lora_rank is not None:
         return lora.wrap(model, job.settings.lora_rank, seed=job.settings.seed)
     return model

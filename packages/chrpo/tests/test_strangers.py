@@ -1,0 +1,91 @@
+"""A stranger's checkpoint in `chrpo train`: it runs nothing, changes no rollout in silence, and cannot hold training up."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from chrpo._shared.records import write_records
+from chrpo.cli import cli
+
+pytest.importorskip("trl")
+
+FLAGS = ["--max-steps", "1", "--prompts-per-step", "2", "--rollouts", "6", "--max-tokens", "14"]
+
+
+@pytest.fixture
+def model(checkpoint, tmp_path):
+    return shutil.copytree(checkpoint, tmp_path / "model")
+
+
+@pytest.fixture
+def train(model, prompt_rows, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    write_records(prompts, prompt_rows)
+
+    def run(out="out"):
+        return CliRunner().invoke(
+            cli, ["train", str(prompts), str(tmp_path / out), "--model", str(model), *FLAGS], input="y\ny\n"
+        )
+
+    return run
+
+
+def edit(path, **values):
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **values}))
+
+
+def test_generation_settings_of_a_checkpoint_change_no_rollout_and_are_kept_for_its_users(model, train, tmp_path):
+    assert train("sound").exit_code == 0
+    hostile = {"num_beams": 4, "repetition_penalty": 50.0, "min_new_tokens": 13, "suppress_tokens": [0, 1, 2, 3]}
+    edit(model / "generation_config.json", do_sample=True, top_k=1, max_length=3, **hostile)
+    assert train("hostile").exit_code == 0
+    sound, changed = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0]) for name in ("sound", "hostile")
+    )
+    assert changed == sound
+    kept = json.loads((tmp_path / "hostile/generation_config.json").read_text())
+    assert {name: kept[name] for name in hostile} == hostile
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("sound", "hostile")]
+    assert manifests[0]["settings"]["inputs"] != manifests[1]["settings"]["inputs"], "the change is on record"
+
+
+def test_code_of_a_checkpoint_is_refused_without_a_question(model, train, tmp_path):
+    marker = tmp_path / "ran"
+    (model / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    edit(model / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.C"})
+    done = train()
+    assert done.exit_code == 2
+    assert "config.json cannot be loaded" in done.stderr
+    assert "[y/N]" not in done.output
+    assert not marker.exists()
+    assert not (tmp_path / ".out.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('\x1b[31mno') }}", r"chat template: TemplateError: \x1b[31mno"),
+        ("{% if %}", "chat template: TemplateSyntaxError"),
+        ("{{ 'a' * 3000000000 }}", "chat template: needs more than"),
+        ("{{ 'a' * 2000000 }}", "chat template: a prompt of 2000000 characters"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "chat template: SecurityError"),
+    ],
+)
+def test_a_hostile_template_is_one_clear_line(model, train, template, message):
+    (model / "chat_template.jinja").write_text(template)
+    done = train()
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "\x1b" not in done.output
+
+
+def test_a_template_that_does_not_end_is_stopped(model, train, monkeypatch):
+    monkeypatch.setattr("chrpo.trl.build.TEMPLATE_SECONDS", 1.0)
+    (model / "chat_template.jinja").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    )
+    done = train()
+    assert (done.exit_code, "chat template: takes longer than 1 seconds" in done.stderr) == (2, True)
