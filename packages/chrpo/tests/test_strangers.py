@@ -1,4 +1,4 @@
-"""A stranger's checkpoint in `chrpo train`: it runs nothing, changes no rollout in silence, and cannot hold training up."""
+"""A stranger's checkpoint in `chrpo train`: it runs nothing, changes no rollout in silence, and ends in time."""
 
 import json
 import shutil
