@@ -15,7 +15,7 @@ from .budget.counting import load_counter
 from .budget.ratios import check_ratios
 from .compressor import Compressor
 from .errors import InfeasibleBudget, RejectedRow
-from .jobs import Job, Outcome
+from .resumable import Job, Outcome
 from .scorers.load import load_scorer, scorer_fingerprint
 
 _BATCH_ROWS = 64

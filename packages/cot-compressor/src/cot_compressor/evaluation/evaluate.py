@@ -22,7 +22,7 @@ from cot_compressor.budget.ratios import check_ratios, token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
-from cot_compressor.jobs import Job, Outcome
+from cot_compressor.resumable import Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
 from cot_compressor.scorers.rules import RuleScorer

@@ -18,7 +18,7 @@ from cot_compressor.budget.counting import count_words
 from cot_compressor.budget.ratios import token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
-from cot_compressor.jobs import Job, Outcome
+from cot_compressor.resumable import Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.rules import RuleScorer
 from cot_compressor.text.render import Span
