@@ -119,15 +119,15 @@ def undisturbed(whole: Path, processes: int) -> list[float]:
 def launch(command: str, folder: Path, processes: int) -> "subprocess.Popen[bytes]":
     """Start a command in `folder`; its output goes to the file `log` there."""
     program, *words = command.split()
-    module = program.replace("-", "_")
     if processes > 1 and command.startswith(SHARED_OUT):
-        python = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        start = [*torchrun, "-m", program.replace("-", "_")]
     else:
-        python = [sys.executable]
+        start = [str(Path(sys.executable).with_name(program))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [*python, "-m", module, *words], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            [*start, *words], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
 
 

@@ -32,6 +32,7 @@ def load_model(folder: str | Path) -> "tuple[PreTrainedModel, PreTrainedTokenize
 
     check_checkpoint(folder)
     saved_dtype(folder)
+    checkpoint_loader.load_config(folder)
     tokenizer = checkpoint_loader.load_tokenizer(folder)
     if tokenizer.eos_token_id is None:
         raise DataError(f"{folder}: the tokenizer has no eos_token, so a completion could not end; set one")
