@@ -56,6 +56,7 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     _check_files(Path(folder))
     with _reading(folder, "the tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
+        tokenizer("a")  # a setting of a wrong type fails only in use
     # Without its files, transformers makes an empty tokenizer of the model's type.
     files = ("tokenizer.json", *tokenizer.vocab_files_names.values())
     if not any(Path(folder, name).is_file() for name in files):

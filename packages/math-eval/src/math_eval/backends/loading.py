@@ -33,8 +33,11 @@ def control_tokens(settings: RunSettings) -> ControlTokens | None:
     if not requested and not (folder / FILE_NAME).is_file():
         return None
     tokens = ControlTokens.load(folder)
-    for ratio in requested:
-        tokens.token(ratio)
+    try:
+        for ratio in requested:
+            tokens.token(ratio)
+    except DataError as error:
+        raise DataError(f"{folder / FILE_NAME}: {error}") from error
     return tokens
 
 

@@ -66,7 +66,7 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
         DataError: There is no such task or file, a package is not installed, a row is bad, or two problems have one id.
     """
     task = _find(name, data_dir)
-    _check(task)
+    _check(task, f"task {task.name}" if name == task.name else f"{name}: task {task.name}")
     return replace(task, problems=task.problems[:limit]) if limit else task
 
 
@@ -118,29 +118,29 @@ def _from_plugin(plugin: EntryPoint) -> tuple[list[Row], Row]:
     return rows, source
 
 
-def _check(task: Task) -> None:
-    check_name(task.name, str(task.source.get("file", task.name[:100])))
+def _check(task: Task, where: str) -> None:
+    check_name(task.name, where[:200])
     seen: set[str] = set()
     for problem in task.problems:
         if problem["id"] in seen:
-            raise DataError(f"task {task.name}: id: two problems are called {problem['id']!r}; give each its own id")
+            raise DataError(f"{where}: id: two problems are called {problem['id']!r}; give each its own id")
         seen.add(problem["id"])
         try:
             problem["question"].encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"task {task.name}: question: problem {problem['id']!r} has half a surrogate pair "
+                f"{where}: question: problem {problem['id']!r} has half a surrogate pair "
                 f"({problem['question'][error.start]!r}), which no tokenizer reads; correct its text"
             ) from error
         if clash := sorted(_RESERVED & set(problem)):
             raise DataError(
-                f"task {task.name}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
+                f"{where}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
                 "rename or remove it, or leave it out with `keep` in a task file"
             )
         try:
             json.dumps(problem, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"task {task.name}: problem {problem['id']!r} has a field that JSON cannot represent ({error}); leave "
+                f"{where}: problem {problem['id']!r} has a field that JSON cannot represent ({error}); leave "
                 "it out with `keep` in a task file"
             ) from error

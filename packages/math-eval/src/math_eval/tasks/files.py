@@ -50,11 +50,17 @@ def read_task_file(path: Path) -> Parts:
         if extra := [key for key in _OF_THE_HUB if key in task]:
             raise DataError(f"{path}: {extra[0]} belongs to a hub dataset, not to a problems file; remove it")
         data = path.parent / task["problems"]
+        if not data.is_file():
+            raise DataError(f"{path}: problems: {data}: no such file; check the name")
         if data.is_symlink() and data.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise DataError(f"{data}: is a symbolic link to another folder; copy the file beside {path.name}")
         rows, where, source = list(read_records(data, "row")), str(data), {"file": data.name}
     name = task.get("name", path.stem)
-    return name, [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows)], source
+    try:
+        problems = [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows)]
+    except DataError as error:
+        raise DataError(f"{error}, as {path} reads it") from error
+    return name, problems, source
 
 
 def _problem(name: str, task: Row, row: Row, index: int, where: str) -> Row:
