@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 _LADDER = "--ratio 0.2 --ratio 0.6 --ratio 1.0"
 _TRAINING = "--learning-rate 3e-3 --batch-size 6"
 COMMANDS = (
-    "math-eval run --model base --tasks problems.jsonl --max-tokens 160 --samples 4 --output-dir run_base",
+    "math-eval run --model base --tasks problems.jsonl --max-tokens 160 --samples 4 --temperature 0.3"
+    " --output-dir run_base",
     "math-eval export traces run_base traces.jsonl",
     "cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules",
     "cot-compressor train annotated.jsonl compressor --encoder encoder --epochs 3",

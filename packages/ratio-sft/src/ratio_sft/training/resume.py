@@ -1,6 +1,6 @@
 """Training checkpoints of an unfinished run: which one is complete and sound, and whether steps are left to do.
 
-A complete checkpoint has a record of its files, written last, so that a file that was lost or torn afterwards is
+A complete checkpoint has a record of its files, written last, so that a file that was lost or damaged afterwards is
 noticed. Whether a run may be continued at all is decided by `_shared.runs`; training itself is left to `trainer`.
 
     newest_complete(Path(".sft.partial/checkpoints"))           # Path('.sft.partial/checkpoints/checkpoint-300')
@@ -39,13 +39,13 @@ def check_sound(checkpoint: Path) -> None:
     """
     recorded = read_object(checkpoint / COMPLETE).get("files")
     if not isinstance(recorded, dict) or _STATE not in recorded:
-        raise _torn(checkpoint, COMPLETE, "is no record of the checkpoint's files")
+        raise _unsound(checkpoint, COMPLETE, "is no record of the checkpoint's files")
     present = {str(path.relative_to(checkpoint)): path for path in _files(checkpoint)}
     for name, facts in recorded.items():
         if name not in present:
-            raise _torn(checkpoint, name, "is missing")
+            raise _unsound(checkpoint, name, "is missing")
         if _facts(present[name]) != facts:
-            raise _torn(checkpoint, name, "is not as it was saved")
+            raise _unsound(checkpoint, name, "is not as it was saved")
     _read_state(checkpoint)
 
 
@@ -81,13 +81,13 @@ def _read_state(checkpoint: Path) -> Row:
         whole = all(type(state[name]) is int for name in ("global_step", "max_steps"))
         whole = whole and all(isinstance(entry["step"], int) for entry in state["log_history"])
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _torn(checkpoint, _STATE, f"is no state of a trainer ({error})") from error
+        raise _unsound(checkpoint, _STATE, f"is no state of a trainer ({error})") from error
     if not whole:
-        raise _torn(checkpoint, _STATE, "is no state of a trainer")
+        raise _unsound(checkpoint, _STATE, "is no state of a trainer")
     return state
 
 
-def _torn(checkpoint: Path, name: str, fault: str) -> DataError:
+def _unsound(checkpoint: Path, name: str, fault: str) -> DataError:
     return DataError(
         f"{checkpoint}: {name} {fault}; remove this folder, and the run continues from the checkpoint before it, or "
         "from the start"
