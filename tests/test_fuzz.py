@@ -232,6 +232,7 @@ def complaint(done, work, files):
     if len(seen) != 1 or not seen[0].startswith("error: "):
         return f"not one line: {done.stderr}"
     named = {str(path) for file in files for path in (work / file, (work / file).parent) if path != work}
+    named |= {str(work / "finished")} if (work / "finished").exists() else set()
     return None if any(name in seen[0] for name in named) else f"the file is not named: {seen[0]}"
 
 

@@ -340,6 +340,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_live_writers_fil
     [
         ('{"gold": "1", "gold": "2"}', r":1: not JSON \(field 'gold' is given twice\)"),
         ('{"id": "a", "more": {"x": [1, 1e999]}}', r":1: more\.x\.1: the number is too large for a float"),
+        (f'{{"more": {{"x": [1, -1{"0" * 400}]}}}}', r":1: more\.x\.1: the number is too large for a float"),
         ("1" * 400 + ".0", r":1: value: the number is too large"),
     ],
 )
@@ -398,6 +399,10 @@ def test_a_command_ends_in_one_line_that_speaks_to_no_terminal(error, code, line
     done = CliRunner().invoke(cli, ["fail"])
     assert done.exit_code == code
     assert done.stderr == f"{line}\n"
+    debugged = CliRunner().invoke(cli, ["--debug", "fail"])
+    assert debugged.exit_code == code
+    assert "raise error" in debugged.stderr
+    assert not re.search("[\x00-\x08\x0b-\x1f]", debugged.stderr)
 
 
 def test_a_working_folder_with_a_link_is_refused(tmp_path):

@@ -10,6 +10,7 @@ Errors of this package carry `exit_code` 2 (bad input or usage) or 1 (failure); 
 import errno
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -29,6 +30,11 @@ class CommandGroup(click.Group):
         self.context_settings.setdefault("max_content_width", _EPILOG_WIDTH)
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line, with every standard stream open."""
+        _open_standard_streams()
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command; turn an exception into one line on stderr and an exit code."""
         debug = ctx.params.pop("debug", False)
@@ -40,14 +46,28 @@ class CommandGroup(click.Group):
             raise
         except BaseException as error:
             # A library in Rust may end in a PanicException, which is no Exception.
-            if debug or isinstance(error, SystemExit | GeneratorExit):
+            if isinstance(error, SystemExit | GeneratorExit):
                 raise
             code = 2 if getattr(error, "errno", None) in _BAD_PATH else getattr(error, "exit_code", None)
+            if debug:
+                echo(traceback.format_exc().rstrip(), err=True)
+                sys.exit(code or 1)
             name = "" if code else f"{type(error).__name__}: "
             hint = "" if code else " (--debug shows the traceback)"
             message = " ".join(str(error).split()) or "no message"
             echo(f"error: {name}{message}{hint}", err=True)
             sys.exit(code or 1)
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller closed on nothing: the next output would take their place, and get what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def _leave_processes() -> None:

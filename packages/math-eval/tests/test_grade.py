@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 import tracemalloc
 
+import pytest
 from click.testing import CliRunner
 
 from math_eval._shared.lock import locked
@@ -159,3 +162,13 @@ def test_an_interrupted_grading_of_a_run_keeps_the_tasks_it_finished(tmp_path, w
     assert grade_run(run, out) == ({"correct": 2}, False)
     assert (out / "samples_sums.jsonl").stat().st_mtime_ns == finished
     assert (out / "results.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_change_no_output(tmp_path, closed):
+    source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    grade_file(source, tmp_path / "whole.jsonl")
+    code = "from math_eval.cli import cli; cli()"
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", code, "grade", source, out])
+    assert done.returncode == 0
+    assert [row["verdict"] for row in _read(out)] == [row["verdict"] for row in _read(tmp_path / "whole.jsonl")]
