@@ -33,6 +33,7 @@ Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
+_LARGEST_BITS = 1023
 
 
 @cache
@@ -74,12 +75,19 @@ def _refuse_constant(name: str) -> None:
 
 
 class _TooLargeError(ValueError):
-    """A number that a float can only hold as infinity."""
+    """A number that a float cannot hold, or only as infinity."""
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
+        raise _TooLargeError(text)
+    return value
+
+
+def _finite_integer(text: str) -> int:
+    value = int(text)
+    if value.bit_length() > _LARGEST_BITS:
         raise _TooLargeError(text)
     return value
 
@@ -92,13 +100,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite, parse_int=_finite_integer, object_pairs_hook=_unique
+)
 
 
 def _infinite(value: Any, path: str = "") -> str | None:
-    """The path of a number that became infinite, or None."""
+    """The path of a number that is infinite or beyond every float, or None."""
     if isinstance(value, float):
         return path if math.isinf(value) else None
+    if isinstance(value, int):
+        return path if value.bit_length() > _LARGEST_BITS else None
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     found = (_infinite(inner, f"{path}.{name}".removeprefix(".")) for name, inner in items)
     return next((where for where in found if where is not None), None)
