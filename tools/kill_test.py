@@ -47,6 +47,8 @@ SHARED_OUT = ("cot-compressor train", "cot-compressor compress", "ratio-sft trai
 """The commands that several processes can do together."""
 _TIME = re.compile("(^|_)(seconds?|time|date)(_|$)")
 _END_S = 900.0
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_INPUTS = ("problems.jsonl", "base", "encoder")
 
 
 @dataclass
@@ -60,6 +62,15 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """An undisturbed run of one command: its folder, the names of its outputs, and the seconds that it took."""
+
+    place: Path
+    made: list[str]
+    seconds: float
+
+
 def main() -> int:
     """Run all commands undisturbed, then each with kills; returns 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,21 +80,23 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1, help="Number of processes that torchrun starts.")
     parser.add_argument("--seed", type=int, default=0, help="Random seed for the moments.")
     options = parser.parse_args()
-    folder = options.folder.resolve() / f"processes_{options.processes}"
-    whole = folder / "whole"
-    durations = undisturbed(whole, options.processes)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    folder = options.folder.resolve()
+    runs = pipeline(folder / "whole")
     draw, faults = random.Random(options.seed), 0
     for number, command in enumerate(COMMANDS):
-        name = " ".join(command.split()[:2])
         if options.only and not command.startswith(tuple(options.only)):
             continue
         if options.processes > 1 and not command.startswith(SHARED_OUT):
             continue
         tally = Tally()
+        whole = runs[number] if options.processes == 1 else together(folder, runs, number, options.processes)
         while tally.kills < options.kills and len(tally.faults) < options.kills:
-            place = folder / f"killed_{number}_{tally.ends}"
-            disturb(place, whole, number, durations[number], draw, tally, options)
+            place = folder / f"killed_{options.processes}_{number}_{tally.ends}"
+            link_inputs(place, runs, number)
+            disturb(place, whole, number, draw, tally, options)
         faults += len(tally.faults)
+        name = " ".join(command.split()[:2])
         print(f"{name}: {tally.kills} kills, {tally.ends} ends, {tally.late} too late, {len(tally.faults)} faults")
         for fault in tally.faults:
             print(f"  {fault}")
@@ -91,30 +104,51 @@ def main() -> int:
     return int(faults > 0)
 
 
-def undisturbed(whole: Path, processes: int) -> list[float]:
-    """Run every command once; the seconds that each took. Results of an earlier call are used again."""
-    record = whole / "durations.json"
-    if record.is_file():
-        return json.loads(record.read_text("utf-8"))
-    shutil.rmtree(whole, ignore_errors=True)
-    whole.mkdir(parents=True)
-    sys.path.insert(0, str(ROOT))
-    from tests.conftest import PROBLEMS, build_base, problem, write_rows
+def pipeline(whole: Path) -> list[Undisturbed]:
+    """Run every command once, in one process, in one folder. Runs of an earlier call are used again."""
+    record = whole / "runs.json"
+    if not record.is_file():
+        shutil.rmtree(whole, ignore_errors=True)
+        whole.mkdir()
+        os.environ.update(_ENVIRONMENT)
+        sys.path.insert(0, str(ROOT))
+        from tests.conftest import PROBLEMS, build_base, problem, write_rows
 
-    problems = [problem(number) for number in range(PROBLEMS)]
-    write_rows(whole / "problems.jsonl", problems)
-    build_base(whole / "base", problems)
-    durations, made = [], []
-    for command in COMMANDS:
-        before, start = set(whole.iterdir()), time.monotonic()
-        process = launch(command, whole, processes)
-        if process.wait(_END_S):
-            raise SystemExit(f"{command}: exit code {process.returncode}\n{(whole / 'log').read_text('utf-8')[-2000:]}")
-        durations.append(time.monotonic() - start)
-        made.append(sorted(path.name for path in set(whole.iterdir()) - before if path.name != "log"))
-    (whole / "made.json").write_text(json.dumps(made), "utf-8")
-    record.write_text(json.dumps(durations), "utf-8")
-    return durations
+        problems = [problem(number) for number in range(PROBLEMS)]
+        write_rows(whole / "problems.jsonl", problems)
+        build_base(whole / "base", problems)
+        runs = [run(whole, number, 1) for number in range(len(COMMANDS))]
+        record.write_text(json.dumps([[each.made, each.seconds] for each in runs]), "utf-8")
+    return [Undisturbed(whole, made, seconds) for made, seconds in json.loads(record.read_text("utf-8"))]
+
+
+def together(folder: Path, runs: list[Undisturbed], number: int, processes: int) -> Undisturbed:
+    """Run one command with several processes."""
+    place = folder / f"whole_{processes}_{number}"
+    link_inputs(place, runs, number)
+    return run(place, number, processes)
+
+
+def link_inputs(place: Path, runs: list[Undisturbed], number: int) -> None:
+    """Make an empty folder with links to everything that a command may read."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    for name in (*_INPUTS, *(name for each in runs[:number] for name in each.made)):
+        (place / name).symlink_to(runs[0].place / name)
+
+
+def run(place: Path, number: int, processes: int) -> Undisturbed:
+    """Run one command undisturbed.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    before, start = set(place.iterdir()), time.monotonic()
+    code = launch(COMMANDS[number], place, processes).wait(_END_S)
+    if code:
+        raise SystemExit(f"{COMMANDS[number]}: exit code {code}\n{(place / 'log').read_text('utf-8')[-2000:]}")
+    made = sorted(path.name for path in set(place.iterdir()) - before if path.name != "log")
+    return Undisturbed(place, made, time.monotonic() - start)
 
 
 def launch(command: str, folder: Path, processes: int) -> "subprocess.Popen[bytes]":
@@ -125,7 +159,7 @@ def launch(command: str, folder: Path, processes: int) -> "subprocess.Popen[byte
         start = [*torchrun, "-m", program.replace("-", "_")]
     else:
         start = [str(Path(sys.executable).with_name(program))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, **_ENVIRONMENT}
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             [*start, *words], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -133,37 +167,26 @@ def launch(command: str, folder: Path, processes: int) -> "subprocess.Popen[byte
 
 
 def disturb(
-    place: Path, whole: Path, number: int, duration: float, draw: random.Random, tally: Tally, options: Any
+    place: Path, whole: Undisturbed, number: int, draw: random.Random, tally: Tally, options: argparse.Namespace
 ) -> None:
     """Begin one output, kill its command until it ends or all kills are done, let it end, and compare."""
-    command, made = COMMANDS[number], json.loads((whole / "made.json").read_text("utf-8"))
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    earlier = ["problems.jsonl", "base", "encoder", *(name for names in made[:number] for name in names)]
-    for name in earlier:
-        (place / name).symlink_to(whole / name)
-    expected = contents(whole, made[number])
-    while tally.kills < options.kills:
+    command, expected, code = COMMANDS[number], contents(whole.place, whole.made), None
+    while tally.kills < options.kills and code is None:
         process = launch(command, place, options.processes)
         try:
-            code = process.wait(draw.uniform(0, 1.05) * duration)
+            code = process.wait(draw.uniform(0, 1.05) * whole.seconds)
+            tally.late += 1
         except subprocess.TimeoutExpired:
-            kill(process, one=draw.random() < 0.5 if options.processes > 1 else False, draw=draw)
+            kill(process, one=options.processes > 1 and draw.random() < 0.5, draw=draw)
             tally.kills += 1
-            tally.faults += [f"{place.name}: after a kill: {fault}" for fault in partial(place, earlier, expected)]
-            continue
-        tally.late += 1
-        if code:
-            tally.faults.append(f"{place.name}: exit code {code}; see {place / 'log'}")
-            return
-        break
-    else:
-        if code := launch(command, place, options.processes).wait(_END_S):
-            tally.faults.append(f"{place.name}: exit code {code}; see {place / 'log'}")
-            return
+            tally.faults += [f"{place.name}: after a kill: {fault}" for fault in partial(place, expected)]
+    if code is None:
+        code = launch(command, place, options.processes).wait(_END_S)
+    if code:
+        tally.faults.append(f"{place.name}: exit code {code}; see {place / 'log'}")
+        return
     tally.ends += 1
-    names = sorted(path.name for path in place.iterdir() if path.name not in {*earlier, "log"})
-    found = contents(place, names)
+    found = contents(place, written(place))
     differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     if differing:
         tally.faults.append(f"{place.name}: another end: {', '.join(differing)}")
@@ -208,10 +231,14 @@ def descendants(parent: int) -> list[int]:
     return found[1:]
 
 
-def partial(place: Path, earlier: list[str], expected: dict[str, Any]) -> list[str]:
+def written(place: Path) -> list[str]:
+    """The names of what the command wrote: its inputs are links."""
+    return sorted(path.name for path in place.iterdir() if path.name != "log" and not path.is_symlink())
+
+
+def partial(place: Path, expected: dict[str, Any]) -> list[str]:
     """What is under a final name and differs from the end; working files do not count."""
-    names = [path.name for path in place.iterdir() if path.name not in {*earlier, "log"}]
-    visible = {name: content for name, content in contents(place, names).items() if not unfinished(name)}
+    visible = {name: content for name, content in contents(place, written(place)).items() if not unfinished(name)}
     return [f"{name} is partial" for name, content in visible.items() if content != expected.get(name)]
 
 
