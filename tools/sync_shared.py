@@ -23,7 +23,13 @@ _EVERY = (
     "settings_flags",
 )
 _MODEL = (*_EVERY, "boxed", "bounded", "checkpoint_loader", "control_tokens", "thinking")
-MODULES = {"cot_compressor": (*_EVERY, "checkpoint_loader"), "ratio_sft": _MODEL, "chrpo": _MODEL, "math_eval": _MODEL}
+_SERVER = ("bounded_http", "server_messages")
+MODULES = {
+    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader"),
+    "ratio_sft": _MODEL,
+    "chrpo": _MODEL,
+    "math_eval": (*_MODEL, *_SERVER),
+}
 SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "traces"),
     "ratio_sft": ("compressed", "control_tokens", "problems", "rl_prompts", "samples", "sft"),

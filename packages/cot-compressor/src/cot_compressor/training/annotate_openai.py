@@ -10,12 +10,15 @@ OPENAI_API_KEY only.
     OpenAIAnnotator("qwen3-32b", base_url="http://127.0.0.1:8000/v1").keep(question, cot)
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from cot_compressor._shared.records import parse_json
+from cot_compressor._shared.server_messages import check_address, printable_words, without_key
 from cot_compressor._version import __version__
 from cot_compressor.budget.counting import clean
 from cot_compressor.errors import CompressorError, DataError, RejectedRow, needs_extra
@@ -27,6 +30,7 @@ from .ranges import BadAnswer, check_kept, parse_ranges
 
 _MAX_UNITS = 400
 _MAX_ATTEMPTS = 3
+_TIMEOUT_S = 1800.0
 _SHARE_LIMITS = (0.02, 0.8)
 _SHARE_SLACK = 2.5
 _SYSTEM = """\
@@ -76,6 +80,7 @@ class OpenAIAnnotator:
         concurrency: int = 8,
         answers: str | Path | None = None,
         prices: tuple[float, float] | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
         """Connect to a server.
 
@@ -86,10 +91,11 @@ class OpenAIAnnotator:
             concurrency: Largest number of requests at a time.
             answers: Path of the file that stores the answers; a request with a stored answer is not sent again.
             prices: Dollars per million prompt tokens and per million completion tokens, for `usage`.
+            timeout_s: Seconds in which the server has to give one whole answer, repeated attempts included.
 
         Raises:
-            DataError: the `openai` package or the key is missing, the share is not in (0, 1), the concurrency is below
-                1, or a price is below 0.
+            DataError: the `openai` package or the key is missing, the address is bad, the share is not in (0, 1), the
+                concurrency is below 1, or a price is below 0.
         """
         with needs_extra("llm", "--annotator openai needs the openai client"):
             import openai
@@ -99,12 +105,13 @@ class OpenAIAnnotator:
             raise DataError(f"concurrency must be at least 1; got {concurrency}")
         if prices is not None and not all(price >= 0 for price in prices):
             raise DataError(f"prices must be 0 or more dollars per million tokens; got {prices[0]:g} and {prices[1]:g}")
-        key = os.environ.get("OPENAI_API_KEY")
-        if not key and base_url is None:
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not self._key and base_url is None:
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
+        if base_url is not None:
+            check_address(base_url)
         self._errors, self._refusal = openai.OpenAIError, openai.BadRequestError
-        # A local server often needs no key, but the client does.
-        self._client = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=3)
+        self._timeout_s = timeout_s
         self.settings: dict[str, Any] = {"model": model, "base_url": base_url, "keep_share": keep_share}
         self.concurrency = concurrency
         self._limits = (_SHARE_LIMITS[0], min(_SHARE_LIMITS[1], max(_SHARE_SLACK * keep_share, 0.1)))
@@ -195,7 +202,7 @@ class OpenAIAnnotator:
             answer = self._request(messages)
         except self._refusal as error:
             self._check_accepts_any()
-            raise RejectedRow("refused_by_server", str(error)) from error
+            raise RejectedRow("refused_by_server", printable_words(error, self._key)) from None
         if self._answers:
             self._answers.add(request, answer)
         return answer.text
@@ -207,26 +214,71 @@ class OpenAIAnnotator:
                 try:
                     self._request(_PROBE)
                 except self._refusal as error:
+                    words = printable_words(error, self._key)
                     raise CompressorError(
-                        f"the server refuses every request ({error}); correct what it names"
-                    ) from error
+                        f"the server refuses every request ({words}); correct what it names"
+                    ) from None
 
     def _request(self, messages: list[Any]) -> Answer:
         sampling = self._sampling
         try:
-            reply = self._client.chat.completions.create(model=self.settings["model"], messages=messages, **sampling)
+            reply = asyncio.run(self._send(messages, sampling))
         except self._refusal as error:
             if not sampling or error.param != "temperature":
                 raise
             self._sampling = {}  # A reasoning model accepts no other temperature than its own.
             return self._request(messages)
+        except TimeoutError:
+            raise CompressorError(
+                f"the server gave no whole answer within {self._timeout_s:g} seconds; start the command again"
+            ) from None
         except self._errors as error:
-            raise CompressorError(f"the server did not answer ({error}); start the command again") from error
-        text = (reply.choices[0].message.content or "") if reply.choices else ""
-        tokens = (reply.usage.prompt_tokens, reply.usage.completion_tokens) if reply.usage else (0, 0)
-        for name, amount in zip(("requests", "prompt tokens", "completion tokens"), (1, *tokens), strict=True):
+            if isinstance(error.__cause__, DataError):
+                raise error.__cause__ from None
+            words = printable_words(error, self._key)
+            raise CompressorError(f"the server did not answer ({words}); start the command again") from None
+        answer = self._answer(reply)
+        counts = (1, answer.prompt_tokens, answer.completion_tokens)
+        for name, amount in zip(("requests", "prompt tokens", "completion tokens"), counts, strict=True):
             self._count(name, amount)
-        return Answer(text, *tokens)
+        return answer
+
+    async def _send(self, messages: list[Any], sampling: dict[str, Any]) -> Any:
+        """One answer of the server, as parsed JSON. A client per request: each thread has an event loop of its own."""
+        from openai import AsyncOpenAI
+
+        from cot_compressor._shared.bounded_http import BoundedClient
+
+        async with AsyncOpenAI(
+            # A local server often needs no key, but the client does.
+            api_key=self._key or "none",
+            base_url=self.settings["base_url"],
+            max_retries=3,
+            http_client=BoundedClient(),
+        ) as client:
+            # The client's own limit is one of each read.
+            async with asyncio.timeout(self._timeout_s):
+                answer = await client.chat.completions.with_raw_response.create(
+                    model=self.settings["model"], messages=messages, **sampling
+                )
+            return parse_json(answer.http_response.text, "the server's answer")
+
+    def _answer(self, reply: Any) -> Answer:
+        """The text and token counts of a chat completion; 0 tokens where the server reports none.
+
+        Raises:
+            DataError: it is not a chat completion.
+        """
+        try:
+            text = reply["choices"][0]["message"].get("content") or "" if reply["choices"] else ""
+            usage = reply.get("usage") or {}
+            counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+            if not isinstance(text, str) or any(type(count) is not int or count < 0 for count in counts):
+                raise TypeError
+        except (TypeError, KeyError, IndexError, AttributeError):
+            server = self.settings["base_url"] or "the server"
+            raise DataError(f"{server}: the answer is not a chat completion; does the address end in /v1?") from None
+        return Answer(without_key(text, self._key), *counts)
 
     def _count(self, name: str, amount: int) -> None:
         with self._lock:
