@@ -69,7 +69,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[socke
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "in.jsonl"
-    row = {"id": "a", "question": "2 + 3?", "answer": "5", "cot": COT, "response": "5", "model": "m", "correct": True, "sample": 0}
+    row = {"id": "a", "question": "2 + 3?", "answer": "5", "cot": COT, "response": "5", "model": "m"}
+    row |= {"correct": True, "sample": 0}
     path.write_text(json.dumps(row) + "\n")
     return path
 

@@ -25,8 +25,9 @@ from cot_compressor import Compressor
 from cot_compressor.compress import compress_file
 from cot_compressor.errors import DataError
 from cot_compressor.scorers.base import ScoringInput
-from cot_compressor.scorers.card import TrainReport
+from cot_compressor.scorers.card import TrainReport, model_card
 from cot_compressor.scorers.classifier import TokenClassifier, model_inputs
+from cot_compressor.scorers.export import export_folder
 from cot_compressor.scorers.load import load_scorer
 from cot_compressor.scorers.windows import WindowMaker
 from cot_compressor.text.render import kept_units
@@ -99,7 +100,39 @@ def test_the_model_card_says_data_metrics_licence_and_use(trained: Path, annotat
     train_file(annotated, tmp_path / "on-base", TrainSettings(encoder=base, epochs=1))
     card = (tmp_path / "on-base" / "README.md").read_text("utf-8")
     assert card.startswith("---\nlicense: apache-2.0\n")
-    assert "- Base: base." in card
+    assert "- Base: `base`." in card
+
+
+@pytest.mark.parametrize("licence", ["evil](javascript:alert(1))", "\x1b[31mred", "a" * 100, "mit\nlicense: evil <b>"])
+def test_a_licence_that_is_no_identifier_is_not_copied_into_the_card(
+    licence: str, trained: Path, tmp_path: Path
+) -> None:
+    report = TrainReport(**json.loads((trained / "compressor.json").read_text("utf-8"))["training"])
+    (tmp_path / "README.md").write_text(f"---\nlicense: {licence}\n---\n", "utf-8")
+    card = model_card(report, ['{"name": "a`b\\u001b", "version": "1", "settings": {}}'], tmp_path)
+    assert "evil" not in card
+    assert "\x1b" not in card
+    assert "a" * 100 not in card
+    assert "Labels by `a'b\\x1b 1`, `{}`." in card
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"format": 1}', '{"format": 1, "max_length": "x"}', "{"])
+@pytest.mark.parametrize("command", ["compress", "export"])
+def test_damaged_settings_of_a_scorer_are_one_error_that_names_the_file(
+    content: str, command: str, trained: Path, tmp_path: Path
+) -> None:
+    scorer = shutil.copytree(trained, tmp_path / "scorer")
+    (scorer / "compressor.json").write_text(content)
+    with pytest.raises(DataError, match=r"compressor\.json"):
+        load_scorer(scorer) if command == "compress" else export_folder(scorer, tmp_path / "out")
+
+
+def test_a_window_that_the_model_cannot_read_is_refused(trained: Path, tmp_path: Path) -> None:
+    scorer = shutil.copytree(trained, tmp_path / "scorer")
+    settings = json.loads((scorer / "compressor.json").read_text())
+    (scorer / "compressor.json").write_text(json.dumps({**settings, "max_length": 10**9}))
+    with pytest.raises(DataError, match=r"max_length is 1000000000, but the model reads \d+ tokens"):
+        load_scorer(scorer)
 
 
 def _train_command(annotated: Path, out: Path, encoder: Path) -> list[str]:

@@ -106,6 +106,14 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def _lenient(text: str) -> Any:
+    """The value with infinite numbers in it; None if the text has further faults."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _infinite(value: Any, path: str = "") -> str | None:
     """The path of a number that is infinite or beyond every float, or None."""
     if isinstance(value, float):
@@ -124,7 +132,7 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
     except _TooLargeError as error:
-        field = _infinite(json.loads(text)) or "value"
+        field = _infinite(_lenient(text)) or "value"
         raise DataError(f"{where}: {field}: the number is too large for a float (about 1.8e308); mend it") from error
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cot_compressor._shared.terminal import printable
 from cot_compressor._version import __version__
 
 _HEADER_CHARS = 4000
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:\s*(\S+)\n(?:.*\n)*?---\n")
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:[ ]*([A-Za-z0-9][A-Za-z0-9.+_-]{0,63})\n(?:.*\n)*?---\n")
 _TEMPLATE = """\
 ---
 {header}
@@ -124,11 +125,11 @@ def model_card(report: TrainReport, annotators: Sequence[str], encoder: Path) ->
     ranking = (f"| tokens to keep among the first {ratio} | {value:.3f} |" for ratio, value in report.ranking.items())
     return _TEMPLATE.format(
         header="\n".join(header),
-        base=f"the configuration of {encoder.absolute().name}, from random weights"
+        base=f"the configuration of {_code(encoder.absolute().name)}, from random weights"
         if report.from_scratch
-        else encoder.absolute().name,
+        else _code(encoder.absolute().name),
         report=report,
-        labels="; ".join(f"`{by['name']} {by['version']}`, `{json.dumps(by['settings'])}`" for by in marked),
+        labels="; ".join(f"{_code(by['name'], by['version'])}, {_code(json.dumps(by['settings']))}" for by in marked),
         drop=drop,
         keep=keep,
         version=__version__,
@@ -136,6 +137,11 @@ def model_card(report: TrainReport, annotators: Sequence[str], encoder: Path) ->
         ranking="\n".join(ranking),
         terms=_terms(report, licence),
     )
+
+
+def _code(*words: object) -> str:
+    """Words of strangers as code in Markdown: in one line, without a backtick or a control character."""
+    return f"`{printable(' '.join(' '.join(map(str, words)).split())).replace('`', chr(39))}`"
 
 
 def _terms(report: TrainReport, licence: str | None) -> str:

@@ -17,7 +17,7 @@ import torch
 from cot_compressor import distributed
 from cot_compressor._shared import checkpoint_loader
 from cot_compressor._shared.checkpoint_files import check_checkpoint
-from cot_compressor._shared.records import parse_json
+from cot_compressor._shared.records import read_object
 from cot_compressor.budget.counting import load_tokenizer
 from cot_compressor.errors import DataError
 
@@ -100,14 +100,16 @@ class TokenClassifier:
         """
         if dtype not in {None, *DTYPES}:
             raise DataError(f"dtype must be {' or '.join(DTYPES)}; got {dtype!r}")
-        settings = read_settings(folder)
-        model = load_model(folder)
+        max_length = read_settings(folder)["max_length"]
+        model, tokenizer = load_model(folder), load_tokenizer(folder)
+        if max_length > (most := encoder_length(model.config, tokenizer)):
+            raise DataError(f"{folder / SETTINGS_FILE}: max_length is {max_length}, but the model reads {most} tokens")
         if dtype is not None and isinstance(model, OnnxModel):
             raise DataError(f"scorer {folder}: is int8; leave out dtype {dtype}, or give the scorer it was made from")
         return cls(
             model,
-            load_tokenizer(folder),
-            max_length=int(settings["max_length"]),
+            tokenizer,
+            max_length=max_length,
             name=folder.absolute().name,
             dtype=dtype or DTYPES[0],
         )
@@ -153,7 +155,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
     file = folder / SETTINGS_FILE
     if not file.is_file():
         raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
-    settings = parse_json(file.read_text("utf-8"), str(file))
+    settings = read_object(file)
+    length = settings.get("max_length")
+    if type(length) is not int or length < 1:
+        raise DataError(
+            f"{file}: max_length: got {str(length)[:60]}; expected a number of tokens; copy the model again"
+        )
     if settings.get("format") != FORMAT:
         raise DataError(f"{file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
     return settings
