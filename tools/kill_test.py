@@ -45,7 +45,7 @@ COMMANDS = (
 """The stages of the pipeline; each reads what the ones before it wrote."""
 SHARED_OUT = ("cot-compressor train", "cot-compressor compress", "ratio-sft train", "chrpo train")
 """The commands that several processes can do together."""
-_TIME = re.compile("(^|_)(seconds?|time|date)(_|$)")
+_TIME = re.compile("(^|_)(s|seconds?|time|date|latency)(_|$)")
 _END_S = 900.0
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _INPUTS = ("problems.jsonl", "base", "encoder")
