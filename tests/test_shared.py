@@ -342,6 +342,8 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_live_writers_fil
         ('{"id": "a", "more": {"x": [1, 1e999]}}', r":1: more\.x\.1: the number is too large for a float"),
         (f'{{"more": {{"x": [1, -1{"0" * 400}]}}}}', r":1: more\.x\.1: the number is too large for a float"),
         ("1" * 400 + ".0", r":1: value: the number is too large"),
+        ('{"x": 1e999, "y": 5 6}', r":1: value: the number is too large"),
+        ('{"x": 1e999, "y": ' + "[" * 100_000, r":1: (value: the number is too large|nested too deeply)"),
     ],
 )
 def test_a_row_that_json_would_change_in_silence_is_refused(tmp_path, line, message):

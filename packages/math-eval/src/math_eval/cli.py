@@ -12,16 +12,16 @@ from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
 from ._shared.terminal import echo
 from .errors import DataError
-from .settings import RunSettings
+from .grading.grader import EXTRACTIONS
+from .settings import EXTRACTION_HELP, RunSettings
 
-_EXTRACTION_HELP = "Rule that finds the answer: standard, or reference (as the Extra-CoT paper's evaluation script)."
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
 
 
 @click.group(
     cls=CommandGroup,
     epilog="""\b
-Example:
+Examples:
   math-eval run --model checkpoints/base --tasks gsm8k --data-dir data --output-dir runs/base
   math-eval run --model checkpoints/sft --tasks gsm8k --ratio 0.2 --ratio policy --data-dir data --output-dir runs/sft
   math-eval compare runs/base runs/sft:policy
@@ -36,7 +36,7 @@ def cli() -> None:
 @cli.command(
     "run",
     epilog="""\b
-Example:
+Examples:
   math-eval run --model checkpoints/sft --tasks gsm8k,problems.jsonl --data-dir data \\
       --ratio 0.2 --ratio 0.4 --ratio policy --max-tokens 2048 --output-dir runs/sft
   math-eval run --model checkpoints/sft --backend vllm --batch-size 256 --tasks gsm8k --data-dir data \\
@@ -51,7 +51,7 @@ Example:
     type=click.Path(path_type=Path),
     help="Folder of the published benchmark files; without it they come from the Hugging Face hub.",
 )
-@click.option("--output-dir", type=click.Path(path_type=Path), help="Run folder to write; required.")
+@click.option("--output-dir", type=click.Path(path_type=Path), help="Run folder to write.  [required]")
 @click.argument("out", required=False, metavar="", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def run_command(
@@ -93,7 +93,7 @@ def tasks_command() -> None:
 @cli.command(
     "grade",
     epilog="""\b
-Example:
+Examples:
   math-eval grade runs/base runs/base-reference --extraction reference
   math-eval grade completions.jsonl graded.jsonl
   (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
@@ -101,7 +101,9 @@ Example:
 )
 @click.argument("source", metavar="IN.jsonl|RUN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--extraction", default="standard", show_default=True, help=_EXTRACTION_HELP)
+@click.option(
+    "--extraction", type=click.Choice(EXTRACTIONS), default="standard", show_default=True, help=EXTRACTION_HELP
+)
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> None:
     """Grade a file of completions, or a finished run a second time.
@@ -148,7 +150,7 @@ def traces_command(run: Path, out: Path, ratio: str | None, samples_per_problem:
 @cli.command(
     "compare",
     epilog="""\b
-Example:
+Examples:
   math-eval compare runs/base runs/sft:0.2
   math-eval compare runs/base runs/chrpo:policy --output comparison.json
 """,
@@ -157,7 +159,10 @@ Example:
 @click.argument("b", metavar="B")
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file for the numbers.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
-    """Compare B with A, each RUN or RUN:RATIO: paired by problem, by task and pooled, with the changed verdicts."""
+    """Compare B with A problem by problem; print results per task and overall, and the changed verdicts.
+
+    A and B are each RUN or RUN:RATIO.
+    """
     from ._shared.records import write_json
     from ._shared.runs import check_apart
     from .compare import by_task, compare
@@ -187,9 +192,7 @@ Example:
 """,
 )
 @click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUN ...")
-@click.option(
-    "--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path), help="Page to write; required."
-)
+@click.option("--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path), help="Page to write.")
 @click.option("--baseline", metavar="LABEL", help="Condition that the others are compared with; the first by default.")
 @click.option("--by", metavar="FIELD", help="Field of the problems to break the numbers down by, such as level.")
 @click.option(

@@ -16,10 +16,12 @@ from typing import Any
 from ._shared.control_tokens import INSTRUCTION
 from .backends import Sampling
 from .errors import DataError
+from .grading.grader import EXTRACTIONS
 from .ratio import Ratio, parse_ratio
 
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")
+EXTRACTION_HELP = "Rule that finds the answer; reference is the rule of the Extra-CoT paper's evaluation script."
 
 
 def _flag(text: str, **more: Any) -> dict[str, Any]:
@@ -70,13 +72,9 @@ class RunSettings:
     instruction: str = field(default=INSTRUCTION, metadata=_flag("Text before each question."))
     extraction: str = field(
         default="standard",
-        metadata=_flag(
-            "Rule that finds the answer: standard, or reference (as the Extra-CoT paper's evaluation script)."
-        ),
+        metadata=_flag(EXTRACTION_HELP, choices=EXTRACTIONS),
     )
-    backend: str = field(
-        default="transformers", metadata=_flag("Engine that runs a model folder: transformers or vllm.")
-    )
+    backend: str = field(default="transformers", metadata=_flag("Engine that runs a model folder.", choices=ENGINES))
     tensor_parallel: int = field(default=1, metadata=_flag("Number of devices that vllm splits the model over."))
     data_parallel: int = field(default=1, metadata=_flag("Number of copies of the model that vllm runs."))
     base_url: str | None = field(

@@ -18,23 +18,24 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Tokenizer
 
-from math_eval._shared.terminal import printable
+from math_eval._shared.bounded_http import BoundedClient
+from math_eval._shared.server_messages import check_address, printable_words, without_key
 from math_eval._shared.thinking import split_thinking
 from math_eval.errors import DataError, MathEvalError
 
 from . import Arrival, Completion, Sampling
 from .background import Background
-from .replies import BoundedClient, Reply, read_reply
+from .replies import Reply, read_reply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CONNECT_S = 0.5, 30.0, 30.0
 _TRANSIENT = {408, 409, 425, 429}
 _SEED_MODULUS = 2**31
-_NO_KEY, _MASK, _SHORTEST_SECRET = "none", "[key]", 12
+_SHORTEST_SECRET = 12
+"""Characters of a key that no honest answer contains by chance."""
 
 
 class Server:
@@ -73,12 +74,12 @@ class Server:
         self._extra, self._patience_s = extra or {}, patience_s
         self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
-        self._key = os.environ.get("OPENAI_API_KEY", "").strip() or _NO_KEY
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             raise DataError("OPENAI_API_KEY contains a character that no key has; set it again")
         self._timeout_s, timeout = timeout_s, Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         self._client = AsyncOpenAI(
-            api_key=self._key,
+            api_key=self._key or "none",
             base_url=base_url,
             timeout=timeout,
             max_retries=0,
@@ -162,7 +163,7 @@ class Server:
 
     def _completion(self, content: bytes) -> Completion:
         reply = read_reply(content, self._base_url)
-        text = self._without_key(reply.text) if len(self._key) >= _SHORTEST_SECRET else reply.text
+        text = without_key(reply.text, self._key) if len(self._key) >= _SHORTEST_SECRET else reply.text
         return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply))
 
     def _thinking_tokens(self, text: str, reply: Reply) -> int | None:
@@ -192,12 +193,7 @@ class Server:
         """The message of an error as one short printable line without the key."""
         if isinstance(error, TimeoutError):
             return f"no whole answer within {self._timeout_s:g} s"
-        return printable(" ".join(self._without_key(str(error)).split())[:300])
-
-    def _without_key(self, text: str) -> str:
-        if self._key == _NO_KEY:
-            return text
-        return text.replace(self._key, _MASK).replace(quote(self._key, safe=""), _MASK)
+        return printable_words(error, self._key)
 
     def count(self, text: str) -> int:
         """Number of tokens of a text; needs the tokenizer."""
@@ -210,26 +206,6 @@ class Server:
         """Whether a text is a single token of the vocabulary; needs the tokenizer."""
         assert self._tokenizer is not None
         return self._tokenizer.encode(text, add_special_tokens=False).tokens == [text]
-
-
-def check_address(base_url: str) -> None:
-    """Refuse an address that is none, or that contains what may be a secret; the message never quotes it.
-
-    Raises:
-        DataError: The address is not one of HTTP, or has a user name, a password, a query or a fragment.
-    """
-    try:
-        address = urlsplit(base_url)
-        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:
-        address = usable = None
-    if address and (address.username or address.password):
-        raise DataError("base-url must not contain a user name or password; set OPENAI_API_KEY instead")
-    if "?" in base_url or "#" in base_url:
-        raise DataError("base-url must not contain a query (?…) or fragment (#…); set OPENAI_API_KEY for the key")
-    if not usable or not base_url.isprintable():
-        shown = repr(base_url[:100]) if "@" not in base_url else "another text"
-        raise DataError(f"base-url must look like http://127.0.0.1:8000/v1; got {shown}")
 
 
 def _read_tokenizer(folder: str | Path) -> Tokenizer:

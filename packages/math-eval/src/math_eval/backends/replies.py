@@ -1,8 +1,7 @@
-"""What a server sends, bounded and checked: a client that never follows a redirect, and the fields of an answer.
+"""The answer of a server: each field that a run uses, checked for its type.
 
-Repeating and spacing requests is left to `openai`.
+Sending requests is left to `openai`.
 
-    client = AsyncOpenAI(api_key=key, base_url=url, http_client=BoundedClient())
     read_reply(raw.http_response.content, "http://127.0.0.1:8000/v1")   # Reply(text='…', tokens=20, …)
 """
 
@@ -10,45 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from openai import DefaultAsyncHttpxClient
-
 from math_eval._shared.thinking import CLOSE, OPEN
 from math_eval.errors import DataError
 
-_MOST_BYTES = 2**24
 _MOST_TOKENS = 2**53
-
-
-class BoundedClient(DefaultAsyncHttpxClient):
-    """An HTTP client whose answers have at most 16 MiB and are not compressed; a redirect is an answer like another."""
-
-    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """Send a request and read its whole answer.
-
-        Raises:
-            DataError: The answer is compressed or too long.
-        """
-        request.headers["Accept-Encoding"] = "identity"
-        answer = await super().send(request, stream=True, **{**options, "follow_redirects": False})
-        try:
-            if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-                raise DataError(
-                    f"{request.url}: compresses its answers, which it was asked not to do; change its settings"
-                )
-            body = bytearray()
-            async for part in answer.aiter_raw():
-                body += part
-                if len(body) > _MOST_BYTES:
-                    raise DataError(
-                        f"{request.url}: an answer of more than {_MOST_BYTES // 2**20} MiB; use another server"
-                    )
-        finally:
-            await answer.aclose()
-        kept = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _FRAMING]
-        return type(answer)(answer.status_code, headers=kept, content=bytes(body), request=request)
-
-
-_FRAMING = {"content-encoding", "content-length", "transfer-encoding"}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
 _LARGEST_BITS = 1023
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt"}
 
 
 @cache
@@ -106,6 +107,14 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def _lenient(text: str) -> Any:
+    """The value with infinite numbers in it; None if the text has further faults."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _infinite(value: Any, path: str = "") -> str | None:
     """The path of a number that is infinite or beyond every float, or None."""
     if isinstance(value, float):
@@ -117,17 +126,37 @@ def _infinite(value: Any, path: str = "") -> str | None:
     return next((where for where in found if where is not None), None)
 
 
-def parse_json(text: str, where: str) -> Any:
-    """Parse strict JSON (no NaN or Infinity); a DataError names the place and the fault."""
+def parse_json(text: str, where: str, *, kind: str = "JSON") -> Any:
+    """Parse strict JSON (no NaN or Infinity).
+
+    Args:
+        text: Text to parse.
+        where: Place that an error names.
+        kind: Kind of the file that an error asks for.
+
+    Raises:
+        DataError: the text is not strict JSON; the message names the place and the fault.
+    """
     try:
         return _DECODER.decode(text)
     except RecursionError as error:
         raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
     except _TooLargeError as error:
-        field = _infinite(json.loads(text)) or "value"
+        field = _infinite(_lenient(text)) or "value"
         raise DataError(f"{where}: {field}: the number is too large for a float (about 1.8e308); mend it") from error
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); is the file incomplete or not JSON Lines?") from error
+        remedy = "is the file incomplete?" if kind == "JSON" else f"is the file incomplete or not {kind}?"
+        raise DataError(f"{where}: not JSON ({_fault(error, text)}); {remedy}") from error
+
+
+def _fault(error: ValueError, text: str) -> str:
+    """What is wrong, and at which column; the line only if there are several."""
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    end = len(text.rstrip())
+    at = json.JSONDecodeError(error.msg, text, min(error.pos, end))
+    line = f"line {at.lineno}, " if "\n" in text[:end] else ""
+    return f"{error.msg} at {line}column {at.colno}"
 
 
 def read_json(path: str | Path) -> Any:
@@ -192,7 +221,7 @@ def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
                         raise DataError(f"{where}: {blank} blank lines; expected JSON Lines, one record a line")
                     continue
                 rows += 1
-                row = validate(parse_json(line, where), schema, where)
+                row = validate(parse_json(line, where, kind="JSON Lines"), schema, where)
                 for name in more:
                     validate(row, name, where)
                 yield row
@@ -278,6 +307,17 @@ def write_json(path: str | Path, value: Any) -> None:
         out.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def path_beside(out: str | Path, ending: str) -> Path:
+    """The path of a file that belongs to an output: the output's name without its suffix, and `ending`.
+
+    >>> path_beside("made/out.jsonl.gz", "rejected.jsonl").name, path_beside("out.txt", "summary.json").name
+    ('out.rejected.jsonl', 'out.summary.json')
+    """
+    out = Path(out)
+    stem = Path(out.name.removesuffix(".gz"))
+    return out.with_name(f"{stem.stem if stem.suffix in _SUFFIXES else stem.name}.{ending}")
+
+
 class Tally:
     """Counts what a command reads, writes and rejects; the rejected rows wait in a temporary file.
 
@@ -318,10 +358,8 @@ class Tally:
         return f"{self.read} read, {self.written} written, {self.rejected} rejected{tail}"
 
     def write_rejected(self, out: str | Path) -> None:
-        """Write the rejected rows to `OUT.rejected.jsonl`, or remove a stale one if there are none."""
-        out = Path(out)
-        stem = out.name.removesuffix(".gz").removesuffix(".jsonl")
-        path = out.with_name(f"{stem}.rejected.jsonl")
+        """Write the rejected rows to `OUT.rejected.jsonl`, OUT without its suffix, or remove a stale one."""
+        path = path_beside(out, "rejected.jsonl")
         if self.rejected:
             self._rows.seek(0)
             with open_atomic(path) as written:
