@@ -76,6 +76,15 @@ def test_code_of_the_folder_is_never_run_and_never_asked_about(folder, tmp_path,
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_names_of_fields_never_reach_the_terminal(folder, file, capfd):
+    token = {"content": "<pad>", "__type": "AddedToken", "\x1b]0;title\x07": True}
+    edit(folder / file, pad_token=token, more=[[token]])
+    with pytest.raises(DataError, match=rf"{file}: a field is named '\\x1b\]0;title\\x07'; remove it"):
+        load_tokenizer(folder)
+    assert "\x1b" not in "".join(capfd.readouterr())
+
+
 def test_pickles_are_never_opened(folder, tmp_path):
     marker = tmp_path / "ran"
 
@@ -147,14 +156,14 @@ def test_a_corrupted_file_is_one_error_that_names_folder_and_file(folder, file, 
 def test_a_config_with_more_layers_than_tensors_is_refused_before_they_are_built(folder):
     for layers, message in (
         (100, "100 layers, but the weights have 26 tensors"),
-        (10**8, "num_hidden_layers is 100000000; no model has over 10000 layers"),
+        (10**8, "num_hidden_layers is 100000000; no model has more than 10000 layers"),
     ):
         edit(folder / "config.json", num_hidden_layers=layers, layer_types=None)
         for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
             with pytest.raises(DataError, match=f"config\\.json: {message}"):
                 load(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataError, match="no model has over 10000 layers"):
+    with pytest.raises(DataError, match="no model has more than 10000 layers"):
         load_tokenizer(folder)
 
 

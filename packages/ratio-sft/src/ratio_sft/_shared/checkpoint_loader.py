@@ -125,6 +125,25 @@ def _check_files(folder: Path) -> None:
             _read_object(folder / name)
     if (folder / "config.json").is_file():
         _check_depth(folder)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            _check_names(folder / name)
+
+
+def _check_names(path: Path) -> None:
+    """Refuse names of fields with control characters: tokenizers prints those that it does not know.
+
+    Raises:
+        DataError: there is one.
+    """
+    left: list[Any] = [_read_object(path)]
+    while left:
+        part = left.pop()
+        for name in part if isinstance(part, dict) else ():
+            if printable(name) != name or "\n" in name:
+                raise DataError(f"{path}: a field is named {name[:100]!r}; remove it")
+        left.extend(part.values() if isinstance(part, dict) else part)
+        left = [inner for inner in left if isinstance(inner, dict | list)]
 
 
 def _check_depth(folder: Path) -> None:
