@@ -68,7 +68,7 @@ def test_the_extraction_is_chosen_by_an_option_and_kept_in_the_manifest(tmp_path
     refused = CliRunner().invoke(cli, ["grade", str(source), str(out)])
     assert (refused.exit_code, "grader" in refused.stderr) == (2, True)
     unknown = CliRunner().invoke(cli, ["grade", str(source), str(out), "--extraction", "first"])
-    assert (unknown.exit_code, "standard, reference" in unknown.stderr) == (2, True)
+    assert (unknown.exit_code, "'standard', 'reference'" in unknown.stderr) == (2, True)
 
 
 def test_two_processes_cannot_grade_into_one_file(tmp_path):
