@@ -25,9 +25,9 @@ _EVERY = (
 _MODEL = (*_EVERY, "boxed", "bounded", "checkpoint_loader", "control_tokens", "thinking")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
-    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader"),
+    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader", "output_file"),
     "ratio_sft": _MODEL,
-    "chrpo": _MODEL,
+    "chrpo": (*_MODEL, "output_file"),
     "math_eval": (*_MODEL, *_SERVER),
 }
 SCHEMAS = {

@@ -85,13 +85,26 @@ def test_a_diff_in_colour_marks_what_is_kept() -> None:
         (["traces.jsonl"], "give OUT, the file to write"),
         (["-", "--ratio", "0.2"], "one --ratio"),
         (["a.jsonl", "b.jsonl"], "needs --tokenizer FOLDER"),
+        (["thoughts.txt", "short.txt"], "for a plain text, leave out OUT"),
+        (["-", "b.jsonl", "--tokenizer", "t"], "-: standard input is for a plain text; leave out OUT"),
+        (["-"], "standard input: ratio 0.5 of 1 tokens"),
         (["a.jsonl", "b.jsonl", "--tokenizer", "t", "--diff"], "drop OUT"),
     ],
 )
 def test_wrong_use_of_plain_text_is_one_line(arguments: list[str], complaint: str) -> None:
-    result = CliRunner().invoke(cli, ["compress", *arguments, "--ratio", "0.5"], input="a b")
+    result = CliRunner().invoke(cli, ["compress", *arguments, "--ratio", "0.5"], input="a")
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+def test_a_blank_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "blank.txt"
+    path.write_text("\n")
+    result = run("compress", path, "--ratio", 0.5)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: {path}: the chain of thought is blank; leave it out\n",
+    )
 
 
 def test_text_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
@@ -190,6 +203,68 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     )
     assert run(*base, 0.5, "--overwrite").exit_code == 0
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_an_output_that_was_removed_is_made_again(
+    overwrite: list[str], traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    base = ["compress", traces_file, out, "--tokenizer", tokenizer_folder, *overwrite, "--ratio"]
+    assert run(*base, 0.4).exit_code == 0
+    before = out.read_bytes()
+    out.unlink()
+    assert run(*base, 0.5).exit_code == 0, "other settings have nothing to replace"
+    out.unlink()
+    assert run(*base, 0.4).exit_code == 0
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize("ratio", [0.5, 0.6])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.rejected.jsonl"])
+def test_a_file_that_was_changed_is_not_replaced(
+    overwrite: list[str], ratio: float, name: str, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{"id": str(at), "question": "Q?", "cot": cot} for at, cot in enumerate(["Tom gets 12 + 15 = 27.", ""])]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    base = ["compress", source, out, "--tokenizer", tokenizer_folder, "--ratio"]
+    assert run(*base, 0.5).exit_code == 0
+    (tmp_path / name).write_text("my notes")
+    again = run(*base, ratio, *overwrite)
+    assert again.exit_code == 2
+    assert f"{tmp_path / name}: changed since cot-compressor compress wrote it; name another output" in again.stderr
+    assert (tmp_path / name).read_text() == "my notes"
+
+
+def test_rejected_rows_of_a_text_file_lose_its_suffix(tokenizer_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "question": "Q?", "cot": ""}\n')
+    result = run("compress", source, tmp_path / "out.txt", "--ratio", 0.5, "--tokenizer", tokenizer_folder)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out.rejected.jsonl").is_file()
+
+
+def test_a_report_whose_metrics_were_removed_is_made_again(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", traces_file, tmp_path / "report", "--ratio", 0.4, "--tokenizer", tokenizer_folder)
+    first = run(*arguments)
+    assert first.stdout.endswith("60 read, 60 measured, 0 rejected\n")
+    assert max(map(len, first.stdout.splitlines())) <= 100
+    (tmp_path / "report" / "metrics.jsonl").unlink()
+    second = run(*arguments)
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
+
+
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(source: Path) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cot_compressor.plain_text.read_text", interrupted)
+    result = run("compress", "thoughts.txt", "--ratio", 0.5)
+    assert (result.exit_code, result.stderr) == (1, "interrupted; repeat the command to continue\n")
 
 
 def test_an_unfinished_run_with_other_settings_is_refused_and_overwrite_starts_again(

@@ -192,6 +192,7 @@ def test_evaluate_compares_with_the_baselines_and_escapes_what_it_shows(
     table = evaluate_file(source, out, ratios=[0.2, 0.4], scorer="rules", tokenizer=tokenizer_folder)
     assert table is not None
     assert "20 rows" in table
+    assert table.endswith("21 read, 20 measured, 1 rejected (infeasible_budget 1)")
     report = json.loads((out / "report.json").read_text("utf-8"))
     assert report["rows"] == 20
     results = {(entry["ratio"], entry["method"]): entry for entry in report["results"]}

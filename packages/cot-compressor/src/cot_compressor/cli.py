@@ -11,7 +11,7 @@ from . import distributed
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
 from ._version import __version__
-from .errors import DataError, needs_extra
+from .errors import DataError, InfeasibleBudget, needs_extra
 from .scorers.base import DTYPES
 from .training.settings import TrainSettings
 
@@ -65,12 +65,12 @@ def _report(out: Path, result: Any) -> None:
 @click.group(cls=CommandGroup)
 @click.version_option(__version__, prog_name="cot-compressor")
 def cli() -> None:
-    """Shorten chains of thought to exact token budgets, formulas whole."""
+    """Shorten chains of thought to a token budget, formulas whole."""
 
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules --keep-share 0.3"""
 )
 @click.argument("source", metavar="IN", type=_PATH)
@@ -92,7 +92,7 @@ Example:
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Largest number of requests at a time (openai).",
+    help="Maximum number of requests at a time (openai).",
 )
 @click.option(
     "--prices", type=(float, float), help="Dollars per million prompt and completion tokens, for the report (openai)."
@@ -142,7 +142,7 @@ def train(source: Path, out: Path, overwrite: bool, **options: Any) -> None:
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   cot-compressor export models/compressor models/compressor-int8"""
 )
 @click.argument("source", metavar="SCORER", type=_PATH)
@@ -156,7 +156,7 @@ def export(source: Path, out: Path) -> None:
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   cot-compressor push models/compressor owner/name --private"""
 )
 @click.argument("folder", metavar="SCORER", type=_PATH)
@@ -179,7 +179,11 @@ Examples:
 @output_argument("[OUT]", required=False)
 @_compression_options
 @click.option("--question", default="", help="Question that a plain text answers.")
-@click.option("--diff", is_flag=True, help="Print the whole plain text, with the kept part in colour.")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Print the whole plain text: the kept part in colour on a terminal, elsewhere the rest as [-dropped-].",
+)
 @_overwrite
 def compress(
     source: Path,
@@ -198,9 +202,12 @@ def compress(
     if out is not None:
         from .compress import compress_file
 
+        if str(source) == "-":
+            raise DataError("-: standard input is for a plain text; leave out OUT, or give a file of traces")
         if tokenizer is None:
             raise DataError(
-                "a file of traces needs --tokenizer FOLDER, because budgets count the target model's tokens"
+                "a file of traces needs --tokenizer FOLDER, because budgets count the target model's tokens; for a "
+                "plain text, leave out OUT"
             )
         if question or diff:
             raise DataError("--question and --diff are for a plain text; drop them, or drop OUT")
@@ -215,13 +222,16 @@ def compress(
         raise DataError("a plain text takes one --ratio")
     compressor = Compressor.from_pretrained(options["scorer"], tokenizer=tokenizer, dtype=options["dtype"])
     cot = read_text(source)
-    result = compressor.compress(cot, question=question, ratio=options["ratios"][0])
+    try:
+        result = compressor.compress(cot, question=question, ratio=options["ratios"][0])
+    except InfeasibleBudget as error:
+        raise DataError(f"{'standard input' if str(source) == '-' else source}: {error}") from error
     click.echo(show_kept(cot, result, colour=sys.stdout.isatty()) if diff else result.text)
 
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
 )
 @click.argument("source", metavar="IN", type=_PATH)

@@ -66,7 +66,7 @@ class Compression:
 
 
 class Compressor:
-    """Shortens chains of thought to exact token budgets, formulas whole."""
+    """Shortens chains of thought to a token budget, formulas whole."""
 
     def __init__(self, scorer: Scorer, counter: Counter) -> None:
         """Combine a scorer and a counter; `from_pretrained` loads both by name.

@@ -1,10 +1,10 @@
 """Commands that turn rows into rows: they survive SIGKILL, and do nothing if their output is complete.
 
 Finished rows are appended, in input order, to files in `.OUT.partial`; a restarted command counts them and continues
-with the next row. OUT appears when the last row is done, then `OUT.manifest.json` with the settings. Several processes
-(`accelerate launch -m cot_compressor …`) take turns at batches of rows, each with a file of its own, and the first
-process joins them. A file that another command wrote is never replaced (`_shared/runs.py`). What becomes of a row is
-decided by the caller's function.
+with the next row. OUT appears when the last row is done, with `OUT.manifest.json`, which contains the settings. Several
+processes (`accelerate launch -m cot_compressor …`) take turns at batches of rows, each with a file of its own, and the
+first process joins them. A file that another command wrote is never replaced (`_shared/output_file.py`). What becomes
+of a row is decided by the caller's function.
 
     job = Job("annotate", "traces.jsonl", "annotated.jsonl", "traces", settings)
     tally = None if job.is_finished() else job.run(annotate_rows, batch_rows=64)
@@ -13,21 +13,22 @@ decided by the caller's function.
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import distributed
-from ._shared import runs
+from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, read_records, write_records
-from .errors import DataError, RejectedRow
+from ._shared.runs import State
+from .errors import RejectedRow
 
 Outcome = Row | RejectedRow
 RECORDED = ("cot-compressor", "tokenizers", "torch", "transformers")
 """Distributions whose versions are written into a manifest."""
+_REJECTED = "rejected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -54,28 +55,18 @@ class Job:
         """True if `out` is complete and was made with these settings.
 
         Raises:
-            DataError: `out` is a folder, the input, made by another program, or made with other settings and may not
-                be overwritten.
+            DataError: `out` is a folder, the input, made by another program, changed since it was written, or made
+                with other settings and may not be overwritten.
         """
         return self._state() == "finished"
 
-    def _state(self) -> runs.State:
-        out = Path(self.out)
-        if out.is_dir():
-            raise DataError(f"{out}: is a folder; name a file")
-        runs.check_apart([out], [Path(self.source)])
-        name = f"cot-compressor {self.command}"
-        partial = runs.resolve_state(
-            self._partial / runs.MANIFEST, name, self.settings, done=None, overwrite=self.overwrite
-        )
-        if partial == "partial":
-            return partial
-        manifest = runs.manifest_path(out)
-        return runs.resolve_state(manifest, name, self.settings, done=out, overwrite=self.overwrite)
+    def _state(self) -> State:
+        self._output.check_apart([Path(self.source)])
+        return self._output.state(overwrite=self.overwrite)
 
     @property
-    def _partial(self) -> Path:
-        return runs.partial_path(self.out)
+    def _output(self) -> OutputFile:
+        return OutputFile(Path(self.out), (_REJECTED,), f"cot-compressor {self.command}", self.settings)
 
     def run(self, convert: Callable[[list[Row]], Iterable[Outcome]], *, batch_rows: int) -> Tally | None:
         """Write the outcome of every row to `out`, in order; continue if an earlier run was killed.
@@ -94,11 +85,10 @@ class Job:
             pass  # A row that breaks the schema is reported before any work is done.
         rank, count = distributed.rank(), distributed.count()
         with distributed.only_writer(Path(self.out)):
-            if rank == 0 and self._state() == "new":
-                shutil.rmtree(self._partial, ignore_errors=True)
-                self._write_manifest(self._partial / runs.MANIFEST)
+            if rank == 0 and self._state() != "partial":
+                self._output.start()
             distributed.wait()
-            done = _Done(self._partial, rank, count)
+            done = _Done(self._output.partial, rank, count)
             done.open()
             own = (
                 row for at, row in enumerate(read_records(self.source, self.schema)) if at // batch_rows % count == rank
@@ -114,14 +104,11 @@ class Job:
             distributed.wait()
         return tally
 
-    def _write_manifest(self, path: Path, **more: Any) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_manifest(path, f"cot-compressor {self.command}", self.settings, RECORDED, **more)
-
     def _join(self, batch_rows: int, count: int) -> Tally:
         """Write `out` from the finished rows of all processes."""
         tally = Tally()
-        finished = [_Done(self._partial, rank, count).entries() for rank in range(count)]
+        output = self._output
+        finished = [_Done(output.partial, rank, count).entries() for rank in range(count)]
 
         def written() -> Iterator[Row]:
             for at, row in enumerate(read_records(self.source, self.schema)):
@@ -133,13 +120,10 @@ class Job:
                 else:
                     tally.reject(row, entry["reject"], entry["detail"])
 
-        manifest = runs.manifest_path(self.out)
-        manifest.unlink(missing_ok=True)
-        write_records(self.out, written())
-        tally.write_rejected(self.out)
+        write_records(output.growing, written())
+        tally.write_rejected(output.growing)
         counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
-        self._write_manifest(manifest, rows=counts)
-        shutil.rmtree(self._partial)
+        output.publish(RECORDED, rows=counts)
         return tally
 
 

@@ -43,8 +43,13 @@ class CommandGroup(click.Group):
             result = super().invoke(ctx)
             _leave_processes()
             return result
-        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError):
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            if debug:
+                echo(traceback.format_exc().rstrip(), err=True)
+            echo("interrupted; repeat the command to continue", err=True)
+            sys.exit(1)
         except BaseException as error:
             # A library in Rust may end in a PanicException, which is no Exception.
             if isinstance(error, SystemExit | GeneratorExit):

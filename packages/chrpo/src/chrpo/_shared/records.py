@@ -145,7 +145,7 @@ def parse_json(text: str, where: str, *, kind: str = "JSON") -> Any:
         field = _infinite(_lenient(text)) or "value"
         raise DataError(f"{where}: {field}: the number is too large for a float (about 1.8e308); mend it") from error
     except ValueError as error:
-        remedy = "is the file incomplete?" if kind == "JSON" else f"is the file incomplete or not {kind}?"
+        remedy = "is it incomplete?" if kind == "JSON" else f"is the file incomplete or not {kind}?"
         raise DataError(f"{where}: not JSON ({_fault(error, text)}); {remedy}") from error
 
 

@@ -35,6 +35,7 @@ from .report import html_page, text_table
 
 _BATCH_ROWS = 32
 _SHOWN_ROWS = 12
+_METRICS = "metrics.jsonl"
 _REPORTS = ("report.json", "report.html")
 _Shown = list[tuple[Row, list[Compression]]]
 
@@ -63,7 +64,8 @@ def evaluate_file(
         overwrite: True to replace a report that was made with other settings, or to make a finished one again.
 
     Returns:
-        The report's table, or None if the report was complete already, or if another process writes it.
+        The report's table and the counts of rows, or None if the report was complete already, or if another process
+        writes it.
 
     Raises:
         DataError: the input is bad, no row can be measured, or `out` was made with other settings.
@@ -81,7 +83,7 @@ def evaluate_file(
         "tokenizer": counter.digest(),
         "seed": seed,
     }
-    metrics = out / "metrics.jsonl"
+    metrics = out / _METRICS
     job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
     finished = job.is_finished()
     if finished and all((out / name).is_file() for name in _REPORTS):
@@ -97,18 +99,29 @@ def evaluate_file(
             f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
         )
     rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
-    return _write_reports(out, rows, shown, tokenizer=counter.name, seed=seed)
+    table = _write_reports(out, rows, shown, tokenizer=counter.name, seed=seed)
+    return f"{table}\n{_counts(metrics)}"
 
 
 def _remove_reports(out: Path) -> None:
-    """Remove the reports of an earlier run, whose metrics are there, too."""
+    """Remove the reports of an earlier run, whose manifest is there, too."""
+    manifest = runs.manifest_path(out / _METRICS)
+    ours = manifest.is_file() and runs.read_manifest(manifest)["command"] == "cot-compressor evaluate"
     for path in (out / name for name in _REPORTS):
-        if path.exists() and not (out / "metrics.jsonl").exists():
+        if path.exists() and not ours:
             raise DataError(
                 f"{path}: already there, and not written by cot-compressor evaluate; name another output, or move it "
                 "away"
             )
         path.unlink(missing_ok=True)
+
+
+def _counts(metrics: Path) -> str:
+    """The line that counts the traces that were read, measured and rejected."""
+    rows = runs.read_manifest(runs.manifest_path(metrics))["rows"]
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rows["rejected"].items())
+    rejected = sum(rows["rejected"].values())
+    return f"{rows['read']} read, {rows['written']} measured, {rejected} rejected{f' ({reasons})' if reasons else ''}"
 
 
 def _shown(compressor: Compressor, source: str | Path, ratios: Sequence[float]) -> _Shown:

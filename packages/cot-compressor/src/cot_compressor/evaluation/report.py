@@ -7,6 +7,7 @@ The page needs no network and no script, and everything from the traces is escap
 """
 
 import html
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,26 +45,26 @@ def _tokens(entry: Mapping[str, Any]) -> str:
 
 
 def text_table(summary: Sequence[Mapping[str, Any]], rows: int) -> str:
-    """One line for each ratio and method with the means of `KEPT`.
+    """One block for each ratio: a line for each metric of `KEPT`, a column of means for each method.
 
     Args:
         summary: Entries as in `html_page`.
         rows: Number of rows that were measured.
     """
-    header = ["ratio", "method", "tokens", *(name.replace("_", " ") for name in KEPT)]
-    lines = [header]
-    for entry in summary:
-        values = [_number(name, value.mean) if (value := entry["metrics"][name]) is not None else "-" for name in KEPT]
-        lines.append([f"{entry['ratio']:g}", entry["method"], _tokens(entry), *values])
-    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
-    table = "\n".join(
-        "  ".join(
-            cell.ljust(width) if at == 1 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-    return f"{table}\n{rows} rows; on each row the other methods get the number of tokens that the scorer used"
+    blocks: list[str] = []
+    for ratio, group in itertools.groupby(summary, key=lambda entry: entry["ratio"]):
+        entries = list(group)
+        lines = [[f"ratio {ratio:g}", *(entry["method"] for entry in entries)], ["tokens", *map(_tokens, entries)]]
+        for name in KEPT:
+            means = [entry["metrics"][name] for entry in entries]
+            lines.append(
+                [name.replace("_", " "), *("-" if each is None else _number(name, each.mean) for each in means)]
+            )
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        blocks += ["  ".join([first.ljust(widths[0]), *map(str.rjust, values, widths[1:])]) for first, *values in lines]
+        blocks.append("")
+    note = f"{rows} rows; on each row the other methods get the number of tokens that the scorer used"
+    return "\n".join([*blocks, note])
 
 
 def highlighted(text: str, spans: Sequence[Span]) -> str:

@@ -88,7 +88,7 @@ class OpenAIAnnotator:
             model: Name of the model on the server.
             base_url: Address of the server; by default OpenAI's own.
             keep_share: Approximate share of the lines to keep, in (0, 1).
-            concurrency: Largest number of requests at a time.
+            concurrency: Maximum number of requests at a time.
             answers: Path of the file that stores the answers; a request with a stored answer is not sent again.
             prices: Dollars per million prompt tokens and per million completion tokens, for `usage`.
             timeout_s: Seconds in which the server has to give one whole answer, repeated attempts included.

@@ -24,7 +24,7 @@ class TrainSettings:
             "help": "Folder with config and fast tokenizer of the encoder; its weights are optional.",
         }
     )
-    epochs: int = field(default=5, metadata={"help": "Largest number of epochs; early stopping may end sooner."})
+    epochs: int = field(default=5, metadata={"help": "Maximum number of epochs; early stopping may end sooner."})
     batch_size: int = field(default=16, metadata={"help": "Number of windows in a step, of all processes together."})
     learning_rate: float | None = field(
         default=None,

@@ -24,6 +24,7 @@ from .terminal import printable
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
+_MOST_LABELS = 1_000_000
 _MOST_HEADER_BYTES = 2**27
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -147,10 +148,10 @@ def _check_names(path: Path) -> None:
 
 
 def _check_depth(folder: Path) -> None:
-    """Refuse a config with more layers than the weights have tensors, or any model, before a library counts them.
+    """Refuse a config with more layers than the weights have tensors, or any model, before a library lists them.
 
     Raises:
-        DataError: a weights file is corrupted, or there are too many layers.
+        DataError: a weights file is corrupted, or there are too many layers or labels.
     """
     config = _read_object(folder / "config.json")
     inner = [part for part in config.values() if isinstance(part, dict)]
@@ -158,10 +159,9 @@ def _check_depth(folder: Path) -> None:
         (part[name] for part in (config, *inner) for name in _LAYERS if type(part.get(name)) is int), default=0
     )
     for name, count in (item for part in (config, *inner) for item in part.items()):
-        if "layer" in name and type(count) is int and count > _MOST_LAYERS:
-            raise DataError(
-                f"{folder / 'config.json'}: {name} is {count}; no model has more than {_MOST_LAYERS} layers"
-            )
+        most = _MOST_LABELS if name == "num_labels" else _MOST_LAYERS if "layer" in name else None
+        if most is not None and type(count) is int and count > most:
+            raise DataError(f"{folder / 'config.json'}: {name} is {count}; no model has more than {most}")
     weights = list(folder.glob("*.safetensors"))
     tensors = sum(map(_tensors, weights))
     if weights and layers > tensors:
