@@ -156,14 +156,20 @@ def test_a_corrupted_file_is_one_error_that_names_folder_and_file(folder, file, 
 def test_a_config_with_more_layers_than_tensors_is_refused_before_they_are_built(folder):
     for layers, message in (
         (100, "100 layers, but the weights have 26 tensors"),
-        (10**8, "num_hidden_layers is 100000000; no model has more than 10000 layers"),
+        (10**8, "num_hidden_layers is 100000000; no model has more than 10000"),
     ):
         edit(folder / "config.json", num_hidden_layers=layers, layer_types=None)
         for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
             with pytest.raises(DataError, match=f"config\\.json: {message}"):
                 load(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataError, match="no model has more than 10000 layers"):
+    with pytest.raises(DataError, match="no model has more than 10000"):
+        load_tokenizer(folder)
+
+
+def test_a_config_with_more_labels_than_any_model_has_is_refused_before_they_are_listed(folder):
+    edit(folder / "config.json", num_labels=10**12)
+    with pytest.raises(DataError, match=r"config\.json: num_labels is 1000000000000; no model has more than 1000000"):
         load_tokenizer(folder)
 
 

@@ -89,7 +89,7 @@ def test_code_of_a_model_folder_is_never_run_and_never_asked_about(tmp_path, mix
         ("config.json", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "the weights cannot be loaded"),
         ("config.json", {"attn_implementation": "a/b"}, "attn_implementation names code of a hub"),
         ("tokenizer.json", "[" * 200_000, "the tokenizer cannot be loaded"),
-        ("tokenizer_config.json", '{"eos_token": {"content": ' * 500, "the tokenizer cannot be loaded"),
+        ("tokenizer_config.json", '{"eos_token": {"content": ' * 500, "tokenizer_config.json: nested too deeply"),
         ("generation_config.json", "[" * 200_000, "generation_config.json: nested too deeply"),
         ("model.safetensors", "\x08\0\0\0\0\0\0\0notjson!", "model.safetensors: corrupted weights"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "../x.safetensors"}}', "is no file of the folder"),
@@ -144,6 +144,13 @@ def test_a_template_that_fails_or_never_ends_is_one_line_that_names_the_folder(
     assert line.startswith(f"error: {model}: chat template: ")
     assert message in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize("body", [5, {"default": 5}, {"default": "", "tools": [5]}])
+def test_a_template_that_is_no_text_is_one_line_that_names_the_folder(tmp_path, mix_dir, model, body):
+    (model / "chat_template.jinja").unlink()
+    edit(model / "tokenizer_config.json", chat_template=body)
+    assert f"{model}: chat template: is not text" in refused(*training(mix_dir, tmp_path / "out", model))
 
 
 def test_a_template_that_knows_the_time_cannot_wait_for_this_process(make_tokenizer):

@@ -124,10 +124,12 @@ def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None
     """Wrap the tokenizer's template, or each of its templates; `save_pretrained` then stores them.
 
     Raises:
-        DataError: the template fails, passes a limit of `prompt_ids`, or its generation prompt opens a thinking block,
-            so that the ratio token could not be the first token of the response.
+        DataError: the template is no text, fails, passes a limit of `prompt_ids`, or its generation prompt opens a
+            thinking block, so that the ratio token could not be the first token of the response.
     """
     body = tokenizer.chat_template or fallback(tokenizer)
+    if not all(isinstance(text, str) for text in (body.values() if isinstance(body, dict) else [body])):
+        raise DataError(f"{_place(tokenizer)}: is not text; mend chat_template in tokenizer_config.json")
     if isinstance(body, dict):
         tokenizer.chat_template = {name: wrap(text, tokens) for name, text in body.items()}  # type: ignore[assignment]
     else:
@@ -171,5 +173,8 @@ def _render(
             for messages, ratio in prompts
         ]
 
-    where = ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
-    return in_child(render, where)
+    return in_child(render, _place(tokenizer))
+
+
+def _place(tokenizer: "PreTrainedTokenizerBase") -> str:
+    return ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
