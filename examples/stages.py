@@ -18,7 +18,14 @@ from pathlib import Path
 import click
 
 # Commands that refuse to replace an output made with other settings unless --overwrite is given.
-_KEEP = {"math-eval run", "cot-compressor compress", "ratio-sft build", "ratio-sft train", "chrpo train"}
+_KEEP = {
+    "math-eval run",
+    "cot-compressor compress",
+    "ratio-sft build",
+    "ratio-sft train",
+    "chrpo prepare",
+    "chrpo train",
+}
 
 
 def _called(command: Sequence[str]) -> str:

@@ -153,11 +153,82 @@ def test_a_forgotten_out_never_replaces_samples(files, tmp_path, checkpoint):
     write_records(tmp_path / "more.jsonl", samples({"more": (4, 4, 4)}))
     before = (tmp_path / "more.jsonl").read_bytes()
     result = run("prepare", files[0], tmp_path / "more.jsonl", "--checkpoint", checkpoint)
-    assert (result.exit_code, "no prompts file" in result.stderr) == (2, True)
+    assert (result.exit_code, "more.jsonl: already there, and not written by chrpo prepare" in result.stderr) == (
+        2,
+        True,
+    )
     assert (tmp_path / "more.jsonl").read_bytes() == before
     assert run("prepare", files[0], tmp_path, "--checkpoint", checkpoint).exit_code == 2
-    for _ in range(2):
-        assert run("prepare", *files, "--checkpoint", checkpoint).exit_code == 0, "prompts may be made anew"
+
+
+def test_finished_prompts_are_left_alone_and_other_settings_are_refused(files, checkpoint):
+    base = ("prepare", *files, "--checkpoint", checkpoint)
+    assert run(*base).exit_code == 0
+    before = files[1].stat().st_mtime_ns
+    again = run(*base)
+    assert (again.exit_code, again.stderr) == (0, f"{files[1]}: already made with these settings; nothing to do\n")
+    other = run(*base, "--seed", 1)
+    assert other.exit_code == 2
+    assert "made with other settings (seed was 0, is 1); name another output, or add --overwrite" in other.stderr
+    assert files[1].stat().st_mtime_ns == before
+    assert run(*base, "--seed", 1, "--overwrite").exit_code == 0
+    write_records(files[0], samples({"easy": (4, 4, 4)}))
+    assert "made with other settings (samples was " in run(*base, "--seed", 1).stderr
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.summary.json", "prompts.rejected.jsonl"])
+def test_a_file_of_somebody_else_is_never_replaced(files, checkpoint, name, overwrite):
+    base = ("prepare", *files, "--checkpoint", checkpoint)
+    path = files[1].with_name(name)
+    path.write_text("my notes")
+    first = run(*base, *overwrite)
+    assert (first.exit_code, f"{path}: already there, and not written by chrpo prepare" in first.stderr) == (2, True)
+    path.unlink()
+    assert run(*base).exit_code == 0
+    path.write_text("my notes")
+    second = run(*base, *overwrite)
+    assert second.exit_code == 2
+    fault = "already there, and not written by chrpo prepare" if "rejected" in name else "changed since chrpo prepare"
+    assert f"{path}: {fault}" in second.stderr
+    assert path.read_text() == "my notes"
+
+
+@pytest.mark.parametrize("name", ["prompts.jsonl", "prompts.summary.json"])
+def test_a_file_that_was_removed_is_made_again(files, checkpoint, name):
+    base = ("prepare", *files, "--checkpoint", checkpoint)
+    assert run(*base).exit_code == 0
+    path = files[1].with_name(name)
+    before = path.read_bytes()
+    path.unlink()
+    assert run(*base).exit_code == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("killed_at", range(6))
+def test_killed_while_files_get_their_names_the_command_ends_the_same(files, checkpoint, killed_at, monkeypatch):
+    from chrpo._shared import output_file
+
+    base = ("prepare", *files, "--checkpoint", checkpoint)
+    assert run(*base).exit_code == 0
+    whole = {path.name: path.read_bytes() for path in files[1].parent.iterdir()}
+    assert run(*base, "--seed", 1, "--policy-share", 0.5, "--overwrite").exit_code == 0
+    moves = iter(range(killed_at))
+
+    def until_killed(function):
+        def call(*arguments, **options):
+            next(moves)
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(output_file.os, "replace", until_killed(output_file.os.replace))
+        with pytest.raises((StopIteration, RuntimeError)):
+            prepare(*files, tokens=TOKENS, overwrite=True)
+    result = run(*base, "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert {path.name: path.read_bytes() for path in files[1].parent.iterdir()} == whole
 
 
 def test_samples_off_the_ladder_are_counted(tmp_path, checkpoint):

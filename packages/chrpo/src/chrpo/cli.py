@@ -21,12 +21,12 @@ _PATH = click.Path(path_type=Path)
 @click.group(cls=CommandGroup)
 @click.version_option(package_name="chrpo")
 def cli() -> None:
-    """Reinforcement learning for short and correct answers, under an accuracy constraint."""
+    """Reinforcement learning for short thinking and correct answers, under an accuracy constraint."""
 
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   chrpo prepare samples.jsonl prompts.jsonl --checkpoint checkpoints/sft
 """
 )
@@ -45,6 +45,9 @@ Example:
 @click.option("--threshold", default=THRESHOLD, show_default=True, help="Accuracy that the lower bound must reach.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="First line of the user turn.")
 @click.option("--seed", default=0, show_default=True, help="Random seed for choosing which prompts use a fixed ratio.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
+)
 def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: Any) -> None:
     """Turn SAMPLES of the frozen model at every ratio into the prompts file OUT.
 
@@ -55,15 +58,19 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
     from ._shared.control_tokens import ControlTokens
     from .prepare import prepare as run
 
-    tally, summary = run(samples, out, tokens=ControlTokens.load(checkpoint), **options)
+    made = run(samples, out, tokens=ControlTokens.load(checkpoint), **options)
+    if made is None:
+        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+        return
+    tally, summary = made
     for ratio, seen in summary["ratios"].items():
         click.echo(
             f"ratio {ratio:>4}  accuracy {seen['accuracy']:.3f}  realised {seen['realised_ratio']:.3f}  "
             f"teacher ratio of {summary['teacher_ratios'][ratio]}"
         )
     click.echo(
-        f"no teacher ratio {summary['teacher_ratios']['none']}, of these no ratio passes {summary['all_fail']}; "
-        f"not monotone {summary['not_monotone']}"
+        f"problems without a teacher ratio: {summary['teacher_ratios']['none']} (no ratio passes: "
+        f"{summary['all_fail']}); not monotone: {summary['not_monotone']}"
     )
     for name, values in summary["sampler"].items():
         if len(values) > 1:
@@ -120,7 +127,7 @@ Examples:
     "--report-to",
     multiple=True,
     type=click.Choice(["tensorboard", "trackio", "wandb"]),
-    help="Logger besides metrics.jsonl; repeatable.",
+    help="Tracker besides metrics.jsonl; repeatable.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a finished run, or a run of other settings, in OUT.")
 def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tuple[str, ...], **options: Any) -> None:
@@ -138,13 +145,19 @@ def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tup
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   chrpo plot checkpoints/chrpo
 """
 )
 @click.argument("run", type=_PATH)
-@click.option("--out", type=_PATH, help="HTML file to write.  [default: training.html in RUN]")
-def plot(run: Path, out: Path | None) -> None:
+@click.option(
+    "--output",
+    cls=AliasedOption,
+    aliases=("--out",),
+    type=_PATH,
+    help="HTML file to write.  [default: training.html in RUN]",
+)
+def plot(run: Path, output: Path | None) -> None:
     """Draw the metrics of RUN, a folder of `chrpo train` or of a CHRPOTrainer, as one HTML file.
 
     RUN may be the partial folder `.OUT.partial` of a run that has not ended.
@@ -152,14 +165,14 @@ def plot(run: Path, out: Path | None) -> None:
     from .metrics import read_metrics
     from .plot import write_plot
 
-    path = out or run / "training.html"
+    path = output or run / "training.html"
     write_plot(path, read_metrics(run))
     click.echo(f"{path}: written", err=True)
 
 
 @cli.command(
     epilog="""\b
-Example:
+Examples:
   echo '{"weights": [1], "ratios": [0.2, 1], "accuracy": [[0.5, 0.9]], "floor": 0.8}' > bandit.json
   chrpo simulate bandit.json --max-steps 5000 --gradient sampled --plot bandit.html
 """

@@ -1,8 +1,8 @@
 """`chrpo prepare`: from samples of the frozen model at every ratio to prompts for reinforcement learning.
 
 The teacher ratio, reference length and reference accuracy of each problem are measured here once and do not change
-during training. Samples are counted as they are read and not kept in memory. Sampling and grading are left to
-`math-eval run`.
+during training. Samples are counted as they are read and not kept in memory. A finished output is left alone, and a
+changed one is refused, as `_shared/output_file.py` describes. Sampling and grading are left to `math-eval run`.
 
     prepare("samples.jsonl", "prompts.jsonl", tokens=ControlTokens.load("checkpoints/sft"))
 """
@@ -17,12 +17,16 @@ from typing import Any
 
 from ._shared.boxed import find_boxes
 from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
-from ._shared.records import Row, Tally, parse_json, read_records, write_json, write_records
-from ._shared.runs import MANIFEST
+from ._shared.lock import locked
+from ._shared.output_file import OutputFile
+from ._shared.records import Row, Tally, parse_json, path_beside, read_records, write_json, write_records
+from ._shared.runs import MANIFEST, digest
 from ._shared.thinking import split_thinking
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
 
+COMMAND = "chrpo prepare"
+_SUMMARY = "summary.json"
 OUTCOME_FIELDS = frozenset(
     {
         "prompt",
@@ -58,7 +62,8 @@ def prepare(
     threshold: float = THRESHOLD,
     instruction: str = INSTRUCTION,
     seed: int = 0,
-) -> tuple[Tally, dict[str, Any]]:
+    overwrite: bool = False,
+) -> tuple[Tally, dict[str, Any]] | None:
     """Write one prompt per problem to `out`, and a summary to `OUT.summary.json`.
 
     Args:
@@ -70,19 +75,53 @@ def prepare(
         threshold: Accuracy that the bound must reach.
         instruction: First line of the user turn; use the instruction the samples were drawn with.
         seed: Random seed for choosing which prompts request a ratio.
+        overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
-        The counts of samples read, prompts written and problems rejected; and the summary.
+        The counts of samples read, prompts written and problems rejected, and the summary; None if `out` was finished
+        before, with the same settings and samples.
 
     Raises:
-        DataError: a row is bad, an option is out of range, or no problem is sampled at the whole ladder.
+        DataError: a row is bad, an option is out of range, no problem is sampled at the whole ladder, or `out` was made
+            with other settings, by another program, or changed since.
     """
     if not 0 <= policy_share <= 1:
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
     needed = samples_needed(confidence, threshold)
     files = [samples] if isinstance(samples, str | Path) else list(samples)
-    _check_replaceable(Path(out))
+    options = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
+    options |= {"instruction": instruction, "seed": seed}
+    output = _output(Path(out), files, tokens, options)
+    output.check_apart(map(Path, files))
+    with locked(Path(out)):
+        if output.state(overwrite=overwrite) == "finished":
+            return None
+        tally, prompts, summary = _measure(files, tokens, needed, options)
+        output.start()
+        write_records(output.growing, prompts)
+        tally.write_rejected(output.growing)
+        write_json(path_beside(output.growing, _SUMMARY), summary)
+        output.publish(("chrpo",))
+    return tally, summary
+
+
+def _output(out: Path, files: Sequence[str | Path], tokens: ControlTokens, options: Row) -> OutputFile:
+    """The prompts file, and everything that it depends on."""
+    settings = {
+        **options,
+        "samples": [digest(file) for file in files],
+        "sampler": [_manifest_settings(Path(file)) for file in files],
+        "control_tokens": {"ratios": tokens.ratios, "policy": tokens.policy},
+    }
+    return OutputFile(out, ("rejected.jsonl", _SUMMARY), COMMAND, settings)
+
+
+def _measure(
+    files: Sequence[str | Path], tokens: ControlTokens, needed: int, options: Row
+) -> tuple[Tally, list[Row], dict[str, Any]]:
+    """The counts, the prompts and the summary of samples files, with `needed` samples at each ratio."""
     tally, counts, ladder = Tally(), Counter[str](), list(tokens.ratios.values())
+    instruction = options["instruction"]
     problems = _by_problem(files, ladder[-1], instruction, tally, counts)
     usable = {key: found for key, found in problems.items() if _usable(key, found, ladder, needed, tally)}
     if not usable:
@@ -91,37 +130,20 @@ def prepare(
             f"{', '.join(map(str, files))}: no problem has the {needed} samples that a ratio needs at each of "
             f"{', '.join(f'{ratio:g}' for ratio in ladder)}; sample the whole ladder{found}"
         )
-    requested = _requested_ratios(list(usable), policy_share, ladder, seed)
-    teachers = {key: _teacher(found, ladder, confidence, threshold) for key, found in usable.items()}
+    requested = _requested_ratios(list(usable), options["policy_share"], ladder, options["seed"])
+    teachers = {
+        key: _teacher(found, ladder, options["confidence"], options["threshold"]) for key, found in usable.items()
+    }
     prompts = [
         _prompt(found, ladder, teachers[key], tokens, requested[key], instruction) for key, found in usable.items()
     ]
-    tally.written = write_records(out, prompts)
-    tally.write_rejected(out)
+    tally.written = len(prompts)
     summary = _summary(usable, ladder, teachers, prompts, tally)
     for file in files:
         _note_values(summary["sampler"], _manifest_settings(Path(file)))
     summary |= {name: counts[name] for name in ("right_but_cut_off", "right_without_a_box", "asked_otherwise")}
     summary["samples_off_the_ladder"] = tally.read - _counted(problems, ladder)
-    settings = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
-    summary["settings"] = {**settings, "instruction": instruction, "seed": seed}
-    write_json(summary_path(out), summary)
-    return tally, summary
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse to replace anything but prompts: if OUT is forgotten, the last samples file is in its place."""
-    if out.exists():
-        try:
-            next(read_records(out, "rl_prompts"))
-        except DataError as error:
-            raise DataError(f"{out}: already there, and no prompts file; name another OUT, or move it away") from error
-
-
-def summary_path(out: str | Path) -> Path:
-    """`OUT.summary.json` beside the prompts file."""
-    out = Path(out)
-    return out.with_name(f"{out.name.removesuffix('.gz').removesuffix('.jsonl')}.summary.json")
+    return tally, prompts, summary | {"settings": options}
 
 
 @dataclass

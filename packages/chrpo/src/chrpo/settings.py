@@ -178,7 +178,7 @@ class TrainSettings(CHRPOSettings):
     max_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "Largest number of tokens of a completion, control token included.",
+            "help": "Maximum number of tokens of a completion, control token included.",
             "default": "1.5 times the longest reference",
         },
     )

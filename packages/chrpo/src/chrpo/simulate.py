@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._shared.records import parse_json
+from ._shared.records import read_json
 from .core.bandit import Bandit, Simulation
 from .errors import DataError
 from .plot import write_page
@@ -32,10 +32,7 @@ def read_bandit(path: str | Path) -> Bandit:
         DataError: the file is missing or corrupted, or is no bandit; the message names field and remedy.
     """
     path = Path(path)
-    try:
-        data: Any = parse_json(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable file ({error})") from error
+    data = read_json(path)
     if not isinstance(data, dict) or set(data) != set(_FIELDS):
         raise DataError(f"{path}: expected one object with exactly the fields {', '.join(_FIELDS)}")
     numbers = {name: _numbers(path, name, data[name], depth) for name, depth in zip(_FIELDS, (1, 1, 2, 0), strict=True)}

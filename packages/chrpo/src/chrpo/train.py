@@ -57,7 +57,7 @@ def train(
         settings: Settings of the run.
         overwrite: Replace a finished run, or a run of other settings, at `out`.
         grader: Function (completion, reference answer) -> True if correct.
-        report_to: Loggers besides metrics.jsonl: "tensorboard", "trackio" or "wandb".
+        report_to: Trackers besides metrics.jsonl: "tensorboard", "trackio" or "wandb".
 
     Returns:
         False if `out` was finished before, with the same settings and inputs.

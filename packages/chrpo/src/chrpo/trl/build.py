@@ -43,7 +43,7 @@ class Job:
         settings: Settings, with `rollouts` and `max_tokens` set.
         grader: Function (completion, reference answer) -> True if correct.
         processes: Number of processes.
-        report_to: Loggers besides metrics.jsonl.
+        report_to: Trackers besides metrics.jsonl.
     """
 
     model: Path

@@ -107,10 +107,12 @@ class OutputFile:
                 f"{self.out}: written by {recorded['command']}, not by {self.command}; name another output, or move it "
                 "away"
             )
-        for path in self._files.values():
+        written = {"", *_digests(recorded, "beside")} if recorded else set()
+        for ending, path in self._files.items():
             if path.exists() and digest(path) not in known:
-                fault = f"already there, and not written by {self.command} (no {manifest_path(self.out).name})"
-                fault = f"changed since {self.command} wrote it" if recorded else fault
+                fault = f"already there, and not written by {self.command}"
+                fault += "" if recorded else f" (no {manifest_path(self.out).name})"
+                fault = f"changed since {self.command} wrote it" if ending in written else fault
                 raise DataError(f"{path}: {fault}; name another output, or move it away")
 
     def start(self) -> None:
