@@ -163,6 +163,22 @@ def test_a_readme_installs_from_a_checkout_first_then_from_the_repository_and_th
     assert "after the first release" in text[repository:].lower()
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/tutorials/*.md")), ids=lambda page: page.stem)
+def test_a_tutorial_installs_what_it_uses_and_has_a_folder_of_its_own(page):
+    folders = {}
+    for other in ROOT.glob("docs/tutorials/*.md"):
+        text = other.read_text("utf-8")
+        assert "pip install" in text, f"{other.name}: no install line"
+        (folder,) = re.findall(r"^mkdir -p (\S+) && cd \1$", text, re.MULTILINE)
+        folders.setdefault(folder, []).append(other)
+    assert [page] in folders.values()
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/how-to/*.md")), ids=lambda page: page.stem)
+def test_a_how_to_page_names_what_to_install(page):
+    assert "pip install" in page.read_text("utf-8")
+
+
 def test_nothing_tells_people_to_install_another_project_that_is_called_math_eval():
     sources = [*DOCUMENTS, *ROOT.glob("packages/**/*.py"), *ROOT.glob("packages/*/pyproject.toml")]
     sources += [*ROOT.glob("examples/**/*.py"), *ROOT.glob("benchmarks/*.py")]

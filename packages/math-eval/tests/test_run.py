@@ -214,7 +214,6 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
         (["--samples", "2"], "2 samples at temperature 0 are all the same"),
         (["--seed", "0", "--seed", "1"], "2 samples at temperature 0 are all the same"),
         (["--seed", "1", "--seed", "1", "--temperature", "1"], "seed 1 is given twice"),
-        (["--backend", "tgi"], "backend must be transformers or vllm; got 'tgi'"),
         (["--tensor-parallel", "2"], "are for --backend vllm"),
         (["--requests-per-minute", "60"], "--requests-per-minute is for servers"),
         (["--max-tokens", "500"], "exceeds the model's context of 128"),
@@ -232,6 +231,15 @@ def test_bad_requests_are_one_clear_line_and_leave_nothing(tiny_model, problems,
     assert line.startswith("error: ")
     assert message in line
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("choice", [("--backend", "tgi", "transformers"), ("--extraction", "first", "standard")])
+def test_a_word_that_is_no_choice_is_refused_with_the_choices(tiny_model, problems, tmp_path, choice):
+    option, word, known = choice
+    plain = ["run", "--model", str(tiny_model), "--tasks", str(problems), "--output-dir", str(tmp_path / "r")]
+    result = CliRunner().invoke(cli, [*plain, option, word])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': '{word}' is not one of '{known}', " in result.stderr
 
 
 def test_a_ratio_needs_a_checkpoint_that_follows_one(tiny_model, problems, tmp_path):

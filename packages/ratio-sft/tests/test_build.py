@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 
@@ -179,6 +180,7 @@ def test_options_out_of_range_end_with_exit_code_2(tmp_path, compressed, argumen
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
 
 
-def test_help_shows_an_example_on_every_level():
+def test_help_shows_an_example_on_every_level_with_each_command_on_a_line():
     for arguments in (["--help"], ["build", "--help"], ["train", "--help"]):
-        assert "Example:" in run(*arguments).stdout
+        text = run(*arguments).stdout
+        assert re.search(r"^ *Examples?:\n +(ratio-sft|accelerate) ", text, re.MULTILINE), text

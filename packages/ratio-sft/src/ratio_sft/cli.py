@@ -20,22 +20,20 @@ from ._shared.terminal import echo
 from .settings import MixSettings, TrainSettings
 
 
-@click.group(cls=CommandGroup)
+@click.group(
+    cls=CommandGroup,
+    epilog="\b\nExample:\n  ratio-sft build compressed.jsonl mix\n"
+    "  ratio-sft train mix checkpoints/sft --model checkpoints/base\n"
+    "  ratio-sft evaluate runs/sft/samples_test.jsonl --base runs/base/samples_test.jsonl",
+)
 @click.version_option(__version__, prog_name="ratio-sft")
 def cli() -> None:
-    r"""Teach a language model control tokens that set the length of its thinking.
-
-    \b
-    Example:
-      ratio-sft build compressed.jsonl mix
-      ratio-sft train mix checkpoints/sft --model checkpoints/base
-      ratio-sft evaluate runs/sft/samples_test.jsonl --base runs/base/samples_test.jsonl
-    """
+    """Teach a language model control tokens that set the length of its thinking."""
 
 
 @cli.command(
     "build",
-    epilog="\b\nExample:\n  ratio-sft build compressed.jsonl mix\n"
+    epilog="\b\nExamples:\n  ratio-sft build compressed.jsonl mix\n"
     "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl",
 )
 @click.argument("in_file", metavar="IN")
@@ -80,7 +78,7 @@ def build_command(
 
 @cli.command(
     "train",
-    epilog="\b\nExample:\n  ratio-sft train mix checkpoints/sft --model checkpoints/base --epochs 3 --batch-size 8\n"
+    epilog="\b\nExamples:\n  ratio-sft train mix checkpoints/sft --model checkpoints/base --epochs 3 --batch-size 8\n"
     "  accelerate launch --num_processes 4 -m ratio_sft train mix checkpoints/sft --model checkpoints/base",
 )
 @click.argument("data", metavar="DATA_DIR")

@@ -40,7 +40,7 @@ class MixSettings:
         metadata={"flag": "--ratio", "help": "Ratio of the ladder; repeatable.", "default": "all ratios in IN"},
     )
     tolerance: float = field(
-        default=0.05, metadata={"help": "Largest difference between the requested and the achieved ratio."}
+        default=0.05, metadata={"help": "Maximum difference between the requested and the achieved ratio."}
     )
     """The paper's value (section 2.1, step 2)."""
     policy_share: float = field(
@@ -121,7 +121,8 @@ class TrainSettings:
     warmup_share: float = field(default=0.05, metadata={"help": "Share of the steps in which the rate warms up."})
     weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW."})
     max_length: int = field(
-        default=6144, metadata={"help": "Longest row in tokens; longer ones are rejected and counted, never cut."}
+        default=6144,
+        metadata={"help": "Maximum number of tokens of a row; longer rows are rejected and counted, never cut."},
     )
     save_steps: int | None = field(
         default=None, metadata={"help": "Number of steps between checkpoints.", "default": "a tenth of the run"}
