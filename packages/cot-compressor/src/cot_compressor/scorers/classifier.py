@@ -156,13 +156,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"scorer {folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
     settings = read_object(file)
+    if settings.get("format") != FORMAT:
+        raise DataError(f"{file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
     length = settings.get("max_length")
     if type(length) is not int or length < 1:
         raise DataError(
             f"{file}: max_length: got {str(length)[:60]}; expected a number of tokens; copy the model again"
         )
-    if settings.get("format") != FORMAT:
-        raise DataError(f"{file}: format {settings.get('format')!r}; this version reads format {FORMAT}")
     return settings
 
 
