@@ -339,6 +339,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_live_writers_fil
     ("line", "message"),
     [
         ('{"gold": "1", "gold": "2"}', r":1: not JSON \(field 'gold' is given twice\)"),
+        ('{"gold": \n', r":1: not JSON \(Expecting value at column 9\); is the file incomplete or not JSON Lines\?"),
         ('{"id": "a", "more": {"x": [1, 1e999]}}', r":1: more\.x\.1: the number is too large for a float"),
         (f'{{"more": {{"x": [1, -1{"0" * 400}]}}}}', r":1: more\.x\.1: the number is too large for a float"),
         ("1" * 400 + ".0", r":1: value: the number is too large"),

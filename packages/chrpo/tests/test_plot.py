@@ -1,5 +1,9 @@
 import re
 
+import pytest
+from click.testing import CliRunner
+
+from chrpo.cli import cli
 from chrpo.plot import write_plot
 
 
@@ -53,3 +57,10 @@ def test_a_series_that_some_steps_lack_or_that_is_not_finite_is_drawn_where_it_i
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") == 1
     assert "nan" not in page.split("<h2>")[0]
+
+
+@pytest.mark.parametrize("option", ["--output", "--out"])
+def test_the_page_may_be_named_by_either_spelling(tmp_path, option):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "policy/entropy": 1.5}\n')
+    result = CliRunner().invoke(cli, ["plot", str(tmp_path), option, str(tmp_path / "page.html")])
+    assert (result.exit_code, result.stderr) == (0, f"{tmp_path / 'page.html'}: written\n")

@@ -94,7 +94,11 @@ def test_a_bad_bandit_ends_in_one_line_and_exit_2(tmp_path, data, words):
 
 def test_a_missing_bandit_and_bad_steps_are_named(tmp_path):
     missing = CliRunner().invoke(cli, ["simulate", str(tmp_path / "none.json")])
-    assert (missing.exit_code, "none.json" in missing.stderr) == (2, True)
+    assert (missing.exit_code, "none.json: no such file; check the path" in missing.stderr) == (2, True)
+    (tmp_path / "half.json").write_text('{\n  "weights": [1,\n')
+    half = CliRunner().invoke(cli, ["simulate", str(tmp_path / "half.json")])
+    assert half.exit_code == 2
+    assert "half.json: not JSON (Expecting value at line 2, column 17); is it incomplete?\n" in half.stderr
     for flags in (["--steps", 0], ["--step-size", "nan"], ["--proportional", "nan"], ["--seed", -1]):
         result = simulate(tmp_path / "b.json", GOOD, "--steps", 5, *flags, "--json")
         assert (result.exit_code, result.stdout) == (2, ""), flags

@@ -64,8 +64,7 @@ def evaluate_file(
         overwrite: True to replace a report that was made with other settings, or to make a finished one again.
 
     Returns:
-        The report's table and the counts of rows, or None if the report was complete already, or if another process
-        writes it.
+        The table and the counts of rows; None if the report was complete already, or if another process writes it.
 
     Raises:
         DataError: the input is bad, no row can be measured, or `out` was made with other settings.
