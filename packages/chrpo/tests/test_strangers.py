@@ -89,3 +89,18 @@ def test_a_template_that_does_not_end_is_stopped(model, train, monkeypatch):
     )
     done = train()
     assert (done.exit_code, "chat template: takes longer than 1 seconds" in done.stderr) == (2, True)
+
+
+def test_a_link_in_the_working_folder_is_refused_and_its_target_stays(train, tmp_path):
+    precious, work = tmp_path / "precious", tmp_path / ".out.partial"
+    precious.mkdir()
+    (precious / "file").write_text("mine")
+    work.symlink_to(precious)
+    done = train()
+    assert (done.exit_code, "is a symbolic link" in done.stderr) == (2, True)
+    work.unlink()
+    work.mkdir()
+    (work / "metrics.jsonl").symlink_to(precious / "file")
+    done = train()
+    assert (done.exit_code, "is a symbolic link" in done.stderr) == (2, True)
+    assert (precious / "file").read_text() == "mine"

@@ -130,6 +130,7 @@ def _recorded(settings: TrainSettings, grader: Grader, prompts: str | Path, mode
 
 def _state(out: Path, work: Path, recorded: Mapping[str, Any], overwrite: bool) -> runs.State:
     """The state of the output; the same on every process, because none has written yet."""
+    runs.check_no_links(work)
     state = runs.resolve_state(out / runs.MANIFEST, COMMAND, recorded, done=out, overwrite=overwrite)
     finished = state == "finished"
     partial = runs.resolve_state(work / runs.MANIFEST, COMMAND, recorded, done=None, overwrite=overwrite or finished)

@@ -75,6 +75,7 @@ def train_file(
 
 def _state(out: Path, recorded: dict[str, Any], *, overwrite: bool) -> runs.State:
     partial = runs.partial_path(out) / runs.MANIFEST
+    runs.check_no_links(partial.parent)
     state = runs.resolve_state(partial, _COMMAND, recorded, done=None, overwrite=overwrite)
     if state == "partial":
         return state
