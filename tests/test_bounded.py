@@ -26,10 +26,15 @@ def test_the_result_comes_back_whole():
         (lambda: exit(3), "there: SystemExit: 3"),
     ],
 )
-def test_each_limit_is_one_clear_error(function, message):
+def test_each_limit_is_one_clear_error_and_leaves_no_process(function, message, monkeypatch):
+    fork, children = os.fork, []
+    monkeypatch.setattr(os, "fork", lambda: children.append(fork()) or children[-1])
     with pytest.raises(DataError) as refused:
         in_child(function, "there", seconds=0.5, memory_bytes=64 * 2**20, result_bytes=10**6)
     assert str(refused.value) == message
+    assert len(children) == 1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], os.WNOHANG)
 
 
 def test_the_parents_state_stays_as_it_is():

@@ -4,8 +4,8 @@ The commands run on the tiny model of tests/conftest.py. A command is killed (SI
 and repeated as it was; when it ended, a new output is begun, until all kills are done. No output under its final name
 may ever be partial, and every end must equal the undisturbed one byte for byte, apart from fields that contain a time.
 
-    python tools/kill_test.py /tmp/kills                          # 20 kills of each command
-    python tools/kill_test.py /tmp/kills --kills 5 --only "ratio-sft train" --processes 2
+    python tools/kill_test.py runs/kills                          # 20 kills of each command
+    python tools/kill_test.py runs/kills --kills 5 --only "ratio-sft train" --processes 2
 """
 
 import argparse
