@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from recording import record, spread
+from recording import data_dir_option, record, spread
 from tqdm import tqdm
 
 from cot_compressor import Compression, Compressor, InfeasibleBudget, segment, select_baseline
@@ -218,14 +218,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    envvar="DATA",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data files.",
-)
+@data_dir_option
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), help="Model folder; by default, words, numbers and signs only."
 )

@@ -21,7 +21,7 @@ from typing import Any
 import click
 from cot_compressor_speed import BF16, instructions
 from peers import DEFAULT, minilm, wheel_file
-from recording import record
+from recording import data_dir_option, record
 
 from cot_compressor import Compressor, TrainSettings, annotate_file, evaluate_file, segment, train_file
 from cot_compressor._shared.records import read_records, write_records
@@ -166,14 +166,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    envvar="DATA",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data files.",
-)
+@data_dir_option
 @click.option(
     "--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which MiniLM and CHAMP are stored."
 )

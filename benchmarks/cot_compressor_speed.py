@@ -24,7 +24,7 @@ from typing import Any
 import click
 import torch
 from peers import DEFAULT, environment, minilm, wheel_file
-from recording import record, spread
+from recording import data_dir_option, record, spread
 from tqdm import tqdm
 
 from cot_compressor import Compressor
@@ -219,14 +219,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    envvar="DATA",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of the data files.",
-)
+@data_dir_option
 @click.option(
     "--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which llmlingua and MiniLM are stored."
 )

@@ -14,9 +14,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import click
+
 RESULTS = Path(__file__).parent / "results"
 PAGES = RESULTS.parents[1] / "docs" / "results"
 _LIBRARIES = ("torch", "transformers", "trl", "math-verify", "numpy")
+
+data_dir_option = click.option(
+    "--data-dir",
+    envvar="DATA",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the data files.",
+)
+"""The option of a benchmark that reads the published data files."""
 
 
 def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]], str]) -> None:
