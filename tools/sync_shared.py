@@ -23,11 +23,12 @@ _EVERY = (
     "settings_flags",
 )
 _MODEL = (*_EVERY, "boxed", "bounded", "checkpoint_loader", "control_tokens", "thinking")
+_TRAINING = ("file_record", "training_checkpoints")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
-    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader", "output_file"),
-    "ratio_sft": _MODEL,
-    "chrpo": (*_MODEL, "output_file"),
+    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader", "file_record", "output_file"),
+    "ratio_sft": (*_MODEL, *_TRAINING),
+    "chrpo": (*_MODEL, *_TRAINING, "output_file"),
     "math_eval": (*_MODEL, *_SERVER),
 }
 SCHEMAS = {

@@ -59,6 +59,27 @@ def test_a_series_that_some_steps_lack_or_that_is_not_finite_is_drawn_where_it_i
     assert "nan" not in page.split("<h2>")[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": 1, "policy/share/x": 1, "ratio/<script>/accuracy": 1}', '{"step": 1e9, "policy/entropy": -1e100}'],
+)
+def test_metrics_of_a_stranger_are_drawn_as_text(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"step": 2, "policy/entropy": 1e100, "loss": 1e999}}\n')
+    result = CliRunner().invoke(cli, ["plot", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "<script" not in (tmp_path / "training.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "5", "{}", '{"step": 1e90}', "[" * 200_000, '{"step": 1, "loss": 1' + "0" * 400 + "}", '"\xff"']
+)
+def test_metrics_that_are_none_are_one_line_that_names_them(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n", "latin-1")
+    result = CliRunner().invoke(cli, ["plot", str(tmp_path)])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert f"{tmp_path}/metrics.jsonl:1: not the metrics of a step" in result.stderr
+
+
 @pytest.mark.parametrize("option", ["--output", "--out"])
 def test_the_page_may_be_named_by_either_spelling(tmp_path, option):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "policy/entropy": 1.5}\n')

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.lock import locked
 from chrpo._shared.records import write_records
+from chrpo._shared.training_checkpoints import COMPLETE
 from chrpo.cli import cli
 from chrpo.errors import DataError
 from chrpo.settings import TrainSettings
@@ -97,10 +98,10 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     # A step more than the checkpoint has been logged: the resumed run has to forget it.
     assert len(metrics(work)) == 3
     assert not out.exists()
-    assert (work / "checkpoint-2" / "chrpo_state.json").exists()
+    assert (work / "checkpoint-2" / COMPLETE).exists()
     incomplete = work / "checkpoint-9"
     shutil.copytree(work / "checkpoint-2", incomplete)
-    (incomplete / "chrpo_state.json").unlink()
+    (incomplete / COMPLETE).unlink()
 
     with locked(out):
         refused = run("train", prompts, out, "--model", checkpoint, *FLAGS)
@@ -279,6 +280,12 @@ def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompt_rows, t
         if out == "killed":
             assert launch(out, str(KILLED)).returncode != 0
             assert len(metrics(tmp_path / ".killed.partial")) == 3
+            lost = tmp_path / ".killed.partial/checkpoint-2/rng_state_1.pth"
+            lost.rename(tmp_path / lost.name)
+            refused = launch(out, "-m", "chrpo")
+            assert refused.returncode != 0
+            assert f"error: {lost.parent}: {lost.name} is missing; remove this folder" in refused.stderr
+            (tmp_path / lost.name).rename(lost)
         done = launch(out, "-m", "chrpo")
         assert done.returncode == 0, done.stderr[-3000:]
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -162,6 +163,52 @@ def test_a_killed_run_ends_with_the_same_weights(annotated: Path, encoder_folder
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (whole / "compressor.json").read_bytes() == (killed / "compressor.json").read_bytes()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture(scope="module")
+def stopped(annotated: Path, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working folder of a training that ended after its last epoch, before its scorer appeared."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cot_compressor._shared.runs.publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_file(annotated, out, TrainSettings(encoder=encoder_folder, epochs=2, batch_size=8))
+    return out.with_name(".out.partial")
+
+
+@pytest.mark.parametrize("kind", ["epoch", "best"])
+@pytest.mark.parametrize("fault", ["gone", "cut"])
+def test_a_training_whose_state_lost_a_file_is_refused(
+    kind: str, fault: str, stopped: Path, annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    work = shutil.copytree(stopped, tmp_path / ".out.partial")
+    [path] = work.glob(f"{kind}_*.safetensors")
+    content = path.read_bytes()
+    path.unlink()
+    if fault == "cut":
+        path.write_bytes(content[:1000])
+    expected = f"{work}: {path.name} is {'missing' if fault == 'gone' else 'not as it was saved'}; remove {work}, and"
+    settings = TrainSettings(encoder=encoder_folder, epochs=2, batch_size=8)
+    with pytest.raises(DataError, match=re.escape(expected)):
+        train_file(annotated, tmp_path / "out", settings)
+    path.write_bytes(content)
+    assert train_file(annotated, tmp_path / "out", settings) is not None
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{", "{}", '{"macro_f1": []}', '{"macro_f1": ["a"]}', '{"macro_f1": [0.5]}', "[" * 200_000]
+)
+def test_a_training_whose_progress_is_damaged_is_refused(
+    content: str, stopped: Path, annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(stopped, tmp_path / ".out.partial") / "progress.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder_folder, epochs=2, batch_size=8))
 
 
 def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(

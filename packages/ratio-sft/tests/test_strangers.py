@@ -16,12 +16,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from ratio_sft import MixSettings, TrainSettings, build, train
-from ratio_sft._shared import bounded
+from ratio_sft._shared import bounded, training_checkpoints
 from ratio_sft.cli import cli
 from ratio_sft.data.card import card_page
 from ratio_sft.errors import DataError
 from ratio_sft.model import template
-from ratio_sft.training import resume
 
 EVIL = "\x1b[31m red \x1b]0;title\x07<img src=x onerror=alert(1)><script>alert(1)</script>"
 SETTINGS = {"max_steps": 4, "save_steps": 2, "learning_rate": 3e-3}
@@ -223,7 +222,7 @@ def test_without_a_torn_checkpoint_the_one_before_it_gives_the_same_end(torn, tm
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"files": 3}', '{"files": {}}', "[" * 200_000])
 def test_a_checkpoint_without_a_record_of_its_files_is_refused(torn, record):
     command, checkpoints = torn
-    (checkpoints / "checkpoint-4" / resume.COMPLETE).write_text(record)
+    (checkpoints / "checkpoint-4" / training_checkpoints.COMPLETE).write_text(record)
     assert f"{checkpoints / 'checkpoint-4'}" in refused(*command)
 
 
@@ -237,7 +236,7 @@ def test_a_pickle_in_a_checkpoint_is_never_opened(torn, tmp_path, name, packed):
         torch.save(evil, checkpoint / name)
     else:
         (checkpoint / name).write_bytes(pickle.dumps(evil))
-    resume.mark_complete(checkpoint)
+    training_checkpoints.mark_complete(checkpoint)
     done = run(*command)
     assert not (tmp_path / "ran").exists()
     if name != "training_args.bin":  # which nothing reads
@@ -255,7 +254,7 @@ def test_a_trainer_state_of_another_shape_is_one_line(torn, state):
     path = checkpoints / "checkpoint-4" / "trainer_state.json"
     whole = json.loads(path.read_text())
     path.write_text(json.dumps({**whole, **state} if state else state))
-    resume.mark_complete(path.parent)
+    training_checkpoints.mark_complete(path.parent)
     assert "trainer_state.json" in refused(*command)
 
 
@@ -264,7 +263,7 @@ def test_code_of_a_training_checkpoint_is_never_run_and_never_asked_about(torn, 
     checkpoint = checkpoints / "checkpoint-4"
     (checkpoint / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
     edit(checkpoint / "config.json", model_type="evil", auto_map={"AutoModelForCausalLM": "evil.C"})
-    resume.mark_complete(checkpoint)
+    training_checkpoints.mark_complete(checkpoint)
     done = CliRunner().invoke(cli, list(map(str, command)), input="y\n" * 100)
     assert (done.exit_code, f"{checkpoint}: config.json cannot be loaded" in done.stderr) == (2, True)
     assert not (tmp_path / "ran").exists()

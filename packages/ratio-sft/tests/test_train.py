@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ratio_sft import ControlTokens, MixSettings, TrainSettings, build, train
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Tally, read_records
+from ratio_sft._shared.training_checkpoints import COMPLETE, newest_complete
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError, RatioSftError
-from ratio_sft.training import resume
 from ratio_sft.training.encoding import encode
 from ratio_sft.training.sampler import LengthGroupedSampler
 from ratio_sft.training.trainer import save_interval, total_steps
@@ -104,15 +104,15 @@ def test_a_killed_run_ends_with_the_weights_and_the_log_of_an_uninterrupted_one(
         [*COMMAND, str(mix_dir), str(tmp_path / "killed"), *arguments(settings)], env=environment()
     )
     work = tmp_path / ".killed.partial" / "checkpoints"
-    while process.poll() is None and not list(work.glob(f"checkpoint-[34][0468]/{resume.COMPLETE}")):
+    while process.poll() is None and not list(work.glob(f"checkpoint-[34][0468]/{COMPLETE}")):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    newest = resume.newest_complete(work)
+    newest = newest_complete(work)
     incomplete = work / "checkpoint-95"
     shutil.copytree(newest, incomplete)
-    (incomplete / resume.COMPLETE).unlink()
+    (incomplete / COMPLETE).unlink()
     (incomplete / "model.safetensors").write_bytes(b"half")
     with pytest.raises(DataError, match=r"unfinished run with other settings \(learning_rate was 0\.003, is 0\.001\)"):
         train(mix_dir, tmp_path / "killed", replace(settings, learning_rate=1e-3))

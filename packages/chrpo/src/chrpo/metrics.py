@@ -6,6 +6,7 @@ Measuring is left to `score`, drawing to `plot`.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .errors import DataError
 
 METRICS_FILE = "metrics.jsonl"
 Metrics = Mapping[str, float]
+_LARGEST = 1e100
+"""Largest number of a line, far beyond any metric; a chart cannot scale much larger ones."""
 
 
 def read_metrics(run: str | Path) -> list[Metrics]:
@@ -27,11 +30,7 @@ def read_metrics(run: str | Path) -> list[Metrics]:
     path = Path(run) / METRICS_FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a folder that chrpo train or CHRPOTrainer writes to")
-    lines = path.read_text("utf-8").split("\n")
-    try:
-        found: list[Metrics] = [json.loads(line) for line in lines[:-1]]
-    except ValueError as error:
-        raise DataError(f"{path}: a corrupted line ({error}); was the file edited?") from error
+    found = _lines(path)
     if not found:
         raise DataError(f"{path}: no step is logged yet; wait for the first step")
     return found
@@ -44,12 +43,33 @@ def append_metrics(path: Path, line: Metrics) -> None:
 
 
 def remove_after(path: Path, step: int) -> None:
-    """Remove the lines of steps that a killed run logged after its checkpoint, and an incomplete last line."""
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
+    """Remove the lines of steps that a killed run logged after its checkpoint, and an incomplete last line.
+
+    Raises:
+        DataError: a line before the last is corrupted.
+    """
+    kept = [line for line in _lines(path) if line["step"] <= step]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+
+def _lines(path: Path) -> list[Metrics]:
+    """The complete lines."""
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            break
-    path.write_text("".join(kept), encoding="utf-8")
+            found.append(_metrics(line))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: not the metrics of a step ({error}); was the file edited?") from error
+    return found
+
+
+def _metrics(line: bytes) -> Metrics:
+    """The metrics in a line, which may be NaN or infinite."""
+    found = json.loads(line)
+    if not isinstance(found, dict) or not all(isinstance(value, int | float) for value in found.values()):
+        raise ValueError("expected an object of numbers")
+    if any(_LARGEST < abs(value) < math.inf for value in found.values()):
+        raise ValueError(f"expected no number beyond {_LARGEST:g}")
+    if not 0 <= found.get("step", -1) <= 2**53:
+        raise ValueError("expected a step")
+    return found

@@ -32,7 +32,8 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
     """
     names = {name for line in metrics for name in line}
     groups = sorted(name.removeprefix("floor/") for name in names if name.startswith("floor/"))
-    shares = sorted((name for name in names if name.startswith("policy/share/")), key=lambda n: float(n.split("/")[-1]))
+    shares = [name for name in names if name.startswith("policy/share/")]
+    shares.sort(key=lambda name: _number(name.split("/")[-1]))
     chosen = [group for group in groups if group.split("/")[0] == "policy"]
     floors = {f"floor {group}": f"floor/{group}" for group in chosen or groups}
     accuracy = {"measured": "policy/accuracy" if chosen else "accuracy", **floors}
@@ -90,7 +91,15 @@ def write_page(
 
 def _by_ratio(names: set[str], what: str) -> dict[str, str]:
     found = [name for name in names if name.startswith("ratio/") and name.endswith(f"/{what}")]
-    return {name.split("/")[1]: name for name in sorted(found, key=lambda name: float(name.split("/")[1]))}
+    return {name.split("/")[1]: name for name in sorted(found, key=lambda name: _number(name.split("/")[1]))}
+
+
+def _number(text: str) -> float:
+    """The ratio in a name; infinity if the name, of a stranger's file, has none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
 
 
 def _series(metrics: Sequence[Metrics], key: str) -> list[tuple[float, float]]:
@@ -104,7 +113,7 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
     right = max(x for x, _ in points)
     left = min(min(x for x, _ in points), right - 1)
     low, high = min(y for _, y in points), max(y for _, y in points)
-    low, high = min(low, 0.0) if low < 0.5 * high else low, high if high > low else low + 1
+    low, high = min(low, 0.0) if low < 0.5 * high else low, high if high > low else low + max(1, abs(low) / 1000)
     legend = _legend(series)
     top = legend[-1][1] + 10
 

@@ -289,13 +289,16 @@ class CHRPOController:
             state: State that `state_dict` returned.
 
         Raises:
-            DataError: the state belongs to other prompts or settings.
+            DataError: the state belongs to other prompts or settings, or is corrupted.
         """
         if state.get("settings") != self._settings():
             raise DataError("the saved prices belong to other settings of chrpo; resume with those of the run")
-        self.constraint.load_state_dict(state["constraint"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"] or {})
+        try:
+            self.constraint.load_state_dict(state["constraint"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"] or {})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"the saved prices are corrupted ({error!r}); resume from another checkpoint") from error
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self.settings, name) for name in CHRPOSettings.__dataclass_fields__}

@@ -17,7 +17,8 @@ from ._shared import runs
 from ._shared.checkpoint_files import check_checkpoint
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
-from ._shared.records import Row, parse_json
+from ._shared.records import Row
+from ._shared.training_checkpoints import newest_complete, remove_incomplete
 from .errors import DataError
 from .grader import Grader, grade
 from .metrics import METRICS_FILE, read_metrics
@@ -160,8 +161,10 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
         if process.is_main_process and not any(work.glob("checkpoint-*")):
             shutil.rmtree(work, ignore_errors=True)
         raise
-    checkpoint = _newest_complete(work, clean=process.is_main_process)
+    if process.is_main_process:
+        remove_incomplete(work)
     process.wait_for_everyone()
+    checkpoint = newest_complete(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     if job.settings.lora_rank is None:
@@ -172,21 +175,6 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
         _complete(trainer, final, job, recorded)
         runs.publish(final, out)
         shutil.rmtree(work)
-
-
-def _newest_complete(work: Path, *, clean: bool) -> Path | None:
-    """The newest checkpoint that has its state file, which is written last; incomplete ones are removed if `clean`."""
-    from .trl.trainer import STATE_FILE
-
-    complete: dict[int, Path] = {}
-    for folder in work.glob("checkpoint-*"):
-        try:
-            step = parse_json((folder / STATE_FILE).read_text("utf-8"), str(folder / STATE_FILE))["step"]
-            complete[step] = folder
-        except (OSError, DataError):
-            if clean:
-                shutil.rmtree(folder)
-    return complete[max(complete)] if complete else None
 
 
 def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mapping[str, Any]) -> None:

@@ -21,7 +21,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo._shared.control_tokens import ControlTokens
-from chrpo._shared.records import Row, parse_json, write_json
+from chrpo._shared.records import Row, read_object, write_json
+from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, tensors_only
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
@@ -242,32 +243,56 @@ class CHRPOTrainer(GRPOTrainer):
             self._pending = {}
 
     @property
+    def _folder(self) -> Path:
+        return Path(self.args.output_dir or ".")
+
+    @property
     def _metrics_path(self) -> Path:
-        return Path(self.args.output_dir or ".") / METRICS_FILE
+        return self._folder / METRICS_FILE
 
     # --- state -------------------------------------------------------------------------------------------------------
 
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *more: Any, **options: Any) -> Any:
+        """Train as TRL does; a checkpoint to continue from must be complete, and as it was saved.
+
+        Args:
+            resume_from_checkpoint: Its folder, or True for the newest complete one in the output folder.
+            *more: Further arguments of Trainer.train.
+            **options: Further options of Trainer.train.
+
+        Raises:
+            DataError: a file of the checkpoint is missing or damaged, or there is no checkpoint.
+        """
+        newest = newest_complete(self._folder)
+        if resume_from_checkpoint is True and newest is None:
+            raise DataError(f"{self._folder}: no complete checkpoint; train without resume_from_checkpoint")
+        named = newest if resume_from_checkpoint is True else resume_from_checkpoint
+        checkpoint = Path(named) if named else None
+        if checkpoint is not None:
+            check_sound(checkpoint)
+        with tensors_only(checkpoint):
+            return super().train(str(checkpoint) if checkpoint else None, *more, **options)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        # Written last, after every process has written its part: only complete checkpoints have this file.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            state = {"step": self.state.global_step, "generations": self._generations, **self.controller.state_dict()}
+            state = {"generations": self._generations, **self.controller.state_dict()}
             write_json(folder / STATE_FILE, state)
+            mark_complete(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        step = 0
         if checkpoint is not None:
             path = Path(checkpoint) / STATE_FILE
-            if not path.is_file():
-                raise DataError(f"{path}: no such file, so the prices are lost; resume from a checkpoint that has it")
-            state = parse_json(path.read_text("utf-8"), str(path))
+            state = read_object(path)
+            if not isinstance(state.get("generations"), int):
+                raise DataError(f"{path}: no number of generations; resume from a checkpoint that CHRPOTrainer wrote")
+            self._generations = state["generations"]
             self.controller.load_state_dict(state)
-            self._generations, step = state["generations"], state["step"]
         if self.accelerator.is_main_process and self._metrics_path.exists():
-            remove_after(self._metrics_path, step)
+            remove_after(self._metrics_path, self.state.global_step)
 
 
 def _schedule(rows: Sequence[Row], args: CHRPOConfig) -> Dataset:

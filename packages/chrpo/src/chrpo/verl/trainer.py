@@ -17,7 +17,7 @@ from tensordict import TensorDict
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, register_adv_est
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 
-from chrpo._shared.records import parse_json, write_json
+from chrpo._shared.records import read_object, write_json
 from chrpo.batch import Rollout
 from chrpo.errors import ChrpoError, DataError
 from chrpo.rollout import RolloutStats
@@ -132,10 +132,7 @@ class CHRPOTrainer(PPOTrainerSync):
         folder = Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
         if trainer.resume_mode == "resume_path":
             folder = Path(trainer.resume_from_path)
-        path = folder / STATE_FILE
-        if not path.is_file():
-            raise DataError(f"{path}: no such file, so the prices are lost; resume from a checkpoint that has it")
-        self.controller.load_state_dict(parse_json(path.read_text("utf-8"), str(path)))
+        self.controller.load_state_dict(read_object(folder / STATE_FILE))
 
 
 def _rollout(info: Mapping[str, Any], log_prob: float) -> Rollout:

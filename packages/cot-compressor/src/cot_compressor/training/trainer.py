@@ -24,8 +24,9 @@ from transformers import AutoModelForTokenClassification
 from cot_compressor import distributed
 from cot_compressor._shared import checkpoint_loader
 from cot_compressor._shared.checkpoint_files import has_weights
+from cot_compressor._shared.file_record import check_files, record_files
 from cot_compressor._shared.progress import progress_bar
-from cot_compressor._shared.records import parse_json, write_json
+from cot_compressor._shared.records import read_object, write_json
 from cot_compressor.budget.counting import load_tokenizer
 from cot_compressor.errors import DataError
 from cot_compressor.scorers.card import TrainReport
@@ -85,7 +86,7 @@ class Trainer:
             if distributed.rank() == 0:
                 self._save(optimiser, history)
             distributed.wait()
-        self.model.load_state_dict(load_file(self.partial / "best.safetensors"))
+        self.model.load_state_dict(load_file(self.partial / _best_file(history)))
         return TrainReport(
             train_rows=self.data.training_rows,
             held_out_rows=self.data.held_out_rows,
@@ -173,20 +174,21 @@ class Trainer:
         return {f"{ratio:g}": value / windows for ratio, value in zip(_RATIOS, sums, strict=True) if windows}
 
     def _save(self, optimiser: torch.optim.Optimizer, history: list[float]) -> None:
-        """Write the state after an epoch; `progress.json` is written last and names the file of the state."""
+        """Write the state after an epoch; `progress.json` is written last and records the files that it needs."""
         weights = _weights(self.model)
         if _best(history) == len(history):
-            _replace(weights, self.partial / "best.safetensors")
+            _replace(weights, self.partial / _best_file(history))
         states = optimiser.state_dict()["state"]
         moments = {f"{at}.{name}": value.contiguous() for at, state in states.items() for name, value in state.items()}
-        state = f"epoch_{len(history)}.safetensors"
+        state = _state_file(history)
         _replace(
             {f"model.{k}": v for k, v in weights.items()} | {f"optimiser.{k}": v for k, v in moments.items()},
             self.partial / state,
         )
-        write_json(self.partial / _PROGRESS_FILE, {"macro_f1": history, "state": state})
-        for old in self.partial.glob("epoch_*.safetensors"):
-            if old.name != state:
+        files = record_files(self.partial, (state, _best_file(history)))
+        write_json(self.partial / _PROGRESS_FILE, {"macro_f1": history, "files": files})
+        for old in self.partial.glob("*.safetensors"):
+            if old.name not in files:
                 old.unlink()
 
     def _restore(self, optimiser: torch.optim.Optimizer) -> list[float]:
@@ -194,8 +196,8 @@ class Trainer:
         file = self.partial / _PROGRESS_FILE
         if not file.is_file():
             return []
-        progress = parse_json(file.read_text("utf-8"), str(file))
-        tensors = load_file(self.partial / progress["state"])
+        history = self._sound_history(file)
+        tensors = load_file(self.partial / _state_file(history))
         self.model.load_state_dict(
             {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         )
@@ -205,7 +207,18 @@ class Trainer:
                 _, at, key = name.split(".", 2)
                 states.setdefault(int(at), {})[key] = value
         optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
-        return progress["macro_f1"]
+        return history
+
+    def _sound_history(self, file: Path) -> list[float]:
+        """The macro-F1 of each finished epoch, if the files that belong to it are whole."""
+        progress, remedy = read_object(file), f"remove {self.partial}, and the training starts again"
+        history, files = progress.get("macro_f1"), progress.get("files")
+        if not (history and isinstance(history, list) and all(isinstance(value, float) for value in history)):
+            raise DataError(f"{file}: no macro-F1 of each epoch; {remedy}")
+        if not isinstance(files, dict) or {*files} != {_state_file(history), _best_file(history)}:
+            raise DataError(f"{file}: no record of the files; {remedy}")
+        check_files(self.partial, files, remedy)
+        return history
 
     def save(self, folder: Path, report: TrainReport) -> None:
         """Write weights, tokenizer, settings and report into a model folder."""
@@ -229,6 +242,16 @@ def _load_encoder(folder: Path) -> tuple[Any, bool]:
         return AutoModelForTokenClassification.from_config(config).float(), True
     except (ValueError, KeyError) as error:
         raise DataError(f"encoder {folder}: cannot be built ({error}); is it a model folder?") from error
+
+
+def _state_file(history: Sequence[float]) -> str:
+    """Name of the file with weights and optimiser after the last epoch."""
+    return f"epoch_{len(history)}.safetensors"
+
+
+def _best_file(history: Sequence[float]) -> str:
+    """Name of the file with the weights of the best epoch."""
+    return f"best_{_best(history)}.safetensors"
 
 
 def _best(history: Sequence[float]) -> int:

@@ -1,6 +1,6 @@
 """Load the model to train, and save the trained one; weights are read from safetensors only.
 
-Which checkpoint a killed run continues from is left to `training.resume`.
+Which checkpoint a killed run continues from is left to `_shared.training_checkpoints`.
 
     model, tokenizer = load_model("checkpoints/base")
     save_model(model, Path("checkpoints/copy"), like="checkpoints/base")

@@ -15,9 +15,8 @@ from accelerate import PartialState
 from transformers import Trainer, TrainerCallback
 
 from ratio_sft._shared.progress import progress_bar
+from ratio_sft._shared.training_checkpoints import mark_complete
 from ratio_sft.errors import RatioSftError
-
-from .resume import mark_complete
 
 FOLLOWING = "following "
 """Prefix of the names of the check's figures in the trainer's log."""

@@ -10,7 +10,6 @@ rows, checkpoints and the final folder are in `.OUT.partial`, which every proces
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.checkpoint_files import check_checkpoint, check_inside
@@ -29,13 +28,19 @@ from ratio_sft._shared.runs import (
     resolve_state,
     write_manifest,
 )
+from ratio_sft._shared.training_checkpoints import (
+    check_sound,
+    newest_complete,
+    read_state,
+    remove_incomplete,
+    tensors_only,
+)
 from ratio_sft.data.row_file import RowFile
 from ratio_sft.errors import DataError
 from ratio_sft.model import checkpoints, lora, template, tokens
 from ratio_sft.settings import RECORDED_PACKAGES, TrainSettings
 
 from .encoding import encode
-from .resume import check_sound, finished_history, newest_complete, remove_incomplete
 from .row_checks import check_rows
 
 if TYPE_CHECKING:
@@ -167,14 +172,15 @@ def _train(run: _Run) -> Row:
     resume = newest_complete(run.checkpoints)
     if resume:
         check_sound(resume)
-    history = finished_history(resume) if resume else None
+    history = _finished_history(resume) if resume else None
     model, tokenizer, ladder = _load(run)
     encoded = _encode(run, model, tokenizer, ladder)
     model = _trainable(model, run.settings, resume if history is not None else None)
     check = _follow_check(run, tokenizer, ladder) if run.settings.follow else None
     trainer = build_trainer(model, tokenizer, encoded["train"], run.settings, run.checkpoints, check)
     if history is None:
-        _continue(trainer, resume)
+        with tensors_only(resume):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         history = trainer.state.log_history
     logs = _logs(history)
     report = _report(run, trainer, encoded, logs)
@@ -194,19 +200,10 @@ def _train(run: _Run) -> Row:
     return broadcast_object_list([report])[0]
 
 
-def _continue(trainer: "RatioTrainer", checkpoint: Path | None) -> None:
-    """Train from the start, or from a checkpoint.
-
-    Raises:
-        DataError: the checkpoint contains pickled objects in place of tensors; they are not unpickled.
-    """
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except UnpicklingError as error:
-        raise DataError(
-            f"{checkpoint}: contains pickled objects, which can run code, in place of tensors; remove this folder, and "
-            "the run continues from the checkpoint before it"
-        ) from error
+def _finished_history(checkpoint: Path) -> list[Any] | None:
+    """The log of a checkpoint of a run's last step, or None if steps are left to do."""
+    state = read_state(checkpoint)
+    return state["log_history"] if state["global_step"] >= state["max_steps"] else None
 
 
 def _load(run: _Run) -> tuple[Any, Any, ControlTokens]:
