@@ -4,6 +4,7 @@ import tracemalloc
 import pytest
 from click.testing import CliRunner
 
+from math_eval._shared.lock import locked
 from math_eval._shared.records import read_records
 from math_eval.cli import cli
 from math_eval.errors import DataError
@@ -33,6 +34,15 @@ def test_only_whole_correct_samples_become_traces(write_run, tmp_path):
     )
     rejected = [json.loads(line) for line in (tmp_path / "traces.rejected.jsonl").read_text("utf-8").splitlines()]
     assert [row["id"] for row in rejected] == ["good", "wrong", "silent", "empty", "open", "cut"]
+
+
+def test_two_exports_do_not_write_the_same_file(write_run, tmp_path):
+    run, out = write_run("base", [{"id": "good", "completion": _GOOD}]), tmp_path / "traces.jsonl"
+    with locked(out), pytest.raises(DataError, match=r"traces\.jsonl: another process is writing it"):
+        export_traces(run, out)
+    assert not out.exists()
+    assert export_traces(run, out).written == 1
+    assert sorted(path.name for path in tmp_path.glob("*traces*")) == ["traces.jsonl"]
 
 
 def test_a_run_with_several_ratios_must_be_told_which(write_run, tmp_path):

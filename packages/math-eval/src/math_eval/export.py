@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ._shared import runs
+from ._shared.lock import locked
 from ._shared.records import Row, Tally, validate, write_records
 from ._shared.thinking import split_thinking
 from .errors import DataError
@@ -50,7 +51,7 @@ def export_traces(
 
     Raises:
         DataError: The run is not finished, it has several ratios and none is named, no sample can be exported, or `out`
-            is a file of the run.
+            is a file of the run or is being written by another process.
     """
     runs.check_apart([Path(out)], run_files(Path(run)))
     tally = Tally()
@@ -62,8 +63,9 @@ def export_traces(
                 f"{run}: no correct sample with a closed thinking block ({tally.summary()}); nothing to export"
             )
 
-    tally.written = write_records(out, traces())
-    tally.write_rejected(out)
+    with locked(Path(out)):
+        tally.written = write_records(out, traces())
+        tally.write_rejected(out)
     return tally
 
 
