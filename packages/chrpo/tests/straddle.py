@@ -1,13 +1,17 @@
-"""Train on recorded rollouts and record what every rollout earned.
+"""Train on recorded rollouts with one process and with two, and record what every rollout earned.
 
-Run by one process, or by two:
+    python straddle.py CHECKPOINT PROMPTS RECORDED OUT OBJECTIVE ...
 
-    torchrun --nproc_per_node 2 straddle.py CHECKPOINT PROMPTS RECORDED OUT ROWS_PER_PASS OBJECTIVE
+writes `OUT/OBJECTIVE-1.json` and `OUT/OBJECTIVE-2.json`. The processes are forks of this one, which has loaded the
+libraries, and find each other by the variables that torchrun sets.
 """
 
 import json
 import os
+import signal
+import socket
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -46,15 +50,14 @@ class Replay(CHRPOTrainer):
         return batch
 
 
-def main(checkpoint, prompts, recorded, out, rows_per_pass, objective):
+def train(checkpoint, prompts, recorded, out, objective, processes):
     torch.set_num_threads(1)
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else None
     args = CHRPOConfig(
-        output_dir=str(Path(out).with_suffix(".run")),
+        output_dir=str(out.with_suffix(".run")),
         objective=objective,
         max_steps=2,
         num_generations=6,
-        per_device_train_batch_size=int(rows_per_pass),
+        per_device_train_batch_size=18 // processes,
         max_completion_length=16,
         learning_rate=1e-3,
         lr_scheduler_type="constant",
@@ -79,16 +82,47 @@ def main(checkpoint, prompts, recorded, out, rows_per_pass, objective):
     if trainer.accelerator.is_main_process:
         logs = [line for line in trainer.state.log_history if "loss" in line]
         result = {
-            "processes": world or trainer.accelerator.num_processes,
+            "processes": trainer.accelerator.num_processes,
             "steps": trainer.seen,
             "loss": [line["loss"] for line in logs],
             "grad_norm": [line["grad_norm"] for line in logs],
         }
-        Path(out).write_text(json.dumps(result), "utf-8")
-    # Python's exit joins gloo's threads without letting go of the lock that one of them may still be waiting for.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        out.write_text(json.dumps(result), "utf-8")
+
+
+def fork(processes, function, *arguments):
+    """Call the function in so many processes; if one fails, the others are killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    running = set()
+    for rank in range(processes):
+        if child := os.fork():
+            running.add(child)
+            continue
+        if processes > 1:
+            os.environ |= {**address, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+        try:
+            function(*arguments)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        # Python's exit joins gloo's threads without letting go of the lock that one of them may still be waiting for.
+        os._exit(0)
+    while running:
+        child, status = os.wait()
+        running.remove(child)
+        if status:
+            for other in running:
+                os.kill(other, signal.SIGKILL)
+            sys.exit(f"one of {processes} processes failed")
+
+
+def main(checkpoint, prompts, recorded, out, *objectives):
+    for objective in objectives:
+        for processes in (1, 2):
+            result = Path(out) / f"{objective}-{processes}.json"
+            fork(processes, train, checkpoint, prompts, recorded, result, objective, processes)
 
 
 if __name__ == "__main__":

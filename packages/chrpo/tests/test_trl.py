@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -133,10 +134,15 @@ def test_evaluation_is_refused_so_it_cannot_move_a_price(recorded):
     assert trainer.controller.constraint.state_dict() == state
 
 
-@pytest.mark.parametrize("objective", ["chrpo", "degrpo"])
-def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prompt_rows, tmp_path, objective):
+OBJECTIVES = ("chrpo", "degrpo")
+
+
+@pytest.fixture(scope="module")
+def straddled(checkpoint, prompt_rows, tmp_path_factory):
+    """Folder with what recorded rollouts earned: for each objective, with one process and with two."""
     from transformers import AutoTokenizer
 
+    folder = tmp_path_factory.mktemp("straddled")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     generator = np.random.default_rng(0)
 
@@ -146,23 +152,19 @@ def test_two_processes_agree_with_one_when_groups_straddle_them(checkpoint, prom
         return tokenizer.encode(text, add_special_tokens=False)
 
     rows = [row for row in prompt_rows if row["answer"] in "345" or row["mode"] == "fixed"]
-    write_records(tmp_path / "prompts.jsonl", rows)
-    (tmp_path / "recorded.json").write_text(json.dumps([[rollout() for _ in range(18)] for _ in range(2)]))
-    script = str(Path(__file__).with_name("straddle.py"))
+    write_records(folder / "prompts.jsonl", rows)
+    (folder / "recorded.json").write_text(json.dumps([[rollout() for _ in range(18)] for _ in range(2)]))
+    inputs = [checkpoint, folder / "prompts.jsonl", folder / "recorded.json", folder, *OBJECTIVES]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, Path(__file__).with_name("straddle.py"), *inputs]
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
-    def run(launcher, out, rows_per_pass):
-        inputs = [checkpoint, tmp_path / "prompts.jsonl", tmp_path / "recorded.json", tmp_path / out]
-        inputs += [rows_per_pass, objective]
-        done = subprocess.run(
-            [*launcher, script, *map(str, inputs)], env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads((tmp_path / out).read_text())
 
-    one = run([sys.executable], "one.json", 18)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    two = run(torchrun, "two.json", 9)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_two_processes_agree_with_one_when_groups_straddle_them(straddled, objective):
+    one, two = (json.loads((straddled / f"{objective}-{processes}.json").read_text()) for processes in (1, 2))
     assert (one["processes"], two["processes"]) == (1, 2)
     assert any(step["control"] for step in one["steps"])
     for single, double in zip(one["steps"], two["steps"], strict=True):
@@ -205,14 +207,13 @@ def test_too_few_prompts_are_refused(checkpoint, prompt_rows, tmp_path, config, 
         build(checkpoint, config(tmp_path), prompt_rows[:2])
 
 
-def test_a_changed_trl_is_named_at_import():
-    code = (
-        "import trl\n"
-        "def _calculate_rewards(self, inputs, prompts): ...\n"
-        "trl.GRPOTrainer._calculate_rewards = _calculate_rewards\n"
-        "try:\n import chrpo.trl\nexcept Exception as error:\n print(type(error).__name__, error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "ChrpoError" in done.stdout
-    assert "_calculate_rewards" in done.stdout
-    assert "install trl>=1.16" in done.stdout
+def test_a_changed_trl_is_named_at_import(monkeypatch):
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    def changed(self, inputs, prompts): ...
+
+    monkeypatch.setattr(GRPOTrainer, "_calculate_rewards", changed)
+    for name in [name for name in sys.modules if f"{name}.".startswith("chrpo.trl.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ChrpoError, match=r"_calculate_rewards.*install trl>=1\.16"):
+        importlib.import_module("chrpo.trl")

@@ -21,16 +21,17 @@ _OPTIONS = {
     "instruction": "",
 }
 
-# Loads the libraries once, then forks a process for each kill. In the process a thread waits until so many samples more
-# are on disk, and so many milliseconds on top, and kills it without a chance to clean up.
+# Loads the libraries once, those of the model with it, then forks a process for each kill. In the process a thread waits
+# until so many samples more are on disk, and so many milliseconds on top, and kills it without a chance to clean up.
 _CHILD = """
 import json, os, signal, sys, threading, time
 from pathlib import Path
-import math_eval.backends.hf
 from math_eval import RunSettings, run
+from math_eval.backends.hf import HFModel
 
 options, folder, kills = json.loads(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 settings = RunSettings(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+HFModel(settings.model)
 partial = folder / "samples_sums.partial.jsonl"
 
 def stored():
