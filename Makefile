@@ -42,8 +42,8 @@ smollm2: $(READY) ## run the same commands on pretrained weights and real traces
 qwen3-dry-run: $(READY) ## run every stage of the paper's GPU recipe on a CPU, in miniature; the numbers mean nothing
 	$(BIN)/python examples/qwen3_1p7b/qwen3_1p7b.py runs/qwen3_dry_run --dry-run
 
-test: $(READY) ## run all tests (DATA=folder of the data files)
-	$(BIN)/python -m pytest
+test: $(READY) ## run all tests, on up to four processors (DATA=folder of the data files)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-verl: $(VERL)/.ready ## run chrpo's verl tests, in a separate environment
 	$(VERL)/bin/python -m pytest packages/chrpo/tests/test_verl.py
