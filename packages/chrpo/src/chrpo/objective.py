@@ -32,8 +32,8 @@ class Objective:
         control_weight: Weight of the control token, as a number of response tokens; with decoupled credit, weight of
             the mean over control tokens.
         scaled: True if advantages are divided by the standard deviation of their prompt.
-        stratified: True if a prompt is rolled out once at every ratio and only further ratios are drawn from the
-            policy; False if all ratios are drawn.
+        ladder_share: Share of the prompts that are rolled out once at every ratio before further ratios are drawn from
+            the policy; for all other prompts, every ratio is drawn.
         constrained: True if the reward depends on the price of accuracy.
     """
 
@@ -41,23 +41,26 @@ class Objective:
     credit: Literal["split", "whole", "decoupled"] = "whole"
     control_weight: float = 1.0
     scaled: bool = False
-    stratified: bool = False
+    ladder_share: float = 0.0
     constrained: bool = False
 
 
 OBJECTIVES = {
-    "chrpo": Objective(ConstrainedReward(), "split", 5.0, stratified=True, constrained=True),
-    "paper": Objective(PaperReward(), "split", 5.0, stratified=True),
+    "chrpo": Objective(ConstrainedReward(), "split", 5.0, ladder_share=0.125, constrained=True),
+    "paper": Objective(PaperReward(), "split", 5.0, ladder_share=1.0),
     "grpo": Objective(CorrectnessReward(), scaled=True),
     "l1": Objective(LengthPenalty(), scaled=True),
     "degrpo": Objective(DeGRPO(), "decoupled", 1e-3),
     "shortest_correct": Objective(ShortestCorrect(), scaled=True),
 }
-"""The paper describes neither rollouts nor credit; our choice: `paper` has those of `chrpo`."""
+"""The paper describes neither rollouts nor credit; our choice: `paper` has the credit of `chrpo`, and rolls out every
+ratio for every prompt, because its rewards compare ratios. `chrpo` does so for an eighth of the prompts: rollouts at
+ratios that the model does not choose cost tokens and are compared with little, but a ratio whose probability has
+become tiny is found again by them alone."""
 
 PARTS = ("constraint", "control", "mode", "stratified")
 """Parts that an ablation can omit: the price of accuracy (it is then 0); the credit of the control token (it is then
-one more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio."""
+one more token of its rollout); the reward for choosing a small ratio; the prompts that are rolled out at every ratio."""
 
 
 def choose(
@@ -66,6 +69,7 @@ def choose(
     without: Sequence[str] = (),
     length_weight: float | None = None,
     control_weight: float | None = None,
+    ladder_share: float | None = None,
     shortest: float = 0.2,
 ) -> Objective:
     """An objective of the table, with changes.
@@ -75,6 +79,7 @@ def choose(
         without: Parts to omit, of `PARTS`.
         length_weight: Weight of the length penalty, for objectives that have one; None for their authors' weight.
         control_weight: Weight of the control token; None for the objective's own.
+        ladder_share: Share of the prompts that are rolled out at every ratio; None for the objective's own.
         shortest: Smallest ratio of the ladder.
 
     Raises:
@@ -94,11 +99,17 @@ def choose(
         if control_weight < 0:
             raise DataError(f"control_weight must be 0 or more; got {control_weight:g}")
         found = replace(found, control_weight=control_weight)
+    if ladder_share is not None:
+        if not (0 <= ladder_share <= 1 and found.credit == "split"):
+            raise DataError(
+                f"ladder_share must be in [0, 1], and chrpo and paper alone have one; got {ladder_share:g} for {name}"
+            )
+        found = replace(found, ladder_share=ladder_share)
     has = {
         "constraint": found.constrained,
         "control": found.credit == "split",
         "mode": isinstance(reward, ConstrainedReward | PaperReward),
-        "stratified": found.stratified,
+        "stratified": found.ladder_share > 0,
     }
     for part in without:
         if not has.get(part):
@@ -112,5 +123,5 @@ def choose(
         found,
         reward=reward,
         constrained=found.constrained and "constraint" not in without,
-        stratified=found.stratified and "stratified" not in without,
+        ladder_share=0.0 if "stratified" in without else found.ladder_share,
     )

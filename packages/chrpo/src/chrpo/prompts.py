@@ -15,8 +15,11 @@ import numpy as np
 
 from ._shared.control_tokens import ControlTokens
 from ._shared.records import Row, read_records
+from .core.bandit import Bandit
 from .core.outcome import Bools, Floats, Ints
 from .errors import DataError
+
+MOST_START_PRICE = 10.0
 
 
 def read_prompts(path: str | Path) -> list[Row]:
@@ -45,6 +48,7 @@ class PromptTable:
         reference_completion: All completion tokens of the frozen model at full length.
         reference_accuracy: Accuracy of the frozen model: at full length if the model chooses, else at the requested
             ratio.
+        accuracies: Accuracy of the frozen model at every ratio, [prompts, ratios]; NaN where it is unknown.
     """
 
     ladder: Floats
@@ -55,6 +59,7 @@ class PromptTable:
     reference_tokens: Floats
     reference_completion: Floats
     reference_accuracy: Floats
+    accuracies: Floats
 
     @classmethod
     def of(cls, rows: Sequence[Row], tokens: ControlTokens, by_difficulty: bool = False) -> "PromptTable":
@@ -92,6 +97,7 @@ class PromptTable:
             reference_tokens=np.array([row["reference_tokens"] for row in rows], dtype=float),
             reference_completion=np.array(completion, dtype=float),
             reference_accuracy=np.array(accuracies, dtype=float),
+            accuracies=np.array([_accuracies(row, tokens) for row in rows], dtype=float),
         )
 
     def floors(self, accuracy_slack: float) -> dict[str, float]:
@@ -110,6 +116,52 @@ class PromptTable:
             name: max(0.0, float(self.reference_accuracy[names == name].mean()) - accuracy_slack)
             for name in sorted(set(self.group))
         }
+
+    def start_prices(self, floors: Mapping[str, float]) -> dict[str, float]:
+        """First price of each group in which the model chooses: that of the best mixture of ratios at the floor.
+
+        Our choice: one mixture for all prompts, because a few samples per prompt make their best ratios look better than
+        they are; at most `MOST_START_PRICE`, because a slope between two measured accuracies can be tiny by chance.
+        Groups with unknown accuracies have no start.
+
+        Args:
+            floors: Floor of each group.
+        """
+        names, found = np.array(self.group), {}
+        for name, floor in floors.items():
+            members = (names == name) & self.policy
+            accuracy = self.accuracies[members].mean(axis=0) if members.any() else np.array([np.nan])
+            if np.isfinite(accuracy).all():
+                reachable = min(floor, float(accuracy.max()))
+                best = Bandit(np.ones(1), self.ladder, accuracy[None], reachable).optimum()
+                found[name] = min(best[1] if best else MOST_START_PRICE, MOST_START_PRICE)
+        return found
+
+    def at_every_ratio(self, share: float) -> Bools:
+        """True for the prompts that are rolled out at every ratio, evenly over the file, [prompts].
+
+        Args:
+            share: Share of the prompts, in [0, 1].
+        """
+        return self.policy & spread(np.arange(len(self.group)), share)
+
+
+def spread(index: Ints, share: float) -> Bools:
+    """True for a share of the whole numbers 0, 1, 2, …, evenly spread over them.
+
+    Args:
+        index: Whole numbers, any shape.
+        share: Share, in [0, 1].
+
+    >>> spread(np.arange(8), 0.25).tolist()
+    [False, False, False, True, False, False, False, True]
+    """
+    return np.floor((index + 1) * share) > np.floor(index * share)
+
+
+def _accuracies(row: Row, tokens: ControlTokens) -> list[float]:
+    known = row.get("reference_accuracies", {})
+    return [float(known.get(f"{ratio:g}", np.nan)) for ratio in tokens.ratios.values()]
 
 
 def _field(row: Row, name: str) -> object:

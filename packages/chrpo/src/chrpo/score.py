@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .batch import RolloutBatch
-from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT, control_advantages, leave_one_out, response_weights
+from .core.advantages import (
+    MIN_RATIO_PROB,
+    ON_POLICY_WEIGHT,
+    Response,
+    control_advantages,
+    leave_one_out,
+    response_weights,
+)
 from .core.baselines import group_advantages
 from .core.outcome import Bools, Floats, Ints, Outcomes
 from .core.rewards import Rewards
@@ -75,12 +82,15 @@ def score_step(
     outcomes = _outcomes(batch, prompts, chosen, group)
     rewards = objective.reward(outcomes, np.array([prices[prompts.group[row]] for row in batch.row]))
 
-    split = objective.credit == "split"
-    compared = leave_one_out(rewards.main, cell if split else group)
-    advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
-    control = _control(batch, rewards, objective, advantages, group=group, chosen=chosen, min_ratio_prob=min_ratio_prob)
-    stratified = chosen & objective.stratified
+    stratified = prompts.at_every_ratio(objective.ladder_share)[batch.row]
     counts = np.bincount(cell, minlength=rollouts // group_size * ratios).reshape(-1, ratios)
+    split = objective.credit == "split"
+    compared = _compared(rewards.main, group, cell, counts) if split else leave_one_out(rewards.main, group)
+    advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
+    control = _control(
+        batch, rewards, objective, advantages, group=group, chosen=chosen, stratified=stratified,
+        min_ratio_prob=min_ratio_prob,
+    )
     weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
 
     expected = _expectations(batch, prompts, stratified, group, counts)
@@ -109,25 +119,36 @@ def _control(
     *,
     group: Ints,
     chosen: Bools,
+    stratified: Bools,
     min_ratio_prob: float,
 ) -> Floats:
     """Advantage of each control token; 0 where the user requested the ratio."""
     if objective.credit != "split":
         return np.where(chosen, rollout_advantages, 0.0)
     earned = rewards.main + rewards.control
-    if not objective.stratified:
-        return np.where(chosen, leave_one_out(earned, group).advantages, 0.0)
-    control = np.zeros(len(chosen))
-    if chosen.any():
-        _, start, prompt = np.unique(group[chosen], return_index=True, return_inverse=True)
-        control[chosen] = control_advantages(
-            earned[chosen],
+    control = np.where(chosen, leave_one_out(earned, group).advantages, 0.0)
+    if stratified.any():
+        _, start, prompt = np.unique(group[stratified], return_index=True, return_inverse=True)
+        control[stratified] = control_advantages(
+            earned[stratified],
             prompt=prompt,
-            ratio=batch.ratio_index[chosen],
-            policy=batch.policy[chosen][start],
+            ratio=batch.ratio_index[stratified],
+            policy=batch.policy[stratified][start],
             min_ratio_prob=min_ratio_prob,
         ).advantages
     return control
+
+
+def _compared(rewards: Floats, group: Ints, cell: Ints, counts: Ints) -> Response:
+    """Each reward minus the others at its prompt and ratio; minus the others of its prompt if it is alone there.
+
+    Both baselines do not depend on the rollout's own answer, so both are unbiased.
+    """
+    within, across = leave_one_out(rewards, cell), leave_one_out(rewards, group)
+    alone = counts.ravel()[cell] == 1
+    return Response(
+        np.where(alone, across.advantages, within.advantages), np.where(alone, across.no_signal, within.no_signal)
+    )
 
 
 def _sums(rows: Ints, values: Floats, prompts: PromptTable) -> dict[str, tuple[float, float]]:

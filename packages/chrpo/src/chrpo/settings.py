@@ -22,12 +22,11 @@ from .objective import OBJECTIVES, PARTS, choose
 _GAINS = {gain.name: gain for gain in fields(Gains)}
 
 
-def _gain(name: str, default: float | None = None, aliases: tuple[str, ...] = ()) -> Any:
-    """A field for one of the `Gains`, with its help text and, if no other is given, its default."""
+def _gain(name: str, aliases: tuple[str, ...] = ()) -> Any:
+    """A field for one of the `Gains`, with its default and help text."""
     gain = _GAINS[name]
-    flag = gain.metadata.get("flag", f"--{name}")
-    metadata = {**gain.metadata, "flag": flag, "aliases": aliases}
-    return field(default=gain.default if default is None else default, metadata=metadata)
+    metadata = {**gain.metadata, "flag": gain.metadata.get("flag", f"--{name}"), "aliases": aliases}
+    return field(default=gain.default, metadata=metadata)
 
 
 def _check_finite(settings: object, kind: type) -> None:
@@ -67,6 +66,13 @@ class CHRPOSettings:
             "default": "the objective's own, 5 for chrpo",
         },
     )
+    ladder_share: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the prompts that are rolled out at every ratio of the ladder.",
+            "default": "the objective's own, 0.125 for chrpo",
+        },
+    )
     min_ratio_prob: float = field(
         default=MIN_RATIO_PROB,
         metadata={
@@ -104,10 +110,17 @@ class CHRPOSettings:
     budget_hold: int = field(
         default=20, metadata={"help": "Number of steps that the floors must hold before the budget falls."}
     )
-    price_proportional: float = _gain("proportional", 50.0)
+    price_start: float | None = field(
+        default=None,
+        metadata={
+            "help": "First price of accuracy.",
+            "default": "that of the best mixture of ratios by the accuracies in the prompts file, 10 at most",
+        },
+    )
+    price_minimum: float = _gain("minimum")
+    price_proportional: float = _gain("proportional")
     price_integral: float = _gain("integral")
-    price_integral_clip: float = _gain("integral_clip", aliases=("--price-reach",))
-    price_derivative: float = _gain("derivative")
+    price_integral_clip: float = _gain("integral_clip")
     price_ema_decay: float = _gain("ema_decay", aliases=("--price-memory",))
     price_cap: float = _gain("cap")
     price_patience: int = _gain("patience")
@@ -122,9 +135,10 @@ class CHRPOSettings:
             without=self.without,
             length_weight=self.length_weight,
             control_weight=self.control_weight,
+            ladder_share=self.ladder_share,
         )
-        defaults = Gains(proportional=CHRPOSettings.price_proportional)
-        changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(defaults, name)]
+        changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(Gains(), name)]
+        changed += ["start"] * (self.price_start is not None)
         if changed and not chosen.constrained:
             raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
 

@@ -89,18 +89,21 @@ class CHRPOController:
             without=self.settings.without,
             length_weight=self.settings.length_weight,
             control_weight=self.settings.control_weight,
+            ladder_share=self.settings.ladder_share,
             shortest=min(tokens.ratios.values()),
         )
         if reward is not None:
             self.objective = replace(self.objective, reward=reward)
         ratios = len(tokens.ratios)
-        if self.objective.stratified and group_size < 2 * ratios:
+        if self.objective.ladder_share and group_size < ratios:
             raise DataError(
                 f"{group_size} rollouts per prompt (--rollouts, num_generations); the ladder has {ratios} ratios, and "
-                f"a prompt needs one rollout at each and as many again: take {2 * ratios} or more"
+                f"a prompt needs one rollout at each: take {ratios} or more, or --ladder-share 0"
             )
         floors = self.prompts.floors(self.settings.accuracy_slack)
-        self.constraint = AccuracyConstraint(floors, self.settings.gains)
+        start = self.settings.price_start
+        starts = self.prompts.start_prices(floors) if start is None else dict.fromkeys(floors, start)
+        self.constraint = AccuracyConstraint(floors, self.settings.gains, starts)
         self._policy_groups = sorted(
             {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
         )
@@ -127,8 +130,8 @@ class CHRPOController:
     def choose_ratios(self, rows: Sequence[int], places: Ints, policy: Floats, uniform: Floats) -> Ints:
         """Index of the ratio token to force on each rollout.
 
-        The requested ratio where there is one. Elsewhere, with stratified rollouts, every ratio once for the first
-        rollouts of a prompt; and for all others a ratio drawn from the policy.
+        The requested ratio where there is one. Elsewhere a ratio drawn from the policy; but for prompts that are rolled
+        out at every ratio, the first rollouts have every ratio once.
 
         Args:
             rows: Index of each rollout's prompt in the prompts file, [rollouts].
@@ -136,10 +139,11 @@ class CHRPOController:
             policy: Probability of each ratio, normalised over the ladder, [rollouts, ratios].
             uniform: Random numbers in [0, 1), [rollouts, 1].
         """
-        requested = self.prompts.requested[np.asarray(rows, dtype=np.int64)]
+        index = np.asarray(rows, dtype=np.int64)
+        requested = self.prompts.requested[index]
         own = (uniform >= policy.cumsum(axis=1)[:, :-1]).sum(axis=1)
-        if self.objective.stratified:
-            own = np.where(places < policy.shape[1], places, own)
+        whole = self.prompts.at_every_ratio(self.objective.ladder_share)[index]
+        own = np.where(whole & (places < policy.shape[1]), places, own)
         return np.where(requested >= 0, requested, own)
 
     # --- a step ------------------------------------------------------------------------------------------------------
@@ -167,8 +171,9 @@ class CHRPOController:
         batch = RolloutBatch.of_rollouts(
             ordered, group_size=self.group_size, requested=requested, ratios=len(self.prompts.ladder)
         )
-        if self.objective.stratified and np.isnan(batch.policy).any():
-            incomplete = labels[group[order][np.isnan(batch.policy).any(axis=1)]][0]
+        whole = self.prompts.at_every_ratio(self.objective.ladder_share)[batch.row]
+        if np.any(missing := whole & np.isnan(batch.policy).any(axis=1)):
+            incomplete = labels[group[order][missing]][0]
             raise ChrpoError(f"prompt {incomplete} has no rollout at some ratio; this objective needs one at each")
         found = self.token_advantages(self.update(batch), batch, over="all")
         back = np.argsort(order)

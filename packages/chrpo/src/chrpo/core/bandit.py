@@ -140,6 +140,8 @@ def simulate_all(
     rollouts: int | None = None,
     seed: int = 0,
     constrained: bool = True,
+    scaled: bool = False,
+    start: Sequence[float] | None = None,
 ) -> list[Simulation]:
     """Run a policy and its constraint on each of several bandits of one shape, all at once.
 
@@ -152,6 +154,8 @@ def simulate_all(
         rollouts: Number of samples per context and ratio at each step; None for exact expectations.
         seed: Random seed of the samples.
         constrained: False keeps the price at 0.
+        scaled: Divide the advantages of a step by their root mean square, as AdamW does with a gradient.
+        start: First price of each bandit; the constraint's own by default.
 
     Raises:
         DataError: the bandits have several shapes, there is no step, or an option is out of range.
@@ -159,7 +163,8 @@ def simulate_all(
     _check_options(bandits, steps, step_size, rollouts, seed)
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
-    constraint = AccuracyConstraint({name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}, gains)
+    floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}
+    constraint = AccuracyConstraint(floors, gains, None if start is None else dict(zip(names, start, strict=True)))
     weights = np.stack([bandit.weights for bandit in bandits])[:, :, None]
     cost = np.stack([bandit.ratios for bandit in bandits])[:, None, :]
     accuracy = np.stack([bandit.accuracy for bandit in bandits])
@@ -167,7 +172,7 @@ def simulate_all(
     policies, logits = np.zeros_like(accuracy), np.zeros_like(accuracy)
     tail = max(1, steps // 10)
     policy = np.full_like(accuracy, 1 / accuracy.shape[2])
-    prices = np.zeros(len(bandits))
+    prices = np.array([constraint.price(name) * constrained for name in names])
     for step in range(steps):
         measured = accuracy if rollouts is None else generator.binomial(rollouts, accuracy) / rollouts
         price = prices[:, None, None]
@@ -185,7 +190,10 @@ def simulate_all(
                 {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
             )
             prices = np.array([constraint.price(name) for name in names])
-        logits += step_size * logit_advantages(q, policy, min_ratio_prob)
+        advantages = logit_advantages(q, policy, min_ratio_prob)
+        if scaled:
+            advantages /= np.sqrt((advantages**2).mean(axis=(1, 2), keepdims=True)) + _ROUNDING
+        logits += step_size * advantages
         logits -= logits.max(axis=2, keepdims=True)
         policy = np.exp(logits)
         policy /= policy.sum(axis=2, keepdims=True)

@@ -1,12 +1,12 @@
-"""The accuracy constraint: one price (Lagrange multiplier lambda) per group, moved by a PI(D) controller.
+"""The accuracy constraint: one price (Lagrange multiplier lambda) per group, moved by a PI controller.
 
 The price is the present worth of accuracy in savings. Measuring accuracy and summing it over processes are left to the
 caller, who passes sums and counts once per optimiser step; only training may do so, never an evaluation.
 
 >>> constraint = AccuracyConstraint({"policy": 0.88})
->>> constraint.update({"policy": (13.0, 16)})            # 13/16 is below the floor
+>>> constraint.update({"policy": (13.0, 15)})            # 13/15 is below the floor
 >>> round(constraint.price("policy"), 2)
-13.51
+5.88
 """
 
 import math
@@ -16,42 +16,54 @@ from typing import Any
 
 from chrpo.errors import DataError
 
+START_PRICE = 3.0
+"""Price before the first update. Our choice: between the smallest and the largest price that the frontier tasks need."""
+_SMALLEST = 0.02
+"""Least base of the price, which is multiplied and so never 0."""
 _ROUNDING = 1e-9
+_SLOW_DECAY = 0.97
+_RISE = 0.004
 
 
 @dataclass(frozen=True)
 class Gains:
     """Gains of the controller: how the price follows the violation E = floor - accuracy.
 
-    lambda = [I + proportional E + derivative (E - E_before)+]+, and each update adds
-    integral x clip(E, -integral_clip, integral_clip) to I. Accuracy is an exponential mean over updates.
-    Source: PID Lagrangian methods (Stooke et al. 2020). Our choice of numbers, by `benchmarks/chrpo_bandits.py`: with a
-    proportional gain of 50 the price oscillates for thousands of steps where two ratios of a context are nearly tied;
-    with 1000 it follows the noise of the samples. With few prompts a step the noise is larger, so `settings` has 50.
+    lambda = B exp(proportional E), within [minimum, cap], and each update multiplies the base B by
+    exp(integral clip(E, -integral_clip, integral_clip)). Accuracy is an exponential mean over updates. Source: PI
+    control of Lagrange multipliers (Stooke et al. 2020). Our choice: on the logarithm of the price, because the prices
+    that tasks need differ by factors, not by differences. B does not grow while accuracy rises, because the present
+    price is then high enough; a price above need slows the removal of needless tokens.
 
     Raises:
         DataError: a gain is out of its range.
     """
 
     proportional: float = field(
-        default=200.0, metadata={"help": "Proportional gain: price per unit of violation (floor minus accuracy)."}
+        default=50.0, metadata={"help": "Proportional gain: log price per unit of violation (floor minus accuracy)."}
     )
     integral: float = field(
-        default=0.5, metadata={"help": "Integral gain: price per unit of violation, added at every update."}
+        default=0.5, metadata={"help": "Integral gain: log price per unit of violation, added at every update."}
     )
     integral_clip: float = field(
-        default=0.02, metadata={"help": "Largest violation that the integral counts at an update.", "flag": False}
-    )
-    """Our choice: small, because what the integral sums up while the policy is far from the floor has to be removed
-    again, update by update, after the policy has reached it."""
-    derivative: float = field(
-        default=0.0, metadata={"help": "Derivative gain: price per unit of growth of the violation."}
+        default=0.05,
+        metadata={"help": "Largest violation that the integral counts at an update.", "flag": "--price-reach"},
     )
     ema_decay: float = field(
         default=0.9, metadata={"help": "Weight of the past in the running accuracy at each update.", "flag": False}
     )
-    cap: float = field(default=100.0, metadata={"help": "Largest price of accuracy.", "flag": False})
-    """The integral stops there too (anti-windup), so that the price falls at once when the violation ends."""
+    minimum: float = field(
+        default=1.0,
+        metadata={
+            "help": "Smallest price of accuracy: at m, all tokens together are worth 100 / (1 + m) points of accuracy.",
+            "flag": "--price-min",
+        },
+    )
+    """Without it, a correct long answer earns next to nothing while the floor is exceeded, so hard problems teach
+    nothing."""
+    cap: float = field(default=30.0, metadata={"help": "Largest price of accuracy.", "flag": False})
+    """Our choice: at 30 a part of the thinking that costs a tenth of the tokens is kept if it is worth .3 points. A
+    higher price only slows the removal of needless tokens."""
     patience: int = field(
         default=20,
         metadata={"help": "Updates in a row without a reachable floor that make it infeasible.", "flag": False},
@@ -62,10 +74,12 @@ class Gains:
         if not all(math.isfinite(value) for value in asdict(self).values()):
             raise DataError(f"gains must be finite; got {self}")
         positive = min(self.cap, self.integral_clip, self.patience)
-        if min(self.proportional, self.integral, self.derivative) < 0 or positive <= 0:
+        if min(self.proportional, self.integral, self.minimum) < 0 or positive <= 0:
             raise DataError(f"gains must not be negative; cap, integral_clip and patience must be positive; got {self}")
         if not 0 <= self.ema_decay < 1:
             raise DataError(f"ema_decay must be in [0, 1); got {self.ema_decay:g}")
+        if self.minimum > self.cap:
+            raise DataError(f"the smallest price, {self.minimum:g}, is above the largest, {self.cap:g}")
 
 
 def _numbers(measured: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -79,11 +93,13 @@ def _numbers(measured: Mapping[str, tuple[float, float]]) -> dict[str, tuple[flo
 
 @dataclass
 class _Dual:
+    base: float
+    price: float
     correct: float = 0.0
     count: float = 0.0
+    slow_correct: float = 0.0
+    slow_count: float = 0.0
     violation: float = 0.0
-    integral: float = 0.0
-    price: float = 0.0
     best: float = 0.0
     best_count: float = 0.0
     unreachable: int = 0
@@ -96,12 +112,15 @@ class AccuracyConstraint:
     Args:
         floors: Accuracy that each group must keep, group -> [0, 1]; it does not change later.
         gains: Gains of the controller.
+        start: First price of each group, within the gains' minimum and cap; `START_PRICE` for groups without one.
 
     Raises:
         DataError: there is no group, or a floor is outside [0, 1].
     """
 
-    def __init__(self, floors: Mapping[str, float], gains: Gains | None = None) -> None:
+    def __init__(
+        self, floors: Mapping[str, float], gains: Gains | None = None, start: Mapping[str, float] | None = None
+    ) -> None:
         if not floors:
             raise DataError("a constraint needs at least one group with a floor")
         for group, floor in floors.items():
@@ -109,7 +128,11 @@ class AccuracyConstraint:
                 raise DataError(f"floor of group {group!r} must be in [0, 1]; got {floor:g}")
         self.floors = dict(floors)
         self.gains = gains or Gains()
-        self._duals = {group: _Dual() for group in floors}
+        prices = {group: self._clip((start or {}).get(group, START_PRICE), self.gains.minimum) for group in floors}
+        self._duals = {group: _Dual(base=self._clip(price, _SMALLEST), price=price) for group, price in prices.items()}
+
+    def _clip(self, price: float, smallest: float) -> float:
+        return min(max(price, smallest), self.gains.cap)
 
     def update(
         self, measured: Mapping[str, tuple[float, float]], attainable: Mapping[str, tuple[float, float]] | None = None
@@ -136,15 +159,19 @@ class AccuracyConstraint:
 
     def _move(self, dual: _Dual, floor: float, correct: float, count: float) -> None:
         gains = self.gains
-        before = dual.violation if dual.count else None
         dual.correct = gains.ema_decay * dual.correct + correct
         dual.count = gains.ema_decay * dual.count + count
-        dual.violation = floor - dual.correct / dual.count
-        clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
-        dual.integral = min(max(dual.integral + gains.integral * clipped, 0.0), gains.cap)
-        growth = 0.0 if before is None else max(dual.violation - before, 0.0)
-        wanted = dual.integral + gains.proportional * dual.violation + gains.derivative * growth
-        dual.price = min(max(wanted, 0.0), gains.cap)
+        dual.slow_correct = _SLOW_DECAY * dual.slow_correct + correct
+        dual.slow_count = _SLOW_DECAY * dual.slow_count + count
+        accuracy = dual.correct / dual.count
+        dual.violation = floor - accuracy
+        rises = accuracy > dual.slow_correct / dual.slow_count + _RISE
+        if dual.violation <= 0 or not rises:
+            clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
+            lowest = max(gains.minimum, _SMALLEST)
+            dual.base = self._clip(dual.base * math.exp(gains.integral * clipped), lowest)
+        wanted = math.log(dual.base) + gains.proportional * dual.violation
+        dual.price = self._clip(math.exp(min(wanted, math.log(gains.cap))), gains.minimum)
         dual.cumulative += max(dual.violation, 0.0)
 
     def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float] | None) -> None:

@@ -8,11 +8,13 @@ actor_rollout_ref.rollout.agent.default_agent_loop=chrpo
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.agent_loop import register as register_agent_loop
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
 from chrpo.objective import choose
+from chrpo.prompts import spread
 
 from .dataset import control_tokens
 from .settings import NAME, section_settings
@@ -22,9 +24,9 @@ from .settings import NAME, section_settings
 class RatioAgentLoop(SingleTurnAgentLoop):
     """One answer after a ratio token, which counts as the first token of the response.
 
-    The ratio is the requested one if the prompt requests one. Where the model chooses, the rollouts of a prompt open
-    with every ratio in turn if the objective is stratified; otherwise the rollout server draws each ratio from the
-    model's probabilities of the ratio tokens, at the temperature of the rollouts.
+    The ratio is the requested one if the prompt requests one. Where the model chooses, the rollout server draws each
+    ratio from the model's probabilities of the ratio tokens, at the temperature of the rollouts; but the rollouts of
+    prompts that are rolled out at every ratio (`ladder_share`) open with every ratio in turn.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -32,7 +34,8 @@ class RatioAgentLoop(SingleTurnAgentLoop):
         ladder = list(control_tokens(self.config.actor_rollout_ref.model.path).ratios)
         self._ladder = dict(zip(ladder, self.tokenizer.convert_tokens_to_ids(ladder), strict=True))
         settings = section_settings(self.config)
-        self._stratified = choose(settings.objective, without=settings.without).stratified
+        objective = choose(settings.objective, without=settings.without, ladder_share=settings.ladder_share)
+        self._ladder_share = objective.ladder_share
         self._forced: int | None = None
         self._sampling: dict[str, Any] = {}
 
@@ -41,11 +44,13 @@ class RatioAgentLoop(SingleTurnAgentLoop):
 
         Args:
             sampling_params: Sampling parameters of the rollout server.
-            **row: Fields of the prompt; `session_id` is the rollout's number among those of its prompt.
+            **row: Fields of the prompt; `session_id` is the rollout's number among those of its prompt, `index` the
+                prompt's row number.
         """
         requested = row["raw_prompt"][-1]["content"].split()[-1]
         place = int(row["session_id"]) * len(self._ladder) // self.rollout_config.n
-        own = list(self._ladder.values())[place] if self._stratified else None
+        whole = spread(np.array(int(row["index"])), self._ladder_share)
+        own = list(self._ladder.values())[place] if whole else None
         self._forced, self._sampling = self._ladder.get(requested, own), sampling_params
         output = await super().run({**sampling_params, "max_tokens": self.response_length - 1}, **row)
         output.response_ids = [output.prompt_ids[-1], *output.response_ids]
