@@ -14,7 +14,7 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from chrpo import CHRPOController, ControlTokens, Rollout, RolloutReader, grade, read_prompts
+from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, RolloutReader, grade, read_prompts
 from chrpo.core import token_loss
 
 
@@ -35,7 +35,9 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
     """Train CHECKPOINT on PROMPTS and save it to OUT."""
     try:
         tokens, rows = ControlTokens.load(checkpoint), read_prompts(prompts)
-        controller = CHRPOController(rows, tokens, group_size=2 * len(tokens.ratios))
+        # Every prompt at every ratio: this loop forces all ratios and draws none.
+        settings = CHRPOSettings(ladder_share=1)
+        controller = CHRPOController(rows, tokens, group_size=2 * len(tokens.ratios), settings=settings)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     torch.manual_seed(0)

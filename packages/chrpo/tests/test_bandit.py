@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chrpo.core import Gains
 from chrpo.core.advantages import logit_advantages
-from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, simulate, simulate_all
+from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, mixture_price, simulate, simulate_all
 from chrpo.errors import DataError
+from chrpo.prompts import start_price
 
 RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+NO_MINIMUM = Gains(minimum=0)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_optimum_is_that_of_the_best_mixture_whatever_the_bandit(seed):
 
 
 def test_golden_bandit_is_solved_by_the_exact_gradient():
-    result = simulate(GOLDEN, 5000)
+    result = simulate(GOLDEN, 5000, gains=NO_MINIMUM)
     assert result.accuracy == pytest.approx(0.8767, abs=0.002)
     assert result.savings == pytest.approx(0.37733, abs=0.002)
     assert result.price == pytest.approx(0.60, abs=0.03)
@@ -63,7 +66,7 @@ def test_without_the_constraint_accuracy_is_lost():
 
 
 def test_golden_bandit_is_solved_from_samples_on_five_runs():
-    for result in simulate_all([GOLDEN] * 5, 4000, rollouts=64):
+    for result in simulate_all([GOLDEN] * 5, 4000, rollouts=64, gains=NO_MINIMUM):
         assert result.accuracy >= 0.873
         assert result.savings >= 0.372
 
@@ -79,17 +82,48 @@ def random_bandits(count):
 @pytest.mark.parametrize(("rollouts", "short", "off"), [(None, 0.003, 0.004), (64, 0.006, 0.01)])
 def test_harder_bandits_are_solved_with_the_same_gains(rollouts, short, off):
     bandits = [NEARLY_FREE, NEARLY_TIED]
-    for bandit, result in zip(bandits, simulate_all(bandits, 8000, rollouts=rollouts), strict=True):
+    results = simulate_all(bandits, 8000, rollouts=rollouts, gains=NO_MINIMUM)
+    for bandit, result in zip(bandits, results, strict=True):
         assert result.accuracy >= bandit.floor - short
         assert result.savings == pytest.approx(bandit.optimum()[0], abs=off)
 
 
 def test_random_bandits_are_solved_with_the_same_gains():
     bandits = list(random_bandits(20))
-    for bandit, result in zip(bandits, simulate_all(bandits, 6000), strict=True):
+    for bandit, result in zip(bandits, simulate_all(bandits, 6000, gains=NO_MINIMUM), strict=True):
         assert result.accuracy >= bandit.floor - 0.005
         assert result.savings <= bandit.optimum()[0] + 0.01
         assert result.savings >= bandit.optimum()[0] - 0.02
+
+
+def flat_bandits(count):
+    """Accuracy hardly rises at the largest ratios, by another curve in each context; the floor is 1 point below the
+    best."""
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        weights, top = generator.dirichlet(np.full(3, 8.0)), generator.uniform(0.6, 1, (3, 1))
+        depth, power = generator.uniform(0.1, 1, (3, 1)) * top, generator.uniform(2, 5, (3, 1))
+        accuracy = top - depth * ((1 - RATIOS) / 0.8) ** power
+        yield Bandit(weights, RATIOS, accuracy, float(weights @ accuracy.max(axis=1) - 0.01))
+
+
+def test_floors_hold_soon_and_from_few_samples_where_accuracy_is_flat_at_the_top():
+    """Mean accuracy from step 50 on, at step 100, 200 and 400; 200 samples per context and ratio before the run."""
+    bandits, generator = list(flat_bandits(100)), np.random.default_rng(1)
+    starts = [
+        start_price(RATIOS, bandit.weights @ (generator.binomial(200, bandit.accuracy) / 200), bandit.floor)
+        for bandit in bandits
+    ]
+    results = simulate_all(bandits, 400, step_size=0.08, rollouts=10, scaled=True, start=starts)
+    for steps in (100, 200, 400):
+        over = np.array(
+            [
+                result.trajectory[50:steps, 0].mean() - bandit.floor
+                for bandit, result in zip(bandits, results, strict=True)
+            ]
+        )
+        assert np.mean(over >= -0.005) >= 0.95
+        assert over.min() >= -0.012
 
 
 def test_many_bandits_at_once_give_what_each_gives_alone():
@@ -123,7 +157,7 @@ def test_an_infeasible_floor_is_flagged_and_gives_the_most_accurate_policy():
 )
 def test_odd_bandits_are_solved_too(weights, ratios, accuracy, floor):
     bandit = Bandit(np.array(weights), np.array(ratios), np.array(accuracy), floor)
-    result = simulate(bandit, 5000)
+    result = simulate(bandit, 5000, gains=NO_MINIMUM)
     assert result.accuracy >= floor - 0.003
     assert result.savings == pytest.approx(bandit.optimum()[0], abs=0.004)
     assert not result.infeasible
@@ -147,6 +181,32 @@ def test_a_collapsed_policy_comes_back():
     for _ in range(120):
         logits += 0.1 * logit_advantages(q, np.exp(logits) / np.exp(logits).sum())
     assert (np.exp(logits) / np.exp(logits).sum())[0].argmax() == 4
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "floor", "price"),
+    [
+        # The floor is between .2 and .6: .7 (p + .8) = .9 (p + .4), so .2 p = .2.
+        ([0.7, 0.9, 0.9], 0.9, 1.0),
+        # Between .6 and 1: .8 (p + .4) = .9 p, so .1 p = .32.
+        ([0.7, 0.8, 0.9], 0.85, 3.2),
+        # Ratio .6 is below the line from .2 to 1: .5 (p + .8) = .9 p, so .4 p = .4.
+        ([0.5, 0.6, 0.9], 0.6, 1.0),
+        # Every ratio holds the floor.
+        ([0.7, 0.8, 0.9], 0.4, 0.0),
+        # None does; the best ratio counts: .8 (p + .4) = .9 p.
+        ([0.7, 0.8, 0.9], 0.95, 3.2),
+    ],
+)
+def test_price_of_the_best_mixture_by_hand(accuracy, floor, price):
+    assert mixture_price(np.array([0.2, 0.6, 1.0]), np.array(accuracy), floor) == pytest.approx(price)
+
+
+def test_a_simulation_starts_at_the_given_price():
+    for price in (2.0, 7.0):
+        assert simulate(GOLDEN, 1, start=[price]).trajectory[0, 2] == price
+    with pytest.raises(DataError, match="got 2 for 1 bandits"):
+        simulate(GOLDEN, 1, start=[2.0, 7.0])
 
 
 @pytest.mark.parametrize("options", [{"step_size": 0}, {"step_size": np.nan}, {"rollouts": 0}, {"seed": -1}])

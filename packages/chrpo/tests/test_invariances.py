@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chrpo import CHRPOController, ControlTokens, RolloutStats
+from chrpo import CHRPOController, CHRPOSettings, ControlTokens, RolloutStats
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core import (
     ConstrainedReward,
@@ -100,7 +100,8 @@ def local_columns(rollouts):
 def test_prices_and_advantages_do_not_depend_on_how_rollouts_are_split_over_processes(prompt_rows, seed, cut):
     """Groups of six are cut anywhere, every process has its own controller, and columns are matched by their names."""
     generator = np.random.default_rng(seed)
-    whole, *processes = (CHRPOController(prompt_rows, LADDER, group_size=6) for _ in range(3))
+    settings = CHRPOSettings(price_proportional=1.0)
+    whole, *processes = (CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings) for _ in range(3))
     moved = []
     for _ in range(3):
         rows = np.repeat(generator.integers(0, len(prompt_rows), 4), 6).tolist()

@@ -63,9 +63,11 @@ def test_degrpo_does_not_scale(prompts):
 
 def test_drawn_ratios_keep_the_split_and_count_as_the_policys_own(prompts):
     got = scored(prompts, choose("chrpo", without=["stratified"]))
-    # Control: R + .5 for the first, minus the mean of the other three of the prompt. Response: against its own ratio.
+    # Control: R + .5 for the first, minus the mean of the other three of the prompt. Response: against its own ratio;
+    # the only rollout at .6 earns .5 and the others of the prompt 1, 0 and 1.
     assert got.control[:4] == pytest.approx([1.5 - 0.5, 0 - 1, 1 - 2 / 3, 0.5 - 2.5 / 3])
-    assert got.response[:4] == pytest.approx([0.5, -1, 0.5, 0])
+    assert got.response[:4] == pytest.approx([0.5, -1, 0.5, 0.5 - 2 / 3])
+    assert not got.no_signal.any()
     assert got.measured == {"policy": (0.75, 1), "fixed@0.6": (0.5, 1)}
     assert got.attainable == {}
 
@@ -79,7 +81,7 @@ def test_without_control_every_token_earns_what_its_rollout_earns(prompts):
 def test_equal_rewards_teach_nothing(prompts, name, monkeypatch):
     monkeypatch.setattr(f"{__name__}.EARNED", np.full(8, 0.1))
     monkeypatch.setattr(Fixed, "__call__", lambda *_, **__: Rewards(EARNED, np.zeros(8)))
-    objective = choose(name, without=["stratified"] if OBJECTIVES[name].stratified else [])
+    objective = choose(name, without=["stratified"] if OBJECTIVES[name].ladder_share else [])
     got = scored(prompts, objective)
     assert got.no_signal.all()
     assert not got.control.any()
@@ -89,7 +91,8 @@ def test_equal_rewards_teach_nothing(prompts, name, monkeypatch):
 def test_parts_can_be_left_out():
     whole = choose("chrpo")
     assert choose("chrpo", without=["constraint"]) == replace(whole, constrained=False)
-    assert choose("chrpo", without=["stratified"]) == replace(whole, stratified=False)
+    assert choose("chrpo", without=["stratified"]) == replace(whole, ladder_share=0.0)
+    assert choose("chrpo", ladder_share=0.5) == replace(whole, ladder_share=0.5)
     assert choose("chrpo", without=["control"]) == replace(whole, credit="whole", control_weight=1.0)
     assert choose("chrpo", without=["mode"]) == replace(whole, reward=ConstrainedReward(mode=False))
     assert choose("l1", length_weight=0.7).reward == LengthPenalty(weight=0.7)
@@ -108,6 +111,9 @@ def test_parts_can_be_left_out():
         ("chrpo", {"without": ["kl"]}, "no part 'kl'"),
         ("chrpo", {"length_weight": 0.5}, "has no length_weight"),
         ("l1", {"control_weight": -1}, "0 or more"),
+        ("chrpo", {"ladder_share": 1.5}, r"ladder_share must be in \[0, 1\].*got 1.5 for chrpo"),
+        ("l1", {"ladder_share": 0.5}, "chrpo and paper alone have one"),
+        ("chrpo", {"ladder_share": 0.5, "without": ["stratified"]}, "without stratified it is 0"),
     ],
 )
 def test_what_an_objective_does_not_have_is_refused(name, options, words):

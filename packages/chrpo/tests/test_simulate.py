@@ -20,7 +20,7 @@ def simulate(path, data, *flags):
 
 
 def test_json_is_one_object_with_the_optimum_beside_the_result(tmp_path):
-    result = simulate(tmp_path / "b.json", GOOD, "--steps", 4000, "--json")
+    result = simulate(tmp_path / "b.json", GOOD, "--steps", 4000, "--price-min", 0, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found.keys() == {"accuracy", "savings", "lambda", "policy", "infeasible", "optimum"}
@@ -41,6 +41,26 @@ def test_without_constraint_the_price_stays_at_zero(tmp_path):
     found = json.loads(simulate(tmp_path / "b.json", GOOD, "--steps", 1500, "--no-constraint", "--json").stdout)
     assert (found["lambda"], found["infeasible"]) == (0, False)
     assert found["accuracy"] <= 0.72
+
+
+def test_a_smallest_price_above_the_optimum_keeps_more_accuracy_than_the_floor(tmp_path):
+    """At price 1 the third context gets its best ratio: .8 (1 + 0) against .6 (1 + .2); so .95 + .90 + .80, a third."""
+    found = json.loads(simulate(tmp_path / "b.json", GOOD, "--steps", 4000, "--json").stdout)
+    assert found["lambda"] == 1
+    assert found["accuracy"] == pytest.approx((0.95 + 0.90 + 0.80) / 3, abs=0.002)
+
+
+def test_scaled_advantages_move_a_flat_policy_sooner(tmp_path):
+    """Two ratios whose rewards differ by .01: scaled, a step moves each logit by the step size itself."""
+    flat = {"weights": [1], "ratios": [0.98, 1.0], "accuracy": [[0.5, 0.5]], "floor": 0.1}
+    flags = ["--steps", 30, "--price-min", 0, "--json"]
+    plain, scaled = (
+        json.loads(simulate(tmp_path / "b.json", flat, *flags, *more).stdout)["policy"][0][0]
+        for more in ([], ["--scaled"])
+    )
+    assert plain < 0.51
+    # The mean over the last three steps, after 27 to 29 of them: logits differ by .2 n.
+    assert scaled == pytest.approx(sum(1 / (1 + 2.718281828 ** (-0.2 * n)) for n in (27, 28, 29)) / 3, abs=1e-6)
 
 
 def test_an_infeasible_floor_is_said(tmp_path):

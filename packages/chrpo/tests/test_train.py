@@ -210,7 +210,10 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--rollouts", "5"], "take 6 or more"),
+        (["--rollouts", "2"], "take 3 or more"),
+        (["--price-start", "40"], "price_start must be within price_minimum and price_cap, 1 to 30; got 40"),
+        (["--price-min", "40"], "smallest price, 40, is above the largest, 30"),
+        (["--ladder-share", "2"], "ladder_share must be in [0, 1]"),
         (["--steps", "0"], "max_steps must be positive"),
         (["--max-tokens", "1"], "max_tokens must be at least 2"),
         (["--rows-per-pass", "7"], "rows_per_pass is 7"),
@@ -234,12 +237,12 @@ def test_settings_out_of_range_are_named(checkpoint, prompts, tmp_path, flags, w
 
 
 def test_gains_reach_the_price(undisturbed, checkpoint, prompts, tmp_path):
-    """The first step is the same, so its violation is; a price without gains stays at 0."""
+    """The first step is the same, so its violation is; a price without gains stays where it starts."""
     flags = [*FLAGS, "--steps", "2", "--proportional", "0", "--integral", "0"]
     assert run("train", prompts, tmp_path / "out", "--model", checkpoint, *flags).exit_code == 0
     free, priced = metrics(tmp_path / "out"), metrics(undisturbed)
     assert free[0]["violation/policy"] == priced[0]["violation/policy"] > 0
-    assert free[1]["lambda/policy"] == 0 < priced[1]["lambda/policy"]
+    assert free[1]["lambda/policy"] == 4 == priced[0]["lambda/policy"] < priced[1]["lambda/policy"]
 
 
 @pytest.mark.parametrize("manifest", [None, {"command": "math-eval run", "settings": {}}])
@@ -292,7 +295,7 @@ def test_two_processes_resume_like_an_undisturbed_run(checkpoint, prompt_rows, t
     assert metrics(killed) == metrics(whole)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert [line["budget"] for line in metrics(whole)] == [1, 1, 0.75, 0.75]
-    assert any(value > 0 for name, value in metrics(whole)[-1].items() if name.startswith("lambda/fixed"))
+    assert any(value > 4 for name, value in metrics(whole)[-1].items() if name.startswith("lambda/fixed"))
 
 
 def test_plot_draws_a_finished_run_and_names_a_folder_that_is_none(undisturbed, tmp_path):

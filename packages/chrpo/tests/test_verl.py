@@ -17,6 +17,7 @@ verl = pytest.importorskip("verl", reason="verl is not installed here; make test
 
 CONFIG = Path(__file__).parents[3] / "examples/verl"
 PROMPTS, ROLLOUTS = 4, 6
+SHARE = {"+chrpo__ladder_share": 0.5}
 
 # Ray and verl's queue talk over sockets of this machine.
 pytestmark = [pytest.mark.verl, pytest.mark.enable_socket]
@@ -88,8 +89,11 @@ def queue():
 
 @pytest.fixture(scope="module")
 def trained(compose, queue, checkpoint):
-    """A trainer after the rollouts and advantages of its first step, and the queue's content afterwards."""
-    return one_step(compose(), queue, checkpoint)
+    """A trainer after the rollouts and advantages of its first step, and the queue's content afterwards.
+
+    Of the prompts in which the model chooses, the first, third and fifth are rolled out at every ratio.
+    """
+    return one_step(compose(**SHARE), queue, checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -211,17 +215,29 @@ def test_verls_own_trainers_get_a_clear_error():
         get_adv_estimator_fn("chrpo")(token_level_rewards=torch.ones(1, 2), response_mask=torch.ones(1, 2))
 
 
-def test_every_rollout_opens_with_a_ratio_token_all_of_them_equally_often(trained):
+def test_every_rollout_opens_with_a_ratio_token_the_requested_the_next_of_the_ladder_or_a_drawn_one(trained):
     ids = trained.trainer.tokenizer.convert_tokens_to_ids
     ladder = [ids(f"<COMP_{percent}>") for percent in (20, 60, 100)]
     opened = {}
-    for uid, prompt, response in zip(
-        trained.rows["uid"], trained.rows["prompts"].unbind(), trained.rows["responses"].unbind(), strict=True
+    for uid, index, prompt, response in zip(
+        trained.rows["uid"],
+        trained.rows["index"],
+        trained.rows["prompts"].unbind(),
+        trained.rows["responses"].unbind(),
+        strict=True,
     ):
-        opened.setdefault((uid, int(prompt[-2])), []).append(int(response[0]))
+        opened.setdefault((uid, int(index), int(prompt[-2])), []).append(int(response[0]))
     assert len(opened) == PROMPTS
-    for (_, asked), first in opened.items():
-        assert sorted(first) == (sorted(ladder * 2) if asked == ids("<COMP_POLICY>") else [asked] * ROLLOUTS)
+    seen = set()
+    for (_, index, asked), first in opened.items():
+        if asked != ids("<COMP_POLICY>"):
+            assert first == [asked] * ROLLOUTS
+        elif index in (0, 2, 4):
+            assert sorted(first) == sorted(ladder * 2)
+        else:
+            assert set(first) <= set(ladder)
+        seen.add((asked == ids("<COMP_POLICY>")) * (1 + (index in (0, 2, 4))))
+    assert {1, 2} <= seen, "both kinds of prompt occur in the step"
 
 
 def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoint, prompt_rows):
@@ -254,18 +270,21 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
             cost=cost,
             policy=chooses,
         ),
-        0.0,
+        4.0,
     ).main
     policy = np.zeros((len(responses), 3))
     for place, ids in enumerate(rows["prompts"].unbind()):
         with torch.no_grad():
             policy[place] = trained.model(ids[None]).logits[0, -1, ladder].double().softmax(-1)
-    response = leave_one_out(rewards, prompt * 3 + ratio_index).advantages
-    response *= np.where(chooses, response_weights(policy, 0.5)[np.arange(len(ratio_index)), ratio_index], 1.0)
-    control = np.zeros(len(ratio_index))
-    _, first, label = np.unique(prompt[chooses], return_index=True, return_inverse=True)
-    control[chooses] = control_advantages(
-        rewards[chooses], prompt=label, ratio=ratio_index[chooses], policy=policy[chooses][first]
+    cell = prompt * 3 + ratio_index
+    whole = chooses & np.isin(np.array(list(rows["index"]), int), [0, 2, 4])
+    across = leave_one_out(rewards, prompt).advantages
+    response = np.where(np.bincount(cell)[cell] == 1, across, leave_one_out(rewards, cell).advantages)
+    response *= np.where(whole, response_weights(policy, 0.5)[np.arange(len(ratio_index)), ratio_index], 1.0)
+    control = np.where(chooses, across, 0.0)
+    _, first, label = np.unique(prompt[whole], return_index=True, return_inverse=True)
+    control[whole] = control_advantages(
+        rewards[whole], prompt=label, ratio=ratio_index[whole], policy=policy[whole][first]
     ).advantages
 
     lengths = np.array([len(ids) for ids in responses])
@@ -323,7 +342,7 @@ def test_prices_come_back_bit_for_bit_and_a_checkpoint_without_them_is_refused(t
     group = SimpleNamespace(save_checkpoint=lambda *_, **__: None, load_checkpoint=lambda **_: None)
     trained.trainer.actor_rollout_wg = group
     trained.trainer._save_checkpoint()
-    config = compose()
+    config = compose(**SHARE)
     resumed = CHRPOTrainer(config)
     resumed.tokenizer, resumed.processor = trained.trainer.tokenizer, None
     resumed.actor_rollout_wg = group

@@ -205,6 +205,9 @@ Examples:
 )
 @click.option("--no-constraint", is_flag=True, help="Keep the price at 0.")
 @click.option("--step-size", default=0.1, show_default=True, help="Learning rate of the policy's logits.")
+@click.option(
+    "--scaled", is_flag=True, help="Divide the advantages of a step by their root mean square, as AdamW does."
+)
 @settings_flags(Gains)
 @click.option("--plot", "page", type=_PATH, help="HTML file to write the trajectory to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -214,7 +217,8 @@ def simulate(
     """Run policy and price on BANDIT, a JSON file with `weights`, `ratios`, `accuracy` and `floor`.
 
     Each context (a kind of problem) has an accuracy at each ratio; the cost is the ratio. The results are means over
-    the last tenth of the steps, printed with the exact optimum. Use it to choose gains within seconds.
+    the last tenth of the steps, printed with the exact optimum. Use it to choose gains within seconds. Where the price
+    of the optimum is below 1, only --price-min 0 reaches it; otherwise the accuracy ends above the floor.
     """
     from .core.bandit import simulate as run
     from .simulate import read_bandit, report, report_lines, write_trajectory
@@ -228,6 +232,7 @@ def simulate(
         rollouts=rollouts if gradient == "sampled" else None,
         seed=options["seed"],
         constrained=not no_constraint,
+        scaled=options["scaled"],
     )
     found = report(problem, result)
     if page:

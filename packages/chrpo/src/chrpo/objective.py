@@ -60,7 +60,7 @@ become tiny is found again by them alone."""
 
 PARTS = ("constraint", "control", "mode", "stratified")
 """Parts that an ablation can omit: the price of accuracy (it is then 0); the credit of the control token (it is then
-one more token of its rollout); the reward for choosing a small ratio; the prompts that are rolled out at every ratio."""
+one more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio."""
 
 
 def choose(
@@ -100,10 +100,7 @@ def choose(
             raise DataError(f"control_weight must be 0 or more; got {control_weight:g}")
         found = replace(found, control_weight=control_weight)
     if ladder_share is not None:
-        if not (0 <= ladder_share <= 1 and found.credit == "split"):
-            raise DataError(
-                f"ladder_share must be in [0, 1], and chrpo and paper alone have one; got {ladder_share:g} for {name}"
-            )
+        _check_share(ladder_share, name, without)
         found = replace(found, ladder_share=ladder_share)
     has = {
         "constraint": found.constrained,
@@ -125,3 +122,12 @@ def choose(
         constrained=found.constrained and "constraint" not in without,
         ladder_share=0.0 if "stratified" in without else found.ladder_share,
     )
+
+
+def _check_share(ladder_share: float, name: str, without: Sequence[str]) -> None:
+    if not (0 <= ladder_share <= 1 and OBJECTIVES[name].ladder_share):
+        raise DataError(
+            f"ladder_share must be in [0, 1], and chrpo and paper alone have one; got {ladder_share:g} for {name}"
+        )
+    if ladder_share and "stratified" in without:
+        raise DataError(f"ladder_share is {ladder_share:g}, and without stratified it is 0; give one of them")

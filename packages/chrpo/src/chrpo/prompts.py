@@ -15,11 +15,14 @@ import numpy as np
 
 from ._shared.control_tokens import ControlTokens
 from ._shared.records import Row, read_records
-from .core.bandit import Bandit
+from .core.bandit import mixture_price
+from .core.constraint import START_PRICE
 from .core.outcome import Bools, Floats, Ints
 from .errors import DataError
 
 MOST_START_PRICE = 10.0
+"""Largest price before the first update."""
+_GOLDEN_SECTION = (5**0.5 - 1) / 2
 
 
 def read_prompts(path: str | Path) -> list[Row]:
@@ -120,9 +123,10 @@ class PromptTable:
     def start_prices(self, floors: Mapping[str, float]) -> dict[str, float]:
         """First price of each group in which the model chooses: that of the best mixture of ratios at the floor.
 
-        Our choice: one mixture for all prompts, because a few samples per prompt make their best ratios look better than
-        they are; at most `MOST_START_PRICE`, because a slope between two measured accuracies can be tiny by chance.
-        Groups with unknown accuracies have no start.
+        Our choice: one mixture for all prompts, because few samples make the best ratio of each prompt look better than
+        it is; within `START_PRICE` and `MOST_START_PRICE`, because the slope between two measured accuracies can be
+        large or tiny by chance, and a price that starts too low costs accuracy. Groups with unknown accuracies have no
+        start.
 
         Args:
             floors: Floor of each group.
@@ -130,33 +134,45 @@ class PromptTable:
         names, found = np.array(self.group), {}
         for name, floor in floors.items():
             members = (names == name) & self.policy
-            accuracy = self.accuracies[members].mean(axis=0) if members.any() else np.array([np.nan])
-            if np.isfinite(accuracy).all():
-                reachable = min(floor, float(accuracy.max()))
-                best = Bandit(np.ones(1), self.ladder, accuracy[None], reachable).optimum()
-                found[name] = min(best[1] if best else MOST_START_PRICE, MOST_START_PRICE)
+            if members.any() and np.isfinite(accuracy := self.accuracies[members].mean(axis=0)).all():
+                found[name] = start_price(self.ladder, accuracy, floor)
         return found
 
-    def at_every_ratio(self, share: float) -> Bools:
-        """True for the prompts that are rolled out at every ratio, evenly over the file, [prompts].
+    def at_every_ratio(self, rows: Ints, share: float) -> Bools:
+        """True for the prompts that are rolled out at every ratio, [rows].
 
         Args:
+            rows: Index of each prompt in the file.
             share: Share of the prompts, in [0, 1].
         """
-        return self.policy & spread(np.arange(len(self.group)), share)
+        return self.policy[rows] & spread(rows, share)
+
+
+def start_price(ladder: Floats, accuracy: Floats, floor: float) -> float:
+    """First price for the accuracy at each ratio, measured over all prompts of a group; see `start_prices`.
+
+    Args:
+        ladder: Ratios, [ratios].
+        accuracy: Accuracy at each ratio, [ratios].
+        floor: Accuracy to keep.
+    """
+    return min(max(mixture_price(ladder, accuracy, floor), START_PRICE), MOST_START_PRICE)
 
 
 def spread(index: Ints, share: float) -> Bools:
-    """True for a share of the whole numbers 0, 1, 2, …, evenly spread over them.
+    """True for a share of the whole numbers 0, 1, 2, …, evenly spread over them and over any part of them.
+
+    Our choice: multiples of the golden section instead of every n-th number, because kinds of problem often take turns
+    in a file, and every n-th could then be of one kind.
 
     Args:
         index: Whole numbers, any shape.
         share: Share, in [0, 1].
 
     >>> spread(np.arange(8), 0.25).tolist()
-    [False, False, False, True, False, False, False, True]
+    [True, False, True, False, False, True, False, False]
     """
-    return np.floor((index + 1) * share) > np.floor(index * share)
+    return index * _GOLDEN_SECTION % 1 < share
 
 
 def _accuracies(row: Row, tokens: ControlTokens) -> list[float]:

@@ -82,19 +82,26 @@ def score_step(
     outcomes = _outcomes(batch, prompts, chosen, group)
     rewards = objective.reward(outcomes, np.array([prices[prompts.group[row]] for row in batch.row]))
 
-    stratified = prompts.at_every_ratio(objective.ladder_share)[batch.row]
+    stratified = prompts.at_every_ratio(batch.row, objective.ladder_share)
     counts = np.bincount(cell, minlength=rollouts // group_size * ratios).reshape(-1, ratios)
     split = objective.credit == "split"
     compared = _compared(rewards.main, group, cell, counts) if split else leave_one_out(rewards.main, group)
     advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
     control = _control(
-        batch, rewards, objective, advantages, group=group, chosen=chosen, stratified=stratified,
+        batch,
+        rewards,
+        objective,
+        advantages,
+        group=group,
+        chosen=chosen,
+        stratified=stratified,
         min_ratio_prob=min_ratio_prob,
     )
     weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
 
     expected = _expectations(batch, prompts, stratified, group, counts)
     first, at_every_ratio = batch.row[::group_size], stratified[::group_size]
+    known = _known_policies(batch.policy[::group_size], chosen[::group_size], at_every_ratio)
     best = _best_accuracy(batch, group, counts)
     return StepResult(
         reward=rewards.main,
@@ -105,8 +112,8 @@ def score_step(
         attainable=_sums(first[at_every_ratio], best[at_every_ratio], prompts),
         metrics={
             **_rollout_metrics(batch, outcomes, rewards.main, compared.no_signal),
-            **_policy_metrics(batch, chosen, expected, group_size),
-            **_ratio_metrics(batch, prompts, outcomes, chosen[::group_size], group_size),
+            **_policy_metrics(batch, chosen[::group_size], expected, known),
+            **_ratio_metrics(batch, prompts, outcomes, batch.policy[::group_size][known]),
         },
     )
 
@@ -218,34 +225,38 @@ def _rollout_metrics(batch: RolloutBatch, outcomes: Outcomes, reward: Floats, no
     }
 
 
+def _known_policies(policy: Floats, chosen: Bools, at_every_ratio: Bools) -> Bools:
+    """Prompts whose policies are described by metrics, [prompts]: all in which the model chooses, if all are known.
+
+    Otherwise those rolled out at every ratio: where ratios are drawn, the policies that become known are the flat ones.
+    """
+    return chosen if np.isfinite(policy[chosen]).all() else at_every_ratio
+
+
 def _policy_metrics(
-    batch: RolloutBatch, chosen: Bools, expected: Mapping[str, Floats], group_size: int
+    batch: RolloutBatch, chosen: Bools, expected: Mapping[str, Floats], known: Bools
 ) -> dict[str, float]:
     """Metrics of the prompts in which the model chooses the ratio."""
-    prompts = chosen[::group_size]
-    if not prompts.any():
+    if not chosen.any():
         return {}
-    metrics = {f"policy/{name}": float(values[prompts].mean()) for name, values in expected.items()}
-    policy = batch.policy[::group_size][prompts]
-    if np.isfinite(policy).all():
+    metrics = {f"policy/{name}": float(values[chosen].mean()) for name, values in expected.items()}
+    if known.any():
+        group_size = len(batch.row) // len(known)
+        policy = batch.policy[::group_size][known]
         metrics["policy/entropy"] = float(-(policy * np.log(np.maximum(policy, 1e-30))).sum(axis=1).mean())
-        metrics["policy/ladder_mass"] = float(batch.ladder_mass[chosen].mean())
+        metrics["policy/ladder_mass"] = float(batch.ladder_mass[::group_size][known].mean())
     return metrics
 
 
-def _ratio_metrics(
-    batch: RolloutBatch, prompts: PromptTable, outcomes: Outcomes, policy_prompts: Bools, group_size: int
-) -> dict[str, float]:
-    """Metrics of each ratio: its rollouts, and its probability where the model chooses."""
+def _ratio_metrics(batch: RolloutBatch, prompts: PromptTable, outcomes: Outcomes, policy: Floats) -> dict[str, float]:
+    """Metrics of each ratio: its rollouts, and its mean probability in known policies, [prompts, ratios]."""
     metrics: dict[str, float] = {}
-    policy = batch.policy[::group_size][policy_prompts]
-    known = len(policy) > 0 and bool(np.isfinite(policy).all())
     for index, ratio in enumerate(prompts.ladder.tolist()):
         here = batch.ratio_index == index
         if here.any():
             metrics[f"ratio/{ratio:g}/accuracy"] = float(batch.correct[here].mean())
             metrics[f"ratio/{ratio:g}/thinking_tokens"] = float(batch.thinking_tokens[here].mean())
             metrics[f"ratio/{ratio:g}/realised"] = float(outcomes.realised_ratio[here].mean())
-        if known:
+        if len(policy):
             metrics[f"policy/share/{ratio:g}"] = float(policy[:, index].mean())
     return metrics

@@ -114,7 +114,7 @@ class CHRPOSettings:
         default=None,
         metadata={
             "help": "First price of accuracy.",
-            "default": "that of the best mixture of ratios by the accuracies in the prompts file, 10 at most",
+            "default": "that of the best mixture of ratios by the accuracies in the prompts file, within 4 and 10",
         },
     )
     price_minimum: float = _gain("minimum")
@@ -141,6 +141,11 @@ class CHRPOSettings:
         changed += ["start"] * (self.price_start is not None)
         if changed and not chosen.constrained:
             raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
+        if self.price_start is not None and not self.price_minimum <= self.price_start <= self.price_cap:
+            raise DataError(
+                f"price_start must be within price_minimum and price_cap, {self.price_minimum:g} to "
+                f"{self.price_cap:g}; got {self.price_start:g}"
+            )
 
     @property
     def gains(self) -> Gains:
@@ -182,7 +187,7 @@ class TrainSettings(CHRPOSettings):
     prompts_per_step: int = field(default=16, metadata={"help": "Number of prompts per step, over all processes."})
     rollouts: int | None = field(
         default=None,
-        metadata={"help": "Number of rollouts per prompt.", "default": "twice the number of ratios, the minimum"},
+        metadata={"help": "Number of rollouts per prompt.", "default": "twice the number of ratios"},
     )
     learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of AdamW, constant."})
     temperature: float = field(

@@ -142,7 +142,7 @@ class CHRPOController:
         index = np.asarray(rows, dtype=np.int64)
         requested = self.prompts.requested[index]
         own = (uniform >= policy.cumsum(axis=1)[:, :-1]).sum(axis=1)
-        whole = self.prompts.at_every_ratio(self.objective.ladder_share)[index]
+        whole = self.prompts.at_every_ratio(index, self.objective.ladder_share)
         own = np.where(whole & (places < policy.shape[1]), places, own)
         return np.where(requested >= 0, requested, own)
 
@@ -171,7 +171,7 @@ class CHRPOController:
         batch = RolloutBatch.of_rollouts(
             ordered, group_size=self.group_size, requested=requested, ratios=len(self.prompts.ladder)
         )
-        whole = self.prompts.at_every_ratio(self.objective.ladder_share)[batch.row]
+        whole = self.prompts.at_every_ratio(batch.row, self.objective.ladder_share)
         if np.any(missing := whole & np.isnan(batch.policy).any(axis=1)):
             incomplete = labels[group[order][missing]][0]
             raise ChrpoError(f"prompt {incomplete} has no rollout at some ratio; this objective needs one at each")

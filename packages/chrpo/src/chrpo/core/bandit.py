@@ -65,21 +65,39 @@ class Bandit:
         The dual is min over lambda >= 0 of sum_q w_q max_c p (lambda + 1 - r) - lambda floor. It is convex and
         piecewise linear, so its minimum is at a lambda at which two ratios of a context tie.
         """
-        if self.floor > self.best_accuracy + _ROUNDING:
-            return None
-        gained = self.accuracy * (1 - self.ratios)
-        points = {0.0}
-        for accuracy, value in zip(self.accuracy, gained, strict=True):
-            slope = accuracy[:, None] - accuracy[None, :]
-            apart = np.abs(slope) > _ROUNDING
-            tie = (value[None, :] - value[:, None])[apart] / slope[apart]
-            found: list[float] = tie[tie > 0].tolist()
-            points.update(found)
-        prices = np.array(sorted(points))
-        best = (self.accuracy * prices[:, None, None] + gained).max(axis=2)
-        dual: Floats = best @ self.weights - prices * self.floor
-        lowest = int(dual.round(12).argmin())
-        return float(dual[lowest]), float(prices[lowest])
+        return None if self.floor > self.best_accuracy + _ROUNDING else _lowest_dual(self, self.floor)
+
+
+def _lowest_dual(bandit: Bandit, floor: float) -> tuple[float, float]:
+    """Minimum of the dual at a floor in reach, and its price."""
+    gained = bandit.accuracy * (1 - bandit.ratios)
+    points = {0.0}
+    for accuracy, value in zip(bandit.accuracy, gained, strict=True):
+        slope = accuracy[:, None] - accuracy[None, :]
+        apart = np.abs(slope) > _ROUNDING
+        tie = (value[None, :] - value[:, None])[apart] / slope[apart]
+        found: list[float] = tie[tie > 0].tolist()
+        points.update(found)
+    prices = np.array(sorted(points))
+    best = (bandit.accuracy * prices[:, None, None] + gained).max(axis=2)
+    dual: Floats = best @ bandit.weights - prices * floor
+    lowest = int(dual.round(12).argmin())
+    return float(dual[lowest]), float(prices[lowest])
+
+
+def mixture_price(ratios: Floats, accuracy: Floats, floor: float) -> float:
+    """Price at the best mixture of ratios for all problems together; a floor above every ratio counts as the best one.
+
+    Args:
+        ratios: Ratios of the ladder, [ratios].
+        accuracy: Accuracy over all problems at each ratio, [ratios].
+        floor: Accuracy to keep.
+
+    >>> round(mixture_price(np.array([0.2, 0.6, 1.0]), np.array([0.7, 0.9, 0.9]), 0.9), 6)
+    1.0
+    """
+    bandit = Bandit(np.ones(1), ratios, accuracy[None], floor)
+    return _lowest_dual(bandit, min(floor, bandit.best_accuracy))[1]
 
 
 GOLDEN = Bandit(
@@ -161,6 +179,8 @@ def simulate_all(
         DataError: the bandits have several shapes, there is no step, or an option is out of range.
     """
     _check_options(bandits, steps, step_size, rollouts, seed)
+    if start is not None and len(start) != len(bandits):
+        raise DataError(f"expected one first price for each bandit; got {len(start)} for {len(bandits)} bandits")
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
     floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}

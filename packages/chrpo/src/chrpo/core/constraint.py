@@ -6,7 +6,7 @@ caller, who passes sums and counts once per optimiser step; only training may do
 >>> constraint = AccuracyConstraint({"policy": 0.88})
 >>> constraint.update({"policy": (13.0, 15)})            # 13/15 is below the floor
 >>> round(constraint.price("policy"), 2)
-5.88
+7.9
 """
 
 import math
@@ -16,13 +16,14 @@ from typing import Any
 
 from chrpo.errors import DataError
 
-START_PRICE = 3.0
-"""Price before the first update. Our choice: between the smallest and the largest price that the frontier tasks need."""
+START_PRICE = 4.0
+"""Price before the first update. Our choice: between the smallest and the largest price that tasks need."""
 _SMALLEST = 0.02
 """Least base of the price, which is multiplied and so never 0."""
 _ROUNDING = 1e-9
 _SLOW_DECAY = 0.97
-_RISE = 0.004
+_RISE = 0.006
+"""Accuracy rises while its running mean is this much above a slower one, whose weight of the past is _SLOW_DECAY."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Gains:
         default=50.0, metadata={"help": "Proportional gain: log price per unit of violation (floor minus accuracy)."}
     )
     integral: float = field(
-        default=0.5, metadata={"help": "Integral gain: log price per unit of violation, added at every update."}
+        default=1.0, metadata={"help": "Integral gain: log price per unit of violation, added at every update."}
     )
     integral_clip: float = field(
         default=0.05,
@@ -68,7 +69,8 @@ class Gains:
         default=20,
         metadata={"help": "Updates in a row without a reachable floor that make it infeasible.", "flag": False},
     )
-    """A floor is not reachable if it is above the best ratios, or violated while the price is at its cap."""
+    """A floor is not reachable if it is above the best ratios, or violated at the largest price without a rise of the
+    accuracy."""
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in asdict(self).values()):
@@ -112,10 +114,11 @@ class AccuracyConstraint:
     Args:
         floors: Accuracy that each group must keep, group -> [0, 1]; it does not change later.
         gains: Gains of the controller.
-        start: First price of each group, within the gains' minimum and cap; `START_PRICE` for groups without one.
+        start: First price of each group; `START_PRICE` for groups without one. It is raised to the gains' minimum and
+            lowered to their cap.
 
     Raises:
-        DataError: there is no group, or a floor is outside [0, 1].
+        DataError: there is no group, a floor is outside [0, 1], or a first price is negative, infinite or of no group.
     """
 
     def __init__(
@@ -128,11 +131,21 @@ class AccuracyConstraint:
                 raise DataError(f"floor of group {group!r} must be in [0, 1]; got {floor:g}")
         self.floors = dict(floors)
         self.gains = gains or Gains()
-        prices = {group: self._clip((start or {}).get(group, START_PRICE), self.gains.minimum) for group in floors}
-        self._duals = {group: _Dual(base=self._clip(price, _SMALLEST), price=price) for group, price in prices.items()}
+        for group, price in (start or {}).items():
+            if group not in self.floors or not 0 <= price < math.inf:
+                raise DataError(f"first price of group {group!r}: expected 0 or more for a known group; got {price:g}")
+        prices = {**dict.fromkeys(floors, START_PRICE), **(start or {})}
+        self._duals = {
+            group: _Dual(base=self._clip(price, _SMALLEST), price=self._clip(price)) for group, price in prices.items()
+        }
 
-    def _clip(self, price: float, smallest: float) -> float:
-        return min(max(price, smallest), self.gains.cap)
+    def _clip(self, price: float, smallest: float = 0.0) -> float:
+        return min(max(price, smallest, self.gains.minimum), self.gains.cap)
+
+    def _grown(self, price: float, exponent: float, smallest: float = 0.0) -> float:
+        """A price times exp(exponent), within its limits, and exactly the cap beyond it."""
+        cap = self.gains.cap
+        return cap if exponent >= math.log(cap / price) else self._clip(price * math.exp(exponent), smallest)
 
     def update(
         self, measured: Mapping[str, tuple[float, float]], attainable: Mapping[str, tuple[float, float]] | None = None
@@ -154,10 +167,11 @@ class AccuracyConstraint:
             if group not in self._duals:
                 raise DataError(f"unknown constraint group {group!r}; known: {', '.join(self._duals)}")
             if count:
-                self._move(self._duals[group], self.floors[group], correct, count)
-                self._check_reachable(self._duals[group], self.floors[group], best.get(group))
+                rises = self._move(self._duals[group], self.floors[group], correct, count)
+                self._check_reachable(self._duals[group], self.floors[group], best.get(group), rises)
 
-    def _move(self, dual: _Dual, floor: float, correct: float, count: float) -> None:
+    def _move(self, dual: _Dual, floor: float, correct: float, count: float) -> bool:
+        """Move one price; True if the accuracy rises."""
         gains = self.gains
         dual.correct = gains.ema_decay * dual.correct + correct
         dual.count = gains.ema_decay * dual.count + count
@@ -168,14 +182,13 @@ class AccuracyConstraint:
         rises = accuracy > dual.slow_correct / dual.slow_count + _RISE
         if dual.violation <= 0 or not rises:
             clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
-            lowest = max(gains.minimum, _SMALLEST)
-            dual.base = self._clip(dual.base * math.exp(gains.integral * clipped), lowest)
-        wanted = math.log(dual.base) + gains.proportional * dual.violation
-        dual.price = self._clip(math.exp(min(wanted, math.log(gains.cap))), gains.minimum)
+            dual.base = self._grown(dual.base, gains.integral * clipped, _SMALLEST)
+        dual.price = self._grown(dual.base, gains.proportional * dual.violation)
         dual.cumulative += max(dual.violation, 0.0)
+        return rises
 
-    def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float] | None) -> None:
-        unreachable = dual.price >= self.gains.cap and dual.violation > 0
+    def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float] | None, rises: bool) -> None:
+        unreachable = dual.price >= self.gains.cap and dual.violation > 0 and not rises
         if best is not None:
             dual.best = self.gains.ema_decay * dual.best + best[0]
             dual.best_count = self.gains.ema_decay * dual.best_count + best[1]

@@ -29,7 +29,7 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
     """
 
     num_generations: int | None = field(
-        default=10, metadata={"help": "Number of rollouts per prompt; at least twice the number of ratios."}
+        default=10, metadata={"help": "Number of rollouts per prompt; at least the number of ratios."}
     )
     gradient_checkpointing: bool | None = field(  # type: ignore[assignment]
         default=None, metadata={"help": "Deprecated by transformers; set activation_checkpointing."}
