@@ -1,6 +1,8 @@
-"""The default controller compared with the exact optimum, on known bandits and on random ones it was not tuned on.
+"""The default gains compared with the exact optimum, on known bandits and on random ones they were not tuned on.
 
-Every optimum is exact (`Bandit.optimum`); if scipy is installed, it is checked against scipy's linear program.
+The rows "flat at the top" are short runs: first prices from counts, few samples, accuracies that hardly rise at the
+largest ratios. Every optimum is exact (`Bandit.optimum`); if scipy is installed, it is checked against scipy's linear
+program.
 
     python benchmarks/chrpo_bandits.py
 """
@@ -12,13 +14,18 @@ from typing import Any
 import numpy as np
 from recording import record
 
+from chrpo.core import Gains
 from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
+from chrpo.prompts import start_price
 
 RATIOS = GOLDEN.ratios
 KNOWN = {"golden": GOLDEN, "harder 1": NEARLY_FREE, "harder 2": NEARLY_TIED}
 SEEDS = range(5)
 ROLLOUTS = 64
 QUANTILES = (0, 5, 50, 95, 100)
+NO_MINIMUM = Gains(minimum=0)
+FIRST, LENGTHS = 50, (100, 200, 400)
+SAMPLES, FEW = 200, 10
 
 
 def draw(generator: np.random.Generator) -> Bandit:
@@ -26,6 +33,35 @@ def draw(generator: np.random.Generator) -> Bandit:
     weights = generator.dirichlet(np.full(3, 8.0))
     accuracy = np.sort(generator.uniform(0.05, 1, (3, len(RATIOS))), axis=1)
     return Bandit(weights, RATIOS, accuracy, float(weights @ accuracy.max(axis=1) - generator.uniform(0.01, 0.05)))
+
+
+def draw_flat(generator: np.random.Generator) -> Bandit:
+    """Accuracy top - depth ((1 - ratio) / .8)^power, other numbers in each context; a floor 1 point below the best."""
+    weights, top = generator.dirichlet(np.full(3, 8.0)), generator.uniform(0.6, 1, (3, 1))
+    depth, power = generator.uniform(0.1, 1, (3, 1)) * top, generator.uniform(2, 5, (3, 1))
+    accuracy = top - depth * ((1 - RATIOS) / 0.8) ** power
+    return Bandit(weights, RATIOS, accuracy, float(weights @ accuracy.max(axis=1) - 0.01))
+
+
+def short_runs(bandits: list[Bandit], generator: np.random.Generator) -> dict[str, Any]:
+    """Mean accuracy over the floor from step FIRST on, with the trainer's gains and first prices."""
+    starts = [
+        start_price(RATIOS, bandit.weights @ (generator.binomial(SAMPLES, bandit.accuracy) / SAMPLES), bandit.floor)
+        for bandit in bandits
+    ]
+    results = simulate_all(bandits, max(LENGTHS), step_size=0.08, rollouts=FEW, scaled=True, start=starts)
+    found = {}
+    for steps in LENGTHS:
+        means = np.array([result.trajectory[FIRST:steps, :2].mean(axis=0) for result in results])
+        over = means[:, 0] - [bandit.floor for bandit in bandits]
+        off = means[:, 1] - [(bandit.optimum() or (np.nan,))[0] for bandit in bandits]
+        found[f"{steps}"] = {
+            "accuracy - floor": [float(np.quantile(over, q / 100)) for q in QUANTILES],
+            "savings - optimum": [float(np.quantile(off, q / 100)) for q in QUANTILES],
+            "held": int((over >= -0.005).sum()),
+            "of": len(bandits),
+        }
+    return found
 
 
 def linear_program(bandit: Bandit) -> tuple[float, float] | None:
@@ -102,7 +138,15 @@ def tables(result: dict[str, Any]) -> str:
     for title, found in result["random"].items():
         for what in ("accuracy - floor", "savings - optimum"):
             lines.append(f"| {title}, {what} | {' | '.join(f'{value:+.4f}' for value in found[what])} |")
+    for steps, found in result["flat"].items():
+        for what in ("accuracy - floor", "savings - optimum"):
+            values = " | ".join(f"{value:+.4f}" for value in found[what])
+            lines.append(f"| flat at the top, {steps} steps, {what} | {values} |")
     lines.append("")
+    for steps, found in result["flat"].items():
+        lines.append(
+            f"- flat at the top, {steps} steps: {found['held']} of {found['of']} at most .005 below the floor."
+        )
     for title, found in result["random"].items():
         lines.append(
             f"- {title}: {found['within']} of {found['of']} within {found['short']:g} of the floor and "
@@ -126,8 +170,9 @@ def main() -> None:
     checked = [(bandit.optimum(), linear_program(bandit)) for bandit in [*known, *drawn]]
     errors = [float(np.abs(np.subtract(ours[0], theirs[0]))) for ours, theirs in checked if ours and theirs]
     infeasible = replace(GOLDEN, floor=0.95)
-    exact = simulate_all([*known, infeasible, *drawn], options.steps)
-    sampled = simulate_all([*(bandit for bandit in known for _ in SEEDS), *drawn], options.steps, rollouts=ROLLOUTS)
+    exact = simulate_all([*known, infeasible, *drawn], options.steps, gains=NO_MINIMUM)
+    repeated = [bandit for bandit in known for _ in SEEDS]
+    sampled = simulate_all([*repeated, *drawn], options.steps, rollouts=ROLLOUTS, gains=NO_MINIMUM)
     free = simulate_all([GOLDEN], 3000, constrained=False)[0]
     exact_rows = [row(name, bandit, result) for (name, bandit), result in zip(KNOWN.items(), exact, strict=False)]
     exact_rows += [row("golden, floor .95", infeasible, exact[3]), row("golden, no constraint", GOLDEN, free)]
@@ -144,6 +189,7 @@ def main() -> None:
             titles[0]: spread(drawn, exact[4:], 0.003, 0.004),
             titles[1]: spread(drawn, sampled[len(runs) :], 0.006, 0.01),
         },
+        "flat": short_runs([draw_flat(generator) for _ in range(options.draws)], generator),
     }
     record(__file__, result, tables)
 

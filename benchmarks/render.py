@@ -23,6 +23,11 @@ TITLES = {
 }
 NOTE = "<!-- made by benchmarks/render.py; edit benchmarks/results instead -->"
 PLACE = "{tables}"
+EARLIER = ("examples_quickstart", "examples_paper_tables")
+EARLIER_NOTE = (
+    "The RL rows were measured with an earlier objective of chrpo 0.1.0: every prompt rolled out at every ratio, "
+    "a price that started at 0 and had no minimum."
+)
 # The rows of the paper's tables that the summary shows, and what each row is.
 SUMMARY_ROWS = {
     "base": "base model, full-length thinking",
@@ -44,6 +49,8 @@ def section(text: Path) -> str:
     tables = importlib.import_module(text.stem).tables(recorded["result"]).strip()
     machine = recorded["machine"]
     where = f"Printed by `{script}` on {machine['processor']}, {machine['cores']} cores."
+    if text.stem in EARLIER:
+        where = f"{where} {EARLIER_NOTE}"
     return text.read_text("utf-8").replace(PLACE, f"{tables}\n\n{where}").strip()
 
 
@@ -58,7 +65,8 @@ def summary() -> str:
         reduction = "" if name == "base" else _interval(row, "token_reduction")
         lines.append(f"| {meaning} | {_interval(row, 'accuracy')} | {row['thinking_tokens']:.1f} | {reduction} |")
     text = (RESULTS / "index.md").read_text("utf-8")
-    return f"{NOTE}\n\n{text.replace(PLACE, chr(10).join(lines)).strip()}\n"
+    tables = "\n".join([*lines, "", EARLIER_NOTE])
+    return f"{NOTE}\n\n{text.replace(PLACE, tables).strip()}\n"
 
 
 def _interval(row: dict[str, Any], name: str) -> str:

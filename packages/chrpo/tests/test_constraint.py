@@ -78,6 +78,13 @@ def test_a_floor_above_the_best_ratio_is_infeasible_at_any_price():
     assert constraint.infeasible == []
 
 
+def test_an_update_without_prompts_at_every_ratio_does_not_end_the_evidence_of_those_before():
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(patience=20, proportional=0))
+    for update in range(20):
+        constraint.update({"policy": (6, 10)}, {"policy": (8, 10)} if update % 4 == 0 else {})
+    assert constraint.infeasible == ["policy"]
+
+
 @pytest.mark.parametrize("cap", [5, 7, 10, 20, 30])
 def test_a_price_at_its_cap_tells_where_the_best_of_few_samples_looks_within_reach(cap):
     constraint = AccuracyConstraint({"policy": 0.9}, Gains(cap=cap, patience=3))

@@ -38,7 +38,7 @@ def step(correct=(1, 0, 1, 1, 1, 1)):
 
 
 def test_hand_worked_step(controller):
-    """Two rollouts at each ratio of the first prompt. Costs 8/12 … 13/12; R = a (3.01 + s) / 4.01, s = 1 - min(cost, 1)."""
+    """Two rollouts at each ratio of a prompt. Costs 8/12 … 13/12; R = a (3.01 + s) / 4.01, s = 1 - min(cost, 1)."""
     earned = np.array([3.01 + 4 / 12, 0, 3.01 + 2 / 12, 3.01 + 1 / 12, 3.01, 3.01]) / 4.01
     found = controller.step(step(), ["a"] * 6)
     means = earned.reshape(3, 2).mean(axis=1)

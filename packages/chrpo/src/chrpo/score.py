@@ -88,14 +88,7 @@ def score_step(
     compared = _compared(rewards.main, group, cell, counts) if split else leave_one_out(rewards.main, group)
     advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
     control = _control(
-        batch,
-        rewards,
-        objective,
-        advantages,
-        group=group,
-        chosen=chosen,
-        stratified=stratified,
-        min_ratio_prob=min_ratio_prob,
+        batch, rewards, objective, advantages, chosen, stratified, group=group, min_ratio_prob=min_ratio_prob
     )
     weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
 
@@ -123,10 +116,10 @@ def _control(
     rewards: Rewards,
     objective: Objective,
     rollout_advantages: Floats,
-    *,
-    group: Ints,
     chosen: Bools,
     stratified: Bools,
+    *,
+    group: Ints,
     min_ratio_prob: float,
 ) -> Floats:
     """Advantage of each control token; 0 where the user requested the ratio."""

@@ -179,12 +179,9 @@ def simulate_all(
         DataError: the bandits have several shapes, there is no step, or an option is out of range.
     """
     _check_options(bandits, steps, step_size, rollouts, seed)
-    if start is not None and len(start) != len(bandits):
-        raise DataError(f"expected one first price for each bandit; got {len(start)} for {len(bandits)} bandits")
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
-    floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}
-    constraint = AccuracyConstraint(floors, gains, None if start is None else dict(zip(names, start, strict=True)))
+    constraint = _constraint(names, bandits, gains, start)
     weights = np.stack([bandit.weights for bandit in bandits])[:, :, None]
     cost = np.stack([bandit.ratios for bandit in bandits])[:, None, :]
     accuracy = np.stack([bandit.accuracy for bandit in bandits])
@@ -205,19 +202,29 @@ def simulate_all(
         seen = (chosen * measured).sum((1, 2)).tolist()
         best = (weights[:, :, 0] * measured.max(axis=2)).sum(axis=1).tolist()
         if constrained:
-            constraint.update(
-                {name: (value, 1.0) for name, value in zip(names, seen, strict=True)},
-                {name: (value, 1.0) for name, value in zip(names, best, strict=True)},
-            )
+            counted = [{name: (each, 1.0) for name, each in zip(names, values, strict=True)} for values in (seen, best)]
+            constraint.update(*counted)
             prices = np.array([constraint.price(name) for name in names])
-        advantages = logit_advantages(q, policy, min_ratio_prob)
-        if scaled:
-            advantages /= np.sqrt((advantages**2).mean(axis=(1, 2), keepdims=True)) + _ROUNDING
-        logits += step_size * advantages
-        logits -= logits.max(axis=2, keepdims=True)
-        policy = np.exp(logits)
-        policy /= policy.sum(axis=2, keepdims=True)
+        logits = _moved(logits, logit_advantages(q, policy, min_ratio_prob), step_size, scaled)
+        policy = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     return _means(trajectory, policies, constraint.infeasible)
+
+
+def _moved(logits: Floats, advantages: Floats, step_size: float, scaled: bool) -> Floats:
+    """Logits after one step, with 0 as the largest of each context."""
+    if scaled:
+        advantages = advantages / (np.sqrt((advantages**2).mean(axis=(1, 2), keepdims=True)) + _ROUNDING)
+    logits = logits + step_size * advantages
+    return logits - logits.max(axis=2, keepdims=True)
+
+
+def _constraint(
+    names: Sequence[str], bandits: Sequence[Bandit], gains: Gains | None, start: Sequence[float] | None
+) -> AccuracyConstraint:
+    if start is not None and len(start) != len(bandits):
+        raise DataError(f"expected one first price for each bandit; got {len(start)} for {len(bandits)} bandits")
+    floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}
+    return AccuracyConstraint(floors, gains, None if start is None else dict(zip(names, start, strict=True)))
 
 
 def _means(trajectory: Floats, policies: Floats, infeasible: Sequence[str]) -> list[Simulation]:

@@ -190,10 +190,11 @@ class AccuracyConstraint:
     def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float] | None, rises: bool) -> None:
         unreachable = dual.price >= self.gains.cap and dual.violation > 0 and not rises
         if best is not None:
-            dual.best = self.gains.ema_decay * dual.best + best[0]
-            dual.best_count = self.gains.ema_decay * dual.best_count + best[1]
-            # The mean of ratios that reach a floor exactly may be below it by a rounding error.
-            unreachable = unreachable or dual.best < (floor - _ROUNDING) * dual.best_count
+            # Few prompts of an update are rolled out at every ratio, so their mean needs the longer memory.
+            dual.best = _SLOW_DECAY * dual.best + best[0]
+            dual.best_count = _SLOW_DECAY * dual.best_count + best[1]
+        # The mean of ratios that reach a floor exactly may be below it by a rounding error.
+        unreachable = unreachable or dual.best < (floor - _ROUNDING) * dual.best_count
         dual.unreachable = dual.unreachable + 1 if unreachable else 0
 
     def price(self, group: str) -> float:
