@@ -226,7 +226,7 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
         (["--without", "mode", "--budget-step", "0.1"], "without mode none is rewarded"),
         (["--seed", "-1"], "seed must be 0 or more"),
         (["--proportional", "-1"], "gains must not be negative"),
-        (["--objective", "l1", "--integral", "1"], "integral: this objective has no price"),
+        (["--objective", "l1", "--integral", "2"], "integral: this objective has no price"),
         (["--vllm", "server"], "vllm is not installed"),
     ],
 )
