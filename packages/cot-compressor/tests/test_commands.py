@@ -17,7 +17,7 @@ from cot_compressor.cli import cli
 from cot_compressor.compress import compress_file
 from cot_compressor.distributed import only_writer
 from cot_compressor.errors import DataError
-from cot_compressor.plain_text import show_kept
+from cot_compressor.plain_text import shown
 from cot_compressor.scorers.hub import find_folder
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
@@ -75,7 +75,7 @@ def test_plain_text_is_shortened_on_standard_output(tmp_path: Path) -> None:
 
 def test_a_diff_in_colour_marks_what_is_kept() -> None:
     kept = Compressor.from_pretrained("rules").compress(THOUGHTS, question=ASKED[1], ratio=0.3)
-    assert "\x1b[32m\x1b[1mSo 12 + 15 = 27\x1b[0m" in show_kept(THOUGHTS, kept, colour=True)
+    assert "\x1b[32m\x1b[1mSo 12 + 15 = 27\x1b[0m" in shown(THOUGHTS, kept, whole=True, terminal=True)
 
 
 @pytest.mark.parametrize(

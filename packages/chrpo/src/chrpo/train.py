@@ -17,7 +17,7 @@ from ._shared import runs
 from ._shared.checkpoint_files import check_checkpoint
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
-from ._shared.records import Row
+from ._shared.records import Row, read_placed
 from ._shared.training_checkpoints import newest_complete, remove_incomplete
 from .errors import DataError
 from .grader import Grader, grade
@@ -76,7 +76,7 @@ def train(
     tokens = ControlTokens.load(model)
     check_checkpoint(model)
     rows = read_prompts(prompts)
-    _check_prompts(prompts, rows, tokens)
+    _check_prompts(prompts, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
     recorded = _recorded(settings, grader, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
@@ -103,12 +103,12 @@ def _check_installed(packages: Sequence[str]) -> None:
             raise DataError(f"{package} is not installed: pip install {package}, or run without it")
 
 
-def _check_prompts(prompts: str | Path, rows: Sequence[Row], tokens: ControlTokens) -> None:
-    for number, row in enumerate(rows, 1):
+def _check_prompts(prompts: str | Path, tokens: ControlTokens) -> None:
+    for where, row in read_placed(prompts, "rl_prompts"):
         try:
             PromptTable.of([row], tokens)
         except DataError as error:
-            raise DataError(f"{prompts}:{number}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
 
 
 def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:

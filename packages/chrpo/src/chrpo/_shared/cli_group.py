@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from .terminal import echo
+from .terminal import echo, printable
 
 _EPILOG_WIDTH = 100
 _BAD_PATH = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
@@ -43,7 +43,10 @@ class CommandGroup(click.Group):
             result = super().invoke(ctx)
             _leave_processes()
             return result
-        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             if debug:

@@ -194,7 +194,12 @@ def _open_text(path: Path) -> IO[str]:
 
 
 def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
-    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file.
+    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file; arguments and errors are those of `read_placed`."""
+    return (row for _, row in read_placed(path, schema, *more))
+
+
+def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
+    """Yield the place, `FILE:LINE`, and the row of each validated row of a `.jsonl` or `.jsonl.gz` file.
 
     Args:
         path: Path of the file.
@@ -224,7 +229,7 @@ def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
                 row = validate(parse_json(line, where, kind="JSON Lines"), schema, where)
                 for name in more:
                     validate(row, name, where)
-                yield row
+                yield where, row
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
     if not rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ratio_sft import html_page
 from ratio_sft._shared.lock import locked
-from ratio_sft._shared.records import Row, read_object, read_records, write_json, write_records
+from ratio_sft._shared.records import Row, read_object, write_json, write_records
 from ratio_sft._shared.runs import (
     MANIFEST,
     check_no_links,
@@ -64,7 +64,7 @@ def build(
             another process is writing it.
     """
     out = Path(out)
-    ratios = read_teacher(read_records(teacher, "rl_prompts"), str(teacher)) if teacher else None
+    ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
         **stated_settings(settings),

@@ -222,7 +222,7 @@ def _encode(run: _Run, model: Any, tokenizer: Any, ladder: ControlTokens) -> dic
     """The encoded rows by name. Every process checks the rows; the main one encodes and counts them."""
     from . import encoded_file
 
-    check_rows(run.rows, ladder, tokenizer, run.data)
+    check_rows(run.rows, ladder, tokenizer)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     files = {name: run.partial / f"{name}.arrow" for name in run.rows}
     state = _processes()
