@@ -264,7 +264,7 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("cot_compressor.plain_text.read_text", interrupted)
     result = run("compress", "thoughts.txt", "--ratio", 0.5)
-    assert (result.exit_code, result.stderr) == (1, "interrupted; repeat the command to continue\n")
+    assert (result.exit_code, result.stderr) == (130, "interrupted; repeat the command to continue\n")
 
 
 def test_an_unfinished_run_with_other_settings_is_refused_and_overwrite_starts_again(

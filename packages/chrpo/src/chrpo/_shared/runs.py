@@ -198,6 +198,8 @@ def check_no_links(folder: Path) -> None:
 
 def publish(complete: Path, out: Path) -> None:
     """Give a complete file or folder its final name, replacing what is there."""
+    for weights in complete.glob("*.safetensors"):  # safetensors writes them for their owner alone
+        weights.chmod((complete / MANIFEST).stat().st_mode)
     old = out.with_name(f".{out.name}.old")
     _remove(old)
     if out.is_dir():

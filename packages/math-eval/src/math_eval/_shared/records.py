@@ -22,13 +22,14 @@ from functools import cache
 from importlib.resources import files
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO, Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
 from ..errors import DataError
 from .lock import NO_LINK, is_at, try_lock
+from .system_errors import naming
 
 Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
@@ -262,7 +263,12 @@ def open_atomic(path: str | Path) -> Iterator[IO[str]]:
     partial, file = _new_file(path)
     guard = os.dup(file) if os.name == "posix" else None  # keeps the file locked until it has its final name
     try:
-        with os.fdopen(file, "wb") as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
+        with (
+            naming(path),
+            os.fdopen(file, "wb") as raw,
+            _compressed(raw, path) as binary,
+            TextIOWrapper(binary, "utf-8") as out,
+        ):
             yield out
         os.replace(partial, path)
     finally:
@@ -344,7 +350,8 @@ class Tally:
     def reject(self, row: Row, reason: str, detail: str = "") -> None:
         """Set a row aside; `reason` is a short slug to count by, `detail` explains it."""
         self._reasons[reason] += 1
-        self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
+        with naming(gettempdir()):
+            self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
 
     @property
     def rejected(self) -> int:

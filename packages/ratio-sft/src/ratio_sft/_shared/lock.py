@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DataError
+from .system_errors import naming
 
 try:
     import fcntl
@@ -50,7 +51,8 @@ def locked(out: Path, rank: int = 0) -> Iterator[None]:
             break
         os.close(file)
     try:
-        yield
+        with naming(out):
+            yield
     finally:
         lock.unlink(missing_ok=True)
         os.close(file)
