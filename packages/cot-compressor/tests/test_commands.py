@@ -205,6 +205,19 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
 
 
+def test_nothing_is_left_of_a_command_that_was_killed_at_its_end(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    command = ["compress", traces_file, tmp_path / "out.jsonl", "--tokenizer", tokenizer_folder, "--ratio", 0.4]
+    assert run(*command).exit_code == 0
+    done = sorted(tmp_path.rglob("*"))
+    (tmp_path / ".out.jsonl.old").mkdir()
+    (tmp_path / ".out.jsonl.old" / "rows-0of1.jsonl").touch()
+    (tmp_path / ".out.jsonl.0.lock").touch()
+    assert "nothing to do" in run(*command).stderr
+    assert sorted(tmp_path.rglob("*")) == done
+
+
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 def test_an_output_that_was_removed_is_made_again(
     overwrite: list[str], traces_file: Path, tokenizer_folder: Path, tmp_path: Path

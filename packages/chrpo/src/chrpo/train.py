@@ -85,7 +85,7 @@ def train(
         state = _state(out, work, recorded, overwrite)
         process.wait_for_everyone()
         if process.is_main_process:
-            _open_work(work, recorded, state)
+            _open_work(out, recorded, state)
         process.wait_for_everyone()
         if state != "finished":
             from .trl.build import Job
@@ -132,17 +132,19 @@ def _recorded(settings: TrainSettings, grader: Grader, prompts: str | Path, mode
 def _state(out: Path, work: Path, recorded: Mapping[str, Any], overwrite: bool) -> runs.State:
     """The state of the output; the same on every process, because none has written yet."""
     runs.check_no_links(work)
+    runs.remove_leftovers(out)
     state = runs.resolve_state(out / runs.MANIFEST, COMMAND, recorded, done=out, overwrite=overwrite)
     finished = state == "finished"
     partial = runs.resolve_state(work / runs.MANIFEST, COMMAND, recorded, done=None, overwrite=overwrite or finished)
     return state if finished else partial
 
 
-def _open_work(work: Path, recorded: Mapping[str, Any], state: runs.State) -> None:
+def _open_work(out: Path, recorded: Mapping[str, Any], state: runs.State) -> None:
+    work = runs.partial_path(out)
     if state == "partial":
         shutil.rmtree(work / "final", ignore_errors=True)
         return
-    shutil.rmtree(work, ignore_errors=True)
+    runs.remove_partial(out)
     if state == "new":
         runs.write_manifest(work / runs.MANIFEST, COMMAND, recorded, _PACKAGES)
 
@@ -159,7 +161,7 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
         trainer = build_trainer(job)
     except DataError:
         if process.is_main_process and not any(work.glob("checkpoint-*")):
-            shutil.rmtree(work, ignore_errors=True)
+            runs.remove_partial(out)
         raise
     if process.is_main_process:
         remove_incomplete(work)
@@ -176,7 +178,7 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
     if process.is_main_process:
         _complete(trainer, final, job, recorded)
         runs.publish(final, out)
-        shutil.rmtree(work)
+        runs.remove_partial(out)
 
 
 def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mapping[str, Any]) -> None:

@@ -200,12 +200,28 @@ def publish(complete: Path, out: Path) -> None:
     """Give a complete file or folder its final name, replacing what is there."""
     for weights in complete.glob("*.safetensors"):  # safetensors writes them for their owner alone
         weights.chmod((complete / MANIFEST).stat().st_mode)
-    old = out.with_name(f".{out.name}.old")
-    _remove(old)
+    remove_leftovers(out)
     if out.is_dir():
-        os.rename(out, old)
+        os.rename(out, _old_path(out))
     os.replace(complete, out)
-    _remove(old)
+    remove_leftovers(out)
+
+
+def remove_partial(out: Path) -> None:
+    """Remove the working folder of `out` under another name: killed here, a command never continues what is left."""
+    remove_leftovers(out)
+    if partial_path(out).is_dir():
+        os.rename(partial_path(out), _old_path(out))
+        remove_leftovers(out)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove the rest of what `publish` and `remove_partial` were killed at removing."""
+    _remove(_old_path(out))
+
+
+def _old_path(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.absolute().name}.old")
 
 
 def _remove(path: Path) -> None:
