@@ -96,8 +96,8 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         return
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable TOML file ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a readable TOML file ({error}); check the path and the syntax") from error
     known = {str(parameter.name): parameter for parameter in ctx.command.params}
     spellings = {**{name: name for name in known}, **setting_names(TrainSettings)}
     names = {name.replace("-", "_"): value for name, value in values.items()}
