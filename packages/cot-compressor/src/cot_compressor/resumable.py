@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import distributed
+from ._shared.lock import locked
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, read_records, write_records
@@ -55,10 +56,11 @@ class Job:
         """True if `out` is complete and was made with these settings.
 
         Raises:
-            DataError: `out` is a folder, the input, made by another program, changed since it was written, or made
-                with other settings and may not be overwritten.
+            DataError: `out` is a folder, the input, made by another program, changed since it was written, made with
+                other settings and may not be overwritten, or being written by another run.
         """
-        return self._state() == "finished"
+        with locked(Path(self.out), distributed.rank()):
+            return self._state() == "finished"
 
     def _state(self) -> State:
         self._output.check_apart([Path(self.source)])
