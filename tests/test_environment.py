@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from math_eval._shared.system_errors import explained
 
@@ -44,6 +45,25 @@ def test_a_folder_that_must_not_be_written_is_one_line(name, pipeline, tmp_path,
 def test_weights_are_for_whoever_may_read_the_folder(name, pipeline):
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (pipeline / name).iterdir()}
     assert files["model.safetensors"] == files["manifest.json"]
+
+
+def test_a_refused_move_is_told_with_the_name_that_stays():
+    for names in ((".out.1f.tmp", "out"), ("out", ".out.old")):
+        error = PermissionError(1, "Operation not permitted", names[0], None, names[1])
+        assert str(explained(error)).startswith("out: Operation not permitted; change who may use it")
+
+
+def test_a_lack_of_memory_is_told_with_the_remedy():
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**56, dtype=torch.uint8)
+    for each in (error.value, MemoryError()):
+        assert explained(each) == "not enough memory; free some, or use a smaller batch, and repeat the command"
+
+
+def test_the_end_of_another_process_is_told_as_such():
+    error = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:9")
+    assert explained(error) == "another process of this run ended; see its message, and repeat the command"
+    assert explained(RuntimeError("Connection closed by peer")) is None
 
 
 def test_no_folder_for_temporary_files_is_told_with_the_remedy():

@@ -157,7 +157,8 @@ def _fault(error: ValueError, text: str) -> str:
     end = len(text.rstrip())
     at = json.JSONDecodeError(error.msg, text, min(error.pos, end))
     line = f"line {at.lineno}, " if "\n" in text[:end] else ""
-    return f"{error.msg} at {line}column {at.colno}"
+    fault = error.msg.removesuffix(" at")
+    return f"{fault} at {line}column {at.colno}"
 
 
 def read_json(path: str | Path) -> Any:

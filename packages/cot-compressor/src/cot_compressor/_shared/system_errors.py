@@ -35,14 +35,23 @@ _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 _OF_TORCH = re.compile("PytorchStreamWriter|unexpected pos")
 """Words of `torch.save` when its file cannot be written, whatever the reason."""
+_OF_MEMORY = re.compile("out of memory|can't allocate memory")
+_OF_A_PEER = re.compile(r"gloo/.*(closed|reset) by peer", re.DOTALL)
+"""Words of torch when another process of the run ended."""
 
 
 def explained(error: BaseException) -> str | None:
     """`PATH: reason; what to do`, or None for an error that is not of the system.
 
+    Where several processes work together, the end of another one is of the system, too.
+
     >>> explained(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
     'runs/a: No space left on device; make room there, and repeat the command'
     """
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OF_MEMORY.search(str(error))):
+        return f"not enough memory; free some, or use a smaller batch, {_AGAIN}"
+    if isinstance(error, RuntimeError) and _OF_A_PEER.search(str(error)):
+        return f"another process of this run ended; see its message, {_AGAIN}"
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOENT and error.filename is None:
@@ -51,7 +60,10 @@ def explained(error: BaseException) -> str | None:
         return None
     # Every file is named when it is opened, or by `naming`.
     where = "standard output: " if error.errno in _WRITING else ""
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else where
+    # Of the two names of a move, that of a working file is hidden, and says nothing once it is removed.
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    names.sort(key=lambda name: Path(name).name.startswith("."))
+    where = f"{names[0]}: " if names else where
     return f"{where}{os.strerror(error.errno)}; {_REMEDIES[error.errno]}"
 
 
