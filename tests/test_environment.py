@@ -62,7 +62,7 @@ def test_a_lack_of_memory_is_told_with_the_remedy():
 
 def test_the_end_of_another_process_is_told_as_such():
     error = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:9")
-    assert explained(error) == "another process of this run ended; see its message, and repeat the command"
+    assert str(explained(error)).startswith("another process of this run has ended")
     assert explained(RuntimeError("Connection closed by peer")) is None
 
 

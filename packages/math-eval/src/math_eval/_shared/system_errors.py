@@ -1,5 +1,5 @@
 # copied from packages/_shared/system_errors.py; edit it there
-"""What the system refuses (no room, no permission, no more files), as one line: where, what, and what to do.
+"""What the system refuses (no room, no permission, no more files) or ends, as one line: where, what, and what to do.
 
 An error of a library without a path gets that of the output. How a command ends is left to `cli_group`.
 
@@ -36,8 +36,8 @@ _OF_RUST = re.compile(r"\(os error (\d+)\)")
 _OF_TORCH = re.compile("PytorchStreamWriter|unexpected pos")
 """Words of `torch.save` when its file cannot be written, whatever the reason."""
 _OF_MEMORY = re.compile("out of memory|can't allocate memory")
-_OF_A_PEER = re.compile(r"gloo/.*(closed|reset) by peer", re.DOTALL)
-"""Words of torch when another process of the run ended."""
+_OF_GLOO = "gloo/transport"
+"""Words of torch when a process that shares the work is gone."""
 
 
 def explained(error: BaseException) -> str | None:
@@ -50,8 +50,8 @@ def explained(error: BaseException) -> str | None:
     """
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OF_MEMORY.search(str(error))):
         return f"not enough memory; free some, or use a smaller batch, {_AGAIN}"
-    if isinstance(error, RuntimeError) and _OF_A_PEER.search(str(error)):
-        return f"another process of this run ended; see its message, {_AGAIN}"
+    if isinstance(error, RuntimeError) and _OF_GLOO in str(error):
+        return "another process of this run has ended, and its own message says why; repeat the command to continue"
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOENT and error.filename is None:
