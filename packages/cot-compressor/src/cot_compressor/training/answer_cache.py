@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cot_compressor._shared.records import dump_line
+from cot_compressor._shared.system_errors import naming
 
 
 class Answer(NamedTuple):
@@ -60,7 +61,9 @@ class AnswerCache:
         # One write at the end of a file is not mixed with that of another thread or process.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(descriptor, line)
+            with naming(self._path):
+                while line:  # a disk without room takes a part of it
+                    line = line[os.write(descriptor, line) :]
         finally:
             os.close(descriptor)
 
