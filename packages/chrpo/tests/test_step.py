@@ -46,6 +46,7 @@ def test_hand_worked_step(controller):
     alone = [earned[0] - earned[1], earned[1] - earned[0], earned[2] - earned[3], earned[3] - earned[2], 0, 0]
     assert found.response == pytest.approx(np.array(alone) * tokens / (7 + 8 + 9 + 10)), "the last ratio has no signal"
     assert found.metrics["policy/accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert found.metrics["generated_tokens"] == tokens
 
 
 def test_the_order_in_which_workers_answer_does_not_matter(prompt_rows):
