@@ -39,7 +39,6 @@ _BATCH_ROWS = 32
 _SHOWN_ROWS = 12
 _METRICS = "metrics.jsonl"
 _REPORT, _PAGE = "report.json", "html"
-_COMMAND = "cot-compressor evaluate"
 _Shown = list[tuple[Row, list[Compression]]]
 
 
@@ -87,7 +86,7 @@ def evaluate_file(
     }
     metrics = out / _METRICS
     job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
-    reports = OutputFile(out / _REPORT, (_PAGE,), _COMMAND, settings)
+    reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", settings)
     finished = job.is_finished()
     with locked(reports.out, distributed.rank()):
         if reports.state(overwrite=overwrite) == "finished" and finished:
@@ -102,9 +101,7 @@ def evaluate_file(
             f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
         )
     rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
-    with locked(reports.out):
-        table = _write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)
-    return f"{table}\n{_counts(metrics)}"
+    return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
 
 
 def _counts(metrics: Path) -> str:
@@ -129,14 +126,15 @@ def _write_reports(reports: OutputFile, rows: Sequence[Row], shown: _Shown, *, t
         {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
         for entry in summary
     ]
-    reports.start()
-    write_json(
-        reports.growing,
-        {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
-    )
-    with open_atomic(path_beside(reports.growing, _PAGE)) as page:
-        page.write(clean(html_page(summary, shown, len(rows))))
-    reports.publish(RECORDED)
+    with locked(reports.out):
+        reports.start()
+        write_json(
+            reports.growing,
+            {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
+        )
+        with open_atomic(path_beside(reports.growing, _PAGE)) as page:
+            page.write(clean(html_page(summary, shown, len(rows))))
+        reports.publish(RECORDED)
     return text_table(summary, len(rows))
 
 
