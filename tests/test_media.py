@@ -24,6 +24,7 @@ EVIL = (
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REORDERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 KEPT = {
+    *("ratio", "ratios", "chosen_ratio"),
     *(
         "command",
         "verdict",
