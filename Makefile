@@ -97,7 +97,7 @@ docs: $(READY) ## build the documentation site into site/, offline
 dist: $(READY) ## build sdists, wheels and bills of materials into dist/, check them, and try each wheel alone
 	$(BIN)/python tools/dist.py
 
-# Where the PyPI builds of torch for Linux need more than its CPU builds, constraints-torch.txt says what.
+# constraints-torch.txt has torch and what only its CUDA build needs; the other files have neither.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 WITHOUT_TORCH = $(LOCK) --no-emit-package torch
@@ -165,6 +165,7 @@ bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and m
 		--prompts 64 --batch-size 32 --max-tokens 200
 	$(BENCH)/ratio_sft_following.py $(SEEDS)
 	$(BENCH)/ratio_sft_throughput.py runs/seed0/mix/ratios runs/seed0/base
+	$(BENCH)/toolkit_kills.py runs/kills
 	$(BENCH)/render.py
 
 clean: ## remove everything that the other targets made, including .venv

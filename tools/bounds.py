@@ -11,10 +11,9 @@ On Linux, torch and its CUDA libraries take several GB; UV_TORCH_BACKEND=cpu ask
 import re
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
-from dist import PACKAGES, ROOT, run
+from dist import PACKAGES, ROOT, project, run
 
 EXTRAS = {
     "chrpo": ["lora", "trl"],
@@ -25,9 +24,9 @@ EXTRAS = {
 """Extras of each package that one environment can hold."""
 
 TESTS = {
-    "chrpo": ["imports", "objective", "prepare", "rollout", "score", "settings", "step"],
-    "cot-compressor": ["annotate", "compressor", "export", "fidelity", "select", "traces"],
-    "math-eval": ["compare", "exact", "export", "grader", "hub", "report", "tasks"],
+    "chrpo": ["imports", "objective", "rollout", "score", "settings", "step"],
+    "cot-compressor": ["compressor", "export", "fidelity", "select", "traces"],
+    "math-eval": ["compare", "exact", "export", "grader", "hub"],
     "ratio-sft": ["build", "collator", "encoding", "evaluate", "lora", "settings", "template", "tokens"],
 }
 """Names of the test files that use most of the dependencies and take few minutes."""
@@ -35,10 +34,10 @@ TESTS = {
 
 def direct(folder: str) -> list[str]:
     """Names of the distributions that a package asks for itself, without those of other environments."""
-    project = tomllib.loads((ROOT / "packages" / folder / "pyproject.toml").read_text("utf-8"))["project"]
-    optional = project["optional-dependencies"]
-    asked = [*project["dependencies"], *(line for extra in EXTRAS[folder] for line in optional[extra])]
-    return sorted({re.split(r"[^\w.-]", line)[0] for line in asked} - {project["name"]})
+    table = project(folder)
+    optional = table["optional-dependencies"]
+    asked = [*table["dependencies"], *(line for extra in EXTRAS[folder] for line in optional[extra])]
+    return sorted({re.split(r"[^\w.-]", line)[0] for line in asked} - {table["name"]})
 
 
 def test(folder: str, resolution: str) -> str:
@@ -60,11 +59,8 @@ def test(folder: str, resolution: str) -> str:
         run(*install, "--group", f"{ROOT / 'pyproject.toml'}:test")
         files = [ROOT / "packages" / folder / "tests" / f"test_{name}.py" for name in TESTS[folder]]
         last = run(python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *files, cwd=ROOT).splitlines()[-1]
-        names = direct(folder)
-        frozen = dict(
-            line.split("==") for line in run(*uv, "pip", "freeze", "--python", python).splitlines() if "==" in line
-        )
-    return f"{last}\n  " + " ".join(f"{name} {frozen[name.lower()]}" for name in names)
+        frozen = run(*uv, "pip", "freeze", "--python", python).splitlines()
+    return "\n  ".join([last, *(line for line in frozen if line.partition("==")[0] in direct(folder))])
 
 
 def main(folders: list[str]) -> None:
