@@ -11,12 +11,14 @@ a whole run from the shell is left to `train`.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers.generation.configuration_utils import GenerationMode
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -33,6 +35,8 @@ from chrpo.step import CHRPOController, TokenAdvantages
 
 from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
 from .config import CHRPOConfig
+from .decoding import compact_decoding
+from .passes import cut_passes
 
 STATE_FILE = "chrpo_state.json"
 
@@ -131,8 +135,33 @@ class CHRPOTrainer(GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
     ) -> Any:
-        # TRL would send a vLLM server only the first prompt of each group; these prompts differ in their forced token.
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+        with compact_decoding(self._network) if self._decodes_compactly else nullcontext():
+            # TRL would send a vLLM server only the first prompt of each group; these differ in their forced token.
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+
+    @property
+    def _decodes_compactly(self) -> bool:
+        """Whether this process has a whole model, and a rollout is one path of single tokens."""
+        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False
+        return self.generation_config.get_generation_mode() in {GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH}
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before:
+            return inputs
+        every = len(self._buffered_inputs)
+        step = math.gcd(every, self.args.gradient_accumulation_steps) if self._sums_over_tokens else 1
+        tails = self._sums_over_tokens and not self.beta
+        self._buffered_inputs = cut_passes(self._buffered_inputs, step=step, tails=tails)
+        return self._buffered_inputs[self._step % every]
+
+    @property
+    def _sums_over_tokens(self) -> bool:
+        """Whether the loss is a sum over tokens, without a term that depends on which rows are in a pass."""
+        bonus = self.entropy_coef or self.use_adaptive_entropy
+        return not (bonus or self.aux_loss_enabled or self.top_entropy_quantile < 1)
 
     def chosen_ratios(self, rows: Sequence[int], log_probs: torch.Tensor, generation: int) -> list[int]:
         """Index of the ratio that is forced on each rollout of this process.
