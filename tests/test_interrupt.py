@@ -40,7 +40,7 @@ def work():
         os.kill(os.getpid(), signal.SIGINT)
     finally:
         os.kill(os.getpid(), signal.SIGINT)
-        signal.pause()
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cli(["work"])
 """
 
@@ -74,7 +74,7 @@ def test_an_interrupt_that_a_library_turns_into_another_error_is_still_one():
         except KeyboardInterrupt:
             raise ImportError("a module that cannot be imported any more") from None
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         done = CliRunner().invoke(cli, ["work"])
     finally:
