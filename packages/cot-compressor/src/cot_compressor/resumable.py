@@ -60,7 +60,9 @@ class Job:
                 other settings and may not be overwritten, or being written by another run.
         """
         with locked(Path(self.out), distributed.rank()):
-            return self._state() == "finished"
+            finished = self._state() == "finished"
+            distributed.wait()  # One process that ends would take the others' connections along.
+            return finished
 
     def _state(self) -> State:
         self._output.check_apart([Path(self.source)])
