@@ -17,7 +17,7 @@ from dist import PACKAGES, ROOT, project, run
 
 EXTRAS = {
     "chrpo": ["lora", "trl"],
-    "cot-compressor": ["llm", "onnx", "train"],
+    "cot-compressor": ["llm", "onnx", "scorer", "train"],
     "math-eval": ["champ", "hub", "openai", "transformers"],
     "ratio-sft": ["lora"],
 }
