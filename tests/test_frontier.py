@@ -1,5 +1,6 @@
 """The problems of the frontier tasks: right answers, the stated worth of thinking, and no hint at it in one word."""
 
+import json
 import random
 import re
 from collections import defaultdict
@@ -14,7 +15,7 @@ TASKS = {
     name: base_model.load_generator(EXAMPLES / f"frontier/{name}.py")
     for name in ("steep", "shallow", "mixed", "wheel", "gradual")
 }
-BOXES = {"steep": (0.2, 0.2, 0.2), "shallow": (0.025, 0.025, 0.025), "mixed": (0.25, 0.08, 0.02)}
+BOXES = {"steep": (0.2, 0.2, 0.2), "shallow": (0.02, 0.02, 0.02), "mixed": (0.25, 0.08, 0.02)}
 COUNT = 800
 
 
@@ -114,3 +115,43 @@ def test_the_tokenizer_knows_every_word(name, rows):
         thinking, response = TASKS[name].write_trace(row, random.Random(row["id"]))
         ids = tokenizer(f"{row['question']}\n<think>\n{thinking}\n</think>\n\n{response}").input_ids
         assert tokenizer.unk_token_id not in ids
+
+
+def test_test_seeds_see_no_problem_of_a_development_seed():
+    task = TASKS["steep"]
+    ids = [{row["id"] for row in task.problems("test", seed, 300)} for seed in (0, 1, 100, 101)]
+    assert ids[0].isdisjoint(ids[2] | ids[3])
+    assert ids[1].isdisjoint(ids[2] | ids[3])
+
+
+def write_row(run, name, correct, tokens, *, ratio=None, metrics=()):
+    samples = [
+        {"verdict": "correct" if place < correct else "incorrect", "thinking_tokens": tokens, "ratio": ratio}
+        for place in range(10)
+    ]
+    (run / "eval" / name).mkdir(parents=True)
+    (run / "eval" / name / "samples_test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in samples))
+    if metrics:
+        (run / "rows" / name / "model").mkdir(parents=True)
+        lines = [json.dumps({"step": step, **line}) + "\n" for step, line in enumerate(metrics, 1)]
+        (run / "rows" / name / "model/metrics.jsonl").write_text("".join(lines))
+
+
+def test_results_are_means_over_the_seeds_that_have_a_row(tmp_path):
+    for seed, correct in ((0, 8), (1, 6)):
+        run = tmp_path / f"steep/seed{seed}"
+        write_row(run, "base", 9, 100)
+        write_row(run, "sft", 5, 50, ratio=0.4)
+        metrics = [{"floor/policy": 0.9, "generated_tokens": 30.0}, {"floor/policy": 0.9, "generated_tokens": 20.0}]
+        write_row(run, "chrpo", correct, 20 + 10 * seed, ratio="policy", metrics=metrics)
+    write_row(tmp_path / "steep/seed1", "grpo", 9, 100, metrics=[{"floor/policy": 0.9, "generated_tokens": 1.0}])
+    found = load_script("frontier/results.py").results(tmp_path)["tasks"]
+    assert list(found) == ["steep"]
+    assert found["steep"]["seeds"] == [0, 1]
+    rows = {row["name"]: row for row in found["steep"]["rows"]}
+    assert list(rows) == ["base", "sft@0.4", "chrpo"], "grpo has one seed only"
+    chrpo = rows["chrpo"]
+    assert (chrpo["accuracy"], chrpo["thinking_tokens"], chrpo["token_reduction"]) == pytest.approx((0.7, 25, 0.75))
+    assert chrpo["accuracy_low"] < 0.6 < 0.8 < chrpo["accuracy_high"]
+    assert (chrpo["floor"], chrpo["generated_tokens"], chrpo["family"]) == (0.9, 50, "chrpo")
+    assert rows["base"]["generated_tokens"] is None

@@ -1,4 +1,4 @@
-"""Boxes that rarely hold coins: each box that is skipped costs 2.5 points of accuracy.
+"""Boxes that rarely hold coins: each box that is skipped costs 2 points of accuracy.
 
 The problems are made in `boxes.py`, the base model by the quickstart.
 
@@ -11,4 +11,4 @@ from boxes import ENOUGH, LARGEST, stream, write_trace
 
 __all__ = ["ENOUGH", "LARGEST", "problems", "write_trace"]
 
-problems = partial(stream, (0.025, 0.025, 0.025))
+problems = partial(stream, (0.02, 0.02, 0.02))

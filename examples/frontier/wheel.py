@@ -19,9 +19,9 @@ from typing import Any
 from boxes import BELOW, NUMBERS, UNSOLVABLE
 from draw import draw
 
-STEPS = {2: 0.3, 3: 0.35, 4: 0.25, 12: 0.05, 13: 0.05}
+STEPS: dict[int, float] = {2: 0.3, 3: 0.35, 4: 0.25, 12: 0.05, 13: 0.05}
 """Number of steps -> share of the problems."""
-BASE_STEPS = dict.fromkeys((2, 3, 4, 5, 7, 9, 11, 12, 13), 1.0)
+BASE_STEPS: dict[int, float] = dict.fromkeys((2, 3, 4, 5, 7, 9, 11, 12, 13), 1.0)
 ENOUGH, LARGEST = 0.88, NUMBERS
 MOVES = 6
 """Number of moves before they recur; with fewer there are too few different problems of many steps."""
