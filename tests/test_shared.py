@@ -435,6 +435,14 @@ def test_a_working_folder_with_a_link_is_refused(tmp_path):
             runs.check_no_links(folder)
 
 
+def test_a_working_folder_with_a_further_name_of_a_file_elsewhere_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("no line break")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/rows-0of1.jsonl").hardlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match=r"rows-0of1\.jsonl: is a hard link, which a working folder never contains"):
+        runs.check_no_links(tmp_path / "work")
+
+
 def test_publishing_follows_no_link_in_the_place_of_the_old_output(tmp_path):
     for name in ("victim", "out", "complete"):
         (tmp_path / name).mkdir()

@@ -1,10 +1,12 @@
-"""The file of stored answers when the disk has no room for a whole line."""
+"""The file of stored answers: a disk without room for a whole line, a link or another file in its place."""
 
+import os
 import resource
 from pathlib import Path
 
 import pytest
 
+from cot_compressor.errors import DataError
 from cot_compressor.training.answer_cache import Answer, AnswerCache
 
 
@@ -24,3 +26,25 @@ def test_an_answer_without_room_is_an_error_and_costs_no_later_answer(tmp_path: 
     AnswerCache(path).add(requests[2], Answer("last", 1, 1))
     found = [AnswerCache(path).find(request) for request in requests]
     assert found == [Answer("first", 1, 1), None, Answer("last", 1, 1)]
+
+
+def test_answers_are_written_to_no_link_pipe_or_folder(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine")
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to(tmp_path / "made")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("link", "dangling", "pipe", "folder"):
+        with pytest.raises(DataError, match=f"{name}: is not a file, and answers would be written to it; move it away"):
+            AnswerCache(tmp_path / name)
+    assert target.read_text() == "mine"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_deeply_nested_line_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text("[" * 200_000 + "\n")
+    cache = AnswerCache(path)
+    cache.add({"model": "m"}, Answer("first", 1, 1))
+    assert AnswerCache(path).find({"model": "m"}) == Answer("first", 1, 1)
