@@ -73,8 +73,14 @@ def built(tmp_path_factory):
     return {folder: distributions.build(folder, tmp_path_factory.mktemp(folder)) for folder in PACKAGES}
 
 
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory):
+    """Interpreter of an environment that lists what another one contains."""
+    return distributions.install_materials(tmp_path_factory.mktemp("materials") / "environment")
+
+
 @pytest.fixture(scope="module", params=PACKAGES)
-def installed(request, built, tmp_path_factory):
+def installed(request, built, materials, tmp_path_factory):
     """(folder of the package, environment's bin folder, what the probe saw there), one package at a time."""
     folder = request.param
     environment = tmp_path_factory.mktemp("clean") / folder
@@ -83,8 +89,8 @@ def installed(request, built, tmp_path_factory):
     # The probe runs outside the repository, isolated (-I), so nothing but the environment can be imported.
     name = distributions.project(folder)["name"]
     probe = distributions.run(programs / "python", "-I", "-c", PROBE, name, PACKAGES[folder], *others, cwd=environment)
-    bill = json.loads(distributions.list_materials(folder, built[folder], programs, environment).read_text("utf-8"))
-    yield folder, programs, {**json.loads(probe), "bill": bill}
+    bill = distributions.list_materials(folder, built[folder], programs, environment, materials)
+    yield folder, programs, {**json.loads(probe), "bill": json.loads(bill.read_text("utf-8"))}
     shutil.rmtree(environment)
 
 

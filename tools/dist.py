@@ -97,8 +97,24 @@ def install(built: Built, environment: Path) -> Path:
     return programs
 
 
-def list_materials(folder: str, built: Built, programs: Path, out: Path) -> Path:
+def install_materials(environment: Path) -> Path:
+    """Install what lists materials into a new environment; returns its interpreter."""
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pins = ["--require-hashes", "--requirement", ROOT / "constraints-materials.txt"]
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-deps", *pins)
+    return python
+
+
+def list_materials(folder: str, built: Built, programs: Path, out: Path, materials: Path) -> Path:
     """Write the bill of materials of an environment that contains a wheel and what it needs.
+
+    Args:
+        folder: Folder of the package.
+        built: Its distribution.
+        programs: Folder of the programs of the environment.
+        out: Folder to write to.
+        materials: Interpreter that `install_materials` returned.
 
     Returns:
         The file: name, version, package URL and licence of each component, what needs what, and the hash of the wheel.
@@ -108,7 +124,7 @@ def list_materials(folder: str, built: Built, programs: Path, out: Path) -> Path
     """
     name, version = project(folder)["name"], project(folder)["version"]
     metadata = ["--pyproject", ROOT / "packages" / folder / "pyproject.toml", "--mc-type", "library"]
-    command = [sys.executable, "-m", "cyclonedx_py", "environment", *metadata, "--output-reproducible"]
+    command = [materials, "-m", "cyclonedx_py", "environment", *metadata, "--output-reproducible"]
     bill = json.loads(run(*command, programs / "python"))
     (packages,) = programs.parent.glob("lib/python*/site-packages")
     for component in bill["components"]:
@@ -130,15 +146,16 @@ def list_materials(folder: str, built: Built, programs: Path, out: Path) -> Path
 
 def main(folders: list[str]) -> None:
     """Build, check and try the named packages, or all of them."""
-    for folder in folders or PACKAGES:
-        built = build(folder, ROOT / "dist" / folder)
-        check(folder, built)
-        with tempfile.TemporaryDirectory() as temporary:
-            programs = install(built, Path(temporary) / "alone")
+    with tempfile.TemporaryDirectory() as temporary:
+        materials = install_materials(Path(temporary) / "materials")
+        for folder in folders or PACKAGES:
+            built = build(folder, ROOT / "dist" / folder)
+            check(folder, built)
+            programs = install(built, Path(temporary) / folder)
             run(programs / "python", "-I", "-c", f"import {PACKAGES[folder]}", cwd=Path(temporary))
             run(programs / folder, "--help", cwd=Path(temporary))
-            list_materials(folder, built, programs, ROOT / "dist")
-        print(f"{folder}: {built.sdist.name} and {built.wheel.name} are complete and work alone", flush=True)
+            list_materials(folder, built, programs, ROOT / "dist", materials)
+            print(f"{folder}: {built.sdist.name} and {built.wheel.name} are complete and work alone", flush=True)
 
 
 if __name__ == "__main__":
