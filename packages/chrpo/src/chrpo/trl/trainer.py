@@ -24,7 +24,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row, read_object, write_json
-from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, tensors_only
+from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, remove_older, tensors_only
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
@@ -303,13 +303,17 @@ class CHRPOTrainer(GRPOTrainer):
             return super().train(str(checkpoint) if checkpoint else None, *more, **options)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # see `remove_older`
         super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             state = {"generations": self._generations, **self.controller.state_dict()}
             write_json(folder / STATE_FILE, state)
             mark_complete(folder)
+            if limit is not None:
+                remove_older(folder.parent, keep=limit)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
