@@ -36,7 +36,7 @@ def boxes_with_coins(question):
 
 def wheel_stops(question):
     """The numbers of the wheel in a question, from its text alone."""
-    number, *moves, below = numbers(question)
+    _, _, number, *moves, below = numbers(question)
     values = []
     while not values or values[-1] >= below:
         move = moves[len(values) % len(moves)]

@@ -95,7 +95,8 @@ def _question(name: str, first: int, more: int, wheels: Sequence[tuple[int, int,
         f"The {kind} is at {start}, moves on {add}, times {times}."
         for kind, (start, add, times) in zip(KINDS, wheels, strict=True)
     )
-    return f"{name} has {first} coins and finds {more}. {boxes} A box below {BELOW} holds {COINS}. How many coins?"
+    rule = f"Wheels count from 0 to {NUMBERS - 1}, and a box below {BELOW} holds {COINS} coins."
+    return f"{name} has {first} coins and finds {more}. {boxes} {rule} How many coins?"
 
 
 def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:

@@ -84,7 +84,10 @@ def _values(start: int, moves: list[int], limit: int) -> list[int]:
 
 def _question(start: int, moves: list[int]) -> str:
     told = ", ".join(f"moves on {move}" if i % 2 == 0 else f"is multiplied by {move}" for i, move in enumerate(moves))
-    return f"A wheel is at {start}. It {told}, and so on, until it is below {BELOW}. What is its number just before?"
+    return (
+        f"A wheel with the numbers 0 to {NUMBERS - 1} is at {start}. It {told}, and so on, until it is below {BELOW}. "
+        "What is its number just before?"
+    )
 
 
 def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
