@@ -85,6 +85,11 @@ def try_lock(file: int) -> bool | None:
     return True
 
 
+def no_link(path: str, flags: int) -> int:
+    """An opener for `open` that follows no link in the file's place, so that nothing is written to where it points."""
+    return os.open(path, flags | NO_LINK, 0o666)
+
+
 def is_at(path: Path, file: int) -> bool:
     """False if the file was removed by its owner after it was opened here: locked, it would keep nobody out."""
     try:

@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from cot_compressor._shared.output_file import OutputFile
+from cot_compressor._shared.records import Row
 from cot_compressor.cli import cli
+from cot_compressor.resumable import Job
 
 
 def run(*arguments: object):
@@ -91,3 +93,19 @@ def test_a_damaged_row_of_an_unfinished_output_is_named(
     path.write_text("".join([rows[1], rows[0], *rows[2:]]), "utf-8")
     done = run(*arguments)
     assert (done.exit_code, "remove this folder, and all are made again" in done.stderr) == (2, True)
+
+
+def test_rows_that_were_exchanged_for_a_link_while_a_command_runs_are_never_written_to(
+    traces_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+
+    def exchange(batch: list[Row]) -> list[Row]:
+        [path] = (tmp_path / ".out.jsonl.partial").glob("rows-*")
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / "mine")
+        return batch
+
+    with pytest.raises(OSError, match=r"rows-0of1\.jsonl"):
+        Job("annotate", traces_file, tmp_path / "out.jsonl", "traces", {}).run(exchange, batch_rows=1)
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -12,14 +12,13 @@ of a row is decided by the caller's function.
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import distributed
-from ._shared.lock import locked
+from ._shared.lock import locked, no_link
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, read_records, write_records
@@ -164,14 +163,14 @@ class _Done:
 
     def open(self) -> None:
         """Count the finished rows, and remove an incomplete last line."""
-        self.path.touch()
-        ends = [end for end, _ in self._lines()]
-        self.count = len(ends)
-        os.truncate(self.path, ends[-1] if ends else 0)
+        with open(self.path, "a+b", opener=no_link) as file:
+            ends = [end for end, _ in self._lines()]
+            self.count = len(ends)
+            file.truncate(ends[-1] if ends else 0)
 
     def append(self, outcomes: Iterable[Outcome], progress: Any) -> None:
         """Add outcomes; each is on disk before the next one is computed."""
-        with self.path.open("a", buffering=1, encoding="utf-8", newline="\n") as file:
+        with open(self.path, "a", buffering=1, encoding="utf-8", newline="\n", opener=no_link) as file:
             for outcome in outcomes:
                 if isinstance(outcome, RejectedRow):
                     file.write(dump_line({"reject": outcome.reason, "detail": outcome.detail}))

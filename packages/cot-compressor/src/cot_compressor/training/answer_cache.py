@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cot_compressor._shared.lock import NO_LINK
+from cot_compressor._shared.lock import no_link
 from cot_compressor._shared.records import dump_line
 from cot_compressor._shared.system_errors import naming
 from cot_compressor.errors import DataError
@@ -67,7 +67,7 @@ class AnswerCache:
 
     def _append(self, line: bytes) -> None:
         # One write at the end of a file is not mixed with that of another thread or process.
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK, 0o666)
+        descriptor = no_link(str(self._path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             with naming(self._path):
                 while line:  # a disk without room takes a part of it
