@@ -117,8 +117,12 @@ def _be(command: str, log: Path, environment: dict[str, str], changes: Any, last
 
 
 def _count(changes: Any, last: int, place: str) -> None:
+    command = os.getpid()
+
     def see(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _CHANGES or (event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            return
+        if os.getpid() != command:  # a child that it forked
             return
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else place
         if os.path.isabs(path) and not path.startswith(place):
