@@ -9,7 +9,6 @@ one thread. The rows are listed in `rows.py`.
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +25,7 @@ from stages import Stages
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--task", "tasks", type=click.Choice(list(TASKS)), multiple=True, help="Task; repeatable.  [default: all]"
-)
+@click.option("--task", "tasks", type=click.Choice(list(TASKS)), multiple=True, help="Task; repeatable [default: all].")
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Seed; repeatable.")
 @click.option("--row", "names", type=click.Choice(list(ROWS)), multiple=True, help="RL row; repeatable [default: all].")
 @click.option("--shared-only", is_flag=True, help="Run only the stages that all rows share: base, SFT, RL prompts.")
@@ -41,32 +38,22 @@ def main(
     Settings are chosen on seeds below 100. Later seeds are tested on problems that these never saw.
     """
     wanted = [] if shared_only else [name for name in ROWS if not names or name in names]
-    pairs = list(product(tasks or TASKS, seeds))
-    if len(pairs) == 1:
-        _run_pair(run, *pairs[0], wanted)
-    else:
-        options = ["--shared-only"] if shared_only else [word for name in wanted for word in ("--row", name)]
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(lambda pair: _in_a_process(run, *pair, options), pairs))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ThreadPoolExecutor(jobs) as pool:
+        pairs = product(tasks or TASKS, seeds)
+        list(pool.map(lambda pair: _run_pair(run, *pair, wanted), pairs))
     path = run / "results.json"
     path.write_text(json.dumps(results(run), indent=1) + "\n", encoding="utf-8")
     click.echo(f"The results are in {path}.")
 
 
-def _in_a_process(run: Path, task: str, seed: int, options: Sequence[str]) -> None:
-    command = [sys.executable, __file__, str(run), "--task", task, "--seed", str(seed), *options]
-    result = subprocess.run(command, check=False)
-    if result.returncode:
-        raise click.ClickException(f"task {task}, seed {seed} failed with exit code {result.returncode}")
-
-
 def _run_pair(run: Path, task: str, seed: int, names: Sequence[str]) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     folder = run / task / f"seed{seed}"
-    _run_stages(folder, shared_stages(folder, task, seed), SOURCES, f"{task}, seed {seed}")
+    sources = [*SOURCES, TASKS[task]]
+    _run_stages(folder, shared_stages(folder, task, seed), sources, f"{task}, seed {seed}")
     for name in names:
         # The record of the shared stages changes if one of them ran again; then the row runs again, too.
-        before = [*SOURCES, folder / "stages.json"]
+        before = [*sources, folder / "stages.json"]
         _run_stages(folder / "rows" / name, row_stages(folder, name, seed), before, f"{task}, seed {seed}, {name}")
 
 

@@ -24,8 +24,9 @@ TASKS = {
 """Task -> file that makes its problems."""
 SOURCES = (
     *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("boxes.py", "draw.py", "gradual.py", "mixed.py", "shallow.py", "steep.py", "wheel.py")),
+    *(HERE / name for name in ("boxes.py", "draw.py")),
 )
+"""Files that the stages of every task run or import."""
 RL_SETTINGS = (
     "--prompts-per-step 16 --rollouts 12 --learning-rate 1e-4 --temperature 0.5 --max-tokens 240 --save-steps 10"
 )
