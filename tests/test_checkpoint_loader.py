@@ -163,6 +163,13 @@ def test_a_tokenizer_without_files_of_its_own_is_one_error(folder):
         load_tokenizer(folder)
 
 
+def test_a_link_to_itself_is_no_traceback(folder):
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").symlink_to("chat_template.jinja")
+    with suppress(DataError):
+        load_tokenizer(folder)
+
+
 def test_the_links_of_a_hub_cache_are_followed(folder, tmp_path):
     blobs, snapshot = tmp_path / "models--a--b/blobs", tmp_path / "models--a--b/snapshots/1f3c"
     blobs.mkdir(parents=True)

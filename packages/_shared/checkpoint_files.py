@@ -5,6 +5,7 @@ Loading it is left to the callers.
     check_checkpoint("checkpoints/base")
 """
 
+import os
 from pathlib import Path
 
 from ..errors import DataError
@@ -61,7 +62,7 @@ def check_inside(folder: Path) -> None:
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     for path in folder.rglob("*"):
-        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+        if path.is_symlink() and not any(Path(os.path.realpath(path)).is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
     for index in folder.glob("*.safetensors.index.json"):
         found = read_json(index)
