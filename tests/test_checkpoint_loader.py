@@ -76,6 +76,20 @@ def test_code_of_the_folder_is_never_run_and_never_asked_about(folder, tmp_path,
     assert not marker.exists()
 
 
+def test_code_of_a_part_of_the_model_is_never_run_and_never_asked_about(folder, tmp_path, monkeypatch):
+    marker = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass C: pass\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    part = {"model_type": "siglip_text_model", "num_hidden_layers": 1, "auto_map": {"AutoModel": f"{folder}--evil.C"}}
+    edit(folder / "config.json", model_type="fuyu", text_config=part)
+    with pytest.raises(DataError, match=r"the weights cannot be loaded .*execute custom code"):
+        load_model(folder, FLOAT)
+    edit(folder / "config.json", model_type="gemma4_assistant", text_config=None, auto_map=part["auto_map"])
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_model(folder, FLOAT)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
 def test_names_of_fields_never_reach_the_terminal(folder, file, capfd):
     token = {"content": "<pad>", "__type": "AddedToken", "\x1b]0;title\x07": True}
@@ -115,9 +129,45 @@ def test_files_outside_the_folder_are_refused(folder, tmp_path):
         index.write_text(json.dumps({"metadata": {}, "weight_map": {"model.norm.weight": name}}))
         with pytest.raises(DataError, match=r"index\.json: names .*, which is no file of the folder"):
             load_model(folder, FLOAT)
+    (folder / "pickled.bin").touch()
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {"model.norm.weight": "pickled.bin"}}))
+    with pytest.raises(DataError, match=r"index\.json: names 'pickled\.bin', which is no safetensors file"):
+        load_model(folder, FLOAT)
     index.write_text("[]")
     with pytest.raises(DataError, match=r"index\.json: no weight_map"):
         load_model(folder, FLOAT)
+
+
+def test_a_subfolder_leads_nowhere(folder, tmp_path):
+    templates = folder / "additional_chat_templates"
+    templates.mkdir()
+    (templates / "default.jinja").symlink_to(tmp_path / "secret")
+    with pytest.raises(DataError, match=r"default\.jinja: is a symbolic link to outside the folder"):
+        load_tokenizer(folder)
+    shutil.rmtree(templates)
+    (folder / "sub").mkdir()
+    shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
+    index = {
+        "metadata": {},
+        "weight_map": dict.fromkeys(load_file(folder / "model.safetensors"), "../outside.safetensors"),
+    }
+    (folder / "sub/a.safetensors.index.json").write_text(json.dumps(index))
+    edit(folder / "config.json", transformers_weights="sub/a.safetensors.index.json")
+    with pytest.raises(DataError, match=r"transformers_weights is 'sub/a\.safetensors.*', no name of a file"):
+        load_model(folder, FLOAT)
+
+
+def test_a_tokenizer_without_files_of_its_own_is_one_error(folder):
+    edit(folder / "tokenizer_config.json", tokenizer_class="RagTokenizer")
+    with pytest.raises(DataError, match="the tokenizer cannot be loaded"):
+        load_tokenizer(folder)
+
+
+def test_a_link_to_itself_is_no_traceback(folder):
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").symlink_to("chat_template.jinja")
+    with suppress(DataError):
+        load_tokenizer(folder)
 
 
 def test_the_links_of_a_hub_cache_are_followed(folder, tmp_path):

@@ -14,10 +14,14 @@ from .example_scripts import EXAMPLES, load_script
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("DATA") or ROOT / "data")
 
-
+frontier = load_script("frontier/rows.py")
 STAGES = {
     "quickstart": load_script("quickstart/quickstart.py").pipeline(Path("run"), 0),
     "smollm2": load_script("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
+    "frontier": [
+        *frontier.shared_stages(Path("run"), "steep", 0),
+        *(stage for name in frontier.ROWS for stage in frontier.row_stages(Path("run"), name, 0)),
+    ],
 }
 
 

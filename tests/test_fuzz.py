@@ -9,9 +9,12 @@ import random
 import re
 import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from math_eval import Grader
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,32 @@ def sound(pipeline, tmp_path_factory):
     return lambda name: folder / name if (folder / name).exists() else pipeline / name
 
 
+class KeptGrader(Grader):
+    """A grader whose processes outlive the command that uses it, because starting them takes most of a case's time."""
+
+    end = Grader.close
+
+    def close(self):
+        """Keep the processes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graders():
+    """The commands of this module share a grader for each extraction; a new one still judges the name of its own."""
+    kept = {}
+
+    def grader(extraction):
+        new = KeptGrader(extraction=extraction)
+        return kept.setdefault(extraction, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("math_eval.grade", "math_eval.run"):
+            patch.setattr(import_module(module), "Grader", grader)
+        yield
+    for each in kept.values():
+        each.end()
+
+
 def complaint(done, work, files):
     """What is wrong with how a command ended, or None; it has to name a file that it reads, or the folder of one."""
     if "Traceback" in done.output or not (done.exception is None or isinstance(done.exception, SystemExit)):
@@ -256,14 +285,13 @@ def test_a_damaged_file_is_one_line(name, sound, pipeline, tmp_path, command):
         done = command(target.command.format(work=work, data=pipeline.folder, out=out))
         if found := complaint(done, work, target.files):
             wrong.append(f"case {case}, {file}: {found}")
-        restore(work, tmp_path, whole)
+        (work / file).write_bytes(whole[file])
+        remove_outputs(work, tmp_path)
     assert not wrong, f"{len(wrong)} of {target.cases}:\n" + "\n".join(wrong[:10])
 
 
-def restore(work: Path, folder: Path, whole: dict[str, bytes]) -> None:
-    """Bring the sound files back, and remove what the command wrote beside them."""
-    for file, content in whole.items():
-        (work / file).write_bytes(content)
+def remove_outputs(work: Path, folder: Path) -> None:
+    """Remove what the command wrote beside the files that it reads."""
     for path in [*folder.iterdir(), *work.glob(".*")]:
         if path != work:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -48,6 +49,20 @@ def test_an_output_is_new_then_finished_and_new_again_with_overwrite(tmp_path):
     finish(out)
     assert state(out) == "finished"
     assert state(out, overwrite=True) == "new"
+
+
+def test_a_working_folder_that_was_removed_only_in_part_is_not_continued(tmp_path, monkeypatch):
+    out = tmp_path / "mix"
+    work = runs.partial_path(out)
+    finish(work)
+    (work / "rows.jsonl").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda folder, **_: (folder / runs.MANIFEST).unlink(missing_ok=True))
+        runs.remove_partial(out)
+    assert [path.name for path in tmp_path.rglob("*")] == [".mix.old", "rows.jsonl"]
+    assert state(work, done=False) == "new"
+    runs.remove_leftovers(out)
+    assert not list(tmp_path.iterdir())
 
 
 def test_partial_work_of_the_same_settings_goes_on(tmp_path):
@@ -418,6 +433,14 @@ def test_a_working_folder_with_a_link_is_refused(tmp_path):
     for folder in (work, tmp_path / "link"):
         with pytest.raises(DataError, match="is a symbolic link, which a working folder never contains; remove"):
             runs.check_no_links(folder)
+
+
+def test_a_working_folder_with_a_further_name_of_a_file_elsewhere_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("no line break")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/rows-0of1.jsonl").hardlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match=r"rows-0of1\.jsonl: is a hard link, which a working folder never contains"):
+        runs.check_no_links(tmp_path / "work")
 
 
 def test_publishing_follows_no_link_in_the_place_of_the_old_output(tmp_path):

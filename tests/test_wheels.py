@@ -1,14 +1,16 @@
-"""Each package as a stranger gets it: built, installed alone into an empty environment, and complete there.
+"""Each package as a stranger gets it: built, installed alone into an empty environment, complete and listed there.
 
 Slow, because torch is installed again: `pytest -m "not wheels"` leaves it out. `make dist` shares the code.
 """
 
+import hashlib
 import json
 import re
 import shutil
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -43,7 +45,8 @@ def walk(command, path):
         for child in command.commands.values():
             yield from walk(child, [*path, child.name])
 cli = importlib.import_module(f"{name}.cli").cli
-optional = [re.match(r"[\w.-]+", line).group() for line in importlib.metadata.requires(dist) if "extra ==" in line]
+requires = importlib.metadata.requires(dist)
+optional = [re.match(r"[\w.-]+", line).group() for line in requires if "extra ==" in line]
 print(json.dumps({
     "file": package.__file__,
     "version": package.__version__,
@@ -51,10 +54,17 @@ print(json.dumps({
     "optional": optional,
     "present": [other for other in others if importlib.util.find_spec(other)],
     "commands": list(walk(cli, [])),
+    "installed": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
+    "required": [re.match(r"[\w.-]+", line).group() for line in requires if "extra ==" not in line],
 }))
 """
 
 pytestmark = pytest.mark.wheels
+
+
+def normal(name: str) -> str:
+    """The one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +73,14 @@ def built(tmp_path_factory):
     return {folder: distributions.build(folder, tmp_path_factory.mktemp(folder)) for folder in PACKAGES}
 
 
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory):
+    """Interpreter of an environment that lists what another one contains."""
+    return distributions.install_materials(tmp_path_factory.mktemp("materials") / "environment")
+
+
 @pytest.fixture(scope="module", params=PACKAGES)
-def installed(request, built, tmp_path_factory):
+def installed(request, built, materials, tmp_path_factory):
     """(folder of the package, environment's bin folder, what the probe saw there), one package at a time."""
     folder = request.param
     environment = tmp_path_factory.mktemp("clean") / folder
@@ -73,7 +89,8 @@ def installed(request, built, tmp_path_factory):
     # The probe runs outside the repository, isolated (-I), so nothing but the environment can be imported.
     name = distributions.project(folder)["name"]
     probe = distributions.run(programs / "python", "-I", "-c", PROBE, name, PACKAGES[folder], *others, cwd=environment)
-    yield folder, programs, json.loads(probe)
+    bill = distributions.list_materials(folder, built[folder], programs, environment, materials)
+    yield folder, programs, {**json.loads(probe), "bill": json.loads(bill.read_text("utf-8"))}
     shutil.rmtree(environment)
 
 
@@ -98,6 +115,28 @@ def test_a_module_that_cannot_be_imported_lacks_a_declared_extra(installed):
     optional = {re.sub(r"[-_.]", "", name).lower() for name in seen["optional"]}
     for module, name in seen["missing"].items():
         assert name.replace("_", "") in optional, f"{module} needs {name}, which no extra declares"
+
+
+def test_the_bill_of_materials_names_each_installed_distribution_with_its_version_and_licence(installed):
+    folder, _, seen = installed
+    bill, name, version = seen["bill"], distributions.project(folder)["name"], distributions.project(folder)["version"]
+    assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/{name}@{version}"
+    assert {item["name"]: item["version"] for item in bill["components"]} == {
+        other: its for other, its in seen["installed"].items() if other != name
+    }
+    for item in bill["components"]:
+        assert item["purl"].split("?")[0] == f"pkg:pypi/{normal(item['name'])}@{quote(item['version'])}"
+        licences = [entry.get("expression") or entry["license"] for entry in item["licenses"]]
+        assert licences, f"{item['name']} states no licence"
+
+
+def test_the_bill_of_materials_states_the_direct_requirements_and_the_wheel(installed, built):
+    folder, _, seen = installed
+    bill = seen["bill"]
+    (root,) = (item["dependsOn"] for item in bill["dependencies"] if item["ref"] == "root-component")
+    assert {normal(line) for line in seen["required"]} <= {normal(line.partition("==")[0]) for line in root}
+    (digest,) = bill["metadata"]["component"]["hashes"]
+    assert digest["content"] == hashlib.sha256(built[folder].wheel.read_bytes()).hexdigest()
 
 
 def test_alone_every_command_shows_its_help(installed):

@@ -1,11 +1,15 @@
-"""Builds the four distributions, checks them, and installs each wheel alone in an empty environment: `make dist`.
+"""Builds the four distributions, checks them, installs each wheel alone, and lists what it needs: `make dist`.
 
-The wheel is built from the sdist, so the sdist is complete. Files are written to dist/<folder of the package>.
+The build tools are those of this environment. The wheel is built from the sdist, so the sdist is complete. Both are
+written to dist/<folder of the package>, and a software bill of materials (CycloneDX) of the wheel and all that it needs
+without extras to dist/<name>-<version>.cdx.json.
 
     python tools/dist.py                       # all four
     python tools/dist.py cot-compressor        # one
 """
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -15,6 +19,7 @@ import tempfile
 import tomllib
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +57,7 @@ def project(folder: str) -> dict[str, Any]:
 
 def build(folder: str, out: Path) -> Built:
     """Build the sdist, and the wheel from the sdist."""
-    run(sys.executable, "-m", "build", "--outdir", out, ROOT / "packages" / folder)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT / "packages" / folder)
     name = f"{project(folder)['name'].replace('-', '_')}-{project(folder)['version']}"
     return Built(out / f"{name}.tar.gz", out / f"{name}-py3-none-any.whl")
 
@@ -80,24 +85,77 @@ def check(folder: str, built: Built) -> None:
 
 
 def install(built: Built, environment: Path) -> Path:
-    """Install the wheel alone into a new environment; returns the folder of its programs."""
-    run(sys.executable, "-m", "venv", environment)
+    """Install the wheel alone, at the pinned versions, into a new environment; returns the folder of its programs."""
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
     programs = environment / ("Scripts" if os.name == "nt" else "bin")
-    constraints = ROOT / "constraints.txt"
-    run(programs / "python", "-m", "pip", "install", "--quiet", "--no-compile", "-c", constraints, built.wheel)
+    pins = environment / "pins.txt"
+    locked = "".join((ROOT / f"constraints{name}.txt").read_text("utf-8") for name in ("", "-torch"))
+    # Without hashes, because the wheel has none yet, and because any build of this version of torch will do.
+    pins.write_text("\n".join(line.removesuffix(" \\") for line in locked.splitlines() if "==" in line), "utf-8")
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    run(*pip, "install", "--quiet", "--no-compile", "--constraint", pins, built.wheel)
     return programs
+
+
+def install_materials(environment: Path) -> Path:
+    """Install what lists materials into a new environment; returns its interpreter."""
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pins = ["--require-hashes", "--requirement", ROOT / "constraints-materials.txt"]
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-deps", *pins)
+    return python
+
+
+def list_materials(folder: str, built: Built, programs: Path, out: Path, materials: Path) -> Path:
+    """Write the bill of materials of an environment that contains a wheel and what it needs.
+
+    Args:
+        folder: Folder of the package.
+        built: Its distribution.
+        programs: Folder of the programs of the environment.
+        out: Folder to write to.
+        materials: Interpreter that `install_materials` returned.
+
+    Returns:
+        The file: name, version, package URL and licence of each component, what needs what, and the hash of the wheel.
+
+    Raises:
+        RuntimeError: A component states no licence.
+    """
+    name, version = project(folder)["name"], project(folder)["version"]
+    metadata = ["--pyproject", ROOT / "packages" / folder / "pyproject.toml", "--mc-type", "library"]
+    command = [materials, "-m", "cyclonedx_py", "environment", *metadata, "--output-reproducible"]
+    bill = json.loads(run(*command, programs / "python"))
+    (packages,) = programs.parent.glob("lib/python*/site-packages")
+    for component in bill["components"]:
+        if "licenses" not in component:
+            # A free text such as "BSD", which cyclonedx_py leaves out.
+            (distribution,) = distributions(name=component["name"], path=[str(packages)])
+            if not (text := distribution.metadata["License"]):
+                raise RuntimeError(f"{component['name']} states no licence; find out whether {name} may need it")
+            component["licenses"] = [{"license": {"name": text, "acknowledgement": "declared"}}]
+    digest = hashlib.sha256(built.wheel.read_bytes()).hexdigest()
+    bill["metadata"]["component"] |= {
+        "purl": f"pkg:pypi/{name}@{version}",
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+    }
+    file = out / f"{name}-{version}.cdx.json"
+    file.write_text(json.dumps(bill, indent=2, sort_keys=True) + "\n", "utf-8")
+    return file
 
 
 def main(folders: list[str]) -> None:
     """Build, check and try the named packages, or all of them."""
-    for folder in folders or PACKAGES:
-        built = build(folder, ROOT / "dist" / folder)
-        check(folder, built)
-        with tempfile.TemporaryDirectory() as temporary:
-            programs = install(built, Path(temporary) / "alone")
+    with tempfile.TemporaryDirectory() as temporary:
+        materials = install_materials(Path(temporary) / "materials")
+        for folder in folders or PACKAGES:
+            built = build(folder, ROOT / "dist" / folder)
+            check(folder, built)
+            programs = install(built, Path(temporary) / folder)
             run(programs / "python", "-I", "-c", f"import {PACKAGES[folder]}", cwd=Path(temporary))
             run(programs / folder, "--help", cwd=Path(temporary))
-        print(f"{folder}: {built.sdist.name} and {built.wheel.name} are complete and work alone", flush=True)
+            list_materials(folder, built, programs, ROOT / "dist", materials)
+            print(f"{folder}: {built.sdist.name} and {built.wheel.name} are complete and work alone", flush=True)
 
 
 if __name__ == "__main__":

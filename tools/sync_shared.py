@@ -14,11 +14,13 @@ SOURCE = PACKAGES / "_shared"
 _EVERY = (
     "checkpoint_files",
     "cli_group",
+    "interrupts",
     "intervals",
     "lock",
     "progress",
     "records",
     "runs",
+    "system_errors",
     "terminal",
     "settings_flags",
 )

@@ -9,17 +9,15 @@ defined in `pipeline`, the Markdown in `tables`, the pictures in `charts`.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from math import nan, sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from pipeline import COMPRESSIONS, RL
 from quickstart import RATIOS
+from seed_means import mean_over_seeds
 
 Row = dict[str, Any]
-# 97.5 % quantiles of Student's t; the index is the number of seeds minus 1.
-_T = (nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _TRAJECTORY = ("policy/accuracy", "policy/thinking_tokens", "lambda/policy", "floor/policy")
 _TRAINED = ("chrpo", *RL, "chrpo-no-sft")
 _MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
@@ -126,7 +124,7 @@ def _row(name: str, seeds: Sequence[Row]) -> Row:
     bases = [seed["rows"]["base"] for seed in seeds]
     row: Row = {"name": name}
     for field in (*_MEANS, "minimal_length_ratio"):
-        row |= _interval(field, [own[field] for own in ours])
+        row |= mean_over_seeds(field, [own[field] for own in ours])
     row |= _against("", ours, bases)
     if other := rival(name):
         row |= {"rival": other, **_against("rival_", ours, [seed["rows"][other] for seed in seeds])}
@@ -141,17 +139,10 @@ def _row(name: str, seeds: Sequence[Row]) -> Row:
 
 def _against(prefix: str, ours: Sequence[Row], others: Sequence[Row]) -> Row:
     def paired(name: str, difference: Callable[[Row, Row], float]) -> Row:
-        return _interval(f"{prefix}{name}", [difference(a, b) for a, b in zip(ours, others, strict=True)])
+        return mean_over_seeds(f"{prefix}{name}", [difference(a, b) for a, b in zip(ours, others, strict=True)])
 
     return {
         **paired("accuracy_difference", lambda a, b: a["accuracy"] - b["accuracy"]),
         **paired("act_ratio", lambda a, b: a["thinking_tokens"] / b["thinking_tokens"]),
         **paired("token_reduction", lambda a, b: 1 - a["thinking_tokens"] / b["thinking_tokens"]),
     }
-
-
-def _interval(name: str, values: Sequence[float]) -> Row:
-    middle = fmean(values)
-    half = _T[len(values) - 1] * stdev(values) / sqrt(len(values)) if len(values) > 1 else None
-    low, high = (None, None) if half is None else (middle - half, middle + half)
-    return {name: middle, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": list(values)}

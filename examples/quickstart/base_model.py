@@ -1,22 +1,24 @@
 r"""Make the base model of the quickstart: a Qwen3 with 0.6 M parameters, trained from scratch, and the problem files.
 
 The model takes the place of a pretrained reasoning model. It learns to think at length and to answer in `\boxed{}` on
-the generated problems. The commands of the packages do everything else: sampling, compression, SFT, RL, evaluation.
+the generated problems, or on those of another generator. The commands of the packages do everything else: sampling,
+compression, SFT, RL, evaluation.
 
     python examples/quickstart/base_model.py runs/quickstart --seed 0
 """
 
+import importlib
 import json
 import random
 import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import click
 import torch
 from muon import Muon
-from problems import LARGEST, problems, write_trace
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -26,8 +28,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# Training stops at this accuracy on development problems, because a perfect base model could not show a loss.
-ENOUGH, DEV_PROBLEMS, DEV_STEPS = 0.85, 250, 20
+DEV_PROBLEMS, DEV_STEPS = 250, 20
 STEPS = 900
 BATCH = 32
 # Number of batches whose rows are sorted by length together, so that little is padded.
@@ -38,16 +39,47 @@ SAVE_STEPS = 120
 COUNTS = {"dev": DEV_PROBLEMS, "sft": 1500, "rl": 600, "test": 1000}
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token per word, sign or whole number; decoding restores white space by rule."""
+class Generator(Protocol):
+    """Where problems come from: a file such as `problems.py`, loaded as a module."""
+
+    LARGEST: int
+    """Largest number of a trace."""
+    ENOUGH: float
+    """Accuracy on development problems at which training stops."""
+
+    def problems(self, split: str, seed: int, count: int | None = None) -> Iterator[dict[str, Any]]:
+        """Distinct problems of a split, or an endless stream."""
+        ...
+
+    def write_trace(self, problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
+        """Thinking and response of one problem."""
+        ...
+
+
+def load_generator(path: Path) -> Generator:
+    """The generator in this file; its folder becomes importable, as if the file were run."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    return cast(Generator, importlib.import_module(path.stem))
+
+
+PROBLEMS = Path(__file__).parent / "problems.py"
+
+
+def build_tokenizer(generator: Generator | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer with one token per word, sign or whole number; decoding restores white space by rule.
+
+    Args:
+        generator: Generator whose words it knows; the quickstart's by default.
+    """
+    generator = generator or load_generator(PROBLEMS)
     pattern = r"\\boxed\{|\w+|\n|[^\w\s]"
     words = {INSTRUCTION, "user assistant system"}
     rng = random.Random(0)
-    for problem in problems("base", 0, 3000):
-        words |= {problem["question"], *write_trace(problem, rng)}
+    for problem in generator.problems("base", 0, 3000):
+        words |= {problem["question"], *generator.write_trace(problem, rng)}
     splitter = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
     pieces = {piece for text in words for piece, _ in splitter.pre_tokenize_str(text)}
-    pieces |= {"\n", *map(str, range(LARGEST + 1))}
+    pieces |= {"\n", *map(str, range(generator.LARGEST + 1))}
     vocabulary = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", *sorted(pieces)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = splitter
@@ -96,11 +128,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
 Row = tuple[list[int], list[int]]
 
 
-def lessons(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Row]:
+def lessons(generator: Generator, tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Row]:
     """Endless worked problems as token ids and labels; only thinking and response count in the loss."""
     rng = random.Random(seed)
-    for problem in problems("base", seed, wordy_share=0.5):
-        thinking, response = write_trace(problem, rng)
+    for problem in generator.problems("base", seed):
+        thinking, response = generator.write_trace(problem, rng)
         start = tokenizer(render(tokenizer, problem["question"])).input_ids
         rest = tokenizer(f"<think>\n{thinking}\n</think>\n\n{response}<|im_end|>").input_ids
         yield start + rest, [-100] * len(start) + rest
@@ -123,9 +155,9 @@ def batches(rows: Iterator[Row], pad: int, seed: int) -> Iterator[dict[str, torc
 
 
 @torch.no_grad()
-def accuracy(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> float:
+def accuracy(generator: Generator, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> float:
     """Share of development problems that the model answers correctly with greedy decoding."""
-    rows = list(problems("dev", seed, DEV_PROBLEMS))
+    rows = list(generator.problems("dev", seed, DEV_PROBLEMS))
     prompts = tokenizer([render(tokenizer, row["question"]) for row in rows], padding=True, padding_side="left")
     ids = torch.tensor(prompts.input_ids)
     model.eval()
@@ -150,7 +182,7 @@ def learning_rate_share(step: int) -> float:
     return min(1.0, rise, max(0.02, fall))
 
 
-def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+def train(generator: Generator, folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
     """Train a model into `folder`/base; continue from the last saved step after an interruption."""
     torch.manual_seed(seed)
     model = build_model(tokenizer)
@@ -163,7 +195,7 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         step = state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    stream = batches(lessons(tokenizer, seed), tokenizer.pad_token_id, seed)
+    stream = batches(lessons(generator, tokenizer, seed), tokenizer.pad_token_id, seed)
     seconds = 0.1 if sys.stderr.isatty() else 10.0
     rows = islice(stream, step, STEPS)
     bar = tqdm(rows, desc="train the base model", initial=step, total=STEPS, mininterval=seconds)
@@ -177,7 +209,8 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         step += 1
         if step % 10 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-        if step > FLAT_STEPS and step % DEV_STEPS == 0 and accuracy(model, tokenizer, seed) >= ENOUGH:
+        measure = step > FLAT_STEPS and step % DEV_STEPS == 0
+        if measure and accuracy(generator, model, tokenizer, seed) >= generator.ENOUGH:
             break
         if step % SAVE_STEPS == 0:
             partial = saved.with_suffix(".tmp")
@@ -188,12 +221,12 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
     saved.unlink(missing_ok=True)
 
 
-def write_problems(folder: Path, seed: int) -> None:
+def write_problems(generator: Generator, folder: Path, seed: int) -> None:
     """Write the problem files. No problem is in two files, or in a file and the training stream."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
     for split, count in COUNTS.items():
-        rows = list(problems(split, seed, count))
+        rows = list(generator.problems(split, seed, count))
         ids = {row["id"] for row in rows}
         if ids & seen or len(ids) < count:
             raise RuntimeError(f"split {split} repeats a problem")
@@ -207,11 +240,19 @@ def write_problems(folder: Path, seed: int) -> None:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of problems, weights and batches.")
-def main(folder: Path, seed: int) -> None:
+@click.option(
+    "--problems",
+    "source",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=PROBLEMS,
+    help="Python file that makes the problems and their traces.  [default: the quickstart's]",
+)
+def main(folder: Path, seed: int, source: Path) -> None:
     """Write FOLDER/base and FOLDER/problems/*.jsonl."""
-    tokenizer = build_tokenizer()
-    write_problems(folder / "problems", seed)
-    train(folder, tokenizer, seed)
+    generator = load_generator(source)
+    tokenizer = build_tokenizer(generator)
+    write_problems(generator, folder / "problems", seed)
+    train(generator, folder, tokenizer, seed)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from typing import Any
 
 KINDS = ("wordy", "dense")
 STEPS = (2, 3)
-WORDY_SHARE = 0.65
+WORDY_SHARE, BASE_WORDY_SHARE = 0.65, 0.5
+# The base model stops training at this accuracy, because a perfect one could not show a loss.
+ENOUGH = 0.85
 SMALLEST, LARGEST = 10, 49
 OPERANDS = {"wordy": (2, 9), "dense": (11, 19)}
 # The training stream of the base model has all operands in dense traces, which teach arithmetic in fewer tokens.
@@ -146,11 +148,10 @@ def write_trace(problem: dict[str, Any], rng: random.Random) -> tuple[str, str]:
     return " ".join(parts), rf"The answer is \boxed{{{problem['answer']}}}."
 
 
-def problems(
-    split: str, seed: int, count: int | None = None, wordy_share: float = WORDY_SHARE
-) -> Iterator[dict[str, Any]]:
+def problems(split: str, seed: int, count: int | None = None) -> Iterator[dict[str, Any]]:
     """Problems of one split: `count` distinct ones, or an endless stream; each number of steps is equally likely."""
     rng = random.Random(f"{split} {seed}")
+    wordy_share = BASE_WORDY_SHARE if split == "base" else WORDY_SHARE
     seen: set[str] = set()
     while count is None or len(seen) < count:
         kind = KINDS[0] if rng.random() < wordy_share else KINDS[1]

@@ -5,6 +5,7 @@ Loading it is left to the callers.
     check_checkpoint("checkpoints/base")
 """
 
+import os
 from pathlib import Path
 
 from ..errors import DataError
@@ -60,10 +61,10 @@ def check_inside(folder: Path) -> None:
     """
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
-    for path in folder.iterdir():
-        if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not any(Path(os.path.realpath(path)).is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
-    for index in folder.glob("*.index.json"):
+    for index in folder.glob("*.safetensors.index.json"):
         found = read_json(index)
         weight_map = found.get("weight_map") if isinstance(found, dict) else None
         if not isinstance(weight_map, dict):
@@ -71,3 +72,5 @@ def check_inside(folder: Path) -> None:
         for name in weight_map.values():
             if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
                 raise DataError(f"{index}: names {name!r}, which is no file of the folder; copy the model again")
+            if not name.endswith(".safetensors"):
+                raise DataError(f"{index}: names {name!r}, which is no safetensors file; save the model as safetensors")

@@ -58,8 +58,8 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     with _reading(folder, "the tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
         tokenizer("a")  # a setting of a wrong type fails only in use
+        files = ("tokenizer.json", *tokenizer.vocab_files_names.values())
     # Without its files, transformers makes an empty tokenizer of the model's type.
-    files = ("tokenizer.json", *tokenizer.vocab_files_names.values())
     if not any(Path(folder, name).is_file() for name in files):
         raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there, as save_pretrained does")
     return tokenizer
@@ -125,6 +125,7 @@ def _check_files(folder: Path) -> None:
             _read_object(folder / name)
     if (folder / "config.json").is_file():
         _check_depth(folder)
+        _check_place(folder)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (folder / name).is_file():
             _check_names(folder / name)
@@ -170,6 +171,19 @@ def _check_depth(folder: Path) -> None:
         )
 
 
+def _check_place(folder: Path) -> None:
+    """Refuse weights in a subfolder, which neither the check of the index nor the digest of the model covers.
+
+    Raises:
+        DataError: the config names some.
+    """
+    name = _read_object(folder / "config.json").get("transformers_weights")
+    if name is not None and (not isinstance(name, str) or Path(name).name != name):
+        raise DataError(
+            f"{folder / 'config.json'}: transformers_weights is {name!r}, no name of a file in the folder; mend it"
+        )
+
+
 def _check_kernels(folder: Path) -> None:
     """Refuse an attention of a hub's repository, whose code transformers would run.
 
@@ -198,7 +212,11 @@ def _tensors(path: Path) -> int:
 
 @contextmanager
 def _reading(folder: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever a library raises at a corrupted file into one error that names the folder."""
+    """Let no library ask whether to run code, and turn whatever it raises into one error that names the folder."""
+    from transformers import dynamic_module_utils
+
+    # Models build their parts without `trust_remote_code=False`; waiting no time for an answer is a refusal.
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
     for handler in logging.getLogger("transformers").handlers:
         if _plain not in handler.filters:
             handler.addFilter(_plain)

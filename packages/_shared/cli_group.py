@@ -11,15 +11,20 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from .terminal import echo
+from .interrupts import EXIT_CODE, LINE, interrupted, interruptible
+from .system_errors import explained
+from .terminal import echo, printable
 
 _EPILOG_WIDTH = 100
 _BAD_PATH = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
 """Errors of the system that a path of the user causes."""
+_OF_CLICK = (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError, SystemExit, GeneratorExit)
+"""What click, or Python, turns into an end itself."""
 
 
 class CommandGroup(click.Group):
@@ -33,35 +38,40 @@ class CommandGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line, with every standard stream open."""
         _open_standard_streams()
-        return super().main(*args, **kwargs)
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of `--help`, whose output has no room
+            sys.exit(_report(error, debug=False))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command; turn an exception into one line on stderr and an exit code."""
         debug = ctx.params.pop("debug", False)
         try:
-            result = super().invoke(ctx)
-            _leave_processes()
-            return result
-        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            if debug:
-                echo(traceback.format_exc().rstrip(), err=True)
-            echo("interrupted; repeat the command to continue", err=True)
-            sys.exit(1)
-        except BaseException as error:
-            # A library in Rust may end in a PanicException, which is no Exception.
-            if isinstance(error, SystemExit | GeneratorExit):
+            with interruptible():
+                result = super().invoke(ctx)
+                _leave_processes()
+                return result
+        except BaseException as error:  # A library in Rust may end in a PanicException, which is no Exception.
+            if isinstance(error, click.ClickException):
+                vars(error)["message"] = printable(error.message)
+            if isinstance(error, _OF_CLICK) and not interrupted():
                 raise
-            code = 2 if getattr(error, "errno", None) in _BAD_PATH else getattr(error, "exit_code", None)
-            if debug:
-                echo(traceback.format_exc().rstrip(), err=True)
-                sys.exit(code or 1)
-            name = "" if code else f"{type(error).__name__}: "
-            hint = "" if code else " (--debug shows the traceback)"
-            message = " ".join(str(error).split()) or "no message"
-            echo(f"error: {name}{message}{hint}", err=True)
-            sys.exit(code or 1)
+            sys.exit(_report(error, debug=debug))
+
+
+def _report(error: BaseException, *, debug: bool) -> int:
+    """Print what ended a command; returns its exit code."""
+    words, code = explained(error) or str(error), getattr(error, "exit_code", None)
+    line = f"error: {' '.join(words.split()) or 'no message'}"
+    if isinstance(error, KeyboardInterrupt) or interrupted():
+        line, code = LINE, EXIT_CODE
+    elif getattr(error, "errno", None) in _BAD_PATH:
+        code = 2
+    elif not (code or explained(error)):
+        line = f"error: {type(error).__name__}: {line.removeprefix('error: ')} (--debug shows the traceback)"
+    with suppress(OSError):  # standard error may have no room
+        echo(traceback.format_exc().rstrip() if debug else line, err=True)
+    return code or 1
 
 
 def _open_standard_streams() -> None:

@@ -47,8 +47,17 @@ def check_sound(checkpoint: Path) -> None:
 
 def newest_complete(folder: Path) -> Path | None:
     """The complete checkpoint with the highest step, or None."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}") if _step(path.parent) >= 0]
-    return max(whole, key=_step, default=None)
+    return next(iter(_complete(folder)), None)
+
+
+def remove_older(folder: Path, keep: int) -> None:
+    """Remove all complete checkpoints but the newest ones, in place of the trainer, which removes before it has saved.
+
+    The record goes first: a run that was killed at removing never continues from the rest.
+    """
+    for path in _complete(folder)[keep:]:
+        (path / COMPLETE).unlink()
+        shutil.rmtree(path)
 
 
 def remove_incomplete(folder: Path) -> None:
@@ -92,6 +101,12 @@ def tensors_only(checkpoint: Path | None) -> Iterator[None]:
             f"{checkpoint}: contains pickled objects, which can run code, in place of tensors; remove this folder, and "
             "the run continues from the checkpoint before it"
         ) from error
+
+
+def _complete(folder: Path) -> list[Path]:
+    """The complete checkpoints, the newest one first."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}") if _step(path.parent) >= 0]
+    return sorted(whole, key=_step, reverse=True)
 
 
 def _step(checkpoint: Path) -> int:

@@ -48,6 +48,7 @@ def test_hand_worked_step(controller):
     assert found.response == pytest.approx(np.array(alone) * tokens / (7 + 8 + 9 + 10)), "the last ratio has no signal"
     assert found.metrics["policy/accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert found.metrics["lambda/policy"] == 3
+    assert found.metrics["generated_tokens"] == tokens
 
 
 def test_hand_worked_step_where_the_model_drew_every_ratio(controller):

@@ -104,3 +104,13 @@ def test_a_link_in_the_working_folder_is_refused_and_its_target_stays(train, tmp
     done = train()
     assert (done.exit_code, "is a symbolic link" in done.stderr) == (2, True)
     assert (precious / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["steps = " + "[" * 100_000, "steps", '"a\\u001b" = 1', 'objective = "\\u001b"'])
+def test_a_hostile_file_of_settings_is_one_line(tmp_path, content):
+    path = tmp_path / "run.toml"
+    path.write_text(content)
+    done = CliRunner().invoke(cli, ["train", "prompts.jsonl", "out", "--model", "model", "--config", str(path)])
+    assert done.exit_code == 2
+    assert "\x1b" not in done.output
+    assert "Traceback" not in done.output

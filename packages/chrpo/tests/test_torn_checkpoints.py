@@ -145,6 +145,25 @@ def test_metrics_that_were_damaged_are_refused(resume, work, line):
     assert f"{path}:1: not the metrics of a step" in refused(resume())
 
 
+def test_a_checkpoint_that_was_removed_only_in_part_is_never_continued_from(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    for step in (2, 4, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "optimizer.pt").touch()
+        training_checkpoints.mark_complete(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            training_checkpoints.remove_older(tmp_path, keep=1)
+    shutil.rmtree(tmp_path / "checkpoint-10")
+    assert training_checkpoints.newest_complete(tmp_path) == tmp_path / "checkpoint-2"
+    training_checkpoints.remove_incomplete(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
 @pytest.mark.parametrize("function", ["write_json", "mark_complete"])
 def test_a_run_that_is_killed_between_the_files_of_a_checkpoint_ends_alike(
     checkpoint, prompts, stopped, tmp_path, function

@@ -17,7 +17,7 @@ from cot_compressor.cli import cli
 from cot_compressor.compress import compress_file
 from cot_compressor.distributed import only_writer
 from cot_compressor.errors import DataError
-from cot_compressor.plain_text import show_kept
+from cot_compressor.plain_text import shown
 from cot_compressor.scorers.hub import find_folder
 
 PROGRAM = [sys.executable, "-c", "from cot_compressor.cli import cli; cli()"]
@@ -75,7 +75,7 @@ def test_plain_text_is_shortened_on_standard_output(tmp_path: Path) -> None:
 
 def test_a_diff_in_colour_marks_what_is_kept() -> None:
     kept = Compressor.from_pretrained("rules").compress(THOUGHTS, question=ASKED[1], ratio=0.3)
-    assert "\x1b[32m\x1b[1mSo 12 + 15 = 27\x1b[0m" in show_kept(THOUGHTS, kept, colour=True)
+    assert "\x1b[32m\x1b[1mSo 12 + 15 = 27\x1b[0m" in shown(THOUGHTS, kept, whole=True, terminal=True)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,19 @@ def test_a_finished_command_is_not_repeated_and_other_settings_are_refused(
     assert [entry["ratio"] for entry in next(read_records(out, "compressed"))["compressions"]] == [0.5]
 
 
+def test_nothing_is_left_of_a_command_that_was_killed_at_its_end(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    command = ["compress", traces_file, tmp_path / "out.jsonl", "--tokenizer", tokenizer_folder, "--ratio", 0.4]
+    assert run(*command).exit_code == 0
+    done = sorted(tmp_path.rglob("*"))
+    (tmp_path / ".out.jsonl.old").mkdir()
+    (tmp_path / ".out.jsonl.old" / "rows-0of1.jsonl").touch()
+    (tmp_path / ".out.jsonl.0.lock").touch()
+    assert "nothing to do" in run(*command).stderr
+    assert sorted(tmp_path.rglob("*")) == done
+
+
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 def test_an_output_that_was_removed_is_made_again(
     overwrite: list[str], traces_file: Path, tokenizer_folder: Path, tmp_path: Path
@@ -264,7 +277,7 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("cot_compressor.plain_text.read_text", interrupted)
     result = run("compress", "thoughts.txt", "--ratio", 0.5)
-    assert (result.exit_code, result.stderr) == (1, "interrupted; repeat the command to continue\n")
+    assert (result.exit_code, result.stderr) == (130, "interrupted; repeat the command to continue\n")
 
 
 def test_an_unfinished_run_with_other_settings_is_refused_and_overwrite_starts_again(

@@ -146,6 +146,27 @@ def test_two_processes_report_what_one_reports(traces_file: Path, tokenizer_fold
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_process_ends_with_one_line_when_the_one_beside_it_was_killed(
+    annotated: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    process = start("train", annotated, tmp_path / "out", "--encoder", encoder_folder, "--epochs", 1000)
+    assert process.stderr is not None
+    pids = {}
+    while len(pids) < 2:
+        pids.update(re.findall(r"process (\d) of 2: (\d+)", process.stderr.readline()))
+    while not (tmp_path / ".out.partial" / "progress.json").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # so that the launcher does not end the other one
+    os.kill(int(pids["1"]), signal.SIGKILL)
+    while not (line := process.stderr.readline()).startswith("error: "):
+        assert "Traceback" not in line
+    process.send_signal(signal.SIGCONT)
+    _, rest = process.communicate()
+    assert line.startswith("error: another process of this run has ended, and its own message says why; repeat")
+    assert (process.returncode, "error: " in rest) == (1, False)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["compress", "train"])
 def test_two_processes_and_one_do_not_write_the_same_output(
     command: str, annotated: Path, encoder_folder: Path, tokenizer_folder: Path, tmp_path: Path

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -55,3 +58,12 @@ def test_what_cannot_be_exported_or_read_is_one_clear_line(
     with pytest.raises(DataError, match=r"model\.onnx: ONNX Runtime cannot read it"):
         TokenClassifier.from_folder(broken)
     assert json.loads((rounded / "manifest.json").read_text("utf-8"))["settings"].keys() == {"scorer"}
+
+
+def test_the_runtime_writes_nothing_to_the_home_folder(tmp_path: Path) -> None:
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    code = "from cot_compressor.scorers.onnx import load_runtime; load_runtime()"
+    subprocess.run([sys.executable, "-c", code], env={**kept, "HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.rglob("*"))

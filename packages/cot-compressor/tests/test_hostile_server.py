@@ -139,6 +139,15 @@ def test_a_key_that_the_server_sends_back_is_written_nowhere(serve, source: Path
     assert KEY not in written + "".join(capsys.readouterr())
 
 
+def test_a_key_in_the_name_of_a_field_is_not_quoted(serve, source: Path, tmp_path: Path) -> None:
+    body = f'{{"{KEY}": 1, "{KEY}": 2, "{"x" * 9999}": 3}}'.encode()
+    annotator = OpenAIAnnotator(
+        "m", base_url=serve(lambda connection, _: connection.sendall(http("200 OK", body))), concurrency=1
+    )
+    with pytest.raises(DataError, match=r"field '\[key\]' is given twice"):
+        annotate_file(source, tmp_path / "out.jsonl", annotator)
+
+
 def test_a_redirect_is_never_followed(serve, source: Path, tmp_path: Path) -> None:
     seen: list[str] = []
 

@@ -81,6 +81,19 @@ def test_loading_leaves_the_global_random_state_alone(trained: Path) -> None:
     assert torch.rand(1) == expected
 
 
+def test_code_of_an_encoder_without_weights_is_never_run_and_never_asked_about(
+    annotated: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    encoder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    (encoder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
+    code = {"AutoModelForTokenClassification": "evil.C"}
+    (encoder / "config.json").write_text(json.dumps({"model_type": "siglip_text_model", "auto_map": code}))
+    with pytest.raises(DataError, match=r"execute custom code|cannot be built"):
+        train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder, epochs=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
 def test_a_pretrained_encoder_is_continued(trained: Path, annotated: Path, tmp_path: Path) -> None:
     report = train_file(annotated, tmp_path / "again", TrainSettings(encoder=trained, epochs=1))
     assert report is not None

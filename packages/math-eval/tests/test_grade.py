@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -58,6 +59,16 @@ def test_an_interrupted_file_is_continued_after_its_last_whole_row(tmp_path):
     assert [row["verdict"] for row in _read(out)] == [row["verdict"] for row in whole]
     assert [row["grade_ms"] == 12345.0 for row in _read(out)] == [True] * 3 + [False] * 3
     assert not partial.exists()
+
+
+def test_nothing_is_left_of_a_grading_that_was_killed_at_its_end(tmp_path):
+    source, out = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    grade_file(source, out)
+    done = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    shutil.copy(out, tmp_path / ".out.jsonl.partial")
+    (tmp_path / ".out.jsonl.0.lock").touch()
+    assert grade_file(source, out)[1]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == done
 
 
 def test_the_extraction_is_chosen_by_an_option_and_kept_in_the_manifest(tmp_path):

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import pytest
 
 from math_eval import VERDICTS, Grader, grade
-from math_eval.errors import DataError
+from math_eval.errors import DataError, MathEvalError
 from math_eval.grading.pool import Pool
 
 ALGEBRA = [
@@ -164,6 +165,27 @@ def test_closing_leaves_no_worker_behind():
     for pid in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_grader_that_nobody_closes_leaves_no_worker_behind():
+    fresh = Grader(1)
+    fresh.grade(*_slow())
+    (worker,) = fresh.worker_pids
+    del fresh
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_a_limit_of_open_files_is_an_error_that_says_what_to_do():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Grader(1) as fresh:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            with pytest.raises(MathEvalError, match=r"Too many open files.*close graders, or raise the limit"):
+                fresh.grade(*_slow())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert fresh.grade(*_slow()).verdict == "correct"
 
 
 def test_it_works_from_threads_and_from_asyncio(grader):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,16 @@ def test_a_killed_run_ends_like_an_undisturbed_one(settings, model, tiny_model, 
     assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
     assert _results(tmp_path / "killed") == _results(tmp_path / "whole")
     assert not partial.exists()
+
+
+def test_nothing_is_left_of_a_run_that_was_killed_at_its_end(settings, model, tmp_path):
+    folder = tmp_path / "r"
+    run(settings(), folder, backend=model)
+    done = sorted(tmp_path.rglob("*"))
+    shutil.copy(folder / "samples_sums.jsonl", folder / "samples_sums.partial.jsonl")
+    (tmp_path / ".r.0.lock").touch()
+    assert run(settings(), folder)[1]
+    assert sorted(tmp_path.rglob("*")) == done
 
 
 def test_two_processes_cannot_write_one_run(settings, model, tmp_path):

@@ -72,7 +72,8 @@ def test_traces_compressed_with_another_tokenizer_than_the_models(
 def test_traces_compressed_with_two_tokenizers(refused, out, tmp_path, trace, write_lines):
     other = [{**entry, "tokenizer": "other"} for entry in trace(1)["compressions"]]
     traces = write_lines(tmp_path / "in.jsonl", [trace(0), trace(1, compressions=other)])
-    assert "several tokenizers (other, tiny); use the target model's for all" in refused("build", traces, out)
+    each = f"'tiny' in {traces}:1, 'other' in {traces}:2"
+    assert f"several tokenizers ({each}); use the target model's for all" in refused("build", traces, out)
 
 
 def test_a_trace_without_one_of_the_ratios_is_a_counted_reject(out, tmp_path, trace, write_lines):
@@ -86,19 +87,24 @@ def test_a_trace_without_one_of_the_ratios_is_a_counted_reject(out, tmp_path, tr
 
 def test_no_trace_has_all_the_ratios(refused, out, tmp_path, trace, write_lines):
     traces = write_lines(tmp_path / "in.jsonl", [trace(0, ratios=(0.2, 1.0)), trace(1, ratios=(0.6, 1.0))])
-    assert "no trace is usable: 2 read, 0 written, 2 rejected (missing_ratio 2)" in refused("build", traces, out)
-    assert "no trace has ratio 0.4; compress with --ratio 0.4" in refused("build", traces, out, "--ratio", 0.4)
+    assert f"{traces}: no trace is usable: 2 read, 0 written, 2 rejected (missing_ratio 2)" in refused(
+        "build", traces, out
+    )
+    assert f"{traces}: no trace has ratio 0.4; compress with --ratio 0.4" in refused(
+        "build", traces, out, "--ratio", 0.4
+    )
 
 
 def test_a_trace_that_appears_twice(refused, out, tmp_path, trace, write_lines):
     traces = write_lines(tmp_path / "in.jsonl", [trace(0), trace(1), trace(0)])
     message = refused("build", traces, out)
-    assert "id 'p0', sample 0, model 'tiny' appears twice; remove one of the rows" in message
+    assert f"{traces}:3: id 'p0', sample 0, model 'tiny' appears twice; remove one of the rows" in message
 
 
 def test_an_id_for_two_questions(refused, out, tmp_path, trace, write_lines):
     traces = write_lines(tmp_path / "in.jsonl", [trace(0), trace(1), trace(2, id="p0", sample=1)])
-    assert "id 'p0' belongs to two questions; give each question its own" in refused("build", traces, out)
+    message = refused("build", traces, out)
+    assert f"{traces}:3: id 'p0' belongs to two questions; give each question its own" in message
 
 
 def test_a_trace_of_a_test_question_is_a_counted_reject(out, tmp_path, trace, write_lines):

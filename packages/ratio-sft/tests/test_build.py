@@ -85,28 +85,28 @@ def test_a_folder_of_another_program_is_never_replaced(tmp_path, compressed):
         assert (out / "samples.jsonl").exists()
 
 
-def test_a_build_that_ended_while_another_one_mixed_is_not_replaced(tmp_path, compressed, monkeypatch):
-    module = sys.modules["ratio_sft.data.build"]
+def test_a_build_is_refused_while_another_one_mixes(tmp_path, compressed, monkeypatch):
+    module, out = sys.modules["ratio_sft.data.build"], tmp_path / "mix"
     mix, others = module.mix, []
 
     def mix_slowly(*arguments, **options):
-        """Another build of the same folder begins later and ends earlier."""
-        mixture = mix(*arguments, **options)
-        if others:
-            assert run(*others.pop()).exit_code == 0
-        return mixture
+        others.append(run("build", compressed, out, "--overwrite"))
+        return mix(*arguments, **options)
 
     monkeypatch.setattr(module, "mix", mix_slowly)
+    assert run("build", compressed, out).exit_code == 0
+    assert [(other.exit_code, "mix: another process is writing it" in other.stderr) for other in others] == [(2, True)]
+    assert [path.name for path in tmp_path.iterdir()] == ["mix"]
+
+
+def test_nothing_is_left_of_a_build_that_was_killed_while_it_replaced_another_one(tmp_path, compressed):
     out = tmp_path / "mix"
-    others.append(["build", compressed, out, "--seed", 1])
-    late = run("build", compressed, out)
-    assert (late.exit_code, "made with other settings (seed was 1, is 0); name another" in late.stderr) == (2, True)
-    assert json.loads((out / "card.json").read_text())["settings"]["seed"] == 1
-    same = ["build", compressed, tmp_path / "same"]
-    others.append(same)
-    late = run(*same)
-    assert (late.exit_code, "already finished" in late.stdout) == (0, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mix", "same"]
+    assert run("build", compressed, out).exit_code == 0
+    shutil.copytree(out, tmp_path / ".mix.old")
+    (tmp_path / ".mix.0.lock").touch()
+    done = run("build", compressed, out)
+    assert (done.exit_code, "already finished" in done.stdout) == (0, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mix"]
 
 
 def test_what_a_killed_build_left_is_replaced_by_the_same_build_and_a_foreign_partial_is_not(tmp_path, compressed):
@@ -170,7 +170,7 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, mess
     ("arguments", "message"),
     [
         (["--ratio", "20"], "error: ratio must be in (0, 1]; got 20"),
-        (["--ratio", "0.35"], "error: no trace has ratio 0.35"),
+        (["--ratio", "0.35"], "no trace has ratio 0.35"),
         (["--policy-share", "1"], "error: policy_share must be in [0, 1); got 1"),
         (["--policy-quota", "0.2"], "Invalid value for '--policy-quota': '0.2' is not RATIO=NUMBER, such as 0.2=2"),
     ],

@@ -144,11 +144,14 @@ def test_a_teacher_of_other_problems_is_refused(trace):
         mix([trace(0), trace(1)], MixSettings(heldout_share=0), teacher={"other": 0.2})
 
 
-def test_a_teacher_that_contradicts_itself_is_refused():
-    row = {"id": "a", "teacher_ratio": 0.2}
-    assert read_teacher([row, row]) == {"a": 0.2}
-    with pytest.raises(DataError, match=r"'a' has teacher ratios 0\.2 and None"):
-        read_teacher([row, {**row, "teacher_ratio": None}])
+def test_a_teacher_that_contradicts_itself_is_refused(tmp_path, write_lines):
+    row = {"id": "a", "answer": "2", "teacher_ratio": 0.2, "reference_tokens": 15, "reference_accuracy": 1.0}
+    row |= {"mode": "policy", "prompt": [{"role": "user", "content": "x <COMP_POLICY>"}]}
+    path = write_lines(tmp_path / "teacher.jsonl", [row, row])
+    assert read_teacher(path) == {"a": 0.2}
+    write_lines(path, [row, row, {**row, "teacher_ratio": None}])
+    with pytest.raises(DataError, match=r"teacher\.jsonl:3: problem 'a' has teacher ratios 0\.2 and None"):
+        read_teacher(path)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_unusable_input_is_refused(trace, rows, settings, message):
 
 def test_traces_counted_by_several_tokenizers_are_refused(trace):
     other = trace(1, compressions=[{**entry, "tokenizer": "other"} for entry in trace(1)["compressions"]])
-    with pytest.raises(DataError, match=r"several tokenizers \(other, tiny\)"):
+    with pytest.raises(DataError, match=r"several tokenizers \('tiny' in trace 1, 'other' in trace 2\)"):
         mix([trace(0), other], MixSettings())
 
 

@@ -41,7 +41,7 @@ def arguments(mixed, out, base, *more):
     return ["train", mixed, out, *(text for name, value in named.items() for text in (f"--{name}", value)), *more]
 
 
-def launch(command, **environment):
+def launch(*command, **environment):
     return subprocess.run(
         list(map(str, command)),
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
@@ -51,11 +51,19 @@ def launch(command, **environment):
     )
 
 
-def launch_sharded(*command):
-    """Launch two processes with the shipped FSDP2 configuration, but in float32: bfloat16 is for GPUs."""
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory, mixed, base):
+    """A folder, and what two processes printed that shared models between them: two to train, and one to refuse.
+
+    They have the shipped FSDP2 configuration, but in float32: bfloat16 is for GPUs.
+    """
+    folder = tmp_path_factory.mktemp("sharded")
+    options = {"plain": [], "packed": ["--packing"], "refused": ["--lora-rank", 4]}
+    commands = [list(map(str, arguments(mixed, folder / name, base, *more))) for name, more in options.items()]
     config = files("ratio_sft").joinpath("accelerate", "fsdp2.yaml")
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--main_process_port", 0]
-    return launch([*accelerate, "--mixed_precision", "no", SHARD, *command], ACCELERATE_TORCH_DEVICE="cpu")
+    program = ["--mixed_precision", "no", SHARD, json.dumps(commands)]
+    return folder, launch(*accelerate, *program, ACCELERATE_TORCH_DEVICE="cpu")
 
 
 def is_that_of_one_process(out, alone):
@@ -76,25 +84,24 @@ def is_that_of_one_process(out, alone):
 
 def test_two_processes_give_the_losses_of_one_also_where_an_epoch_ends_in_half_a_batch(tmp_path, mixed, base, alone):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "ratio_sft"]
-    done = launch([*run, *arguments(mixed, tmp_path / "two", base)])
+    done = launch(*run, *arguments(mixed, tmp_path / "two", base))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("held-out loss all") == 1
     is_that_of_one_process(tmp_path / "two", alone)
 
 
-@pytest.mark.parametrize("more", [[], ["--packing"]])
-def test_a_model_sharded_over_two_processes_gives_the_losses_of_one(tmp_path, mixed, base, alone, more):
-    done = launch_sharded(*arguments(mixed, tmp_path / "two", base, *more))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("FSDP {'DTensor'}") == 2
-    is_that_of_one_process(tmp_path / "two", alone)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "two")
+@pytest.mark.parametrize("name", ["plain", "packed"])
+def test_a_model_sharded_over_two_processes_gives_the_losses_of_one(sharded, alone, name):
+    folder, done = sharded
+    assert done.stdout.count("FSDP {'DTensor'}") == 4, done.stderr
+    is_that_of_one_process(folder / name, alone)
+    model = AutoModelForCausalLM.from_pretrained(folder / name)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
-def test_what_cannot_be_sharded_is_refused(tmp_path, mixed, base):
-    done = launch_sharded(*arguments(mixed, tmp_path / "two", base, "--lora-rank", 4))
+def test_what_cannot_be_sharded_is_refused(sharded):
+    folder, done = sharded
     assert (
         "error: --lora-rank needs the whole model on every process (one process, or DDP); leave it out" in done.stderr
     )
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in folder.iterdir()} == {"plain", "packed"}

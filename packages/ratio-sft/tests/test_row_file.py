@@ -28,6 +28,7 @@ def test_rows_by_number_are_the_rows_in_order(tmp_path_factory, texts, ending, p
     rows, expected = RowFile(path, "problems"), list(read_records(path, "problems"))
     assert list(rows) == expected
     assert len(rows) == len(texts)
+    assert [rows.where(number) for number in range(len(texts))] == [f"{path}:{2 * n + 2}" for n in range(len(texts))]
     for number in data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=6)):
         assert rows[number] == expected[number]
 

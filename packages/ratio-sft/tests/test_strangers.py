@@ -317,7 +317,7 @@ def test_a_teacher_that_contradicts_itself_is_named(tmp_path, compressed, write_
     row |= {"mode": "policy", "prompt": [{"role": "user", "content": "x <COMP_POLICY>"}]}
     teacher = write_lines(tmp_path / "teacher.jsonl", [row, {**row, "teacher_ratio": 0.6}])
     line = refused("build", compressed, tmp_path / "mix", "--teacher", teacher)
-    assert f"{teacher}: problem 'p1' has teacher ratios 0.2 and 0.6; remove one of its rows" in line
+    assert f"{teacher}:2: problem 'p1' has teacher ratios 0.2 and 0.6; remove one of its rows" in line
 
 
 @pytest.mark.parametrize("content", ["[]", "", "5", "[" * 200_000, "\x80"])

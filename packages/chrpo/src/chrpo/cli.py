@@ -10,6 +10,7 @@ import click
 from ._shared.cli_group import CommandGroup
 from ._shared.control_tokens import INSTRUCTION
 from ._shared.settings_flags import AliasedOption, from_flags, output_argument, settings_flags
+from ._shared.terminal import echo
 from .core.constraint import Gains
 from .core.ratios import CONFIDENCE, THRESHOLD
 from .errors import DataError
@@ -60,25 +61,25 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
 
     made = run(samples, out, tokens=ControlTokens.load(checkpoint), **options)
     if made is None:
-        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+        echo(f"{out}: already made with these settings; nothing to do", err=True)
         return
     tally, summary = made
     for ratio, seen in summary["ratios"].items():
-        click.echo(
+        echo(
             f"ratio {ratio:>4}  accuracy {seen['accuracy']:.3f}  realised {seen['realised_ratio']:.3f}  "
             f"teacher ratio of {summary['teacher_ratios'][ratio]}"
         )
-    click.echo(
+    echo(
         f"problems without a teacher ratio: {summary['teacher_ratios']['none']} (no ratio passes: "
         f"{summary['all_fail']}); not monotone: {summary['not_monotone']}"
     )
     for name, values in summary["sampler"].items():
         if len(values) > 1:
-            click.echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
+            echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
     for name, about in _WARNINGS.items():
         if summary[name]:
-            click.echo(f"{summary[name]} samples {about}", err=True)
-    click.echo(tally.summary(), err=True)
+            echo(f"{summary[name]} samples {about}", err=True)
+    echo(tally.summary(), err=True)
 
 
 _WARNINGS = {
@@ -95,8 +96,8 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         return
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable TOML file ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a readable TOML file ({error}); check the path and the syntax") from error
     known = {str(parameter.name): parameter for parameter in ctx.command.params}
     spellings = {**{name: name for name in known}, **setting_names(TrainSettings)}
     names = {name.replace("-", "_"): value for name, value in values.items()}
@@ -140,7 +141,7 @@ def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tup
 
     settings = from_flags(TrainSettings, options)
     made = run(prompts, out, model=model, settings=settings, overwrite=overwrite, report_to=report_to)
-    click.echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
+    echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
 
 
 @cli.command(
@@ -167,7 +168,7 @@ def plot(run: Path, output: Path | None) -> None:
 
     path = output or run / "training.html"
     write_plot(path, read_metrics(run))
-    click.echo(f"{path}: written", err=True)
+    echo(f"{path}: written", err=True)
 
 
 @cli.command(
@@ -238,6 +239,6 @@ def simulate(
     if page:
         write_trajectory(page, problem, result)
     if as_json:
-        click.echo(json.dumps(found))
+        echo(json.dumps(found))
     else:
-        click.echo("\n".join(report_lines(problem, found)))
+        echo("\n".join(report_lines(problem, found)))

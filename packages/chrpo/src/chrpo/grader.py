@@ -83,7 +83,7 @@ def _number(text: str) -> Fraction | None:
 def _verify(candidate: str, answer: str) -> bool:
     try:
         from math_verify import parse, verify
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ChrpoError(
             f"grading {candidate!r} against {answer!r} needs math-verify: pip install 'chrpo[trl]', or pass a grader"
         ) from error

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from ._shared.lock import no_link
 from .errors import DataError
 
 METRICS_FILE = "metrics.jsonl"
@@ -38,7 +39,7 @@ def read_metrics(run: str | Path) -> list[Metrics]:
 
 def append_metrics(path: Path, line: Metrics) -> None:
     """Add the line of one step."""
-    with path.open("a", encoding="utf-8") as out:
+    with open(path, "a", encoding="utf-8", opener=no_link) as out:
         out.write(json.dumps(line) + "\n")
 
 

@@ -19,7 +19,7 @@ from ._shared.boxed import find_boxes
 from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
 from ._shared.lock import locked
 from ._shared.output_file import OutputFile
-from ._shared.records import Row, Tally, parse_json, path_beside, read_records, write_json, write_records
+from ._shared.records import Row, Tally, parse_json, path_beside, read_placed, write_json, write_records
 from ._shared.runs import MANIFEST, digest
 from ._shared.thinking import split_thinking
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
@@ -216,7 +216,7 @@ def _by_problem(
 ) -> dict[str, _Problem]:
     problems: dict[str, _Problem] = {}
     for path in files:
-        for row in read_records(path, "samples"):
+        for where, row in read_placed(path, "samples"):
             tally.read += 1
             problem = problems.setdefault(row["id"], _Problem(row["question"], row["answer"]))
             if not isinstance(row["ratio"], int | float):
@@ -225,7 +225,7 @@ def _by_problem(
             at_ratio = problem.ratios.setdefault(ratio, _Counts())
             if (row["seed"], row["sample"]) in at_ratio.draws:
                 raise DataError(
-                    f"{path}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is "
+                    f"{where}: id {row['id']!r}: sample {row['sample']} of seed {row['seed']} at ratio {ratio:g} is "
                     "there twice, so one answer would count as two; remove the copy"
                 )
             at_ratio.add(row)

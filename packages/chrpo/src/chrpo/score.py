@@ -211,6 +211,7 @@ def _rollout_metrics(batch: RolloutBatch, outcomes: Outcomes, reward: Floats, no
         "accuracy": float(batch.correct.mean()),
         "format_failures": float((~batch.format_ok).mean()),
         "truncated": float(batch.truncated.mean()),
+        "generated_tokens": float(batch.completion_tokens.sum()),
         "dead_groups": float(no_signal.mean()),
         "reward": float(reward.mean()),
         "calibration_error": float(np.abs(outcomes.realised_ratio - outcomes.requested_ratio).mean()),

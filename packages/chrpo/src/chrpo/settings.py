@@ -218,7 +218,7 @@ class TrainSettings(CHRPOSettings):
         default=None,
         metadata={
             "help": "Number of rollouts in one forward and backward pass of a process.",
-            "default": "all on a CPU, at most 16 on a GPU",
+            "default": "at most 32 on a CPU, 16 on a GPU",
         },
     )
     seed: int = field(default=0, metadata={"help": "Random seed for the order of prompts and the rollouts."})

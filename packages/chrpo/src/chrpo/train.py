@@ -17,7 +17,7 @@ from ._shared import runs
 from ._shared.checkpoint_files import check_checkpoint
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
-from ._shared.records import Row
+from ._shared.records import Row, read_placed
 from ._shared.training_checkpoints import newest_complete, remove_incomplete
 from .errors import DataError
 from .grader import Grader, grade
@@ -76,7 +76,7 @@ def train(
     tokens = ControlTokens.load(model)
     check_checkpoint(model)
     rows = read_prompts(prompts)
-    _check_prompts(prompts, rows, tokens)
+    _check_prompts(prompts, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
     recorded = _recorded(settings, grader, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
@@ -85,7 +85,7 @@ def train(
         state = _state(out, work, recorded, overwrite)
         process.wait_for_everyone()
         if process.is_main_process:
-            _open_work(work, recorded, state)
+            _open_work(out, recorded, state)
         process.wait_for_everyone()
         if state != "finished":
             from .trl.build import Job
@@ -103,12 +103,12 @@ def _check_installed(packages: Sequence[str]) -> None:
             raise DataError(f"{package} is not installed: pip install {package}, or run without it")
 
 
-def _check_prompts(prompts: str | Path, rows: Sequence[Row], tokens: ControlTokens) -> None:
-    for number, row in enumerate(rows, 1):
+def _check_prompts(prompts: str | Path, tokens: ControlTokens) -> None:
+    for where, row in read_placed(prompts, "rl_prompts"):
         try:
             PromptTable.of([row], tokens)
         except DataError as error:
-            raise DataError(f"{prompts}:{number}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
 
 
 def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:
@@ -132,17 +132,19 @@ def _recorded(settings: TrainSettings, grader: Grader, prompts: str | Path, mode
 def _state(out: Path, work: Path, recorded: Mapping[str, Any], overwrite: bool) -> runs.State:
     """The state of the output; the same on every process, because none has written yet."""
     runs.check_no_links(work)
+    runs.remove_leftovers(out)
     state = runs.resolve_state(out / runs.MANIFEST, COMMAND, recorded, done=out, overwrite=overwrite)
     finished = state == "finished"
     partial = runs.resolve_state(work / runs.MANIFEST, COMMAND, recorded, done=None, overwrite=overwrite or finished)
     return state if finished else partial
 
 
-def _open_work(work: Path, recorded: Mapping[str, Any], state: runs.State) -> None:
+def _open_work(out: Path, recorded: Mapping[str, Any], state: runs.State) -> None:
+    work = runs.partial_path(out)
     if state == "partial":
         shutil.rmtree(work / "final", ignore_errors=True)
         return
-    shutil.rmtree(work, ignore_errors=True)
+    runs.remove_partial(out)
     if state == "new":
         runs.write_manifest(work / runs.MANIFEST, COMMAND, recorded, _PACKAGES)
 
@@ -159,10 +161,12 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
         trainer = build_trainer(job)
     except DataError:
         if process.is_main_process and not any(work.glob("checkpoint-*")):
-            shutil.rmtree(work, ignore_errors=True)
+            runs.remove_partial(out)
         raise
     if process.is_main_process:
         remove_incomplete(work)
+        if newest_complete(work) is None:  # the steps that are logged are taken again
+            (work / METRICS_FILE).unlink(missing_ok=True)
     process.wait_for_everyone()
     checkpoint = newest_complete(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -174,7 +178,7 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
     if process.is_main_process:
         _complete(trainer, final, job, recorded)
         runs.publish(final, out)
-        shutil.rmtree(work)
+        runs.remove_partial(out)
 
 
 def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mapping[str, Any]) -> None:

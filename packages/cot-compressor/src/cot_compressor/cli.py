@@ -10,6 +10,7 @@ import click
 from . import distributed
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
+from ._shared.terminal import echo
 from ._version import __version__
 from .errors import DataError, InfeasibleBudget, needs_extra
 from .scorers.base import DTYPES
@@ -57,9 +58,9 @@ def _report(out: Path, result: Any) -> None:
     if distributed.rank() > 0:
         return
     if result is None:
-        click.echo(f"{out}: already made with these settings; nothing to do", err=True)
+        echo(f"{out}: already made with these settings; nothing to do", err=True)
     else:
-        click.echo(result.summary(), err=True)
+        echo(result.summary(), err=True)
 
 
 @click.group(cls=CommandGroup)
@@ -119,7 +120,7 @@ def annotate(source: Path, out: Path, *, annotator: str, keep_share: float, over
     try:
         _report(out, annotate_file(source, out, asking, overwrite=overwrite))
     finally:
-        click.echo(asking.usage(), err=True)
+        echo(asking.usage(), err=True)
 
 
 @cli.command(
@@ -151,7 +152,7 @@ def export(source: Path, out: Path) -> None:
     """Write a trained scorer as an int8 ONNX model, which is faster on a CPU."""
     with needs_extra("onnx", "exporting a scorer needs torch and the ONNX packages"):
         from .scorers.export import export_folder
-    click.echo(f"{export_folder(source, out)}: written; use it with --scorer", err=True)
+    echo(f"{export_folder(source, out)}: written; use it with --scorer", err=True)
 
 
 @cli.command(
@@ -166,7 +167,7 @@ def push(folder: Path, name: str, private: bool) -> None:
     """Upload a trained scorer with its model card to a model hub; the token comes from HF_TOKEN."""
     from .scorers.hub import push_to_hub
 
-    click.echo(push_to_hub(folder, name, private=private))
+    echo(push_to_hub(folder, name, private=private))
 
 
 @cli.command(
@@ -214,7 +215,7 @@ def compress(
         _report(out, compress_file(source, out, tokenizer=tokenizer, overwrite=overwrite, **options))
         return
     from .compressor import Compressor
-    from .plain_text import read_text, show_kept
+    from .plain_text import read_text, shown
 
     if source.suffix in {".jsonl", ".gz"}:
         raise DataError(f"{source}: give OUT, the file to write; without it IN is a plain text")
@@ -226,7 +227,7 @@ def compress(
         result = compressor.compress(cot, question=question, ratio=options["ratios"][0])
     except InfeasibleBudget as error:
         raise DataError(f"{'standard input' if str(source) == '-' else source}: {error}") from error
-    click.echo(show_kept(cot, result, colour=sys.stdout.isatty()) if diff else result.text)
+    click.echo(shown(cot, result, whole=diff, terminal=sys.stdout.isatty()))
 
 
 @cli.command(
@@ -255,4 +256,4 @@ def evaluate(source: Path, out: Path, **options: Any) -> None:
     if table is None:
         _report(out, None)
     else:
-        click.echo(table)
+        echo(table)

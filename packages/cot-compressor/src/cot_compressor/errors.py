@@ -70,5 +70,5 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DataError(f"{what}: pip install 'cot-compressor[{extra}]'") from error

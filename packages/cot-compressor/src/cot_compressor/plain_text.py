@@ -2,7 +2,7 @@
 
 >>> from .compressor import Compressor
 >>> text = "well, 12 + 15 = 27"
->>> print(show_kept(text, Compressor.from_pretrained("rules").compress(text, ratio=0.8), colour=False))
+>>> print(shown(text, Compressor.from_pretrained("rules").compress(text, ratio=0.8), whole=True, terminal=False))
 [-well,-] 12 + 15 = 27
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from ._shared.terminal import printable
 from .compressor import Compression
 from .errors import DataError
 
@@ -32,25 +33,31 @@ def read_text(source: str | Path) -> str:
         raise DataError(f"{source}: not UTF-8 at byte {error.start}; convert it first") from None
 
 
-def show_kept(cot: str, result: Compression, *, colour: bool) -> str:
-    """The whole text with the kept part marked.
+def shown(cot: str, result: Compression, *, whole: bool, terminal: bool) -> str:
+    """The text to print.
 
     Args:
         cot: The text before compression.
         result: Its compression.
-        colour: True to show the kept part in green and the rest faint; False to write the rest as `[-dropped-]`.
+        whole: True for the whole text, with the kept part marked; False for the compression.
+        terminal: True for a terminal, which gets no control character of the text, and the kept part in green and the
+            rest faint. Elsewhere the text is printed as it is, and the rest as `[-dropped-]`.
     """
+    if not whole:
+        return _printable(result.text) if terminal else result.text
     parts: list[str] = []
     position = 0
     for start, end in [*result.spans, (len(cot), len(cot))]:
         dropped, kept = cot[position:start], cot[start:end]
-        if not dropped.strip():
-            parts.append(dropped)
-        elif colour:
-            parts.append(click.style(dropped, dim=True))
+        if terminal:
+            parts.append(click.style(_printable(dropped), dim=True) if dropped.strip() else _printable(dropped))
+            parts.append(click.style(_printable(kept), fg="green", bold=True) if kept else kept)
         else:
             inner = dropped.strip()
-            parts.append(dropped.replace(inner, f"[-{inner}-]", 1))
-        parts.append(click.style(kept, fg="green", bold=True) if colour and kept else kept)
+            parts += [dropped.replace(inner, f"[-{inner}-]", 1) if inner else dropped, kept]
         position = end
     return "".join(parts)
+
+
+def _printable(text: str) -> str:
+    return printable(text.replace("\r\n", "\n"))

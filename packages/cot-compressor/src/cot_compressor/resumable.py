@@ -12,18 +12,18 @@ of a row is decided by the caller's function.
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import distributed
+from ._shared.lock import locked, no_link
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, read_records, write_records
 from ._shared.runs import State
-from .errors import RejectedRow
+from .errors import DataError, RejectedRow
 
 Outcome = Row | RejectedRow
 RECORDED = ("cot-compressor", "tokenizers", "torch", "transformers")
@@ -55,10 +55,13 @@ class Job:
         """True if `out` is complete and was made with these settings.
 
         Raises:
-            DataError: `out` is a folder, the input, made by another program, changed since it was written, or made
-                with other settings and may not be overwritten.
+            DataError: `out` is a folder, the input, made by another program, changed since it was written, made with
+                other settings and may not be overwritten, or being written by another run.
         """
-        return self._state() == "finished"
+        with locked(Path(self.out), distributed.rank()):
+            finished = self._state() == "finished"
+            distributed.wait()  # One process that ends would take the others' connections along.
+            return finished
 
     def _state(self) -> State:
         self._output.check_apart([Path(self.source)])
@@ -115,6 +118,11 @@ class Job:
                 entry = next(finished[at // batch_rows % count])
                 tally.read += 1
                 if "row" in entry:
+                    if entry["row"].get("id") != row["id"]:
+                        raise DataError(
+                            f"{output.partial}: a finished row of id {entry['row'].get('id')!r} is in the place of "
+                            f"{row['id']!r}; remove this folder, and all are made again"
+                        )
                     tally.written += 1
                     yield entry["row"]
                 else:
@@ -138,22 +146,31 @@ class _Done:
         """Each complete line, and the offset behind it; an incomplete last line is left out."""
         offset = 0
         with self.path.open("rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
-                yield offset, json.loads(line)
+                yield offset, self._entry(line, number)
+
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+            if isinstance(entry["row"], dict) if "row" in entry else isinstance(entry["reject"] + entry["detail"], str):
+                return entry
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        raise DataError(f"{self.path}:{number}: not a finished row; remove {self.path.parent}, and all are made again")
 
     def open(self) -> None:
         """Count the finished rows, and remove an incomplete last line."""
-        self.path.touch()
-        ends = [end for end, _ in self._lines()]
-        self.count = len(ends)
-        os.truncate(self.path, ends[-1] if ends else 0)
+        with open(self.path, "a+b", opener=no_link) as file:
+            ends = [end for end, _ in self._lines()]
+            self.count = len(ends)
+            file.truncate(ends[-1] if ends else 0)
 
     def append(self, outcomes: Iterable[Outcome], progress: Any) -> None:
         """Add outcomes; each is on disk before the next one is computed."""
-        with self.path.open("a", buffering=1, encoding="utf-8", newline="\n") as file:
+        with open(self.path, "a", buffering=1, encoding="utf-8", newline="\n", opener=no_link) as file:
             for outcome in outcomes:
                 if isinstance(outcome, RejectedRow):
                     file.write(dump_line({"reject": outcome.reason, "detail": outcome.detail}))

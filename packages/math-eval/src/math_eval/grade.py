@@ -56,17 +56,18 @@ def grade_file(
         raise DataError(f"{out}: is a folder; name a file for the graded rows")
     runs.check_apart([out, partial, manifest], [source])
     content, total = _digest(source)
-    with Grader(extraction=extraction) as grader:
+    with Grader(extraction=extraction) as grader, locked(out):
         settings = {"input_sha256": content, "grader": grader.description}
-        if runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite) == "finished":
+        state = runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite)
+        if state == "finished":
+            partial.unlink(missing_ok=True)
             return Counter(row["verdict"] for row in read_records(out, "graded")), True
-        with locked(out):
-            if runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite) == "new":
-                partial.unlink(missing_ok=True)
-                out.unlink(missing_ok=True)
-                runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"))
-            _grade_rest(source, partial, total, grader)
-            return _publish(partial, out, total), False
+        if state == "new":
+            partial.unlink(missing_ok=True)
+            out.unlink(missing_ok=True)
+            runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"))
+        _grade_rest(source, partial, total, grader)
+        return _publish(partial, out, total), False
 
 
 def _grade_rest(source: Path, partial: Path, total: int, grader: Grader) -> None:
@@ -127,19 +128,19 @@ def grade_run(
     before = read_manifest(source)
     samples = files_sha256(sample_files(source, before["settings"]))
     manifest, done = out / runs.MANIFEST, out / RESULTS
-    with Grader(extraction=extraction) as grader:
+    with Grader(extraction=extraction) as grader, locked(out):
         settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
-        if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "finished":
+        state = runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite)
+        if state == "finished":
             return _verdicts(read_results(out)), True
-        with locked(out):
-            if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "new":
-                for stale in (done, *out.glob("samples_*.jsonl")):
-                    stale.unlink(missing_ok=True)
-                _write_manifest(manifest, settings, before, source)
-            tasks, ratios = list(settings["tasks"]), settings["ratios"]
-            rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader)]
-            results = results_content(rows, tasks, ratios)
-            write_json(done, results)
+        if state == "new":
+            for stale in (done, *out.glob("samples_*.jsonl")):
+                stale.unlink(missing_ok=True)
+            _write_manifest(manifest, settings, before, source)
+        tasks, ratios = list(settings["tasks"]), settings["ratios"]
+        rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader)]
+        results = results_content(rows, tasks, ratios)
+        write_json(done, results)
     return _verdicts(results), False
 
 

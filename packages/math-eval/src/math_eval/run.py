@@ -22,7 +22,7 @@ from .generate import Sink, complete, list_requests, render_prompts
 from .grading import Grader
 from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
-from .store import Store
+from .store import Store, remove_partial
 from .summary import results_content
 from .tasks import Task, load_task
 
@@ -63,8 +63,11 @@ def run(
     model = model_settings(settings)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction))
+        stack.enter_context(locked(folder))
         known = run_settings(settings, tasks, grader, model)
-        if runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite) == "finished":
+        state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
+        if state == "finished":
+            remove_partial(folder, [task.name for task in tasks])
             return read_results(folder), True
         if backend is None:
             backend = stack.enter_context(closing(load_backend(settings, tokens)))
@@ -73,8 +76,6 @@ def run(
         prompts = render_prompts(tasks, settings, tokens, backend)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
-        stack.enter_context(locked(folder))
-        state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
             _clear(folder)
             _write_manifest(manifest, known, settings, tasks, backend)
@@ -85,7 +86,7 @@ def run(
         rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
         results = results_content(rows, list(requests), list(settings.ratios))
         write_json(done, results)
-        store.clear()
+        remove_partial(folder, list(requests))
     return results, False
 
 

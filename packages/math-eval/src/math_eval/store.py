@@ -33,9 +33,6 @@ class Store:
         self._folder = folder
         self._files: dict[str, IO[bytes]] = {task: self._open(task) for task in tasks}
 
-    def _partial(self, task: str) -> Path:
-        return samples_file(self._folder, task, partial=True)
-
     def _open(self, task: str) -> IO[bytes]:
         """Read the stored rows, cut off an incomplete one at the end, and open the file for appending."""
 
@@ -44,7 +41,7 @@ class Store:
             check_task(row, task, where)
             self.rows[row["key"]] = row
 
-        return reopen(self._partial(task), accept)
+        return reopen(samples_file(self._folder, task, partial=True), accept)
 
     def append(self, task: str, rows: list[Row]) -> None:
         """Add the rows of one batch; they are on the disk when this returns."""
@@ -63,15 +60,15 @@ class Store:
         for task, keys in order.items():
             write_records(samples_file(self._folder, task), (self.rows[key] for key in keys))
 
-    def clear(self) -> None:
-        """Remove the partial files."""
-        for task, file in self._files.items():
-            file.close()
-            self._partial(task).unlink(missing_ok=True)
-
     def __enter__(self) -> "Store":
         return self
 
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
             file.close()
+
+
+def remove_partial(folder: Path, tasks: list[str]) -> None:
+    """Remove the partial files of a run that is complete."""
+    for task in tasks:
+        samples_file(folder, task, partial=True).unlink(missing_ok=True)

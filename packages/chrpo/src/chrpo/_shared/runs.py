@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -185,25 +186,54 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 def check_no_links(folder: Path) -> None:
-    """Refuse a working folder that is a symbolic link or contains one: work would go to where it points.
+    """Refuse a working folder that is a link or contains one, symbolic or hard: work would go to where it points.
 
     Raises:
         DataError: there is one.
     """
     inside = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
-    link = folder if folder.is_symlink() else next((path for path in inside if path.is_symlink()), None)
-    if link is not None:
-        raise DataError(f"{link}: is a symbolic link, which a working folder never contains; remove {folder}")
+    for path in (folder, *(() if folder.is_symlink() else inside)):
+        if kind := _kind_of_link(path):
+            raise DataError(f"{path}: is a {kind} link, which a working folder never contains; remove {folder}")
+
+
+def _kind_of_link(path: Path) -> str:
+    """`symbolic`, `hard` if a file has further names, or an empty string."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return ""
+    if stat.S_ISLNK(status.st_mode):
+        return "symbolic"
+    return "hard" if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 else ""
 
 
 def publish(complete: Path, out: Path) -> None:
     """Give a complete file or folder its final name, replacing what is there."""
-    old = out.with_name(f".{out.name}.old")
-    _remove(old)
+    for weights in complete.glob("*.safetensors"):  # safetensors writes them for their owner alone
+        weights.chmod((complete / MANIFEST).stat().st_mode)
+    remove_leftovers(out)
     if out.is_dir():
-        os.rename(out, old)
+        os.rename(out, _old_path(out))
     os.replace(complete, out)
-    _remove(old)
+    remove_leftovers(out)
+
+
+def remove_partial(out: Path) -> None:
+    """Remove the working folder of `out` under another name: killed here, a command never continues what is left."""
+    remove_leftovers(out)
+    if partial_path(out).is_dir():
+        os.rename(partial_path(out), _old_path(out))
+        remove_leftovers(out)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove the rest of what `publish` and `remove_partial` were killed at removing."""
+    _remove(_old_path(out))
+
+
+def _old_path(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.absolute().name}.old")
 
 
 def _remove(path: Path) -> None:

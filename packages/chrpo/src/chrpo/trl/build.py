@@ -25,7 +25,7 @@ from .config import CHRPOConfig
 from .progress import ProgressBar
 from .trainer import CHRPOTrainer
 
-_MOST_ROWS_CPU, _MOST_ROWS_GPU = 512, 16
+_MOST_ROWS_CPU, _MOST_ROWS_GPU = 32, 16
 _MOST_PROMPT_CHARS = 1_000_000
 TEMPLATE_SECONDS = 60.0
 """Time in which the chat template has to render every prompt."""

@@ -26,6 +26,7 @@ _METHODS = {
         "num_generations",
         "has_tool_images",
     ],
+    "_prepare_inputs": ["self", "generation_batch"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }

@@ -29,7 +29,7 @@ def wrap(model: Any, rank: int, *, seed: int) -> Any:
 
     try:
         peft = import_module("peft")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DataError("lora_rank needs peft: pip install 'chrpo[lora]'") from error
     whole = [model.get_input_embeddings(), model.get_output_embeddings()]
     config = peft.LoraConfig(

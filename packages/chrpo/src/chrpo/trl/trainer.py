@@ -11,18 +11,20 @@ a whole run from the shell is left to `train`.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers.generation.configuration_utils import GenerationMode
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row, read_object, write_json
-from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, tensors_only
+from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, remove_older, tensors_only
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
@@ -33,6 +35,8 @@ from chrpo.step import CHRPOController, TokenAdvantages
 
 from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
 from .config import CHRPOConfig
+from .decoding import compact_decoding
+from .passes import cut_passes
 
 STATE_FILE = "chrpo_state.json"
 
@@ -131,8 +135,33 @@ class CHRPOTrainer(GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
     ) -> Any:
-        # TRL would send a vLLM server only the first prompt of each group; these prompts differ in their forced token.
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+        with compact_decoding(self._network) if self._decodes_compactly else nullcontext():
+            # TRL would send a vLLM server only the first prompt of each group; these differ in their forced token.
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+
+    @property
+    def _decodes_compactly(self) -> bool:
+        """Whether this process has a whole model, and a rollout is one path of single tokens."""
+        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False
+        return self.generation_config.get_generation_mode() in {GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH}
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before:
+            return inputs
+        every = len(self._buffered_inputs)
+        step = math.gcd(every, self.args.gradient_accumulation_steps) if self._sums_over_tokens else 1
+        tails = self._sums_over_tokens and not self.beta
+        self._buffered_inputs = cut_passes(self._buffered_inputs, step=step, tails=tails)
+        return self._buffered_inputs[self._step % every]
+
+    @property
+    def _sums_over_tokens(self) -> bool:
+        """Whether the loss is a sum over tokens, without a term that depends on which rows are in a pass."""
+        bonus = self.entropy_coef or self.use_adaptive_entropy
+        return not (bonus or self.aux_loss_enabled or self.top_entropy_quantile < 1)
 
     def chosen_ratios(self, rows: Sequence[int], log_probs: torch.Tensor, generation: int) -> list[int]:
         """Index of the ratio that is forced on each rollout of this process.
@@ -274,13 +303,17 @@ class CHRPOTrainer(GRPOTrainer):
             return super().train(str(checkpoint) if checkpoint else None, *more, **options)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # see `remove_older`
         super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             state = {"generations": self._generations, **self.controller.state_dict()}
             write_json(folder / STATE_FILE, state)
             mark_complete(folder)
+            if limit is not None:
+                remove_older(folder.parent, keep=limit)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

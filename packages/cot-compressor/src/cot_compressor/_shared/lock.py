@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DataError
+from .system_errors import naming
 
 try:
     import fcntl
@@ -50,7 +51,8 @@ def locked(out: Path, rank: int = 0) -> Iterator[None]:
             break
         os.close(file)
     try:
-        yield
+        with naming(out):
+            yield
     finally:
         lock.unlink(missing_ok=True)
         os.close(file)
@@ -82,6 +84,11 @@ def try_lock(file: int) -> bool | None:
     except OSError:  # some network file systems know no locks
         return None
     return True
+
+
+def no_link(path: str, flags: int) -> int:
+    """An opener for `open` that follows no link in the file's place, so that nothing is written to where it points."""
+    return os.open(path, flags | NO_LINK, 0o666)
 
 
 def is_at(path: Path, file: int) -> bool:

@@ -13,7 +13,6 @@ belongs to somebody else and is never replaced. Locking and the content of the f
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,8 @@ from .runs import (
     manifest_path,
     partial_path,
     read_manifest,
+    remove_leftovers,
+    remove_partial,
     resolve_state,
     write_manifest,
 )
@@ -77,7 +78,7 @@ class OutputFile:
         check_apart(self._files.values(), inputs)
 
     def state(self, *, overwrite: bool = False) -> State:
-        """Decide whether the output is new, partial or finished.
+        """Decide whether the output is new, partial or finished; the caller has it locked.
 
         Args:
             overwrite: Replace what this command made with other settings, and make a finished output again.
@@ -88,6 +89,7 @@ class OutputFile:
         """
         unfinished, manifest = self.partial / MANIFEST, manifest_path(self.out)
         check_no_links(self.partial)
+        remove_leftovers(self.out)
         partial = resolve_state(unfinished, self.command, self.settings, done=None, overwrite=overwrite)
         recorded = read_manifest(manifest) if manifest.is_file() else {}
         self._check_ours(recorded, read_manifest(unfinished) if unfinished.is_file() else {})
@@ -117,7 +119,7 @@ class OutputFile:
 
     def start(self) -> None:
         """Begin with an empty partial folder, which records what is going to be replaced."""
-        self._clear()
+        remove_partial(self.out)
         replaces = {ending: digest(path) for ending, path in self._files.items() if path.exists()}
         write_manifest(self.partial / MANIFEST, self.command, self.settings, replaces=replaces)
 
@@ -138,16 +140,7 @@ class OutputFile:
                 os.replace(made[ending], path)
             else:
                 path.unlink(missing_ok=True)
-        self._clear()
-
-    def _clear(self) -> None:
-        """Remove the partial folder, its manifest last: without it, the rest would look like somebody else's."""
-        for path in list(self.partial.iterdir()) if self.partial.is_dir() else []:
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != MANIFEST:
-                path.unlink()
-        shutil.rmtree(self.partial, ignore_errors=True)
+        remove_partial(self.out)
 
 
 def _digests(manifest: Mapping[str, Any], field: str) -> dict[str, str]:

@@ -16,13 +16,15 @@ import numpy as np
 
 from cot_compressor import distributed
 from cot_compressor._shared import runs
-from cot_compressor._shared.records import Row, open_atomic, read_records, write_json
+from cot_compressor._shared.lock import locked
+from cot_compressor._shared.output_file import OutputFile
+from cot_compressor._shared.records import Row, open_atomic, path_beside, read_records, write_json
 from cot_compressor.budget.counting import clean, load_counter
 from cot_compressor.budget.ratios import check_ratios, token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
-from cot_compressor.resumable import Job, Outcome
+from cot_compressor.resumable import RECORDED, Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
 from cot_compressor.scorers.rules import RuleScorer
@@ -36,7 +38,7 @@ from .report import html_page, text_table
 _BATCH_ROWS = 32
 _SHOWN_ROWS = 12
 _METRICS = "metrics.jsonl"
-_REPORTS = ("report.json", "report.html")
+_REPORT, _PAGE = "report.json", "html"
 _Shown = list[tuple[Row, list[Compression]]]
 
 
@@ -84,11 +86,12 @@ def evaluate_file(
     }
     metrics = out / _METRICS
     job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
+    reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", settings)
     finished = job.is_finished()
-    if finished and all((out / name).is_file() for name in _REPORTS):
-        return None
+    with locked(reports.out, distributed.rank()):
+        if reports.state(overwrite=overwrite) == "finished" and finished:
+            return None
     if not finished:
-        _remove_reports(out)
         measurer = _Measurer(compressor, wanted, trained=str(scorer) != "rules", seed=seed)
         job.run(measurer.convert, batch_rows=_BATCH_ROWS)
     if distributed.rank() > 0:
@@ -98,21 +101,7 @@ def evaluate_file(
             f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
         )
     rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
-    table = _write_reports(out, rows, shown, tokenizer=counter.name, seed=seed)
-    return f"{table}\n{_counts(metrics)}"
-
-
-def _remove_reports(out: Path) -> None:
-    """Remove the reports of an earlier run, whose manifest is there, too."""
-    manifest = runs.manifest_path(out / _METRICS)
-    ours = manifest.is_file() and runs.read_manifest(manifest)["command"] == "cot-compressor evaluate"
-    for path in (out / name for name in _REPORTS):
-        if path.exists() and not ours:
-            raise DataError(
-                f"{path}: already there, and not written by cot-compressor evaluate; name another output, or move it "
-                "away"
-            )
-        path.unlink(missing_ok=True)
+    return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
 
 
 def _counts(metrics: Path) -> str:
@@ -130,19 +119,22 @@ def _shown(compressor: Compressor, source: str | Path, ratios: Sequence[float]) 
     return [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, list)]
 
 
-def _write_reports(out: Path, rows: Sequence[Row], shown: _Shown, *, tokenizer: str, seed: int) -> str:
+def _write_reports(reports: OutputFile, rows: Sequence[Row], shown: _Shown, *, tokenizer: str, seed: int) -> str:
     """Write `report.json` and `report.html`; returns the table for the terminal."""
     summary = _summarise(rows, seed)
     results = [
         {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
         for entry in summary
     ]
-    write_json(
-        out / "report.json",
-        {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
-    )
-    with open_atomic(out / "report.html") as page:
-        page.write(clean(html_page(summary, shown, len(rows))))
+    with locked(reports.out):
+        reports.start()
+        write_json(
+            reports.growing,
+            {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
+        )
+        with open_atomic(path_beside(reports.growing, _PAGE)) as page:
+            page.write(clean(html_page(summary, shown, len(rows))))
+        reports.publish(RECORDED)
     return text_table(summary, len(rows))
 
 

@@ -22,12 +22,13 @@ from typing import Any
 import torch
 
 from cot_compressor._shared import runs
+from cot_compressor._shared.system_errors import naming
 from cot_compressor.budget.counting import load_tokenizer
 from cot_compressor.errors import DataError, needs_extra
 
 from .classifier import load_model, model_inputs, read_settings
 from .hub import find_folder
-from .onnx import ONNX_FILE, OnnxModel
+from .onnx import ONNX_FILE, OnnxModel, load_runtime
 from .windows import Window
 
 _EXAMPLE = [Window([0] * 40, 10, 0, 29), Window([0] * 30, 10, 0, 19)]
@@ -49,8 +50,9 @@ def export_folder(source: str | Path, out: str | Path) -> Path:
     """
     with needs_extra("onnx", "an ONNX model needs its packages"):
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+
+        load_runtime()
     folder, out = find_folder(source), Path(out)
     if out.exists():
         raise DataError(f"{out}: exists already; remove it or give another name")
@@ -62,7 +64,7 @@ def export_folder(source: str | Path, out: str | Path) -> Path:
     model.set_attn_implementation("eager")
     inputs = model_inputs(_EXAMPLE, load_tokenizer(folder), model.config)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+    with naming(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         made = Path(temporary, "model")
         made.mkdir()
         for path in folder.iterdir():
@@ -70,6 +72,8 @@ def export_folder(source: str | Path, out: str | Path) -> Path:
                 shutil.copy(path, made)
         try:
             _write_int8(model, inputs, Path(temporary, "fp32.onnx"), made / ONNX_FILE)
+        except OSError:
+            raise
         except Exception as error:  # Its errors share no base class.
             raise DataError(f"{folder}: this encoder cannot be exported ({type(error).__name__})") from error
         runs.write_manifest(

@@ -5,6 +5,7 @@ The file is written by `export.py`. Loading the folder around it is left to `cla
     OnnxModel(Path("models/compressor-int8/model.onnx"), config)(input_ids=ids, attention_mask=mask).logits
 """
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,14 @@ import torch
 from cot_compressor.errors import DataError, needs_extra
 
 ONNX_FILE = "model.onnx"
+
+
+def load_runtime() -> Any:
+    """ONNX Runtime as a module, without its telemetry, which writes to the home folder and reports to its makers."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class OnnxModel:
@@ -30,7 +39,7 @@ class OnnxModel:
             DataError: ONNX Runtime is not installed, or cannot read the file.
         """
         with needs_extra("onnx", f"{file}: an ONNX model needs its packages"):
-            import onnxruntime
+            onnxruntime = load_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:

@@ -261,7 +261,10 @@ class OpenAIAnnotator:
                 answer = await client.chat.completions.with_raw_response.create(
                     model=self.settings["model"], messages=messages, **sampling
                 )
+        try:
             return parse_json(answer.http_response.text, "the server's answer")
+        except DataError as error:  # it may quote the name of a field
+            raise DataError(printable_words(error, self._key)) from None
 
     def _answer(self, reply: Any) -> Answer:
         """The text and token counts of a chat completion; 0 tokens where the server reports none.

@@ -14,7 +14,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cot_compressor._shared.lock import no_link
 from cot_compressor._shared.records import dump_line
+from cot_compressor._shared.system_errors import naming
+from cot_compressor.errors import DataError
 
 
 class Answer(NamedTuple):
@@ -29,8 +32,14 @@ class AnswerCache:
     """Answers by request."""
 
     def __init__(self, path: str | Path) -> None:
-        """Read the file if it exists; otherwise the first answer creates it."""
+        """Read the file if it exists; otherwise the first answer creates it.
+
+        Raises:
+            DataError: a symbolic link or something else than a file is in its place.
+        """
         self._path = Path(path)
+        if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
+            raise DataError(f"{self._path}: is not a file, and answers would be written to it; move it away")
         self._answers: dict[str, Answer] = {}
         line = b"\n"
         if self._path.is_file():
@@ -40,7 +49,7 @@ class AnswerCache:
                         entry = json.loads(line)
                         digest = entry.pop("request")
                         self._answers[digest] = Answer(**entry)
-                    except (ValueError, KeyError, TypeError, AttributeError):
+                    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                         continue
         if not line.endswith(b"\n"):
             self._append(b"\n")
@@ -58,9 +67,11 @@ class AnswerCache:
 
     def _append(self, line: bytes) -> None:
         # One write at the end of a file is not mixed with that of another thread or process.
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = no_link(str(self._path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            os.write(descriptor, line)
+            with naming(self._path):
+                while line:  # a disk without room takes a part of it
+                    line = line[os.write(descriptor, line) :]
         finally:
             os.close(descriptor)
 

@@ -62,7 +62,7 @@ def train_file(
             return None
         trainer = Trainer(source, settings, partial)
         if distributed.rank() == 0 and state == "new":
-            shutil.rmtree(partial, ignore_errors=True)
+            runs.remove_partial(out)
             partial.mkdir(parents=True)
             _write_manifest(partial, recorded)
         distributed.wait()
@@ -76,6 +76,7 @@ def train_file(
 def _state(out: Path, recorded: dict[str, Any], *, overwrite: bool) -> runs.State:
     partial = runs.partial_path(out) / runs.MANIFEST
     runs.check_no_links(partial.parent)
+    runs.remove_leftovers(out)
     state = runs.resolve_state(partial, _COMMAND, recorded, done=None, overwrite=overwrite)
     if state == "partial":
         return state
@@ -103,4 +104,4 @@ def _publish(trainer: "Trainer", report: TrainReport, out: Path, recorded: dict[
     _write_manifest(folder, recorded)
     out.parent.mkdir(parents=True, exist_ok=True)
     runs.publish(folder, out)
-    shutil.rmtree(trainer.partial)
+    runs.remove_partial(out)

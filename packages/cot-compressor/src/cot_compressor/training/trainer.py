@@ -239,7 +239,7 @@ def _load_encoder(folder: Path) -> tuple[Any, bool]:
         options = {"auto_class": "AutoModelForTokenClassification", "config": config}
         return checkpoint_loader.load_model(folder, torch.float32, **options), False
     try:
-        return AutoModelForTokenClassification.from_config(config).float(), True
+        return AutoModelForTokenClassification.from_config(config, trust_remote_code=False).float(), True
     except (ValueError, KeyError) as error:
         raise DataError(f"encoder {folder}: cannot be built ({error}); is it a model folder?") from error
 

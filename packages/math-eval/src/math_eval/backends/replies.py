@@ -75,9 +75,10 @@ class _Fields:
     def get(self, holder: dict[str, Any], name: str, kind: type) -> Any:
         value = holder.get(name)
         if type(value) is not kind:
+            # Never the text of a value, which may contain the API key.
+            shown = json.dumps(value)[:60] if isinstance(value, int | float | None) else _KINDS[type(value)]
             raise DataError(
-                f"{self.where}: {name}: got {json.dumps(value)[:60]}; expected {_KINDS[kind]}; use a server that sends "
-                "chat completions"
+                f"{self.where}: {name}: got {shown}; expected {_KINDS[kind]}; use a server that sends chat completions"
             )
         return value
 
@@ -92,4 +93,4 @@ class _Fields:
         return value
 
 
-_KINDS = {dict: "an object", str: "text", int: "a whole number"}
+_KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number"}

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from math_eval.errors import MathEvalError
 
@@ -38,19 +38,12 @@ class _TimedOut(Exception):
 
 
 class _Worker:
-    """One grading process. After `ask` has raised, the process must be discarded."""
+    """One grading process. After `ask` has raised, the process must be discarded; unused, it ends."""
 
     def __init__(self, memory_bytes: int) -> None:
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "math_eval.grading.worker", str(memory_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
+        self._process = _start(memory_bytes)
+        self.end = finalize(self, _end, self._process, os.getpid())
+        self.end.atexit = False
         self.jobs = 0
         self.usable = True
         self._buffer = b""
@@ -71,7 +64,7 @@ class _Worker:
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         end = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 left = end - time.monotonic()
@@ -89,15 +82,33 @@ class _Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self.close_pipes()
 
-    def close_pipes(self) -> None:
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+def _start(memory_bytes: int) -> "subprocess.Popen[bytes]":
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "math_eval.grading.worker", str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise MathEvalError(
+            f"no grading process can be started ({error}); close graders, or raise the limit of open files or processes"
+        ) from error
+
+
+def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
+    """Kill the process, unless this one is a fork of its owner, and close the pipes."""
+    if os.getpid() == owner:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
 
 
 class Pool:
@@ -131,11 +142,15 @@ class Pool:
         """Forget the parent's workers and the locks that its threads may hold; called in a forked process."""
         self._make_locks()
         for worker in self._idle:
-            worker.close_pipes()
+            worker.end()
         self._idle = []
 
     def ask(self, answer: str, gold: str) -> tuple[str, str]:
-        """The verdict of one pair and its detail; no content of the pair makes it raise."""
+        """The verdict of one pair and its detail; no content of the pair makes it raise.
+
+        Raises:
+            MathEvalError: The pool is closed, or the system permits no further process.
+        """
         job = {"answer": answer, "gold": gold, "seconds": self._deadline_s}
         with self._slots:
             try:
@@ -172,7 +187,7 @@ class Pool:
             if keep:
                 self._idle.append(worker)
         if not keep:
-            worker.kill()
+            worker.end()
 
     def close(self) -> None:
         """End every worker; jobs in progress still finish."""
@@ -180,7 +195,7 @@ class Pool:
             self._closed = True
             idle, self._idle = self._idle, []
         for worker in idle:
-            worker.kill()
+            worker.end()
 
     def __enter__(self) -> "Pool":
         return self

@@ -22,13 +22,14 @@ from functools import cache
 from importlib.resources import files
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO, Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
 from ..errors import DataError
 from .lock import NO_LINK, is_at, try_lock
+from .system_errors import naming
 
 Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
@@ -156,7 +157,8 @@ def _fault(error: ValueError, text: str) -> str:
     end = len(text.rstrip())
     at = json.JSONDecodeError(error.msg, text, min(error.pos, end))
     line = f"line {at.lineno}, " if "\n" in text[:end] else ""
-    return f"{error.msg} at {line}column {at.colno}"
+    fault = error.msg.removesuffix(" at")
+    return f"{fault} at {line}column {at.colno}"
 
 
 def read_json(path: str | Path) -> Any:
@@ -194,7 +196,12 @@ def _open_text(path: Path) -> IO[str]:
 
 
 def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
-    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file.
+    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file; arguments and errors are those of `read_placed`."""
+    return (row for _, row in read_placed(path, schema, *more))
+
+
+def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
+    """Yield the place, `FILE:LINE`, and the row of each validated row of a `.jsonl` or `.jsonl.gz` file.
 
     Args:
         path: Path of the file.
@@ -224,7 +231,7 @@ def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
                 row = validate(parse_json(line, where, kind="JSON Lines"), schema, where)
                 for name in more:
                     validate(row, name, where)
-                yield row
+                yield where, row
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
     if not rows:
@@ -257,7 +264,12 @@ def open_atomic(path: str | Path) -> Iterator[IO[str]]:
     partial, file = _new_file(path)
     guard = os.dup(file) if os.name == "posix" else None  # keeps the file locked until it has its final name
     try:
-        with os.fdopen(file, "wb") as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
+        with (
+            naming(path),
+            os.fdopen(file, "wb") as raw,
+            _compressed(raw, path) as binary,
+            TextIOWrapper(binary, "utf-8") as out,
+        ):
             yield out
         os.replace(partial, path)
     finally:
@@ -339,7 +351,8 @@ class Tally:
     def reject(self, row: Row, reason: str, detail: str = "") -> None:
         """Set a row aside; `reason` is a short slug to count by, `detail` explains it."""
         self._reasons[reason] += 1
-        self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
+        with naming(gettempdir()):
+            self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
 
     @property
     def rejected(self) -> int:

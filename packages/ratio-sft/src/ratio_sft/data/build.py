@@ -6,19 +6,20 @@ The content of the rows is left to `mixture`, the content of the card to `card`.
     result["counts"]["train"]                     # 840
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ratio_sft import html_page
 from ratio_sft._shared.lock import locked
-from ratio_sft._shared.records import Row, read_object, read_records, write_json, write_records
+from ratio_sft._shared.records import Row, read_object, write_json, write_records
 from ratio_sft._shared.runs import (
     MANIFEST,
     check_no_links,
     digest,
     partial_path,
     publish,
+    remove_leftovers,
+    remove_partial,
     resolve_state,
     write_manifest,
 )
@@ -64,7 +65,7 @@ def build(
             another process is writing it.
     """
     out = Path(out)
-    ratios = read_teacher(read_records(teacher, "rl_prompts"), str(teacher)) if teacher else None
+    ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
         **stated_settings(settings),
@@ -74,21 +75,16 @@ def build(
     }
     if settings.traces is not None:
         made_from["traces_kept"] = settings.traces
-    if _is_finished(out, made_from, overwrite):
-        return _finished_card(out)
-    mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
-    card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
     with locked(out):
-        if _is_finished(out, made_from, overwrite):  # another process finished it while this one mixed
-            return _finished_card(out)
+        remove_leftovers(out)
+        if resolve_state(out / MANIFEST, _COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
+            return {**read_object(out / CARD), "already_finished": True}
+        mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
+        card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
         partial = _open_partial(out, made_from, overwrite)
         _write(partial, mixture, card)
         publish(partial, out)
     return card
-
-
-def _is_finished(out: Path, made_from: Row, overwrite: bool) -> bool:
-    return resolve_state(out / MANIFEST, _COMMAND, made_from, done=out, overwrite=overwrite) == "finished"
 
 
 def _open_partial(out: Path, made_from: Row, overwrite: bool) -> Path:
@@ -96,7 +92,7 @@ def _open_partial(out: Path, made_from: Row, overwrite: bool) -> Path:
     partial = partial_path(out)
     check_no_links(partial)
     resolve_state(partial / MANIFEST, _COMMAND, made_from, done=None, overwrite=overwrite)
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_partial(out)
     write_manifest(partial / MANIFEST, _COMMAND, made_from, packages=RECORDED_PACKAGES)
     return partial
 
@@ -108,7 +104,3 @@ def _write(folder: Path, mixture: Mixture, card: Row) -> None:
     mixture.tally.write_rejected(folder / _REJECTS)
     write_json(folder / CARD, card)
     html_page.write(folder / CARD_PAGE, "Data card", card_page(card))
-
-
-def _finished_card(out: Path) -> Row:
-    return {**read_object(out / CARD), "already_finished": True}

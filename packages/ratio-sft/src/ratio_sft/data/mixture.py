@@ -21,6 +21,7 @@ from .clean import below_floor, collapse, lone_surrogate
 from .decontaminate import TestQuestions
 from .policy_rows import check_policy_rows, choose_policy_rows
 from .questions import question_key, text_hash
+from .row_file import RowFile
 from .rows import MixedRows, Traces, nearest
 
 _LENGTH_BINS = 5
@@ -82,7 +83,7 @@ def mix(
             ratio of the ladder is in no trace, or no trace is usable.
     """
     found, tokenizer = _survey(traces)
-    tokens = _ladder(settings, found)
+    tokens = _ladder(settings, found, _place(traces))
     tally = Tally()
     accepted = [
         _Accepted(
@@ -96,7 +97,7 @@ def mix(
     if settings.traces is not None:
         accepted = _balance(traces, accepted, settings.traces, settings.seed, tally)
     if not accepted:
-        raise DataError(f"no trace is usable: {tally.summary()}")
+        raise DataError(f"{_place(traces)}: no trace is usable: {tally.summary()}")
     heldout = _heldout(accepted, settings)
     sides = {
         "train": [trace for trace in accepted if trace.question not in heldout],
@@ -118,13 +119,13 @@ def mix(
     )
 
 
-def _ladder(settings: MixSettings, found: set[float]) -> ControlTokens:
+def _ladder(settings: MixSettings, found: set[float], where: str) -> ControlTokens:
     """The ladder of the settings, or of all ratios found; it must fit the traces and the other settings."""
     tokens = ControlTokens.ladder(settings.ratios or found)
     absent = sorted(set(tokens.ratios.values()) - found)
     if absent:
         wanted = ", ".join(f"{ratio:g}" for ratio in absent)
-        raise DataError(f"no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
+        raise DataError(f"{where}: no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
     if settings.plain_share and 1.0 not in tokens.ratios.values():
         raise DataError("rows without a token are full-length rows; add ratio 1 to the ladder or leave plain_share 0")
     for ratio, _ in settings.policy_quotas:
@@ -137,26 +138,35 @@ def _survey(traces: Traces) -> tuple[set[float], str]:
     seen: set[bytes] = set()
     questions: dict[str, bytes] = {}
     ratios: set[float] = set()
-    names: set[str] = set()
-    for row in traces:
+    counted: dict[str, int] = {}
+    for number, row in enumerate(traces):
         key = (row["id"], row["sample"], row["model"])
         hashed = text_hash(repr(key))
         if hashed in seen:
-            raise DataError(f"id {key[0]!r}, sample {key[1]}, model {key[2]!r} appears twice; remove one of the rows")
+            trace = f"id {key[0]!r}, sample {key[1]}, model {key[2]!r}"
+            raise DataError(f"{_place(traces, number)}: {trace} appears twice; remove one of the rows")
         seen.add(hashed)
         question = text_hash(question_key(row["question"]))
         if questions.setdefault(row["id"], question) != question:
-            raise DataError(f"id {row['id']!r} belongs to two questions; give each question its own")
+            raise DataError(
+                f"{_place(traces, number)}: id {row['id']!r} belongs to two questions; give each question its own"
+            )
         for entry in row["compressions"]:
             ratios.add(float(entry["ratio"]))
-            names.add(entry["tokenizer"])
-    if len(names) > 1:
-        raise DataError(
-            f"compressed with several tokenizers ({', '.join(sorted(names))}); use the target model's for all"
-        )
-    if not names:
-        raise DataError("no traces; compress some first")
-    return ratios, names.pop()
+            counted.setdefault(entry["tokenizer"], number)
+    if len(counted) > 1:
+        each = ", ".join(f"{name!r} in {_place(traces, number)}" for name, number in counted.items())
+        raise DataError(f"compressed with several tokenizers ({each}); use the target model's for all")
+    if not counted:
+        raise DataError(f"{_place(traces)}: no traces; compress some first")
+    return ratios, next(iter(counted))
+
+
+def _place(traces: Traces, number: int | None = None) -> str:
+    """The traces, or one of them, for messages: the file and the line if they are in one."""
+    if isinstance(traces, RowFile):
+        return str(traces.path) if number is None else traces.where(number)
+    return "traces" if number is None else f"trace {number + 1}"
 
 
 def _accept(row: Row, tokens: ControlTokens, settings: MixSettings, tests: TestQuestions | None, tally: Tally) -> bool:

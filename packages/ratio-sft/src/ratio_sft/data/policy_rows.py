@@ -3,33 +3,33 @@
 A policy row asks for `<COMP_POLICY>` and opens with its target ratio. The target is the ratio that a teacher file
 measured for the problem, or one drawn uniformly. The rows themselves are left to `rows`.
 
-    targets = read_teacher(read_records("teacher.jsonl", "rl_prompts"))      # {'p1': 0.4, 'p2': None}
+    targets = read_teacher("teacher.jsonl")                                  # {'p1': 0.4, 'p2': None}
     choose_policy_rows(traces, side, tokens, MixSettings(), teacher=targets, tally=Tally())   # [(0, 0.4), …]
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ratio_sft._shared.control_tokens import ControlTokens
-from ratio_sft._shared.records import Row, Tally
+from ratio_sft._shared.records import Row, Tally, read_placed
 from ratio_sft.errors import DataError
 from ratio_sft.settings import MixSettings
 
 from .rows import Traces
 
 
-def read_teacher(rows: Iterable[Row], where: str = "teacher") -> dict[str, float | None]:
-    """The teacher ratio of each problem id, from rows of the `rl_prompts` contract.
+def read_teacher(path: str | Path) -> dict[str, float | None]:
+    """The teacher ratio of each problem id.
 
     Args:
-        rows: Rows of the teacher file.
-        where: Path of that file, for messages.
+        path: File of the `rl_prompts` contract.
 
     Raises:
-        DataError: two rows of one problem have different teacher ratios.
+        DataError: the file breaks its contract, or two rows of one problem have different teacher ratios.
     """
     ratios: dict[str, float | None] = {}
-    for row in rows:
+    for where, row in read_placed(path, "rl_prompts"):
         if ratios.setdefault(row["id"], row["teacher_ratio"]) != row["teacher_ratio"]:
             found = f"{ratios[row['id']]} and {row['teacher_ratio']}"
             raise DataError(f"{where}: problem {row['id']!r} has teacher ratios {found}; remove one of its rows")

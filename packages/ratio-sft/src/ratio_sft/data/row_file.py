@@ -1,6 +1,7 @@
 """The rows of a file by number, for work that reads every row more than once.
 
-Only the offset of each row is kept in memory: eight bytes. What a row may contain is left to `_shared.records`.
+Only the offset and the line of each row are kept in memory: sixteen bytes. What a row may contain is left to
+`_shared.records`.
 
     rows = RowFile("compressed.jsonl.gz", "compressed")
     len(rows), rows[7]["id"]
@@ -32,13 +33,15 @@ class RowFile:
     def __init__(self, path: str | Path, schema: str) -> None:
         for _ in read_records(path, schema):
             pass
-        self._file = _open(Path(path))
-        self._starts = array("Q")
+        self.path = Path(path)
+        self._file = _open(self.path)
+        self._starts, self._lines = array("Q"), array("Q")
         self._last: tuple[int, Row] | None = None
         start = 0
-        for line in self._file:
+        for number, line in enumerate(self._file, 1):
             if line.strip():
                 self._starts.append(start)
+                self._lines.append(number)
             start += len(line)
 
     def __len__(self) -> int:
@@ -50,6 +53,10 @@ class RowFile:
             self._file.seek(self._starts[number])
             self._last = number, json.loads(self._file.readline())
         return self._last[1]
+
+    def where(self, number: int) -> str:
+        """The place of a row, `FILE:LINE`, for messages."""
+        return f"{self.path}:{self._lines[number]}"
 
     def __iter__(self) -> Iterator[Row]:
         return (self[number] for number in range(len(self)))

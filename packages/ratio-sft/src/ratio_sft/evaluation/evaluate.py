@@ -14,7 +14,7 @@ from statistics import fmean
 
 from ratio_sft import html_page
 from ratio_sft._shared.intervals import wilson
-from ratio_sft._shared.records import Row, read_records, write_json
+from ratio_sft._shared.records import Row, read_placed, write_json
 from ratio_sft._shared.runs import check_apart
 from ratio_sft.errors import DataError
 
@@ -86,15 +86,15 @@ def _by_condition(paths: Iterable[str | Path]) -> dict[_Ratio, _Samples]:
     questions: dict[str, str] = {}
     seen: set[tuple[object, ...]] = set()
     for path in paths:
-        for row in read_records(path, "samples"):
+        for where, row in read_placed(path, "samples"):
             asked = float(row["ratio"]) if isinstance(row["ratio"], int | float) else row["ratio"]
             key = (row["id"], asked, row["seed"], row["sample"])
             if key in seen:
                 sample = f"id {row['id']!r}, ratio {asked}, sample {row['sample']}"
-                raise DataError(f"{path}: {sample} appears twice; remove one of the rows")
+                raise DataError(f"{where}: {sample} appears twice; remove one of the rows")
             seen.add(key)
             if questions.setdefault(row["id"], row["question"]) != row["question"]:
-                raise DataError(f"{path}: id {row['id']!r} belongs to two questions; evaluate their files one by one")
+                raise DataError(f"{where}: id {row['id']!r} belongs to two questions; evaluate their files one by one")
             conditions.setdefault(asked, {}).setdefault(row["id"], []).append(row)
     return conditions
 

@@ -34,7 +34,7 @@ def wrap(model: "PreTrainedModel", rank: int, *, seed: int) -> Any:
 
     try:
         peft: Any = import_module("peft")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise DataError("--lora-rank needs peft; pip install peft") from error
     inputs: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()

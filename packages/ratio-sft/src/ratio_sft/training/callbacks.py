@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers import Trainer, TrainerCallback
 
 from ratio_sft._shared.progress import progress_bar
-from ratio_sft._shared.training_checkpoints import mark_complete
+from ratio_sft._shared.training_checkpoints import mark_complete, remove_older
 from ratio_sft.errors import RatioSftError
 
 FOLLOWING = "following "
@@ -37,13 +37,14 @@ class EpochOrder(TrainerCallback):
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Marks a checkpoint as complete when every process has written its part."""
+    """Marks a checkpoint as complete when every process has written its part, and keeps the newest two."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Wait for all processes, then mark the checkpoint."""
+        """Wait for all processes, then mark the checkpoint and remove older ones."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            remove_older(Path(args.output_dir), keep=2)
 
 
 class FollowCheck(TrainerCallback):

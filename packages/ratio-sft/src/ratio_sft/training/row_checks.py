@@ -2,18 +2,18 @@
 
 A row that fails a check is an error of the file, not a counted reject. Encoding is left to `encoding`.
 
-    check_rows(rows, tokens, tokenizer, "mix")            # raises DataError, naming file and row
+    check_rows(rows, tokens, tokenizer)                   # raises DataError, naming file and row
 """
 
 import heapq
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.records import Row
 from ratio_sft.data.clean import lone_surrogate
 from ratio_sft.data.questions import question_key, text_hash
+from ratio_sft.data.row_file import RowFile
 from ratio_sft.data.rows import kind
 from ratio_sft.errors import DataError
 
@@ -24,27 +24,24 @@ _COUNTED_ROWS = 64
 _COUNT_TOLERANCE = 0.05
 
 
-def check_rows(
-    rows: Mapping[str, Iterable[Row]], tokens: ControlTokens, tokenizer: "PreTrainedTokenizerBase", folder: str | Path
-) -> None:
+def check_rows(rows: Mapping[str, RowFile], tokens: ControlTokens, tokenizer: "PreTrainedTokenizerBase") -> None:
     """Make every check.
 
     Args:
-        rows: Rows of "train" and, if questions were held out, "heldout"; each is read several times.
+        rows: Rows of "train" and, if questions were held out, "heldout".
         tokens: The ladder of the model to train.
         tokenizer: The model's tokenizer.
-        folder: Folder of the rows, for messages.
 
     Raises:
         DataError: a row breaks a rule of the other functions of this module.
     """
-    check_heldout(rows["train"], rows.get("heldout", ()), tokens, str(Path(folder) / "heldout.jsonl"))
-    for name, found in rows.items():
-        where = str(Path(folder) / f"{name}.jsonl")
-        for number, row in enumerate(found, 1):
-            check_text(row, f"{where}:{number}")
-            check_tokens(row, tokens, f"{where}:{number}")
-        check_tokenizer(tokenizer, found, where)
+    if "heldout" in rows:
+        check_heldout(rows["train"], rows["heldout"], tokens)
+    for found in rows.values():
+        for number, row in enumerate(found):
+            check_text(row, found.where(number))
+            check_tokens(row, tokens, found.where(number))
+        check_tokenizer(tokenizer, found, str(found.path))
 
 
 def check_text(row: Row, where: str) -> None:
@@ -93,18 +90,18 @@ def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
         )
 
 
-def check_heldout(train: Iterable[Row], heldout: Iterable[Row], tokens: ControlTokens, where: str) -> None:
+def check_heldout(train: RowFile, heldout: RowFile, tokens: ControlTokens) -> None:
     """Refuse held-out questions that are also trained on; the held-out losses would be meaningless.
 
     Raises:
         DataError: a question is on both sides.
     """
     taught = {text_hash(_question(row, tokens)) for row in train}
-    for number, row in enumerate(heldout, 1):
+    for number, row in enumerate(heldout):
         if text_hash(_question(row, tokens)) in taught:
             raise DataError(
-                f"{where}:{number}: prompt: the question of {row['id']!r} is in train.jsonl too; take it out of one of "
-                "them, or let `ratio-sft build` split all traces at once"
+                f"{heldout.where(number)}: prompt: the question of {row['id']!r} is in {train.path.name} too; take it "
+                "out of one of them, or let `ratio-sft build` split all traces at once"
             )
 
 

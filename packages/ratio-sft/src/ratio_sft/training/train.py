@@ -25,6 +25,8 @@ from ratio_sft._shared.runs import (
     partial_path,
     publish,
     read_manifest,
+    remove_leftovers,
+    remove_partial,
     resolve_state,
     write_manifest,
 )
@@ -111,7 +113,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
             return {**read_object(out / REPORT), "already_finished": True}
         if state.is_main_process:
             if found == "new":
-                shutil.rmtree(run.partial, ignore_errors=True)
+                remove_partial(out)
             write_manifest(run.partial / MANIFEST, _COMMAND, made_from, packages=RECORDED_PACKAGES)
             remove_incomplete(run.checkpoints)
         state.wait_for_everyone()
@@ -119,13 +121,14 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
             return _train(run)
         except DataError:
             if state.is_main_process and newest_complete(run.checkpoints) is None:
-                shutil.rmtree(run.partial, ignore_errors=True)
+                remove_partial(out)
             raise
 
 
 def _output_state(run: _Run, made_from: Row, overwrite: bool) -> State:
     """`finished`: the checkpoint folder is complete; `partial`: a killed run can be continued; else `new`."""
     check_no_links(run.partial)
+    remove_leftovers(run.out)
     if resolve_state(run.out / MANIFEST, _COMMAND, made_from, done=run.out, overwrite=overwrite) == "finished":
         return "finished"
     return resolve_state(run.partial / MANIFEST, _COMMAND, made_from, done=None, overwrite=overwrite)
@@ -135,7 +138,7 @@ def _remove_leftover(run: _Run, made_from: Row) -> None:
     """Remove the working folder of a run that was killed after its checkpoint had appeared."""
     manifest = run.partial / MANIFEST
     if manifest.is_file() and not differing(read_manifest(manifest)["settings"], made_from):
-        shutil.rmtree(run.partial)
+        remove_partial(run.out)
 
 
 def _expected(data: Path, name: str) -> bool:
@@ -196,7 +199,7 @@ def _train(run: _Run) -> Row:
         ladder.save(final)
         _write_logs(run, final, report, logs)
         publish(final, run.out)
-        shutil.rmtree(run.partial)
+        remove_partial(run.out)
     return broadcast_object_list([report])[0]
 
 
@@ -222,7 +225,7 @@ def _encode(run: _Run, model: Any, tokenizer: Any, ladder: ControlTokens) -> dic
     """The encoded rows by name. Every process checks the rows; the main one encodes and counts them."""
     from . import encoded_file
 
-    check_rows(run.rows, ladder, tokenizer, run.data)
+    check_rows(run.rows, ladder, tokenizer)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     files = {name: run.partial / f"{name}.arrow" for name in run.rows}
     state = _processes()

@@ -219,7 +219,6 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, devic
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=save,
-        save_total_limit=2,
         report_to=list(settings.report_to) or "none",
         disable_tqdm=True,
         dataloader_num_workers=0,
