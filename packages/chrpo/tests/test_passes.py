@@ -115,4 +115,5 @@ def test_a_run_is_the_same_whatever_its_passes(
     for mine, other in zip(lines, expected, strict=True):
         assert mine == pytest.approx(other, rel=1e-4, abs=1e-6)
     for (_, left), (_, right) in zip(ours.model.named_parameters(), theirs.model.named_parameters(), strict=True):
-        assert torch.allclose(left, right, atol=2e-5)
+        # AdamW moves a weight by up to 1e-3 here, also where its gradient is little more than a rounding error.
+        assert torch.allclose(left, right, atol=1e-4)
