@@ -21,8 +21,9 @@ _OPTIONS = {
     "instruction": "",
 }
 
-# Loads the libraries once, those of the model with it, then forks a process for each kill. In the process a thread waits
-# until so many samples more are on disk, and so many milliseconds on top, and kills it without a chance to clean up.
+# Loads the libraries once, those of the model with it, then forks a process for each kill. In the process a thread
+# waits until so many samples more are on disk, and so many milliseconds on top, and kills it without a chance to clean
+# up.
 _CHILD = """
 import json, os, signal, sys, threading, time
 from pathlib import Path
