@@ -50,10 +50,10 @@ class RlRow:
 
 
 ROWS = {
-    "chrpo": RlRow("chrpo", "defaults", "", 50),
-    "chrpo-2": RlRow("chrpo", "floor 2 points lower", "--eps 0.02", 50),
-    "chrpo-5": RlRow("chrpo", "floor 5 points lower", "--eps 0.05", 50),
-    "chrpo-no-constraint": RlRow("chrpo", "no constraint", "--without constraint", 50),
+    "chrpo": RlRow("chrpo", "defaults", "", 150),
+    "chrpo-2": RlRow("chrpo", "floor 2 points lower", "--eps 0.02", 150),
+    "chrpo-5": RlRow("chrpo", "floor 5 points lower", "--eps 0.05", 150),
+    "chrpo-no-constraint": RlRow("chrpo", "no constraint", "--without constraint", 150),
     "grpo": RlRow("grpo", "", "--objective grpo", 150),
     **{
         f"l1-{weight}": RlRow("l1", f"weight {weight}", f"--objective l1 --length-weight {weight}", 150)
