@@ -157,6 +157,32 @@ def test_a_subfolder_leads_nowhere(folder, tmp_path):
         load_model(folder, FLOAT)
 
 
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("special_tokens_map.json", "tokenizer_file", "{outside}/tokenizer.json"),
+        ("special_tokens_map.json", "vocab_file", "{outside}/vocab.txt"),
+        ("tokenizer_config.json", "tokenizer_file", "{outside}/tokenizer.json"),
+        ("tokenizer_config.json", "vocab", "{outside}/vocab.txt"),
+        ("tokenizer_config.json", "init_inputs", ["{outside}/vocab.txt"]),
+        ("tokenizer_config.json", "fast_tokenizer_files", ["../outside/tokenizer.4.0.0.json"]),
+    ],
+)
+def test_a_tokenizer_reads_no_file_elsewhere(folder, tmp_path, file, field, value):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("tokenizer.json", "tokenizer.4.0.0.json"):
+        shutil.copy(folder / "tokenizer.json", outside / name)
+    (outside / "vocab.txt").write_text("[UNK]\nsecret\n")
+    listed = [one.format(outside=outside) for one in ([value] if isinstance(value, str) else value)]
+    edit(folder / file, **{field: listed[0] if isinstance(value, str) else listed})
+    with pytest.raises(DataError, match=rf"{file}: .*{field}.*; remove (it|this field)"):
+        load_tokenizer(folder)
+    shutil.rmtree(outside)
+    if file == "tokenizer_config.json" and field == "tokenizer_file":
+        load_tokenizer(folder)  # a path of the machine that made it, which transformers passes over
+
+
 def test_a_tokenizer_without_files_of_its_own_is_one_error(folder):
     edit(folder / "tokenizer_config.json", tokenizer_class="RagTokenizer")
     with pytest.raises(DataError, match="the tokenizer cannot be loaded"):

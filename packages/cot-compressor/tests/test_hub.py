@@ -157,3 +157,13 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
 def test_only_a_trained_scorer_is_pushed(encoder_folder: Path) -> None:
     with pytest.raises(DataError, match=r"has no compressor\.json"):
         push_to_hub(encoder_folder, "owner/scorer")
+
+
+def test_a_link_to_a_file_elsewhere_is_not_pushed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "scorer"
+    folder.mkdir()
+    (folder / "compressor.json").write_text("{}")
+    (folder / "notes.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(DataError, match=r"notes\.txt: is a symbolic link to outside the folder"):
+        push_to_hub(folder, "owner/scorer")

@@ -10,6 +10,7 @@ every fault is one error that names the folder. What the model is used for is le
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
 _MOST_LABELS = 1_000_000
 _MOST_HEADER_BYTES = 2**27
+_TOKENIZER_FILES = {"vocab", "merges", "init_inputs", "gguf_file", "fast_tokenizer_files"}
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -130,6 +132,31 @@ def _check_files(folder: Path) -> None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (folder / name).is_file():
             _check_names(folder / name)
+    _check_tokenizer_files(folder)
+
+
+def _check_tokenizer_files(folder: Path) -> None:
+    """Refuse a tokenizer whose settings have transformers open a file elsewhere, which would be saved with the model.
+
+    Raises:
+        DataError: a field is such a path, or special_tokens_map.json has a field that is no token.
+    """
+    path = folder / "special_tokens_map.json"
+    for name in _read_object(path) if path.is_file() else ():
+        if not name.endswith(("_token", "_tokens")):  # it would replace the path of the tokenizer's own file
+            raise DataError(f"{path}: field {name[:100]!r} is no special token; remove it")
+    path = folder / "tokenizer_config.json"
+    for name, value in _read_object(path).items() if path.is_file() else ():
+        if name in _TOKENIZER_FILES or name.endswith(("_file", "_spm")):
+            for file in value if isinstance(value, list) else [value]:
+                if isinstance(file, str) and _is_elsewhere(folder, file):
+                    raise DataError(f"{path}: {name} is {file[:100]!r}, a file outside the folder; remove this field")
+
+
+def _is_elsewhere(folder: Path, file: str) -> bool:
+    """Whether a path names something outside `folder`, from here or from there."""
+    places = [place for place in (Path(file), folder / file) if file and os.path.lexists(place)]
+    return any(not Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder)) for place in places)
 
 
 def _check_names(path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from tokenizers import AddedToken, Tokenizer
 
 from cot_compressor._shared import checkpoint_loader
+from cot_compressor._shared.checkpoint_files import check_inside
 from cot_compressor.errors import DataError, needs_extra
 from cot_compressor.text.segment import Unit
 
@@ -172,6 +173,7 @@ def _read_tokenizer(folder: Path) -> Any:
     file = folder / "tokenizer.json"
     if not file.is_file():
         return load_tokenizer(folder)
+    check_inside(folder)
     try:
         tokenizer = Tokenizer.from_file(str(file))
         _add_configured_tokens(tokenizer, folder)

@@ -16,7 +16,7 @@ import torch
 
 from cot_compressor import distributed
 from cot_compressor._shared import checkpoint_loader
-from cot_compressor._shared.checkpoint_files import check_checkpoint
+from cot_compressor._shared.checkpoint_files import check_checkpoint, check_inside
 from cot_compressor._shared.records import read_object
 from cot_compressor.budget.counting import load_tokenizer
 from cot_compressor.errors import DataError
@@ -172,6 +172,7 @@ def load_model(folder: Path) -> Any:
     Raises:
         DataError: it cannot be loaded.
     """
+    check_inside(folder)
     if (folder / ONNX_FILE).is_file():
         return OnnxModel(folder / ONNX_FILE, checkpoint_loader.load_config(folder))
     check_checkpoint(folder, "--scorer")

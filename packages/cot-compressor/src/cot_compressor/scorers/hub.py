@@ -12,6 +12,7 @@ HF_HUB_OFFLINE) choose the hub and the token, and whether the network may be use
 import re
 from pathlib import Path
 
+from cot_compressor._shared.checkpoint_files import check_inside
 from cot_compressor.errors import CompressorError, DataError, needs_extra
 
 SETTINGS_FILE = "compressor.json"
@@ -76,11 +77,12 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> str:
         `owner/name@commit`, which always names these very weights.
 
     Raises:
-        DataError: `folder` contains no trained scorer, or huggingface-hub is not installed.
+        DataError: `folder` contains no trained scorer or a link to elsewhere, or huggingface-hub is not installed.
         CompressorError: the hub refused the upload.
     """
     if not Path(folder, SETTINGS_FILE).is_file():
         raise DataError(f"{folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
+    check_inside(Path(folder))
     with needs_extra("scorer", "a model hub needs huggingface-hub"):
         from huggingface_hub import HfApi
     hub = HfApi()
