@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import click
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chrpo import ChrpoError, ControlTokens, read_prompts
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
@@ -37,9 +36,8 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
     """Train CHECKPOINT on PROMPTS and save it to OUT."""
     tokens = ControlTokens.load(checkpoint)
     rollouts = 2 * len(tokens.ratios)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     trainer = CHRPOTrainer(
-        AutoModelForCausalLM.from_pretrained(checkpoint),
+        checkpoint,
         CHRPOConfig(
             str(out),
             max_steps=steps,
@@ -54,7 +52,6 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
         ),
         prompts=read_prompts(prompts),
         control_tokens=tokens,
-        processing_class=tokenizer,
         grader=last_number,
     )
     trainer.train()

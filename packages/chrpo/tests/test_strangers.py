@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from chrpo._shared.records import write_records
 from chrpo.cli import cli
+from chrpo.errors import DataError
 
 pytest.importorskip("trl")
 
@@ -62,6 +63,30 @@ def test_code_of_a_checkpoint_is_refused_without_a_question(model, train, tmp_pa
     assert "[y/N]" not in done.output
     assert not marker.exists()
     assert not (tmp_path / ".out.partial").exists()
+
+
+def test_code_of_a_part_of_a_folder_is_never_run_by_the_trainer(model, prompt_rows, config, tmp_path, monkeypatch):
+    from chrpo import ControlTokens
+    from chrpo.trl import CHRPOTrainer
+
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
+    part = {"model_type": "siglip_text_model", "num_hidden_layers": 1, "auto_map": {"AutoModel": f"{model}--evil.C"}}
+    edit(model / "config.json", model_type="fuyu", architectures=["FuyuForCausalLM"], text_config=part)
+    tokens = ControlTokens.load(model)
+    with pytest.raises(DataError, match="the weights cannot be loaded"):
+        CHRPOTrainer(str(model), config(tmp_path / "out"), prompts=prompt_rows, control_tokens=tokens)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp_path):
+    from chrpo import ControlTokens
+    from chrpo.trl import CHRPOTrainer
+
+    args = config(tmp_path / "out")
+    trainer = CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
+    trainer.train()
+    assert trainer.state.global_step == args.max_steps
 
 
 @pytest.mark.parametrize(

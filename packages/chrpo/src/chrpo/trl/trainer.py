@@ -22,6 +22,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from chrpo._shared.checkpoint_loader import load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row, read_object, write_json
 from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, remove_older, tensors_only
@@ -54,11 +55,11 @@ class CHRPOTrainer(GRPOTrainer):
     Every process has a controller and gives it the rollouts of all processes, so that all prices agree.
 
     Args:
-        model: Folder or loaded model, as for GRPOTrainer.
+        model: Checkpoint folder, which is loaded in float32 without running anything of it, or a loaded model.
         args: Settings of TRL and of CHRPO.
         prompts: Rows of an RL prompts file, which `chrpo prepare` writes.
         control_tokens: Control tokens of the checkpoint.
-        processing_class: Tokenizer of the checkpoint.
+        processing_class: Tokenizer of the checkpoint; by default that of the folder.
         grader: Function (completion, reference answer) -> True if correct.
         reward: Reward in place of the objective's own.
         **options: `callbacks`, `optimizers` and `peft_config` of GRPOTrainer.
@@ -71,7 +72,7 @@ class CHRPOTrainer(GRPOTrainer):
         token_advantages: Advantages of its tokens.
 
     Raises:
-        DataError: prompts, ladder, tokenizer and settings do not fit each other.
+        DataError: prompts, ladder, tokenizer and settings do not fit each other, or the folder cannot be loaded.
     """
 
     def __init__(
@@ -91,6 +92,9 @@ class CHRPOTrainer(GRPOTrainer):
             self.rows, control_tokens, group_size=int(args.num_generations or 0), settings=args, reward=reward
         )
         args.shuffle_dataset = False
+        if isinstance(model, str | Path):  # TRL's own loading would ask whether to run the code of a model's parts
+            processing_class = processing_class or load_tokenizer(model, padding_side="left", truncation_side="left")
+            model = load_model(model, torch.float32)
         super().__init__(
             model,
             reward_funcs=[chrpo],
