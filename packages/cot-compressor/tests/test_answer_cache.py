@@ -33,10 +33,11 @@ def test_answers_are_written_to_no_link_pipe_or_folder(tmp_path: Path) -> None:
     target.write_text("mine")
     (tmp_path / "link").symlink_to(target)
     (tmp_path / "dangling").symlink_to(tmp_path / "made")
+    (tmp_path / "hard").hardlink_to(target)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for name in ("link", "dangling", "pipe", "folder"):
-        with pytest.raises(DataError, match=f"{name}: is not a file, and answers would be written to it; move it away"):
+    for name in ("link", "dangling", "hard", "pipe", "folder"):
+        with pytest.raises(DataError, match=f"{name}: is not a file of its own, and answers would be written"):
             AnswerCache(tmp_path / name)
     assert target.read_text() == "mine"
     assert not (tmp_path / "made").exists()

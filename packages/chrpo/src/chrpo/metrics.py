@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ._shared.lock import no_link
+from ._shared.records import open_atomic
 from .errors import DataError
 
 METRICS_FILE = "metrics.jsonl"
@@ -50,7 +51,8 @@ def remove_after(path: Path, step: int) -> None:
         DataError: a line before the last is corrupted.
     """
     kept = [line for line in _lines(path) if line["step"] <= step]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    with open_atomic(path) as out:
+        out.writelines(json.dumps(line) + "\n" for line in kept)
 
 
 def _lines(path: Path) -> list[Metrics]:

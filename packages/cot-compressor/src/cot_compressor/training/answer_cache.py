@@ -11,6 +11,7 @@ Judging an answer is left to the annotator.
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +36,12 @@ class AnswerCache:
         """Read the file if it exists; otherwise the first answer creates it.
 
         Raises:
-            DataError: a symbolic link or something else than a file is in its place.
+            DataError: a link, symbolic or hard, or something else than a file is in its place.
         """
         self._path = Path(path)
-        if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
-            raise DataError(f"{self._path}: is not a file, and answers would be written to it; move it away")
+        found = self._path.lstat() if os.path.lexists(self._path) else None
+        if found and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
+            raise DataError(f"{self._path}: is not a file of its own, and answers would be written to it; move it away")
         self._answers: dict[str, Answer] = {}
         line = b"\n"
         if self._path.is_file():

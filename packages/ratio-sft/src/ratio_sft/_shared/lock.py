@@ -87,8 +87,17 @@ def try_lock(file: int) -> bool | None:
 
 
 def no_link(path: str, flags: int) -> int:
-    """An opener for `open` that follows no link in the file's place, so that nothing is written to where it points."""
-    return os.open(path, flags | NO_LINK, 0o666)
+    """An opener for `open` that opens a file of its own only: a link, symbolic or hard, would be written through.
+
+    Raises:
+        DataError: a hard link or something else than a file is in its place.
+    """
+    file = os.open(path, flags | NO_LINK, 0o666)
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(file)
+        raise DataError(f"{path}: is not a file of its own, and would be written to; move it away")
+    return file
 
 
 def is_at(path: Path, file: int) -> bool:
