@@ -83,6 +83,27 @@ def test_the_name_of_a_problems_file_is_checked_before_a_model_is_loaded(tmp_pat
         )
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "results.json", "samples_sums.jsonl", "unrelated"])
+def test_a_link_out_of_a_run_folder_is_not_read(one, tmp_path, name):
+    if (one / name).exists():
+        (one / name).rename(tmp_path / "private")
+    (one / name).symlink_to(tmp_path / "private")
+    for command in (
+        ("grade", one, tmp_path / "out"),
+        ("report", one, "--output", tmp_path / "report.html"),
+        ("export", "traces", one, tmp_path / "traces.jsonl"),
+        ("compare", one, one),
+    ):
+        assert f"{name}: is a symbolic link to outside the folder" in refuse(*command)
+
+
+def test_a_report_is_written_through_no_link(one, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "report.lm-eval").symlink_to(tmp_path / "elsewhere")
+    assert "report.lm-eval: is a symbolic link" in refuse("report", one, "--output", tmp_path / "report.html")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 # --- task files ---------------------------------------------------------------------------------------------------
 
 

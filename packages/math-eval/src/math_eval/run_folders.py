@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ._shared import runs
+from ._shared.checkpoint_files import check_inside
 from ._shared.records import Row, read_json, read_records, validate
 from .errors import DataError
 from .ratio import Ratio, parse_ratio, ratio_name
@@ -114,8 +115,9 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run, finished or not.
 
     Raises:
-        DataError: A field is missing, or has a value that no run writes.
+        DataError: A field is missing, or has a value that no run writes, or a link leads out of the folder.
     """
+    check_inside(folder)
     path = folder / runs.MANIFEST
     manifest = validate(runs.read_manifest(path), "run_manifest", str(path))
     for task in manifest["settings"]["tasks"]:

@@ -23,6 +23,7 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Tokenizer
 
 from math_eval._shared.bounded_http import BoundedClient
+from math_eval._shared.checkpoint_files import check_inside
 from math_eval._shared.server_messages import check_address, printable_words, without_key
 from math_eval._shared.thinking import split_thinking
 from math_eval.errors import DataError, MathEvalError
@@ -212,6 +213,7 @@ def _read_tokenizer(folder: str | Path) -> Tokenizer:
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; --tokenizer names the model's folder")
+    check_inside(path.parent)
     try:
         return Tokenizer.from_file(str(path))
     except (KeyboardInterrupt, SystemExit):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from math_eval._shared.records import open_atomic, write_json
-from math_eval._shared.runs import check_apart
+from math_eval._shared.runs import check_apart, check_no_links
 from math_eval.run_folders import run_files
 
 from . import table
@@ -46,12 +46,13 @@ def write_report(
 
     Raises:
         DataError: A run is not finished, two conditions have one name, the baseline or the field is unknown, the runs
-            share no problems, or a file to be written is a file of a run.
+            share no problems, a file to be written is a file of a run, or the folder to be written contains a link.
     """
     output = Path(output)
     data = collect(runs, baseline=baseline, by=by)
     inputs = [file for run in {entry.condition.run for entry in data.entries} for file in run_files(run)]
     check_apart(map(output.with_suffix, (".json", ".csv", ".md", ".html")), inputs)
+    check_no_links(output.with_suffix(".lm-eval"))
     html = page(data, title=title, notes=notes)
     lines = table.rows(data)
     sentences = headline(data)
