@@ -157,6 +157,15 @@ def test_a_subfolder_leads_nowhere(folder, tmp_path):
         load_model(folder, FLOAT)
 
 
+def test_no_other_config_takes_the_place_of_the_one_that_was_checked(folder):
+    other = {**json.loads((folder / "config.json").read_text()), "attn_implementation": "evil-owner/evil-kernel"}
+    (folder / "config.4.0.0.json").write_text(json.dumps(other))
+    edit(folder / "config.json", configuration_files=["config.4.0.0.json"])
+    for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
+        with pytest.raises(DataError, match=r"config\.json: configuration_files names other configs"):
+            load(folder)
+
+
 @pytest.mark.parametrize(
     ("file", "field", "value"),
     [

@@ -40,6 +40,7 @@ def load_config(folder: str | Path) -> Any:
     from transformers import AutoConfig
 
     _check_depth(Path(folder))
+    _check_place(Path(folder))
     _check_kernels(Path(folder))
     with _reading(folder, "config.json"):
         return AutoConfig.from_pretrained(str(folder), **_SAFE)
@@ -200,12 +201,15 @@ def _check_depth(folder: Path) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse weights in a subfolder, which neither the check of the index nor the digest of the model covers.
+    """Refuse weights in a subfolder, and another config: neither the checks nor the digest of the model cover them.
 
     Raises:
         DataError: the config names some.
     """
-    name = _read_object(folder / "config.json").get("transformers_weights")
+    config = _read_object(folder / "config.json")
+    if "configuration_files" in config:
+        raise DataError(f"{folder / 'config.json'}: configuration_files names other configs; remove this field")
+    name = config.get("transformers_weights")
     if name is not None and (not isinstance(name, str) or Path(name).name != name):
         raise DataError(
             f"{folder / 'config.json'}: transformers_weights is {name!r}, no name of a file in the folder; mend it"
