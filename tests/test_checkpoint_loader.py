@@ -198,6 +198,15 @@ def test_a_tokenizer_without_files_of_its_own_is_one_error(folder):
         load_tokenizer(folder)
 
 
+@pytest.mark.parametrize("name", ["more.safetensors", "additional_chat_templates/more.jinja"])
+def test_a_pipe_in_a_folder_is_refused_and_not_waited_for(folder, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(folder / name)
+    for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
+        with pytest.raises(DataError, match="is a pipe or a device; remove it"):
+            load(folder)
+
+
 def test_a_link_to_itself_is_no_traceback(folder):
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     (folder / "chat_template.jinja").symlink_to("chat_template.jinja")

@@ -55,16 +55,18 @@ def has_weights(folder: Path) -> bool:
 
 
 def check_inside(folder: Path) -> None:
-    """Refuse a folder whose files lead out of it; the links of a Hugging Face cache are its own.
+    """Refuse a folder whose files lead out of it, or never end; the links of a Hugging Face cache are its own.
 
     Raises:
-        DataError: a symbolic link or the index of the weights names a file elsewhere.
+        DataError: a symbolic link or the index of the weights names a file elsewhere, or there is a pipe or a device.
     """
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     for path in folder.rglob("*"):
         if path.is_symlink() and not any(Path(os.path.realpath(path)).is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path}: is a pipe or a device; remove it")
     for index in folder.glob("*.safetensors.index.json"):
         found = read_json(index)
         weight_map = found.get("weight_map") if isinstance(found, dict) else None

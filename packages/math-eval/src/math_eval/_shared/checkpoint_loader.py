@@ -39,8 +39,7 @@ def load_config(folder: str | Path) -> Any:
     """
     from transformers import AutoConfig
 
-    _check_depth(Path(folder))
-    _check_place(Path(folder))
+    _check_files(Path(folder))
     _check_kernels(Path(folder))
     with _reading(folder, "config.json"):
         return AutoConfig.from_pretrained(str(folder), **_SAFE)
@@ -83,8 +82,7 @@ def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCa
     """
     import transformers
 
-    path = check_checkpoint(folder)
-    _check_files(path)
+    check_checkpoint(folder)
     load_config(folder)
     with _reading(folder, "the weights"):
         loader = getattr(transformers, auto_class)
