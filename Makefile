@@ -152,6 +152,7 @@ $(SMOLLM2): | $(READY)
 bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
+	$(BENCH)/chrpo_segments.py
 	$(BENCH)/chrpo_step.py
 	$(BENCH)/cot_compressor_fidelity.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2)
 	$(BENCH)/cot_compressor_scorer.py --data-dir "$(DATA)"
