@@ -1,0 +1,168 @@
+"""Compare RL objectives on a symbolic frontier task in minutes, on one CPU core.
+
+The command is resumable: trained models and results of finished rows are files in FOLDER, and what is there is not
+computed again. Drawing problems, training and rollouts are left to the modules beside it.
+
+    python examples/frontier/symbolic/compare.py runs/symbolic --task shallow --seed 0 --row l1:0.1 --row chrpo
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from generators import LADDER, TASKS, Problem, Task
+from reinforce import draw_problems, new_controller, reinforce
+from rollouts import TEMPERATURE, evaluate
+from training import sft_model
+from transformer import Transformer
+
+from chrpo import CHRPOController, CHRPOSettings
+
+ROWS = {
+    "chrpo": "chrpo",
+    "grpo": "grpo",
+    "l1": "l1",
+    "l1-scaled": "l1",
+    "shortest_correct": "shortest_correct",
+}
+"""Row -> objective of `chrpo train`."""
+Result = dict[str, Any]
+
+
+def settings_of(row: str) -> CHRPOSettings:
+    """Settings of a row such as "l1:0.1".
+
+    Raises:
+        ValueError: no such row, or it takes no weight.
+    """
+    name, _, weight = row.partition(":")
+    if name not in ROWS:
+        raise ValueError(f"unknown row {name!r}; choose one of {', '.join(ROWS)}")
+    return CHRPOSettings(objective=ROWS[name], length_weight=float(weight) if weight else None)
+
+
+def row_controller(row: str, problems: Sequence[Problem], accuracies: Sequence[float]) -> CHRPOController:
+    """The controller of a row; see `reinforce.new_controller`."""
+    controller = new_controller(problems, accuracies, settings_of(row))
+    if row.partition(":")[0] == "l1":
+        controller.objective = replace(controller.objective, scaled=False)
+    return controller
+
+
+def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[str]) -> Sequence[str]:
+    for row in rows:
+        try:
+            settings_of(row)
+        except ValueError as error:
+            raise click.BadParameter(f"{row}: {error}") from error
+    return rows
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--task", "task_name", type=click.Choice(list(TASKS)), required=True, help="Task.")
+@click.option("--seed", default=0, show_default=True, help="Seed of models, problems and draws.")
+@click.option("--steps", default=80, show_default=True, type=click.IntRange(1), help="Number of RL steps.")
+@click.option(
+    "--learning-rate",
+    default=2e-4,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Learning rate of RL (AdamW).",
+)
+@click.option("--row", "rows", multiple=True, callback=_checked, help="RL row, NAME or NAME:WEIGHT; repeatable.")
+def main(folder: Path, task_name: str, seed: int, steps: int, learning_rate: float, rows: Sequence[str]) -> None:
+    """Train each row from one SFT model, and print accuracy and thinking tokens of all.
+
+    Rows: chrpo, grpo, shortest_correct:W (ShorterBetter), l1:W (the length penalty alone), l1-scaled:W (divided by the
+    standard deviation of the group, as `chrpo train --objective l1` does). W is the weight of the length.
+
+    Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
+    """
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder, TASKS[task_name], seed, steps, learning_rate)
+    start = _kept(folder / f"{task_name}_{seed}_sft.json", run.sft_results)
+    results = dict(start)
+    accuracies = [start[f"sft@{ratio:g}"]["sampled"]["accuracy"] for ratio in LADDER]
+    for row in rows:
+        path = folder / f"{task_name}_{seed}_{row.replace(':', '-')}_{steps}_{learning_rate:g}.json"
+        results[row] = _kept(path, partial(run.row_result, row, accuracies))
+    click.echo(table(results))
+
+
+def _kept(path: Path, compute: Callable[[], Result]) -> Result:
+    """The result in this file, which is computed and written if it is missing."""
+    if not path.is_file():
+        growing = path.with_suffix(".partial")
+        growing.write_text(json.dumps(compute(), indent=1) + "\n", encoding="utf-8")
+        os.replace(growing, path)
+    return json.loads(path.read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all rows of a table share; the fields are the options of the command."""
+
+    folder: Path
+    task: Task
+    seed: int
+    steps: int
+    learning_rate: float
+
+    def sft_results(self) -> Result:
+        """Accuracy and tokens of the SFT model at every ratio and at its own choice."""
+        model = sft_model(self.folder, self.task, self.seed)
+        at_ratios = {f"sft@{ratio:g}": self._evaluated(model, index) for index, ratio in enumerate(LADDER)}
+        return {**at_ratios, "sft@policy": self._evaluated(model)}
+
+    def row_result(self, row: str, accuracies: Sequence[float]) -> Result:
+        """Accuracy and tokens after RL, and the number of tokens that RL generated.
+
+        Args:
+            row: Row, such as "l1:0.1".
+            accuracies: Accuracy of the SFT model at every ratio, [ratios].
+        """
+        problems = draw_problems(self.task, self.seed, self.steps)
+        controller = row_controller(row, problems, accuracies)
+        model = sft_model(self.folder, self.task, self.seed)
+        generated = reinforce(
+            model, self.task, problems, controller, seed=self.seed, learning_rate=self.learning_rate, name=row
+        )
+        return {**self._evaluated(model), "generated_tokens": generated}
+
+    def _evaluated(self, model: Transformer, ratio: int | None = None) -> Result:
+        kinds = {"greedy": 0.0, "sampled": TEMPERATURE}
+        return {
+            kind: evaluate(model, self.task, self.seed, ratio=ratio, temperature=temperature)
+            for kind, temperature in kinds.items()
+        }
+
+
+def table(results: Mapping[str, Result]) -> str:
+    """The results as a Markdown table: accuracy in percent / thinking tokens, and generated tokens in millions.
+
+    Args:
+        results: Result of each row, by name.
+    """
+    lines = [f"| row | greedy | at temperature {TEMPERATURE:g} | tokens generated by RL |", "|---|---|---|---|"]
+    for name, result in results.items():
+        both = [
+            f"{100 * result[kind]['accuracy']:.1f} / {result[kind]['tokens']:.1f}" for kind in ("greedy", "sampled")
+        ]
+        generated = f"{result['generated_tokens'] / 1e6:.2f} M" if "generated_tokens" in result else ""
+        lines.append(f"| {name} | {both[0]} | {both[1]} | {generated} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

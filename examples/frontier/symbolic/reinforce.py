@@ -1,0 +1,167 @@
+"""RL of one row: rollouts, the advantages that `chrpo` computes from them, and updates of the model.
+
+The objectives are those of `chrpo train`, with its defaults, through the controller that its trainers use. Supervised
+stages are left to `training`, names and weights of rows to `compare`.
+
+    controller = new_controller(problems, accuracies, CHRPOSettings(objective="grpo"))
+    reinforce(model, TASKS["shallow"], problems, controller, seed=0, learning_rate=2e-4)
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from generators import END, LADDER, RATIO, Problem, Task, draw_problem
+from rollouts import TEMPERATURE, Answers, read_prompts
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformer import Transformer, decode
+
+from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, RolloutStats
+
+PROMPTS, GROUP = 16, 12
+"""Prompts of a step, and rollouts of a prompt."""
+
+
+def draw_problems(task: Task, seed: int, steps: int) -> list[Problem]:
+    """The problems of all steps; none is used twice on purpose."""
+    rng = random.Random(f"rl {seed}")
+    return [draw_problem(task, rng) for _ in range(steps * PROMPTS)]
+
+
+def new_controller(
+    problems: Sequence[Problem], accuracies: Sequence[float], settings: CHRPOSettings
+) -> CHRPOController:
+    """The controller of a run.
+
+    Args:
+        problems: Problems of all steps.
+        accuracies: Accuracy of the SFT model at every ratio, [ratios]; the last one is the floor, and together they
+            set the first price.
+        settings: Settings of the objective.
+    """
+    tokens = ControlTokens.ladder(LADDER)
+    known = {f"{ratio:g}": accuracy for ratio, accuracy in zip(LADDER, accuracies, strict=True)}
+    rows: list[dict[str, Any]] = [
+        {
+            "id": str(number),
+            "prompt": [{"role": "user", "content": tokens.policy}],
+            "mode": "policy",
+            "teacher_ratio": None,
+            "reference_tokens": len(problem.trace),
+            # Ratio token, end of thinking and answer are generated, too.
+            "reference_completion_tokens": len(problem.trace) + 3,
+            "reference_accuracy": accuracies[-1],
+            "reference_accuracies": known,
+        }
+        for number, problem in enumerate(problems)
+    ]
+    return CHRPOController(rows, tokens, group_size=GROUP, settings=settings)
+
+
+def reinforce(
+    model: Transformer,
+    task: Task,
+    problems: Sequence[Problem],
+    controller: CHRPOController,
+    *,
+    seed: int,
+    learning_rate: float,
+    name: str = "",
+) -> int:
+    """Train the model in place; returns the number of generated tokens.
+
+    Args:
+        model: Model to train.
+        task: Task of the problems.
+        problems: Problems of all steps, `PROMPTS` a step.
+        controller: Controller for these problems.
+        seed: Seed of all draws.
+        learning_rate: Learning rate of AdamW.
+        name: Name on the progress bar.
+    """
+    generator, generated = torch.Generator().manual_seed(seed), 0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    bar = tqdm(range(0, len(problems), PROMPTS), desc=name, unit="step")
+    for start in bar:
+        rows = np.arange(start, start + PROMPTS)
+        chosen, ladder, out = _roll_out(model, task, problems[start : start + PROMPTS], rows, controller, generator)
+        repeated = [problems[row] for row in rows.repeat(GROUP).tolist()]
+        answers, length = Answers.read(out, repeated), (out >= 0).sum(1)
+        generated += int(length.sum()) + len(repeated)
+        rollouts = _rollouts(rows.repeat(GROUP), chosen, ladder, answers, length)
+        step = controller.step(rollouts, [str(rollout.row) for rollout in rollouts])
+        control, response = (torch.tensor(part / step.tokens).float() for part in (step.control, step.response))
+        if control.any() or response.any():
+            _loss(model, problems[start : start + PROMPTS], chosen, out, control, response).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        bar.set_postfix(accuracy=answers.correct.float().mean().item(), tokens=answers.thinking.float().mean().item())
+    return generated
+
+
+@torch.no_grad()
+def _roll_out(
+    model: Transformer,
+    task: Task,
+    problems: Sequence[Problem],
+    rows: np.ndarray,
+    controller: CHRPOController,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Index of each rollout's ratio, log-probability of each ratio, [rollouts, ratios], and generated ids."""
+    cache, ladder = read_prompts(model, problems)
+    chosen = torch.multinomial(ladder.exp(), GROUP, replacement=True, generator=generator)
+    whole = controller.prompts.at_every_ratio(rows, controller.objective.ladder_share)
+    chosen[torch.from_numpy(whole), : len(LADDER)] = torch.arange(len(LADDER))
+    chosen = chosen.reshape(-1)
+    group = torch.arange(len(problems)).repeat_interleave(GROUP)
+    out = decode(
+        model,
+        [(key[group], value[group]) for key, value in cache],
+        RATIO + chosen,
+        max_tokens=task.max_tokens,
+        end=END,
+        temperature=TEMPERATURE,
+        generator=generator,
+    )
+    return chosen, ladder[group], out
+
+
+def _rollouts(rows: np.ndarray, chosen: Tensor, ladder: Tensor, answers: Answers, length: Tensor) -> list[Rollout]:
+    """The rollouts as the controller takes them; the ratio token counts as one token of the completion."""
+    found = []
+    for place, (row, index) in enumerate(zip(rows.tolist(), chosen.tolist(), strict=True)):
+        format_ok = bool(answers.format_ok[place])
+        stats = RolloutStats(
+            format_ok=format_ok,
+            correct=bool(answers.correct[place]),
+            truncated=not format_ok,
+            thinking_tokens=int(answers.thinking[place]),
+            completion_tokens=int(length[place]) + 1,
+            integrity=0.0,
+        )
+        found.append(Rollout(row=row, ratio_index=index, stats=stats, log_prob=float(ladder[place, index])))
+    return found
+
+
+def _loss(
+    model: Transformer, problems: Sequence[Problem], chosen: Tensor, out: Tensor, control: Tensor, response: Tensor
+) -> Tensor:
+    """-(sum of advantage x log-probability); the advantages are already divided by the number of tokens."""
+    cache, ladder = read_prompts(model, problems)
+    group = torch.arange(len(problems)).repeat_interleave(GROUP)
+    loss = -(control * ladder[group, chosen]).sum()
+    used = ((response != 0) | (control != 0)).nonzero()[:, 0]
+    width = int((out[used] >= 0).sum(1).max())
+    ids = out[used, :width]
+    before = torch.cat([RATIO + chosen[used][:, None], ids[:, :-1].clamp(min=0)], 1)
+    past = [(key[group[used]], value[group[used]]) for key, value in cache]
+    taken = ids >= 0
+    logits = model.logits(model(before, past=past)[taken]) / TEMPERATURE
+    log_probs = -F.cross_entropy(logits, ids[taken], reduction="none")
+    return loss - (response[used][:, None].expand_as(ids)[taken] * log_probs).sum()

@@ -1,0 +1,105 @@
+"""The supervised stages of a task and seed: base model, training on ratios, SFT with a uniform choice of the ratio.
+
+Every finished stage is a file of weights in the folder, so a later call trains nothing. RL is left to `reinforce`.
+
+    model = sft_model(Path("runs/symbolic"), TASKS["shallow"], seed=0)
+"""
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from generators import END, LADDER, PARTS, RATIO, Problem, Task, cut, draw_problem
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformer import Transformer
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "quickstart"))
+from muon import Muon
+
+BATCH, WARMUP_STEPS, LAST_SHARE = 64, 30, 0.05
+BASE_LR, RATIOS_LR, SFT_LR = 0.02, 0.01, 0.007
+OTHER_SHARE = 0.15
+"""Learning rate of embeddings and vectors, as a share of that of matrices."""
+CHOICE_SHARE = 0.4
+"""Share of the rows of SFT in which the choice of the ratio is learnt, too."""
+IGNORED = -100
+Row = tuple[list[int], list[int]]
+"""Ids and labels; labels of tokens that are not learnt are `IGNORED`."""
+
+
+def sft_model(folder: Path, task: Task, seed: int) -> Transformer:
+    """The model that RL starts from.
+
+    Args:
+        folder: Folder of the weights of all stages.
+        task: Task; those of a form share the base model.
+        seed: Seed of initial weights and problems.
+    """
+    torch.manual_seed(seed)
+    model = Transformer(PARTS)
+    stages = (
+        (f"base_{task.form}_{seed}", _base_rows(task, seed), BASE_LR),
+        (f"ratios_{task.name}_{seed}", _ratio_rows(task, seed, 0.0), RATIOS_LR),
+        (f"sft_{task.name}_{seed}", _ratio_rows(task, seed, CHOICE_SHARE), SFT_LR),
+    )
+    for (name, rows, learning_rate), steps in zip(stages, task.stage_steps, strict=True):
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            _train(model, rows, steps, learning_rate, name)
+            partial = path.with_suffix(".partial")
+            save_file(model.state_dict(), partial)
+            os.replace(partial, path)
+        model.load_state_dict(load_file(path))
+    return model
+
+
+def _base_rows(task: Task, seed: int) -> Iterator[Row]:
+    rng = random.Random(f"base {seed}")
+    while True:
+        problem = draw_problem(task, rng, base=True)
+        yield _row(problem, [], problem.trace)
+
+
+def _ratio_rows(task: Task, seed: int, choice_share: float) -> Iterator[Row]:
+    """Cut traces behind their ratio tokens, every ratio as likely, so that RL starts with all within its reach."""
+    rng = random.Random(f"sft {seed} {choice_share}")
+    while True:
+        problem = draw_problem(task, rng)
+        chooses = rng.random() < choice_share
+        traces = [cut(task, problem, ratio, rng) for ratio in LADDER]
+        index = rng.randrange(len(LADDER))
+        ids, labels = _row(problem, [RATIO + index], traces[index])
+        if chooses:
+            labels[len(problem.prompt)] = RATIO + index
+        yield ids, labels
+
+
+def _row(problem: Problem, ratio: list[int], trace: list[int]) -> Row:
+    before, learnt = [*problem.prompt, *ratio], [*trace, END, problem.worked]
+    return before + learnt, [IGNORED] * len(before) + learnt
+
+
+def _train(model: Transformer, rows: Iterator[Row], steps: int, learning_rate: float, name: str) -> None:
+    """Train with warm-up, then a constant rate, then linear decay over the second half."""
+    rates = learning_rate, learning_rate * OTHER_SHARE
+    optimizer = Muon(model, matrix_lr=rates[0], other_lr=rates[1])
+    for step in tqdm(range(steps), desc=name, unit="step"):
+        share = min(1, (step + 1) / WARMUP_STEPS, max(LAST_SHARE, (steps - step) / (0.5 * steps)))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
+        batch = list(islice(rows, BATCH))
+        width = max(len(ids) for ids, _ in batch)
+        ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch])
+        labels = torch.tensor([labels + [IGNORED] * (width - len(labels)) for _, labels in batch])
+        hidden, target = model(ids)[:, :-1], labels[:, 1:]
+        learnt = target != IGNORED
+        F.cross_entropy(model.logits(hidden[learnt]), target[learnt]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()

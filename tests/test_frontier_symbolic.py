@@ -1,0 +1,185 @@
+"""The symbolic frontier: right answers, cuts within their ratio, rollouts like the model, rows that are kept."""
+
+import random
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from .example_scripts import load_script
+
+compare = load_script("frontier/symbolic/compare.py")
+generators, transformer, rollouts = (sys.modules[name] for name in ("generators", "transformer", "rollouts"))
+TASKS = generators.TASKS
+COUNT = 1000
+
+
+def draw(name, count=COUNT, **options):
+    rng = random.Random(7)
+    return [generators.draw_problem(TASKS[name], rng, **options) for _ in range(count)]
+
+
+def checks_that_add(problem):
+    """Whether each check adds, from the prompt alone; a number token is 11 x role + value."""
+    values = [token % 11 for token in problem.prompt[2:-1]]
+    return [(x + a) * m % 11 < 3 for x, a, m in zip(values[::3], values[1::3], values[2::3], strict=True)]
+
+
+def stops(problem):
+    """The number after each step, from the prompt alone."""
+    value, *moves = (token % 11 for token in problem.prompt[:-1])
+    values = []
+    while not values or value >= 3:
+        add, times, more, factor = moves
+        value = [value + add, value * times, value + more, value * factor][len(values) % 4] % 11
+        values.append(value)
+    return values
+
+
+def solution(name, problem):
+    if name == "rare":
+        return stops(problem)[-2]
+    first, second = (token % 11 for token in problem.prompt[:2])
+    return (first + second + 5 * sum(checks_that_add(problem))) % 11
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_answers_follow_from_the_prompt_and_only_the_stated_share_of_keys_differs(name):
+    problems = draw(name)
+    assert [problem.worked for problem in problems] == [solution(name, problem) for problem in problems]
+    wrong = sum(problem.answer != problem.worked for problem in problems)
+    assert wrong / COUNT == pytest.approx(0.07, abs=0.025)
+    assert all(problem.answer == problem.worked for problem in draw(name, base=True))
+
+
+@pytest.mark.parametrize("name", ["steep", "graded", "shallow"])
+def test_each_kind_of_check_adds_as_often_as_stated(name):
+    added = [checks_that_add(problem) for problem in draw(name)]
+    shares = [sum(kind) / COUNT for kind in zip(*added, strict=True)]
+    assert shares == pytest.approx(list(TASKS[name].chances), abs=0.045)
+
+
+def test_a_few_problems_of_rare_need_many_steps():
+    counts = Counter(len(stops(problem)) for problem in draw("rare"))
+    assert {number: count / COUNT for number, count in counts.items()} == pytest.approx(
+        dict(TASKS["rare"].steps), abs=0.045
+    )
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_cut_trace_is_a_part_of_the_trace_within_its_ratio(name):
+    rng = random.Random(0)
+    for problem in draw(name, 100):
+        trace = problem.trace
+        needed = sum(len(unit) for rank, unit in problem.units if rank == 0)
+        for ratio in generators.LADDER:
+            kept = generators.cut(TASKS[name], problem, ratio, rng)
+            assert needed <= len(kept) <= max(needed, ratio * len(trace) + 1e-6)
+            rest = iter(trace)
+            assert all(token in rest for token in kept)
+        assert generators.cut(TASKS[name], problem, 1.0, rng) == trace
+
+
+def test_decoding_with_the_cache_takes_the_likeliest_token_of_the_whole_sequence():
+    torch.manual_seed(0)
+    model = transformer.Transformer(generators.PARTS)
+    problems = draw("steep", 6)
+    cache, _ = rollouts.read_prompts(model, problems)
+    first = generators.RATIO + torch.arange(6)
+    with torch.no_grad():
+        out = transformer.decode(model, cache, first, max_tokens=9, end=-7, temperature=0, generator=None)
+        prompts = torch.tensor([problem.prompt for problem in problems])
+        ids = torch.cat([prompts, first[:, None], out], 1)
+        expected = model.logits(model(ids))[:, prompts.shape[1] : -1].argmax(-1)
+    assert torch.equal(out, expected)
+
+
+def test_rows_end_one_token_after_the_end_token():
+    torch.manual_seed(1)
+    model = transformer.Transformer(generators.PARTS)
+    cache, _ = rollouts.read_prompts(model, draw("steep", 40))
+    first, generator = torch.full((40,), generators.RATIO), torch.Generator().manual_seed(0)
+    options = {"max_tokens": 30, "end": 5, "temperature": 20.0, "generator": generator}
+    out = transformer.decode(model, cache, first, **options)
+    ended = 0
+    for row in out.tolist():
+        length = row.index(-1) if -1 in row else 30
+        assert set(row[length:]) <= {-1}
+        assert 5 not in row[: length - 2]
+        ended += 5 in row[:-2]
+        assert length == 30 or row[length - 2] == 5
+    assert ended > 0
+
+
+def test_answers_are_read_off_the_token_after_the_end():
+    end, problem = generators.END, replace(draw("steep", 1)[0], answer=4)
+    out = torch.tensor([[50, 51, end, 4, -1], [50, end, 5, -1, -1], [50, end, 60, -1, -1], [50, 51, 52, 53, end]])
+    answers = rollouts.Answers.read(out, [problem] * 4)
+    assert answers.format_ok.tolist() == [True, True, False, False]
+    assert answers.correct.tolist() == [True, False, False, False]
+    assert answers.thinking.tolist() == [2, 1, 1, 4]
+
+
+def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
+    accuracies = [0.3, 0.4, 0.5, 0.7, 0.8, 0.9]
+    problems = draw("steep", 16)
+    found = {
+        row: compare.row_controller(row, problems, accuracies)
+        for row in ("l1", "l1:0.1", "l1-scaled:0.1", "grpo", "shortest_correct:0.2", "chrpo")
+    }
+    assert {row: controller.objective.scaled for row, controller in found.items()} == {
+        "l1": False,
+        "l1:0.1": False,
+        "l1-scaled:0.1": True,
+        "grpo": True,
+        "shortest_correct:0.2": True,
+        "chrpo": False,
+    }
+    assert found["l1:0.1"].objective.reward == found["l1-scaled:0.1"].objective.reward
+    assert found["l1:0.1"].objective.reward.weight == 0.1
+    assert found["shortest_correct:0.2"].objective.reward.weight == 0.2
+    chrpo = found["chrpo"]
+    assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
+    assert chrpo.prices()["policy"] >= 4
+    assert chrpo.objective.ladder_share == 0.125
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    task = replace(TASKS["steep"], stage_steps=(1, 1, 1), test_problems=20)
+    monkeypatch.setitem(compare.TASKS, "steep", task)
+
+
+def run(folder, *words):
+    return CliRunner().invoke(compare.main, [str(folder), "--task", "steep", "--steps", "2", *words])
+
+
+def test_a_row_is_printed_kept_and_the_same_for_the_same_seed(tiny, tmp_path):
+    words = ("--row", "l1:0.1", "--row", "chrpo")
+    first = run(tmp_path, *words)
+    assert first.exit_code == 0, first.output
+    lines = [line for line in first.stdout.splitlines() if line.startswith("| ")]
+    assert [line.split()[1] for line in lines[-4:]] == ["sft@1", "sft@policy", "l1:0.1", "chrpo"]
+    assert all(re.search(r"\d\.\d / \d+\.\d \| .* \| 0\.0\d M \|$", line) for line in lines[-2:])
+    for weights in tmp_path.glob("*.safetensors"):
+        weights.unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = run(tmp_path, *words)
+    assert again.stdout == first.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert run(tmp_path / "other", "--row", "chrpo").stdout.splitlines()[-1] == lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("ppo", "unknown row 'ppo'; choose one of chrpo, grpo, l1"), ("chrpo:1", "no length_weight"), ("l1:x", "'x'")],
+)
+def test_a_row_that_does_not_exist_is_refused_before_any_work(row, message, tmp_path):
+    found = run(tmp_path / "new", "--row", row)
+    assert found.exit_code == 2
+    assert message in " ".join(found.output.split())
+    assert not (tmp_path / "new").exists()
