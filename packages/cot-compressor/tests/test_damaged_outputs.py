@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from cot_compressor._shared.output_file import OutputFile
 from cot_compressor._shared.records import Row
 from cot_compressor.cli import cli
+from cot_compressor.errors import DataError
 from cot_compressor.resumable import Job
 
 
@@ -93,6 +94,24 @@ def test_a_damaged_row_of_an_unfinished_output_is_named(
     path.write_text("".join([rows[1], rows[0], *rows[2:]]), "utf-8")
     done = run(*arguments)
     assert (done.exit_code, "remove this folder, and all are made again" in done.stderr) == (2, True)
+
+
+def test_a_folder_that_was_exchanged_for_a_link_while_a_command_runs_is_never_written_to(
+    traces_file: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "out.jsonl").write_text("mine")
+
+    def exchange(batch: list[Row]) -> list[Row]:
+        final = tmp_path / ".out.jsonl.partial/final"
+        if not final.is_symlink():
+            final.symlink_to(elsewhere)
+        return batch
+
+    with pytest.raises(DataError, match="final: is a symbolic link"):
+        Job("annotate", traces_file, tmp_path / "out.jsonl", "traces", {}).run(exchange, batch_rows=1)
+    assert [(path.name, path.read_text()) for path in elsewhere.iterdir()] == [("out.jsonl", "mine")]
 
 
 def test_rows_that_were_exchanged_for_a_link_while_a_command_runs_are_never_written_to(

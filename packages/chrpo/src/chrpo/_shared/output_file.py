@@ -59,7 +59,12 @@ class OutputFile:
 
     @property
     def growing(self) -> Path:
-        """The place of the file until `publish`; files beside it go beside this place."""
+        """The place of the file until `publish`; files beside it go beside this place.
+
+        Raises:
+            DataError: the unfinished output was exchanged for a link meanwhile.
+        """
+        check_no_links(self.partial)
         return self.partial / "final" / self.out.name
 
     @property
