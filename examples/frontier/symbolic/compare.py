@@ -63,7 +63,7 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
         try:
             settings_of(row)
         except ValueError as error:
-            raise click.BadParameter(f"{row}: {error}") from error
+            raise click.BadParameter(f"{row}: {error} (a row is NAME or NAME:WEIGHT, such as l1:0.1)") from error
     return rows
 
 

@@ -14,7 +14,7 @@ answer needs. Training and evaluation are left to others.
 
     >>> problem = draw_problem(TASKS["shallow"], random.Random(0))
     >>> len(problem.prompt), len(problem.trace), problem.answer == problem.worked
-    (15, 25, True)
+    (15, 26, True)
 """
 
 import random

@@ -27,7 +27,7 @@ PROMPTS, GROUP = 16, 12
 
 
 def draw_problems(task: Task, seed: int, steps: int) -> list[Problem]:
-    """The problems of all steps; none is used twice on purpose."""
+    """The problems of all steps, drawn apart from those of SFT and of the evaluation."""
     rng = random.Random(f"rl {seed}")
     return [draw_problem(task, rng) for _ in range(steps * PROMPTS)]
 

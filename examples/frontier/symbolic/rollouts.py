@@ -59,7 +59,7 @@ def read_prompts(model: Transformer, problems: Sequence[Problem]) -> tuple[Cache
 def evaluate(
     model: Transformer, task: Task, seed: int, *, ratio: int | None = None, temperature: float = 0.0
 ) -> dict[str, float]:
-    """Share of correct answers, and mean thinking tokens, on problems that no stage has drawn on purpose.
+    """Share of correct answers, and mean thinking tokens, on problems drawn apart from those of training.
 
     Args:
         model: Model that answers.
