@@ -87,6 +87,9 @@ def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp
     trainer = CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
     trainer.train()
     assert trainer.state.global_step == args.max_steps
+    args = config(tmp_path / "other", model_init_kwargs={"dtype": "bfloat16"})
+    with pytest.raises(DataError, match="load the model and pass it"):
+        CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ class CHRPOTrainer(GRPOTrainer):
         )
         args.shuffle_dataset = False
         if isinstance(model, str | Path):  # TRL's own loading would ask whether to run the code of a model's parts
+            if args.model_init_kwargs:
+                raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
             processing_class = processing_class or load_tokenizer(model, padding_side="left", truncation_side="left")
             model = load_model(model, torch.float32)
         super().__init__(
