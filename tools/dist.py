@@ -84,10 +84,15 @@ def check(folder: str, built: Built) -> None:
                 raise RuntimeError(f"{place}: contains no LICENSE")
 
 
+def create(environment: Path) -> Path:
+    """Create an empty environment; returns the folder of its programs."""
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    return environment / ("Scripts" if os.name == "nt" else "bin")
+
+
 def install(built: Built, environment: Path) -> Path:
     """Install the wheel alone, at the pinned versions, into a new environment; returns the folder of its programs."""
-    run(sys.executable, "-m", "venv", "--without-pip", environment)
-    programs = environment / ("Scripts" if os.name == "nt" else "bin")
+    programs = create(environment)
     pins = environment / "pins.txt"
     locked = "".join((ROOT / f"constraints{name}.txt").read_text("utf-8") for name in ("", "-torch"))
     # Without hashes, because the wheel has none yet, and because any build of this version of torch will do.
@@ -99,8 +104,7 @@ def install(built: Built, environment: Path) -> Path:
 
 def install_materials(environment: Path) -> Path:
     """Install what lists materials into a new environment; returns its interpreter."""
-    run(sys.executable, "-m", "venv", "--without-pip", environment)
-    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = create(environment) / "python"
     pins = ["--require-hashes", "--requirement", ROOT / "constraints-materials.txt"]
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-deps", *pins)
     return python

@@ -23,7 +23,7 @@ from .errors import DataError
 from .grader import Grader, grade
 from .metrics import METRICS_FILE, read_metrics
 from .plot import write_plot
-from .prompts import PromptTable, read_prompts
+from .prompts import PromptTable
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def train(
     process = PartialState(cpu=not is_available())
     tokens = ControlTokens.load(model)
     check_checkpoint(model)
-    rows = read_prompts(prompts)
-    _check_prompts(prompts, tokens)
+    rows = _read_prompts(prompts, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
     recorded = _recorded(settings, grader, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
@@ -103,12 +102,15 @@ def _check_installed(packages: Sequence[str]) -> None:
             raise DataError(f"{package} is not installed: pip install {package}, or run without it")
 
 
-def _check_prompts(prompts: str | Path, tokens: ControlTokens) -> None:
-    for where, row in read_placed(prompts, "rl_prompts"):
+def _read_prompts(prompts: str | Path, tokens: ControlTokens) -> list[Row]:
+    """The rows of the prompts file, of which each fits the control tokens."""
+    placed = list(read_placed(prompts, "rl_prompts"))
+    for where, row in placed:
         try:
             PromptTable.of([row], tokens)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
+    return [row for _, row in placed]
 
 
 def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:

@@ -189,7 +189,7 @@ def simulate_all(
     policies, logits = np.zeros_like(accuracy), np.zeros_like(accuracy)
     tail = max(1, steps // 10)
     policy = np.full_like(accuracy, 1 / accuracy.shape[2])
-    prices = np.array([constraint.price(name) * constrained for name in names])
+    prices: Floats = np.array([constraint.price(name) * constrained for name in names])
     for step in range(steps):
         measured = accuracy if rollouts is None else generator.binomial(rollouts, accuracy) / rollouts
         price = prices[:, None, None]
@@ -205,17 +205,18 @@ def simulate_all(
             counted = [{name: (each, 1.0) for name, each in zip(names, values, strict=True)} for values in (seen, best)]
             constraint.update(*counted)
             prices = np.array([constraint.price(name) for name in names])
-        logits = _moved(logits, logit_advantages(q, policy, min_ratio_prob), step_size, scaled)
-        policy = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+        logits, policy = _moved(logits, logit_advantages(q, policy, min_ratio_prob), step_size, scaled)
     return _means(trajectory, policies, constraint.infeasible)
 
 
-def _moved(logits: Floats, advantages: Floats, step_size: float, scaled: bool) -> Floats:
-    """Logits after one step, with 0 as the largest of each context."""
+def _moved(logits: Floats, advantages: Floats, step_size: float, scaled: bool) -> tuple[Floats, Floats]:
+    """Logits after one step, with 0 as the largest of each context, and their policy."""
     if scaled:
         advantages = advantages / (np.sqrt((advantages**2).mean(axis=(1, 2), keepdims=True)) + _ROUNDING)
     logits = logits + step_size * advantages
-    return logits - logits.max(axis=2, keepdims=True)
+    logits -= logits.max(axis=2, keepdims=True)
+    policy = np.exp(logits)
+    return logits, policy / policy.sum(axis=2, keepdims=True)
 
 
 def _constraint(

@@ -298,10 +298,9 @@ class CHRPOTrainer(GRPOTrainer):
         Raises:
             DataError: a file of the checkpoint is missing or damaged, or there is no checkpoint.
         """
-        newest = newest_complete(self._folder)
-        if resume_from_checkpoint is True and newest is None:
+        named = newest_complete(self._folder) if resume_from_checkpoint is True else resume_from_checkpoint
+        if resume_from_checkpoint is True and named is None:
             raise DataError(f"{self._folder}: no complete checkpoint; train without resume_from_checkpoint")
-        named = newest if resume_from_checkpoint is True else resume_from_checkpoint
         checkpoint = Path(named) if named else None
         if checkpoint is not None:
             check_sound(checkpoint)
