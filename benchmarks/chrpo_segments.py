@@ -90,7 +90,7 @@ def rows() -> dict[str, Row]:
     """Every row of the tables."""
     penalties = {weight: choose("l1", length_weight=weight) for weight in WEIGHTS}
     return {
-        **{f"L1 {weight:g}": Row(replace(found, scaled=False)) for weight, found in penalties.items()},
+        **{f"L1 {weight:g}": Row(replace(found, advantage_scale="none")) for weight, found in penalties.items()},
         **{f"L1 {weight:g}, scaled": Row(found) for weight, found in penalties.items()},
         "GRPO": Row(choose("grpo")),
         "chrpo": Row(choose("chrpo")),

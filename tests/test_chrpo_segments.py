@@ -1,7 +1,6 @@
 """The bench of `benchmarks/chrpo_segments.py`: exact values, draws and ends that can be worked out by hand."""
 
 import importlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ def test_rollouts_have_the_true_accuracy_and_tokens(bench, half):
 
 def test_a_task_without_needed_segments_ends_at_the_fewest_tokens_and_full_accuracy(bench):
     task = bench.Task(need=np.zeros((1, 2)), tokens=np.array([[10.0, 20.0]]))
-    for row in bench.Row(replace(choose("l1", length_weight=1), scaled=False)), bench.Row(choose("chrpo")):
+    for row in bench.Row(choose("l1", length_weight=1, advantage_scale="none")), bench.Row(choose("chrpo")):
         ends = bench.train(task, row, np.full(2, 0.2), steps=100)
         np.testing.assert_allclose(ends, [[0.9, 6]] * 2, rtol=0.05)
 

@@ -131,13 +131,13 @@ def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
         row: compare.row_controller(row, problems, accuracies)
         for row in ("l1", "l1:0.1", "l1-scaled:0.1", "grpo", "shortest_correct:0.2", "chrpo")
     }
-    assert {row: controller.objective.scaled for row, controller in found.items()} == {
-        "l1": False,
-        "l1:0.1": False,
-        "l1-scaled:0.1": True,
-        "grpo": True,
-        "shortest_correct:0.2": True,
-        "chrpo": False,
+    assert {row: controller.objective.advantage_scale for row, controller in found.items()} == {
+        "l1": "none",
+        "l1:0.1": "none",
+        "l1-scaled:0.1": "group",
+        "grpo": "group",
+        "shortest_correct:0.2": "group",
+        "chrpo": "none",
     }
     assert found["l1:0.1"].objective.reward == found["l1-scaled:0.1"].objective.reward
     assert found["l1:0.1"].objective.reward.weight == 0.1

@@ -54,7 +54,7 @@ def row_controller(row: str, problems: Sequence[Problem], accuracies: Sequence[f
     """The controller of a row; see `reinforce.new_controller`."""
     controller = new_controller(problems, accuracies, settings_of(row))
     if row.partition(":")[0] == "l1":
-        controller.objective = replace(controller.objective, scaled=False)
+        controller.objective = replace(controller.objective, advantage_scale="none")
     return controller
 
 

@@ -1,18 +1,34 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chrpo.core import Outcomes
 from chrpo.core.baselines import (
     CorrectnessReward,
     DeGRPO,
     LengthPenalty,
+    OverBudget,
     ShortestCorrect,
+    ShortestRatioBonus,
     degrpo_loss,
     group_advantages,
 )
 from chrpo.errors import DataError
 
+rows = st.lists(st.tuples(st.booleans(), st.floats(0, 3), st.integers(0, 2)), min_size=1, max_size=9).map(
+    lambda each: Outcomes.of(
+        format_ok=[True] * len(each),
+        correct=[right for right, *_ in each],
+        requested_ratio=[1.0] * len(each),
+        realised_ratio=[1.0] * len(each),
+        cost=[cost for _, cost, _ in each],
+        prompt=[prompt for *_, prompt in each],
+    )
+)
 FACTS = Outcomes.of(
     format_ok=[True, True, False, True],
     correct=[True, False, True, True],
@@ -20,6 +36,7 @@ FACTS = Outcomes.of(
     realised_ratio=[0.3, 0.6, 0.2, 0.7],
     cost=[0.25, 0.5, 0.1, 0.8],
     policy=[True, True, True, False],
+    tokens=[25, 50, 10, 80],
 )
 
 
@@ -28,6 +45,29 @@ def test_rewards_by_hand():
     assert LengthPenalty(weight=0.4)(FACTS).main == pytest.approx([0.9, -0.2, -0.04, 1 - 0.4 * 0.3])
     assert LengthPenalty(weight=0.4, at_most=True)(FACTS).main == pytest.approx([0.4, 0, 0, 0.5 + 0.4 * 0.3])
     assert DeGRPO()(FACTS).main == pytest.approx([1, -1, -1, 0.5])
+    assert ShortestRatioBonus(0.05, 0.2)(FACTS).main == pytest.approx([1.05, 0, 0.05, 1])
+    assert OverBudget(budget=40, length_price=0.5)(FACTS).main == pytest.approx([1, -0.125, 0, 0.5])
+
+
+def test_lengths_in_tokens_by_hand_and_the_requested_ratio_stays_a_share():
+    per_token = LengthPenalty(weight=0.004, unit="token")(FACTS).main
+    assert per_token == pytest.approx([0.9, -0.2, -0.04, 1 - 0.004 * 0.3])
+    # The shortest correct answer in the right format has 25 tokens; all four are of one prompt.
+    assert ShortestCorrect(weight=0.01, unit="token")(FACTS).main == pytest.approx([1, -0.25, -0.15, 1 - 0.55])
+
+
+@pytest.mark.parametrize("reward", [LengthPenalty(unit="token"), ShortestCorrect(unit="token"), OverBudget()])
+def test_lengths_in_tokens_need_the_numbers_of_tokens(reward):
+    unknown = replace(FACTS, tokens=np.array([25, 50, np.nan, 80]))
+    with pytest.raises(DataError, match="tokens, which are unknown for some rollouts; give `tokens`"):
+        reward(unknown)
+
+
+@given(rows, st.sampled_from([0.01, 0.3, 3.0]))
+def test_the_two_units_agree_where_every_reference_has_equally_many_tokens(facts, weight):
+    for kind in (LengthPenalty, ShortestCorrect):
+        share = kind(weight)(facts).main
+        assert kind(weight / 50, unit="token")(replace(facts, tokens=50 * facts.cost)).main == pytest.approx(share)
 
 
 def test_the_exact_length_penalty_lets_a_short_wrong_answer_win_and_ours_does_not():
@@ -89,6 +129,9 @@ def test_decoupled_loss_by_hand():
         (lambda: LengthPenalty(weight=float("nan")), "weight >= 0"),
         (lambda: DeGRPO(long=-1), "long in"),
         (lambda: ShortestCorrect(weight=-1), "weight >= 0"),
+        (lambda: ShortestRatioBonus(bonus=-0.1), "bonus >= 0"),
+        (lambda: OverBudget(budget=float("inf")), "finite token_budget above 0"),
+        (lambda: replace(FACTS, tokens=-FACTS.tokens), "tokens must be finite and not negative"),
         (lambda: group_advantages([1.0], [0, 1]), "one shape"),
         (lambda: degrpo_loss(torch.zeros(2, 3), torch.zeros(3), torch.ones(2, 3)), "expected shapes"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo.batch import RolloutBatch
 from chrpo.core import ConstrainedReward, Rewards
-from chrpo.core.baselines import DeGRPO, LengthPenalty, ShortestCorrect
+from chrpo.core.baselines import DeGRPO, LengthPenalty, OverBudget, ShortestCorrect, ShortestRatioBonus
 from chrpo.errors import DataError
 from chrpo.objective import OBJECTIVES, choose
 from chrpo.prompts import PromptTable
@@ -82,7 +82,7 @@ def test_equal_rewards_teach_nothing(prompts, name, monkeypatch):
     monkeypatch.setattr(f"{__name__}.EARNED", np.full(8, 0.1))
     monkeypatch.setattr(Fixed, "__call__", lambda *_, **__: Rewards(EARNED, np.zeros(8)))
     objective = choose(name, without=["stratified"] if OBJECTIVES[name].ladder_share else [])
-    got = scored(prompts, objective)
+    got = scored(prompts, replace(objective, against_reference=False))
     assert got.no_signal.all()
     assert not got.control.any()
     assert not got.response.any()
@@ -102,6 +102,75 @@ def test_parts_can_be_left_out():
     assert choose("shortest_correct").reward == ShortestCorrect()
 
 
+def test_a_weight_goes_with_the_unit_of_the_length():
+    """The weights agree for a reference of 1000 tokens; a weight that is given is in the unit that is given."""
+    for name, unit, weight in (("l1", "token", 3e-4), ("shortest_correct", "token", 5e-4), ("alp", "reference", 1e-4)):
+        reward = choose(name, length_unit=unit).reward
+        assert (reward.unit, reward.weight) == (unit, pytest.approx(weight))
+    assert choose("l1", length_unit="reference") == OBJECTIVES["l1"]
+    assert choose("alp", length_unit="reference", length_weight=0.2).reward == LengthPenalty(0.2)
+
+
+def test_parts_and_values_of_other_authors_are_switched_one_by_one():
+    assert choose("chrpo", adding=["solve_rate"]) == replace(OBJECTIVES["chrpo"], solve_rate=True)
+    assert choose("grpo", adding=["clamp_correct"]) == replace(OBJECTIVES["grpo"], clamp_correct=True)
+    per_token = choose("l1", length_unit="token", length_weight=3e-4)
+    assert choose("alp", without=["solve_rate"], length_weight=3e-4) == per_token
+    assert choose("adaptthink", length_weight=0.1, shortest=0.4).reward == ShortestRatioBonus(0.1, 0.4)
+    assert choose("laconic", token_budget=30).reward == OverBudget(30)
+    assert choose("gfpo", keep_share=1) == OBJECTIVES["grpo"]
+    assert choose("dler", advantage_scale="none") == choose("grpo", advantage_scale="none")
+
+
+def test_the_batch_is_the_scale_of_all_rollouts_with_signal(prompts):
+    """Advantages 3/8, -5/8, 3/8, -1/8 and -5/8, -1/8, 11/8, -5/8: the sum of their squares is 3.375."""
+    got = scored(prompts, choose("dler"))
+    expected = np.array([3, -5, 3, -1, -5, -1, 11, -5]) / 8 / (np.sqrt(3.375 / 8) + 1e-4)
+    assert got.response == pytest.approx(expected)
+    assert got.control == pytest.approx(np.where(np.arange(8) < 4, expected, 0))
+
+
+def test_split_credit_scales_responses_by_what_they_are_compared_with(prompts):
+    """1, 0, 1 at the first ratio deviate by .577; the one at the second is compared with its prompt, .479."""
+    plain = scored(prompts, choose("chrpo", without=["stratified"]))
+    got = scored(prompts, choose("chrpo", without=["stratified"], advantage_scale="group"))
+    assert got.control.tolist() == plain.control.tolist()
+    deviation = np.array([np.sqrt(1 / 3)] * 3 + [np.sqrt(0.6875 / 3)])
+    assert got.response[:4] == pytest.approx(plain.response[:4] / (deviation + 1e-4))
+
+
+def test_rollouts_that_are_not_kept_teach_nothing_and_are_compared_with_nothing(prompts):
+    """All are equally long, so the first two of four are kept: 1 and 0, then 0 and .5."""
+    got = scored(prompts, choose("gfpo", keep_share=0.5, advantage_scale="none"))
+    assert got.response.tolist() == [0.5, -0.5, 0, 0, -0.25, 0.25, 0, 0]
+    assert got.control.tolist() == [0.5, -0.5, 0, 0, 0, 0, 0, 0]
+    assert got.no_signal.tolist() == [False, False, True, True] * 2
+
+
+def test_the_most_efficient_are_the_correct_ones_and_then_teach_nothing_by_correctness(prompts):
+    got = scored(prompts, choose("gfpo_efficiency", advantage_scale="none"))
+    # Kept: 1 and 1 of the first prompt, .5 and 2 of the second.
+    assert got.response.tolist() == [0, 0, 0, 0, 0, -0.75, 0.75, 0]
+
+
+def test_rewards_are_compared_with_the_accuracy_of_the_frozen_model(prompts):
+    """It is .9 on both prompts; the second is answered as the user requested."""
+    got = scored(prompts, choose("adaptthink"))
+    assert got.response == pytest.approx(EARNED - 0.9)
+    assert got.control == pytest.approx(np.where(np.arange(8) < 4, EARNED - 0.9, 0))
+    assert not got.no_signal.any()
+
+
+def test_a_correct_response_has_no_negative_advantage_with_that_part_and_the_choice_of_a_ratio_may(prompts):
+    plain = scored(prompts, choose("chrpo", without=["stratified"]))
+    got = scored(prompts, choose("chrpo", without=["stratified"], adding=["clamp_correct"]))
+    # Correct are those that earn something; the fourth earns .5, and its others earn more.
+    assert plain.response[3] == pytest.approx(0.5 - 2 / 3)
+    assert got.response[3] == 0
+    assert got.response[1] == plain.response[1] == -1
+    assert got.control.tolist() == plain.control.tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
@@ -114,6 +183,18 @@ def test_parts_can_be_left_out():
         ("chrpo", {"ladder_share": 1.5}, r"ladder_share must be in \[0, 1\].*got 1.5 for chrpo"),
         ("l1", {"ladder_share": 0.5}, "chrpo and paper alone have one"),
         ("chrpo", {"ladder_share": 0.5, "without": ["stratified"]}, "without stratified it is 0"),
+        ("gfpo", {"keep_share": 0}, r"keep_share must be in \(0, 1\].*got 0 for gfpo"),
+        ("grpo", {"keep_share": 0.5}, "gfpo and gfpo_efficiency alone have one"),
+        ("grpo", {"length_unit": "token"}, "has no length_unit"),
+        ("l1", {"length_unit": "word"}, "must be reference or token; got 'word'"),
+        ("l1", {"token_budget": 20}, "has no token_budget"),
+        ("laconic", {"token_budget": 0}, "token_budget above 0"),
+        ("grpo", {"advantage_scale": "prompt"}, "must be none, group or batch; got 'prompt'"),
+        ("alp", {"adding": ["solve_rate"]}, "has the part 'solve_rate'; leave it out of --with"),
+        ("grpo", {"adding": ["solve_rate"]}, "no reward that falls with length"),
+        ("laconic", {"adding": ["solve_rate"]}, "no reward that falls with length"),
+        ("chrpo", {"adding": ["mode"]}, "no part 'mode' can be added"),
+        ("chrpo", {"adding": ["clamp_correct"], "without": ["clamp_correct"]}, "no part 'clamp_correct' to omit"),
     ],
 )
 def test_what_an_objective_does_not_have_is_refused(name, options, words):

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, RolloutReader, RolloutStats
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.errors import ChrpoError, DataError
-from chrpo.objective import OBJECTIVES, PARTS
+from chrpo.objective import OBJECTIVES
 
 LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))
 AT_PRICE_3 = CHRPOSettings(price_start=3)
@@ -100,7 +100,7 @@ def group(controller, label, seed):
     size = controller.group_size
     policy = np.tile([0.7, 0.2, 0.1], (size, 1))
     drawn = controller.choose_ratios([0] * size, np.arange(size), policy, generator.random((size, 1)))
-    correct, tokens = generator.random(size) < 0.7, generator.integers(8, 14, size)
+    correct, tokens = generator.random(size) < 0.5, generator.integers(8, 14, size)
     rollouts = [
         rollout(0, int(index), correct=bool(right), tokens=int(length))
         for index, right, length in zip(drawn, correct, tokens, strict=True)
@@ -111,8 +111,8 @@ def group(controller, label, seed):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_works_in_a_loop_of_ones_own(prompt_rows, name):
     controller = CHRPOController(prompt_rows, LADDER, group_size=6, settings=CHRPOSettings(objective=name))
-    first, second = group(controller, "a", 1), group(controller, "b", 2)
-    found = controller.step(first[0] + second[0], first[1] + second[1])
+    rollouts, labels = zip(*(group(controller, label, seed) for seed, label in enumerate("abcdef")), strict=True)
+    found = controller.step([*chain(*rollouts)], [*chain(*labels)])
     assert found.control.any()
     assert found.response.any()
     assert np.isfinite(found.control).all()
@@ -152,6 +152,22 @@ def test_the_budget_falls_in_a_loop_of_ones_own(prompt_rows):
     twin = CHRPOController(rows, LADDER, group_size=6, settings=settings)
     twin.load_state_dict(controller.state_dict())
     assert twin.step(step(), ["a"] * 6).metrics["budget"] == 0.25
+
+
+def test_the_price_of_tokens_rises_in_a_loop_of_ones_own_and_comes_back(prompt_rows):
+    """LACONIC: rollouts of 8 … 13 tokens, 10.5 in the mean, and a budget of 7; the price rises by .05 x .5 a step."""
+    settings = CHRPOSettings(objective="laconic", token_budget=7)
+    controller = CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings)
+    prices = [controller.step(step(), ["a"] * 6).metrics["length_price"] for _ in range(3)]
+    assert prices == pytest.approx([0, 0.025, 0.05])
+    twin = CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings)
+    twin.load_state_dict(json.loads(json.dumps(controller.state_dict())))
+    found = twin.step(step(), ["a"] * 6)
+    # Rewards of the first two at a price of .075: 1 - .075 / 7, and -.075 x 2 / 7.
+    assert found.metrics["reward"] == pytest.approx((5 - 0.075 * (1 + 2 + 3 + 4 + 5 + 6) / 7) / 6)
+    for state in ({**controller.state_dict(), "length_price": None}, {**controller.state_dict(), "length_price": {}}):
+        with pytest.raises(DataError, match="saved prices are corrupted"):
+            twin.load_state_dict(state)
 
 
 def test_advantages_and_prices_are_those_of_the_trl_adapter(checkpoint, prompt_rows, tmp_path):
@@ -240,27 +256,36 @@ def test_too_few_rollouts_for_the_ladder_are_refused_where_it_is_rolled_out(prom
     CHRPOController(prompt_rows, LADDER, group_size=2, settings=CHRPOSettings(ladder_share=0))
 
 
-COMBINATIONS = [("chrpo", part) for part in PARTS]
-COMBINATIONS += [("paper", part) for part in PARTS if part != "constraint"]
-COMBINATIONS += [(name, None) for name in OBJECTIVES]
+def changed():
+    """Settings of every objective, without and with every part, and on every scale."""
+    for name, objective in OBJECTIVES.items():
+        yield {"objective": name}
+        yield from ({"objective": name, "without": [part]} for part in sorted(objective.parts))
+        yield from ({"objective": name, "advantage_scale": scale} for scale in ("none", "group", "batch"))
+        yield {"objective": name, "adding": ["clamp_correct"]}
+        if name in {"chrpo", "l1", "shortest_correct"}:
+            yield {"objective": name, "adding": ["solve_rate", "clamp_correct"]}
+        if name in {"alp", "l1", "shortest_correct"}:
+            yield from ({"objective": name, "length_unit": unit} for unit in ("reference", "token"))
 
 
-@pytest.mark.parametrize(("name", "part"), COMBINATIONS)
-def test_a_loop_of_ones_own_and_trls_path_give_one_batch_the_same_advantages(prompt_rows, name, part):
+@pytest.mark.parametrize("settings", list(changed()), ids=lambda settings: "-".join(map(str, settings.values())))
+def test_a_loop_of_ones_own_and_trls_path_give_one_batch_the_same_advantages(prompt_rows, settings):
     """One prompt at every ratio, two that were drawn, one that requests a ratio; TRL knows every log-probability."""
-    settings = CHRPOSettings(objective=name, without=[part] if part else [])
+    settings = CHRPOSettings(token_budget=8 if settings["objective"] == "laconic" else None, **settings)
     own, trl = (CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings) for _ in range(2))
     generator = np.random.default_rng(3)
     policy = np.array([0.7, 0.2, 0.1])
     third = [0, 1, 2, 2, 2, 2] if own.objective.ladder_share == 1 else [0, 0, 0, 1, 1, 1]
     drawn = [0, 0, 1, 1, 2, 2, *[0, 0, 0, 0, 1, 2], *third, *[0] * 6]
     rows = np.repeat([0, 1, 2, 5], 6).tolist()
+    correct = [*[1, 0, 1, 1, 0, 1], *[0, 0, 1, 0, 0, 0], *[1, 1, 0, 1, 0, 1], *[1, 0, 0, 1, 1, 0]]
     rollouts = [
         replace(
-            rollout(row, index, correct=bool(generator.random() < 0.6), tokens=int(generator.integers(8, 14))),
+            rollout(row, index, correct=bool(right), tokens=int(generator.integers(8, 14))),
             log_prob=float(np.log(policy[index])),
         )
-        for row, index in zip(rows, drawn, strict=True)
+        for row, index, right in zip(rows, drawn, correct, strict=True)
     ]
     columns = {"row": rows, "ratio_index": drawn, **stat_columns([each.stats for each in rollouts])}
     batch = RolloutBatch.of(columns, np.tile(np.log(policy), (24, 1)))

@@ -16,14 +16,13 @@ from .batch import RolloutBatch
 from .core.advantages import (
     MIN_RATIO_PROB,
     ON_POLICY_WEIGHT,
-    Response,
     control_advantages,
     leave_one_out,
     response_weights,
 )
-from .core.baselines import group_advantages
 from .core.outcome import Bools, Floats, Ints, Outcomes
 from .core.rewards import Rewards
+from .credit import response_advantages, rollout_advantages
 from .objective import Objective
 from .prompts import PromptTable
 
@@ -80,15 +79,14 @@ def score_step(
     cell = group * ratios + batch.ratio_index
     chosen = prompts.policy[batch.row]
     outcomes = _outcomes(batch, prompts, chosen, group)
-    rewards = objective.reward(outcomes, np.array([prices[prompts.group[row]] for row in batch.row]))
+    rewards = objective.rewards(outcomes, np.array([prices[prompts.group[row]] for row in batch.row]))
 
     stratified = prompts.at_every_ratio(batch.row, objective.ladder_share)
     counts = np.bincount(cell, minlength=rollouts // group_size * ratios).reshape(-1, ratios)
-    split = objective.credit == "split"
-    compared = _compared(rewards.main, group, cell, counts) if split else leave_one_out(rewards.main, group)
-    advantages = compared.advantages if split else group_advantages(rewards.main, group, scale=objective.scaled)
+    reference = prompts.reference_accuracy[batch.row]
+    compared = rollout_advantages(objective, rewards.main, outcomes, group=group, cell=cell, reference=reference)
     control = _control(
-        batch, rewards, objective, advantages, chosen, stratified, group=group, min_ratio_prob=min_ratio_prob
+        batch, rewards, objective, compared.advantages, chosen, stratified, group=group, min_ratio_prob=min_ratio_prob
     )
     weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
 
@@ -99,7 +97,7 @@ def score_step(
     return StepResult(
         reward=rewards.main,
         control=control,
-        response=advantages * np.where(stratified, weights, 1.0),
+        response=response_advantages(objective, compared.advantages, outcomes) * np.where(stratified, weights, 1.0),
         no_signal=compared.no_signal,
         measured=_sums(first, expected["accuracy"], prompts),
         attainable=_sums(first[at_every_ratio], best[at_every_ratio], prompts),
@@ -139,18 +137,6 @@ def _control(
     return control
 
 
-def _compared(rewards: Floats, group: Ints, cell: Ints, counts: Ints) -> Response:
-    """Each reward minus the others at its prompt and ratio; minus the others of its prompt if it is alone there.
-
-    Both baselines do not depend on the rollout's own answer, so both are unbiased.
-    """
-    within, across = leave_one_out(rewards, cell), leave_one_out(rewards, group)
-    alone = counts.ravel()[cell] == 1
-    return Response(
-        np.where(alone, across.advantages, within.advantages), np.where(alone, across.no_signal, within.no_signal)
-    )
-
-
 def _sums(rows: Ints, values: Floats, prompts: PromptTable) -> dict[str, tuple[float, float]]:
     """Constraint group -> (sum of values, count)."""
     sums: dict[str, tuple[float, float]] = {}
@@ -182,6 +168,7 @@ def _outcomes(batch: RolloutBatch, prompts: PromptTable, chosen: Bools, group: I
         policy=chosen,
         integrity=batch.integrity,
         prompt=group,
+        tokens=batch.completion_tokens,
     )
 
 

@@ -12,12 +12,14 @@ fields. What the settings do is left to `step` and `train`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT
+from .core.baselines import LengthUnit
+from .core.comparison import Scale
 from .core.constraint import Gains
 from .errors import DataError
-from .objective import OBJECTIVES, PARTS, choose
+from .objective import ADDABLE, OBJECTIVES, PARTS, Objective, choose
 
 _GAINS = {gain.name: gain for gain in fields(Gains)}
 
@@ -52,12 +54,43 @@ class CHRPOSettings:
         default_factory=list,
         metadata={"help": "Part of the objective to omit (ablation); repeatable.", "choices": PARTS},
     )
+    adding: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Part to add to the objective; repeatable.", "flag": "--with", "choices": ADDABLE},
+    )
+    advantage_scale: str | None = field(
+        default=None,
+        metadata={
+            "help": "Divisor of the advantages: standard deviation of the rewards compared, or of the whole step.",
+            "choices": get_args(Scale),
+            "default": "the objective's own, none for chrpo",
+        },
+    )
     length_weight: float | None = field(
         default=None,
         metadata={
-            "help": "Weight of the length penalty of l1 and shortest_correct.",
-            "default": "0.3 for l1, 0.5 for shortest_correct",
+            "help": "Weight of the length in l1, shortest_correct and alp; bonus of the shortest ratio in adaptthink.",
+            "default": "the authors': 0.3, 0.5, 1e-7 and 0.05",
         },
+    )
+    length_unit: str | None = field(
+        default=None,
+        metadata={
+            "help": "Unit of the length in l1, shortest_correct and alp: the prompt's reference, or a token.",
+            "choices": get_args(LengthUnit),
+            "default": "token for alp, else reference",
+        },
+    )
+    keep_share: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of a prompt's rollouts that gfpo and gfpo_efficiency learn from.",
+            "default": "8 of 24, and 8 of 16",
+        },
+    )
+    token_budget: float | None = field(
+        default=None,
+        metadata={"help": "Mean number of completion tokens that laconic is to reach.", "default": "2000"},
     )
     control_weight: float | None = field(
         default=None,
@@ -126,17 +159,11 @@ class CHRPOSettings:
     price_patience: int = _gain("patience")
 
     def __post_init__(self) -> None:
-        self.without = sorted(set(self.without))
+        self.without, self.adding = sorted(set(self.without)), sorted(set(self.adding))
         _check_finite(self, CHRPOSettings)
         if not 0 <= self.on_policy_weight <= 1:
             raise DataError(f"on_policy_weight must be in [0, 1]; got {self.on_policy_weight:g}")
-        chosen = choose(
-            self.objective,
-            without=self.without,
-            length_weight=self.length_weight,
-            control_weight=self.control_weight,
-            ladder_share=self.ladder_share,
-        )
+        chosen = self.chosen()
         changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(Gains(), name)]
         changed += ["start"] * (self.price_start is not None)
         if changed and not chosen.constrained:
@@ -146,6 +173,29 @@ class CHRPOSettings:
                 f"price_start must be within price_minimum and price_cap, {self.price_minimum:g} to "
                 f"{self.price_cap:g}; got {self.price_start:g}"
             )
+
+    def chosen(self, shortest: float = 0.2) -> Objective:
+        """The objective that the settings describe.
+
+        Args:
+            shortest: Smallest ratio of the ladder.
+
+        Raises:
+            DataError: the objective does not have a part, a weight or a value.
+        """
+        return choose(
+            self.objective,
+            without=self.without,
+            adding=self.adding,
+            length_weight=self.length_weight,
+            length_unit=self.length_unit,
+            token_budget=self.token_budget,
+            shortest=shortest,
+            control_weight=self.control_weight,
+            ladder_share=self.ladder_share,
+            keep_share=self.keep_share,
+            advantage_scale=self.advantage_scale,
+        )
 
     @property
     def gains(self) -> Gains:

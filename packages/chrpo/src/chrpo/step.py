@@ -20,12 +20,14 @@ import numpy.typing as npt
 from ._shared.control_tokens import ControlTokens
 from ._shared.records import Row
 from .batch import Rollout, RolloutBatch
+from .core.baselines import OverBudget
 from .core.constraint import AccuracyConstraint
+from .core.length_price import LengthPrice
 from .core.outcome import Floats, Ints
 from .core.rewards import ConstrainedReward, Reward
 from .core.schedule import BudgetSchedule
 from .errors import ChrpoError, DataError
-from .objective import Objective, choose
+from .objective import Objective
 from .prompts import PromptTable
 from .score import StepResult, score_step
 from .settings import CHRPOSettings
@@ -67,6 +69,7 @@ class CHRPOController:
         objective: Objective of the settings.
         constraint: Prices of accuracy.
         schedule: Budget schedule; None without `budget_step`.
+        length_price: Price of tokens beyond a budget; None for objectives without a token budget.
 
     Raises:
         DataError: prompts, ladder, group size and settings do not fit each other.
@@ -84,14 +87,7 @@ class CHRPOController:
         self.settings = settings or CHRPOSettings()
         self.group_size = group_size
         self.prompts = PromptTable.of(rows, tokens, self.settings.constraint_by_difficulty)
-        self.objective = choose(
-            self.settings.objective,
-            without=self.settings.without,
-            length_weight=self.settings.length_weight,
-            control_weight=self.settings.control_weight,
-            ladder_share=self.settings.ladder_share,
-            shortest=min(tokens.ratios.values()),
-        )
+        self.objective = self.settings.chosen(shortest=min(tokens.ratios.values()))
         if reward is not None:
             self.objective = replace(self.objective, reward=reward)
         ratios = len(tokens.ratios)
@@ -108,6 +104,8 @@ class CHRPOController:
             {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
         )
         self.schedule = self._new_schedule()
+        own = self.objective.reward
+        self.length_price = LengthPrice(own.budget) if isinstance(own, OverBudget) else None
 
     def _new_schedule(self) -> BudgetSchedule | None:
         if self.settings.budget_step is None:
@@ -200,6 +198,9 @@ class CHRPOController:
         if self.schedule is not None:
             metrics["budget"] = self.schedule.budget
             self.schedule.update(max(map(self._shortfall, self._policy_groups)))
+        if self.length_price is not None:
+            metrics["length_price"] = self.length_price.price
+            self.length_price.update(float(batch.completion_tokens.mean()))
         return replace(result, metrics=metrics)
 
     def token_advantages(
@@ -246,8 +247,10 @@ class CHRPOController:
         return TokenAdvantages(control, response, tokens, result.metrics)
 
     def _present_objective(self) -> Objective:
-        """The objective with its present budget."""
+        """The objective with its present budget or price of tokens."""
         reward = self.objective.reward
+        if self.length_price is not None and isinstance(reward, OverBudget):
+            return replace(self.objective, reward=replace(reward, length_price=self.length_price.price))
         if self.schedule is None or not isinstance(reward, ConstrainedReward):
             return self.objective
         return replace(self.objective, reward=replace(reward, budget=self.schedule.budget))
@@ -285,6 +288,7 @@ class CHRPOController:
             "settings": self._settings(),
             "constraint": self.constraint.state_dict(),
             "schedule": self.schedule and self.schedule.state_dict(),
+            "length_price": self.length_price and self.length_price.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -302,6 +306,8 @@ class CHRPOController:
             self.constraint.load_state_dict(state["constraint"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"] or {})
+            if self.length_price is not None:
+                self.length_price.load_state_dict(state["length_price"])
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"the saved prices are corrupted ({error!r}); resume from another checkpoint") from error
 

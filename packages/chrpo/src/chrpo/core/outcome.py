@@ -35,6 +35,7 @@ class Outcomes:
         policy: True if the model chose the ratio, False if the user requested it.
         integrity: Share of the integrity checks that fail, in [0, 1] (repetition, an empty thinking block).
         prompt: Whole number that the rollouts of one prompt share.
+        tokens: Number of all completion tokens; NaN where only the cost is known.
     """
 
     format_ok: Bools
@@ -46,6 +47,7 @@ class Outcomes:
     policy: Bools
     integrity: Floats
     prompt: Ints
+    tokens: Floats
 
     def __post_init__(self) -> None:
         shapes = {field.name: np.shape(getattr(self, field.name)) for field in fields(self)}
@@ -56,6 +58,9 @@ class Outcomes:
             if not np.all(np.isfinite(values)) or np.any(values < 0):
                 refused = values[~(np.isfinite(values) & (values >= 0))][:3]
                 raise DataError(f"{name} must be finite and not negative; got {refused}")
+        if np.any(self.tokens < 0) or np.any(np.isinf(self.tokens)):
+            refused = self.tokens[(self.tokens < 0) | np.isinf(self.tokens)][:3]
+            raise DataError(f"tokens must be finite and not negative, or NaN where they are unknown; got {refused}")
         for name in ("requested_ratio", "teacher_ratio", "integrity"):
             values = getattr(self, name)
             if np.any(values > 1) or np.any(values < 0) or (name == "integrity" and np.any(np.isnan(values))):
@@ -78,11 +83,12 @@ class Outcomes:
         policy: Sequence[bool] | Bools | None = None,
         integrity: Sequence[float] | Floats | None = None,
         prompt: Sequence[int] | Ints | None = None,
+        tokens: Sequence[float] | Floats | None = None,
     ) -> "Outcomes":
         """Outcomes from plain lists.
 
-        Defaults: no prompt has a teacher ratio, the model chose every ratio, no integrity check fails, and all rollouts
-        belong to one prompt.
+        Defaults: no prompt has a teacher ratio, the model chose every ratio, no integrity check fails, all rollouts
+        belong to one prompt, and the numbers of tokens are unknown.
         """
         count = len(format_ok)
         return cls(
@@ -95,7 +101,18 @@ class Outcomes:
             policy=np.ones(count, bool) if policy is None else truths("policy", policy),
             integrity=np.zeros(count) if integrity is None else np.asarray(integrity, float),
             prompt=np.zeros(count, np.int64) if prompt is None else whole_numbers("prompt", prompt),
+            tokens=np.full(count, np.nan) if tokens is None else np.asarray(tokens, float),
         )
+
+    def known_tokens(self) -> Floats:
+        """Number of all completion tokens of each rollout, [rollouts].
+
+        Raises:
+            DataError: the number is unknown for some rollout.
+        """
+        if np.any(np.isnan(self.tokens)):
+            raise DataError("the length is counted in tokens, which are unknown for some rollouts; give `tokens`")
+        return self.tokens
 
 
 def truths(name: str, values: Sequence[bool] | Bools) -> Bools:

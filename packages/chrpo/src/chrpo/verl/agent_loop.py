@@ -13,7 +13,6 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.agent_loop import register as register_agent_loop
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from chrpo.objective import choose
 from chrpo.prompts import spread
 
 from .dataset import control_tokens
@@ -33,9 +32,7 @@ class RatioAgentLoop(SingleTurnAgentLoop):
         super().__init__(*args, **options)
         ladder = list(control_tokens(self.config.actor_rollout_ref.model.path).ratios)
         self._ladder = dict(zip(ladder, self.tokenizer.convert_tokens_to_ids(ladder), strict=True))
-        settings = section_settings(self.config)
-        objective = choose(settings.objective, without=settings.without, ladder_share=settings.ladder_share)
-        self._ladder_share = objective.ladder_share
+        self._ladder_share = section_settings(self.config).chosen().ladder_share
         self._forced: int | None = None
         self._sampling: dict[str, Any] = {}
 
