@@ -207,7 +207,7 @@ def train(task: Task, row: Row, step_sizes: Floats, steps: int, seed: int = 0) -
         batch, by_logit = roll_out(policies, table, row.objective.ladder_share, generator)
         prices = {group: constraint.price(group) if row.objective.constrained else 0.0 for group in floors}
         found = score_step(batch, table, row.objective, group_size=GROUP, prices=prices)
-        constraint.update(found.measured, found.attainable)
+        constraint.update(found.measured, found.attainable, found.paired)
         choice, write = np.zeros_like(policies.choice), np.zeros_like(policies.write)
         run, kind = batch.row // FILE, batch.row % len(task.need)
         chosen = np.eye(len(LADDER))[batch.ratio_index]

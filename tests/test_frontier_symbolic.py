@@ -125,10 +125,10 @@ def test_answers_are_read_off_the_token_after_the_end():
 
 
 def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
-    accuracies = [0.3, 0.4, 0.5, 0.7, 0.8, 0.9]
+    references = [[0.3, 0.4, 0.5, 0.7, 0.8, 0.8 + 0.2 * (number % 2)] for number in range(16)]
     problems = draw("steep", 16)
     found = {
-        row: compare.row_controller(row, problems, accuracies)
+        row: compare.row_controller(row, problems, references)
         for row in ("l1", "l1:0.1", "l1-scaled:0.1", "grpo", "shortest_correct:0.2", "chrpo")
     }
     assert {row: controller.objective.advantage_scale for row, controller in found.items()} == {
@@ -144,6 +144,7 @@ def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     assert found["shortest_correct:0.2"].objective.reward.weight == 0.2
     chrpo = found["chrpo"]
     assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
+    assert chrpo.prompts.deviation[:2] == pytest.approx([-0.1, 0.1])
     assert chrpo.prices()["policy"] >= 4
     assert chrpo.objective.ladder_share == 0.125
 

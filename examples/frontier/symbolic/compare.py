@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generators import LADDER, TASKS, Problem, Task
-from reinforce import draw_problems, new_controller, reinforce
+from reinforce import draw_problems, new_controller, reference_accuracies, reinforce
 from rollouts import TEMPERATURE, evaluate
 from training import sft_model
 from transformer import Transformer
@@ -50,9 +50,9 @@ def settings_of(row: str) -> CHRPOSettings:
     return CHRPOSettings(objective=ROWS[name], length_weight=float(weight) if weight else None)
 
 
-def row_controller(row: str, problems: Sequence[Problem], accuracies: Sequence[float]) -> CHRPOController:
+def row_controller(row: str, problems: Sequence[Problem], references: Sequence[Sequence[float]]) -> CHRPOController:
     """The controller of a row; see `reinforce.new_controller`."""
-    controller = new_controller(problems, accuracies, settings_of(row))
+    controller = new_controller(problems, references, settings_of(row))
     if row.partition(":")[0] == "l1":
         controller.objective = replace(controller.objective, advantage_scale="none")
     return controller
@@ -93,14 +93,14 @@ def main(folder: Path, task_name: str, seed: int, steps: int, learning_rate: flo
     run = Run(folder, TASKS[task_name], seed, steps, learning_rate)
     start = _kept(folder / f"{task_name}_{seed}_sft.json", run.sft_results)
     results = dict(start)
-    accuracies = [start[f"sft@{ratio:g}"]["sampled"]["accuracy"] for ratio in LADDER]
+    references = _kept(folder / f"{task_name}_{seed}_references_{steps}.json", run.references)
     for row in rows:
         path = folder / f"{task_name}_{seed}_{row.replace(':', '-')}_{steps}_{learning_rate:g}.json"
-        results[row] = _kept(path, partial(run.row_result, row, accuracies))
+        results[row] = _kept(path, partial(run.row_result, row, references))
     click.echo(table(results))
 
 
-def _kept(path: Path, compute: Callable[[], Result]) -> Result:
+def _kept(path: Path, compute: Callable[[], Any]) -> Any:
     """The result in this file, which is computed and written if it is missing."""
     if not path.is_file():
         growing = path.with_suffix(".partial")
@@ -125,15 +125,20 @@ class Run:
         at_ratios = {f"sft@{ratio:g}": self._evaluated(model, index) for index, ratio in enumerate(LADDER)}
         return {**at_ratios, "sft@policy": self._evaluated(model)}
 
-    def row_result(self, row: str, accuracies: Sequence[float]) -> Result:
+    def references(self) -> list[list[float]]:
+        """Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios]."""
+        problems = draw_problems(self.task, self.seed, self.steps)
+        return reference_accuracies(sft_model(self.folder, self.task, self.seed), self.task, problems, self.seed)
+
+    def row_result(self, row: str, references: Sequence[Sequence[float]]) -> Result:
         """Accuracy and tokens after RL, and the number of tokens that RL generated.
 
         Args:
             row: Row, such as "l1:0.1".
-            accuracies: Accuracy of the SFT model at every ratio, [ratios].
+            references: Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios].
         """
         problems = draw_problems(self.task, self.seed, self.steps)
-        controller = row_controller(row, problems, accuracies)
+        controller = row_controller(row, problems, references)
         model = sft_model(self.folder, self.task, self.seed)
         generated = reinforce(
             model, self.task, problems, controller, seed=self.seed, learning_rate=self.learning_rate, name=row

@@ -3,7 +3,7 @@
 The objectives are those of `chrpo train`, with its defaults, through the controller that its trainers use. Supervised
 stages are left to `training`, names and weights of rows to `compare`.
 
-    controller = new_controller(problems, accuracies, CHRPOSettings(objective="grpo"))
+    controller = new_controller(problems, references, CHRPOSettings(objective="grpo"))
     reinforce(model, TASKS["shallow"], problems, controller, seed=0, learning_rate=2e-4)
 """
 
@@ -24,6 +24,8 @@ from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, Rollou
 
 PROMPTS, GROUP = 16, 12
 """Prompts of a step, and rollouts of a prompt."""
+REFERENCES, REFERENCE_BATCH = 2, 256
+"""Samples of a reference accuracy, and problems that are answered at once for it."""
 
 
 def draw_problems(task: Task, seed: int, steps: int) -> list[Problem]:
@@ -32,19 +34,52 @@ def draw_problems(task: Task, seed: int, steps: int) -> list[Problem]:
     return [draw_problem(task, rng) for _ in range(steps * PROMPTS)]
 
 
+@torch.no_grad()
+def reference_accuracies(model: Transformer, task: Task, problems: Sequence[Problem], seed: int) -> list[list[float]]:
+    """Accuracy of a model on each problem at every ratio, from `REFERENCES` samples each, [problems, ratios].
+
+    Args:
+        model: Model that answers.
+        task: Task of the problems.
+        problems: Problems to answer.
+        seed: Seed of the samples.
+    """
+    generator, found = torch.Generator().manual_seed(seed), []
+    for start in range(0, len(problems), REFERENCE_BATCH):
+        batch = problems[start : start + REFERENCE_BATCH]
+        cache, _ = read_prompts(model, batch)
+        group = torch.arange(len(batch)).repeat_interleave(REFERENCES)
+        past = [(key[group], value[group]) for key, value in cache]
+        repeated = [batch[index] for index in group.tolist()]
+        columns = []
+        for ratio in range(len(LADDER)):
+            first = torch.full((len(group),), RATIO + ratio)
+            out = decode(
+                model,
+                past,
+                first,
+                max_tokens=task.max_tokens,
+                end=END,
+                temperature=TEMPERATURE,
+                generator=generator,
+            )
+            columns.append(Answers.read(out, repeated).correct.float().view(-1, REFERENCES).mean(1))
+        found += torch.stack(columns, 1).tolist()
+    return found
+
+
 def new_controller(
-    problems: Sequence[Problem], accuracies: Sequence[float], settings: CHRPOSettings
+    problems: Sequence[Problem], references: Sequence[Sequence[float]], settings: CHRPOSettings
 ) -> CHRPOController:
     """The controller of a run.
 
     Args:
         problems: Problems of all steps.
-        accuracies: Accuracy of the SFT model at every ratio, [ratios]; the last one is the floor, and together they
-            set the first price.
+        references: Accuracy of the SFT model on each problem at every ratio, [problems, ratios]; the mean at ratio 1 is
+            the floor, and together they set the first price.
         settings: Settings of the objective.
     """
     tokens = ControlTokens.ladder(LADDER)
-    known = {f"{ratio:g}": accuracy for ratio, accuracy in zip(LADDER, accuracies, strict=True)}
     rows: list[dict[str, Any]] = [
         {
             "id": str(number),
@@ -55,9 +90,9 @@ def new_controller(
             # Ratio token, end of thinking and answer are generated, too.
             "reference_completion_tokens": len(problem.trace) + 3,
             "reference_accuracy": accuracies[-1],
-            "reference_accuracies": known,
+            "reference_accuracies": {f"{ratio:g}": each for ratio, each in zip(LADDER, accuracies, strict=True)},
         }
-        for number, problem in enumerate(problems)
+        for number, (problem, accuracies) in enumerate(zip(problems, references, strict=True))
     ]
     return CHRPOController(rows, tokens, group_size=GROUP, settings=settings)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chrpo.core import AccuracyConstraint, Gains
+from chrpo.core.constraint import Paired
 from chrpo.errors import DataError
 
 
@@ -20,8 +21,9 @@ def test_price_by_hand():
     constraint.update({"policy": (6, 10)})  # (4 + 6) / (5 + 10) = .6667; E = .2333, counted as .2: B = 2 exp(.3)
     assert constraint.accuracy("policy") == pytest.approx(10 / 15)
     assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.23333), abs=1e-3)
-    constraint.update({"policy": (10, 10)})  # (5 + 10) / (7.5 + 10) = .8571; E = .0429, but accuracy rises: B stays
-    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.04286), abs=1e-3)
+    # (5 + 10) / (7.5 + 10) = .8571; E = .0429, but accuracy rises: B stays, and E counts as .02.
+    constraint.update({"policy": (10, 10)})
+    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.02), abs=1e-3)
     constraint.update({"policy": (10, 10)})  # 17.5 / 18.75 = .9333; E = -.0333: B falls although accuracy rises
     assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 - 0.03333 - 5 * 0.03333), abs=1e-3)
 
@@ -58,6 +60,49 @@ def test_while_the_accuracy_is_above_the_floor_the_price_rests_at_its_minimum():
             constraint.update({"policy": (0, 10)})
             prices.append(constraint.price("policy"))
         assert prices[:5] == [minimum] * 5 < prices[5:]
+
+
+def test_accuracies_are_corrected_for_the_problems_that_an_update_happened_to_draw():
+    """By hand: references of .2, 1 and 1 at a mean of .8 over all problems, accuracies equal to them."""
+    constraint = AccuracyConstraint({"policy": 0.8})
+    d = np.array([-0.6, 0.2, 0.2])
+    constraint.update({"policy": (2.2, 3)}, paired={"policy": Paired(d.sum(), d @ (0.8 + d), d @ d, 0.0)})
+    # Slope (.44 - .16) / .44 = .6364: 2.2 + .6364 x .2 = 2.3273
+    assert constraint.accuracy("policy") == pytest.approx(2.32727 / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_pairing_leaves_no_bias_and_less_noise(samples):
+    generator = np.random.default_rng(0)
+    solved = generator.random(4000) < 0.9
+    chance = np.where(solved, 0.95, 0.05)
+    references = generator.binomial(samples, chance) / samples
+    deviation, rows = references - references.mean(), generator.integers(4000, size=(400, 16))
+    found = {True: [], False: []}
+    for paired, accuracies in found.items():
+        constraint = AccuracyConstraint({"policy": 0.5}, Gains(ema_decay=0))
+        for row in rows:
+            right, d = generator.binomial(12, chance[row]) / 12, deviation[row]
+            sums = {"policy": Paired(d.sum(), d @ right, d @ d, 0.0)} if paired else None
+            constraint.update({"policy": (right.sum(), 16)}, paired=sums)
+            accuracies.append(constraint.accuracy("policy"))
+    assert np.mean(found[True]) == pytest.approx(chance.mean(), abs=0.006)
+    assert np.std(found[True]) < {1: 0.75, 4: 0.5}[samples] * np.std(found[False])
+
+
+def test_references_without_a_relation_to_the_accuracy_correct_nothing():
+    constraint = AccuracyConstraint({"policy": 0.5})
+    constraint.update({"policy": (1.0, 2)}, paired={"policy": Paired(0.4, -0.3, 0.5, 0.0)})
+    assert constraint.accuracy("policy") == 0.5
+
+
+def test_problems_rolled_out_at_every_ratio_are_corrected_too_before_a_floor_counts_as_out_of_reach():
+    """The best ratios reach .5 on hard problems, whose references are .4 below the mean: nothing is out of reach."""
+    for sums, out_of_reach in ((Paired(0.0, 0.4, 0.4, -0.8), []), (Paired(0.0, 0.4, 0.4, 0.0), ["policy"])):
+        constraint = AccuracyConstraint({"policy": 0.9}, Gains(patience=3))
+        for _ in range(4):
+            constraint.update({"policy": (9, 10)}, {"policy": (1.0, 2)}, {"policy": sums})
+        assert constraint.infeasible == out_of_reach
 
 
 def test_counts_are_the_weights_of_the_running_accuracy():
@@ -120,7 +165,7 @@ def test_the_price_does_not_wind_up_while_the_accuracy_rises_towards_the_floor()
 
 
 def test_a_floor_that_the_accuracy_rises_to_is_not_infeasible_though_the_price_is_at_its_cap():
-    rising, stuck = AccuracyConstraint({"policy": 0.9}), AccuracyConstraint({"policy": 0.9})
+    rising, stuck = (AccuracyConstraint({"policy": 0.9}, start={"policy": 30}) for _ in range(2))
     for update in range(40):
         rising.update({"policy": (200 + 10 * update, 1000)})
         stuck.update({"policy": (500, 1000)})

@@ -88,6 +88,21 @@ def test_a_prompt_drawn_twice_in_one_step_makes_two_groups(rows):
     assert got.measured["policy"] == pytest.approx((1.0, 2))
 
 
+def test_accuracies_are_paired_with_the_references_of_their_own_prompts(make_prompt):
+    """The mean reference is .6 for prompts 3 and 5, the only ones of their group, so d is .3 and -.3."""
+    references = {"3": 0.9, "4": 0.2, "5": 0.3}
+    rows = [
+        {**make_prompt(answer, *(["<COMP_60>"] * (answer == "4"))), "reference_accuracy": reference}
+        for answer, reference in references.items()
+    ]
+    facts = batch([0] * 6 + [2] * 6, [0, 0, 1, 1, 2, 2] * 2, [1] * 6 + [0] * 5 + [1], [12] * 12, [[1 / 3] * 3] * 12)
+    prompts = PromptTable.of(rows, TOKENS)
+    got = score_step(facts, prompts, choose("chrpo", ladder_share=0.3), group_size=6, prices={"policy": 0.0})
+    assert prompts.at_every_ratio(np.array([0, 2]), 0.3).tolist() == [True, True]
+    sums = 0.0, 0.3 * 1 - 0.3 * (1 / 6), 0.3**2 + 0.3**2, 0.0
+    assert got.paired["policy"] == pytest.approx(sums)
+
+
 def test_floors_are_the_frozen_accuracy_of_each_group_minus_the_slack(rows):
     prompts = PromptTable.of(rows, TOKENS)
     assert prompts.floors(0.05) == pytest.approx({"fixed@0.6": 0.85, "policy": 0.85})

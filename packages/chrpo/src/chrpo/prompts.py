@@ -9,6 +9,7 @@ Writing the file is left to `prepare`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,12 @@ class PromptTable:
             name: max(0.0, float(self.reference_accuracy[names == name].mean()) - accuracy_slack)
             for name in sorted(set(self.group))
         }
+
+    @cached_property
+    def deviation(self) -> Floats:
+        """Reference accuracy of each prompt minus the mean of its constraint group, [prompts]."""
+        _, index = np.unique(self.group, return_inverse=True)
+        return self.reference_accuracy - (np.bincount(index, self.reference_accuracy) / np.bincount(index))[index]
 
     def start_prices(self, floors: Mapping[str, float]) -> dict[str, float]:
         """First price of each group in which the model chooses: that of the best mixture of ratios at the floor.

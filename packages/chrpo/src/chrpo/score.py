@@ -20,6 +20,7 @@ from .core.advantages import (
     leave_one_out,
     response_weights,
 )
+from .core.constraint import Paired
 from .core.outcome import Bools, Floats, Ints, Outcomes
 from .core.rewards import Rewards
 from .credit import response_advantages, rollout_advantages
@@ -38,6 +39,7 @@ class StepResult:
         no_signal: True if all rollouts that a response is compared with have its reward, [rollouts].
         measured: Sum of accuracies and number of prompts of each constraint group.
         attainable: The same at the best ratio of each prompt that was rolled out at every ratio.
+        paired: Sums that compare the accuracies with the reference accuracies of the same prompts.
         metrics: Metrics of the step, by name.
     """
 
@@ -47,6 +49,7 @@ class StepResult:
     no_signal: Bools
     measured: dict[str, tuple[float, float]]
     attainable: dict[str, tuple[float, float]]
+    paired: dict[str, Paired]
     metrics: dict[str, float]
 
 
@@ -101,6 +104,7 @@ def score_step(
         no_signal=compared.no_signal,
         measured=_sums(first, expected["accuracy"], prompts),
         attainable=_sums(first[at_every_ratio], best[at_every_ratio], prompts),
+        paired=_paired(first, expected["accuracy"], at_every_ratio, prompts),
         metrics={
             **_rollout_metrics(batch, outcomes, rewards.main, compared.no_signal),
             **_policy_metrics(batch, chosen[::group_size], expected, known),
@@ -144,6 +148,18 @@ def _sums(rows: Ints, values: Floats, prompts: PromptTable) -> dict[str, tuple[f
         total, count = sums.get(prompts.group[row], (0.0, 0.0))
         sums[prompts.group[row]] = total + value, count + 1
     return sums
+
+
+def _paired(rows: Ints, accuracy: Floats, at_every_ratio: Bools, prompts: PromptTable) -> dict[str, Paired]:
+    """Constraint group -> sums that compare the accuracies with the reference accuracies."""
+    deviation, found = prompts.deviation[rows], {}
+    names = np.array([prompts.group[row] for row in rows.tolist()])
+    for name in dict.fromkeys(names.tolist()):
+        own = names == name
+        d = deviation[own]
+        sums = d.sum(), d @ accuracy[own], d @ d, deviation[own & at_every_ratio].sum()
+        found[name] = Paired(*map(float, sums))
+    return found
 
 
 def _best_accuracy(batch: RolloutBatch, group: Ints, counts: Ints) -> Floats:

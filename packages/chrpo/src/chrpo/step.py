@@ -193,7 +193,7 @@ class CHRPOController:
             on_policy_weight=self.settings.on_policy_weight,
             min_ratio_prob=self.settings.min_ratio_prob,
         )
-        self.constraint.update(result.measured, result.attainable)
+        self.constraint.update(result.measured, result.attainable, result.paired)
         metrics = {**result.metrics, **self._price_metrics(prices)}
         if self.schedule is not None:
             metrics["budget"] = self.schedule.budget

@@ -12,7 +12,7 @@ caller, who passes sums and counts once per optimiser step; only training may do
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from chrpo.errors import DataError
 
@@ -20,10 +20,14 @@ START_PRICE = 4.0
 """Price before the first update. Our choice: between the smallest and the largest price that tasks need."""
 _SMALLEST = 0.02
 """Least base of the price, which is multiplied and so never 0."""
-_ROUNDING = 1e-9
+_CLEARLY = 0.02
+"""Distance from which a floor counts as above the best ratios; some 70 problems stand for all."""
 _SLOW_DECAY = 0.97
 _RISE = 0.006
 """Accuracy rises while its running mean is this much above a slower one, whose weight of the past is _SLOW_DECAY."""
+_WHILE_RISING = 0.02
+"""Largest violation that raises the price while accuracy rises: a model that learns may be far below its floor at a
+price that is high enough."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,22 @@ def _numbers(measured: Mapping[str, tuple[float, float]]) -> dict[str, tuple[flo
     return found
 
 
+class Paired(NamedTuple):
+    """Sums over a group's problems, with d a problem's reference accuracy minus the mean over those of the floor.
+
+    Args:
+        deviation: Sum of d.
+        product: Sum of accuracy x d.
+        square: Sum of d x d.
+        attainable: Sum of d over the problems of `attainable`.
+    """
+
+    deviation: float
+    product: float
+    square: float
+    attainable: float
+
+
 @dataclass
 class _Dual:
     base: float
@@ -101,11 +121,19 @@ class _Dual:
     count: float = 0.0
     slow_correct: float = 0.0
     slow_count: float = 0.0
+    shared: float = 0.0
+    spread: float = 0.0
     violation: float = 0.0
     best: float = 0.0
     best_count: float = 0.0
     unreachable: int = 0
     cumulative: float = 0.0
+
+    def slope(self, paired: Paired) -> float:
+        """Slope of the accuracy over d, after these sums."""
+        self.shared = _SLOW_DECAY * self.shared + paired.product
+        self.spread = _SLOW_DECAY * self.spread + paired.square
+        return min(max(self.shared / self.spread, 0.0), 1.0) if self.spread else 0.0
 
 
 class AccuracyConstraint:
@@ -148,16 +176,24 @@ class AccuracyConstraint:
         return cap if exponent >= math.log(cap / price) else self._clip(price * math.exp(exponent), smallest)
 
     def update(
-        self, measured: Mapping[str, tuple[float, float]], attainable: Mapping[str, tuple[float, float]] | None = None
+        self,
+        measured: Mapping[str, tuple[float, float]],
+        attainable: Mapping[str, tuple[float, float]] | None = None,
+        paired: Mapping[str, Paired] | None = None,
     ) -> None:
         """Move the prices, once per optimiser step.
+
+        With `paired`, accuracies are corrected for problems that are harder or easier than those of the floor: b times
+        the sum of d is subtracted, where b is the slope of the accuracy over d in the updates so far, within [0, 1]
+        (control variate). Our choice: a slope instead of 1, because a reference from few samples is itself noise.
 
         Args:
             measured: Sum of accuracies and count of each group, over ALL processes. A group that is absent, or has a
                 count of 0, keeps its price.
             attainable: Sum and count of each group at the best ratio of each problem. The best of few samples is an
-                overestimate, so a floor above it is infeasible. A floor below it may be infeasible, too; then the price
-                reaches its cap.
+                overestimate, so a floor clearly above it is infeasible. Another floor may be infeasible, too; then the
+                price reaches its cap.
+            paired: Sums that compare the accuracies of each group with the reference accuracies of the same problems.
 
         Raises:
             DataError: a group is unknown, or a sum is not within its count.
@@ -167,8 +203,15 @@ class AccuracyConstraint:
             if group not in self._duals:
                 raise DataError(f"unknown constraint group {group!r}; known: {', '.join(self._duals)}")
             if count:
-                rises = self._move(self._duals[group], self.floors[group], correct, count)
-                self._check_reachable(self._duals[group], self.floors[group], best.get(group), rises)
+                dual, floor, reached = self._duals[group], self.floors[group], best.get(group, (0.0, 0.0))
+                sums = paired.get(group) if paired else None
+                if sums:
+                    slope = dual.slope(sums)
+                    correct, reached = (
+                        correct - slope * sums.deviation,
+                        (reached[0] - slope * sums.attainable, reached[1]),
+                    )
+                self._check_reachable(dual, floor, reached, rises=self._move(dual, floor, correct, count))
 
     def _move(self, dual: _Dual, floor: float, correct: float, count: float) -> bool:
         """Move one price; True if the accuracy rises."""
@@ -183,18 +226,18 @@ class AccuracyConstraint:
         if dual.violation <= 0 or not rises:
             clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
             dual.base = self._grown(dual.base, gains.integral * clipped, _SMALLEST)
-        dual.price = self._grown(dual.base, gains.proportional * dual.violation)
+        counted = min(dual.violation, _WHILE_RISING) if rises else dual.violation
+        dual.price = self._grown(dual.base, gains.proportional * counted)
         dual.cumulative += max(dual.violation, 0.0)
         return rises
 
-    def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float] | None, rises: bool) -> None:
-        unreachable = dual.price >= self.gains.cap and dual.violation > 0 and not rises
-        if best is not None:
-            # Few prompts of an update are rolled out at every ratio, so their mean needs the longer memory.
+    def _check_reachable(self, dual: _Dual, floor: float, best: tuple[float, float], *, rises: bool) -> None:
+        # Few prompts of an update are rolled out at every ratio, so their mean needs the longer memory.
+        if best[1]:
             dual.best = _SLOW_DECAY * dual.best + best[0]
             dual.best_count = _SLOW_DECAY * dual.best_count + best[1]
-        # The mean of ratios that reach a floor exactly may be below it by a rounding error.
-        unreachable = unreachable or dual.best < (floor - _ROUNDING) * dual.best_count
+        unreachable = dual.price >= self.gains.cap and dual.violation > 0 and not rises
+        unreachable = unreachable or dual.best < (floor - _CLEARLY) * dual.best_count
         dual.unreachable = dual.unreachable + 1 if unreachable else 0
 
     def price(self, group: str) -> float:
