@@ -105,6 +105,44 @@ def test_problems_rolled_out_at_every_ratio_are_corrected_too_before_a_floor_cou
         assert constraint.infeasible == out_of_reach
 
 
+def test_a_floor_follows_the_best_accuracy_less_the_slack_and_never_falls():
+    constraint = AccuracyConstraint({"policy": 0.6}, best_slack=0.05)
+    floors = []
+    for right in [70] * 19 + [80] * 150 + [50] * 50:
+        constraint.update({"policy": (right, 100)})
+        floors.append(constraint.floor("policy"))
+    assert set(floors[:19]) == {0.6}
+    assert floors == sorted(floors)
+    assert 0.64 < floors[40] < 0.75  # a rising mean is not yet a sure one
+    assert floors[168] == pytest.approx(0.75, abs=0.01)
+    assert floors[-1] == floors[168]
+
+
+def test_the_best_accuracy_of_a_noisy_run_is_not_above_its_true_accuracy():
+    """At a true accuracy of .8 and 160 rollouts an update; the largest running mean of a run is .82 to .83."""
+    generator, found = np.random.default_rng(3), []
+    for _ in range(40):
+        constraint = AccuracyConstraint({"policy": 0.0}, best_slack=0.0)
+        for right in generator.binomial(160, 0.8, 200):
+            constraint.update({"policy": (right, 160)})
+        found.append(constraint.floor("policy"))
+    assert np.mean(found) == pytest.approx(0.8, abs=0.005)
+    assert max(found) < 0.812
+
+
+def test_the_standard_error_of_the_first_updates_by_hand():
+    """20 updates, alternately .9 and .7, from which the weighted mean and variance follow."""
+    constraint = AccuracyConstraint({"policy": 0.0}, best_slack=0.0)
+    values = [0.9, 0.7] * 10
+    for value in values:
+        constraint.update({"policy": (value * 10, 10)})
+    weights = 0.97 ** np.arange(20)[::-1]
+    mean = np.average(values, weights=weights)
+    variance = np.average((values - mean) ** 2, weights=weights)
+    error = math.sqrt(variance * (weights**2).sum()) / weights.sum()
+    assert constraint.floor("policy") == pytest.approx(mean - 2 * error)
+
+
 def test_counts_are_the_weights_of_the_running_accuracy():
     constraint = AccuracyConstraint({"policy": 0.5})
     constraint.update({"policy": (1, 1)})

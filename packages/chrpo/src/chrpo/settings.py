@@ -21,6 +21,7 @@ from .core.constraint import Gains
 from .errors import DataError
 from .objective import ADDABLE, OBJECTIVES, PARTS, Objective, choose
 
+FLOORS = ("frozen", "best")
 _GAINS = {gain.name: gain for gain in fields(Gains)}
 
 
@@ -122,10 +123,17 @@ class CHRPOSettings:
             "aliases": ("--response-policy-mix",),
         },
     )
+    floor: str = field(
+        default="frozen",
+        metadata={
+            "help": "Accuracy to keep: the frozen model's, or the best one that the run has reached if it is higher.",
+            "choices": FLOORS,
+        },
+    )
     accuracy_slack: float = field(
         default=0.0,
         metadata={
-            "help": "Accuracy that may be lost below the frozen model's, such as 0.02 for 2 points.",
+            "help": "Accuracy that may be lost below the one to keep, such as 0.02 for 2 points.",
             "aliases": ("--eps",),
         },
     )
@@ -161,11 +169,13 @@ class CHRPOSettings:
     def __post_init__(self) -> None:
         self.without, self.adding = sorted(set(self.without)), sorted(set(self.adding))
         _check_finite(self, CHRPOSettings)
+        if self.floor not in FLOORS:
+            raise DataError(f"floor must be one of {', '.join(FLOORS)}; got {self.floor!r}")
         if not 0 <= self.on_policy_weight <= 1:
             raise DataError(f"on_policy_weight must be in [0, 1]; got {self.on_policy_weight:g}")
         chosen = self.chosen()
         changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(Gains(), name)]
-        changed += ["start"] * (self.price_start is not None)
+        changed += ["start"] * (self.price_start is not None) + ["floor"] * (self.floor != "frozen")
         if changed and not chosen.constrained:
             raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
         if self.price_start is not None and not self.price_minimum <= self.price_start <= self.price_cap:

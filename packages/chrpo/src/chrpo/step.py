@@ -99,7 +99,8 @@ class CHRPOController:
         floors = self.prompts.floors(self.settings.accuracy_slack)
         start = self.settings.price_start
         starts = self.prompts.start_prices(floors) if start is None else dict.fromkeys(floors, start)
-        self.constraint = AccuracyConstraint(floors, self.settings.gains, starts)
+        best_slack = self.settings.accuracy_slack if self.settings.floor == "best" else None
+        self.constraint = AccuracyConstraint(floors, self.settings.gains, starts, best_slack)
         self._policy_groups = sorted(
             {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
         )
@@ -273,10 +274,10 @@ class CHRPOController:
 
     def _price_metrics(self, used: Mapping[str, float]) -> dict[str, float]:
         metrics: dict[str, float] = {}
-        for group, floor in self.constraint.floors.items():
-            metrics[f"lambda/{group}"] = used[group]
+        for group, price in used.items():
+            metrics[f"lambda/{group}"] = price
             metrics[f"violation/{group}"] = self.constraint.violation(group)
-            metrics[f"floor/{group}"] = floor
+            metrics[f"floor/{group}"] = self.constraint.floor(group)
             metrics[f"infeasible/{group}"] = float(group in self.infeasible)
         return metrics
 

@@ -25,6 +25,8 @@ _CLEARLY = 0.02
 _SLOW_DECAY = 0.97
 _RISE = 0.006
 """Accuracy rises while its running mean is this much above a slower one, whose weight of the past is _SLOW_DECAY."""
+_FEW_UPDATES = 20
+"""Updates before the best accuracy of the run counts."""
 _WHILE_RISING = 0.02
 """Largest violation that raises the price while accuracy rises: a model that learns may be far below its floor at a
 price that is high enough."""
@@ -121,6 +123,9 @@ class _Dual:
     count: float = 0.0
     slow_correct: float = 0.0
     slow_count: float = 0.0
+    slow_square: float = 0.0
+    updates: int = 0
+    reached: float = 0.0
     shared: float = 0.0
     spread: float = 0.0
     violation: float = 0.0
@@ -128,6 +133,17 @@ class _Dual:
     best_count: float = 0.0
     unreachable: int = 0
     cumulative: float = 0.0
+
+    def surely_reached(self) -> float:
+        """Slow running mean minus two standard errors, from the variance of the updates; 0 in the first updates."""
+        if self.updates < _FEW_UPDATES:
+            return 0.0
+        mean = self.slow_correct / self.slow_count
+        variance = max(self.slow_square / self.slow_count - mean * mean, 0.0)
+        # Sum of the squared weights over their squared sum; they decay over the updates so far.
+        first = _SLOW_DECAY**self.updates
+        squares = (1 - _SLOW_DECAY) / (1 + _SLOW_DECAY) * (1 + first) / (1 - first)
+        return mean - 2 * math.sqrt(variance * squares)
 
     def slope(self, paired: Paired) -> float:
         """Slope of the accuracy over d, after these sums."""
@@ -140,17 +156,24 @@ class AccuracyConstraint:
     """Prices that keep the accuracy of each group at or above its floor.
 
     Args:
-        floors: Accuracy that each group must keep, group -> [0, 1]; it does not change later.
+        floors: Accuracy that each group must keep, group -> [0, 1].
         gains: Gains of the controller.
         start: First price of each group; `START_PRICE` for groups without one. It is raised to the gains' minimum and
             lowered to their cap.
+        best_slack: Floors rise to the best accuracy of the run minus this slack. The best accuracy is the largest
+            lower bound so far, slow running mean minus two standard errors, because the maximum of noisy means is too
+            high. None for floors that do not change.
 
     Raises:
         DataError: there is no group, a floor is outside [0, 1], or a first price is negative, infinite or of no group.
     """
 
     def __init__(
-        self, floors: Mapping[str, float], gains: Gains | None = None, start: Mapping[str, float] | None = None
+        self,
+        floors: Mapping[str, float],
+        gains: Gains | None = None,
+        start: Mapping[str, float] | None = None,
+        best_slack: float | None = None,
     ) -> None:
         if not floors:
             raise DataError("a constraint needs at least one group with a floor")
@@ -158,6 +181,7 @@ class AccuracyConstraint:
             if not 0 <= floor <= 1:
                 raise DataError(f"floor of group {group!r} must be in [0, 1]; got {floor:g}")
         self.floors = dict(floors)
+        self.best_slack = best_slack
         self.gains = gains or Gains()
         for group, price in (start or {}).items():
             if group not in self.floors or not 0 <= price < math.inf:
@@ -203,7 +227,7 @@ class AccuracyConstraint:
             if group not in self._duals:
                 raise DataError(f"unknown constraint group {group!r}; known: {', '.join(self._duals)}")
             if count:
-                dual, floor, reached = self._duals[group], self.floors[group], best.get(group, (0.0, 0.0))
+                dual, floor, reached = self._duals[group], self.floor(group), best.get(group, (0.0, 0.0))
                 sums = paired.get(group) if paired else None
                 if sums:
                     slope = dual.slope(sums)
@@ -220,6 +244,9 @@ class AccuracyConstraint:
         dual.count = gains.ema_decay * dual.count + count
         dual.slow_correct = _SLOW_DECAY * dual.slow_correct + correct
         dual.slow_count = _SLOW_DECAY * dual.slow_count + count
+        dual.slow_square = _SLOW_DECAY * dual.slow_square + correct * correct / count
+        dual.updates += 1
+        dual.reached = max(dual.reached, dual.surely_reached())
         accuracy = dual.correct / dual.count
         dual.violation = floor - accuracy
         rises = accuracy > dual.slow_correct / dual.slow_count + _RISE
@@ -245,6 +272,11 @@ class AccuracyConstraint:
         dual = self._duals[group]
         return self.gains.cap if dual.unreachable >= self.gains.patience else dual.price
 
+    def floor(self, group: str) -> float:
+        """Accuracy that a group must keep at present."""
+        reached = 0.0 if self.best_slack is None else self._duals[group].reached - self.best_slack
+        return max(self.floors[group], reached)
+
     def accuracy(self, group: str) -> float | None:
         """The group's running accuracy, or None before its first update."""
         dual = self._duals[group]
@@ -267,6 +299,7 @@ class AccuracyConstraint:
         """The state that changes, as JSON values; floats survive JSON bit for bit."""
         return {
             "floors": dict(self.floors),
+            "best_slack": self.best_slack,
             "gains": asdict(self.gains),
             "duals": {group: asdict(dual) for group, dual in self._duals.items()},
         }
@@ -280,6 +313,7 @@ class AccuracyConstraint:
         Raises:
             DataError: the state belongs to other floors or gains.
         """
-        if state.get("floors") != self.floors or state.get("gains") != asdict(self.gains):
+        fixed = {name: value for name, value in self.state_dict().items() if name != "duals"}
+        if any(state.get(name) != value for name, value in fixed.items()):
             raise DataError("the saved constraint has other floors or gains; resume with its own settings")
         self._duals = {group: _Dual(**dual) for group, dual in state["duals"].items()}
