@@ -10,6 +10,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from chrpo.objective import choose
+
 from .example_scripts import load_script
 
 compare = load_script("frontier/symbolic/compare.py")
@@ -124,14 +126,24 @@ def test_answers_are_read_off_the_token_after_the_end():
     assert answers.thinking.tolist() == [2, 1, 1, 4]
 
 
+OTHERS = {
+    "alp:0.01": {"length_weight": 0.01},
+    "gfpo:0.25": {"keep_share": 0.25},
+    "gfpo_efficiency": {},
+    "laconic:12": {"token_budget": 12},
+    "adaptthink:0.1": {"length_weight": 0.1},
+    "dler:20": {},
+}
+
+
 def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     references = [[0.3, 0.4, 0.5, 0.7, 0.8, 0.8 + 0.2 * (number % 2)] for number in range(16)]
     problems = draw("steep", 16)
     found = {
         row: compare.row_controller(row, problems, references)
-        for row in ("l1", "l1:0.1", "l1-scaled:0.1", "grpo", "shortest_correct:0.2", "chrpo")
+        for row in ("l1", "l1:0.1", "l1-scaled:0.1", "l1-token", "grpo", "shortest_correct:0.2", "chrpo", *OTHERS)
     }
-    assert {row: controller.objective.advantage_scale for row, controller in found.items()} == {
+    assert {row: found[row].objective.advantage_scale for row in found.keys() - OTHERS.keys() - {"l1-token"}} == {
         "l1": "none",
         "l1:0.1": "none",
         "l1-scaled:0.1": "group",
@@ -142,11 +154,20 @@ def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     assert found["l1:0.1"].objective.reward == found["l1-scaled:0.1"].objective.reward
     assert found["l1:0.1"].objective.reward.weight == 0.1
     assert found["shortest_correct:0.2"].objective.reward.weight == 0.2
+    assert found["l1-token"].objective == choose("l1", length_unit="token")
+    for row, change in OTHERS.items():
+        assert found[row].objective == choose(row.partition(":")[0], shortest=0.15, **change), row
     chrpo = found["chrpo"]
     assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
     assert chrpo.prompts.deviation[:2] == pytest.approx([-0.1, 0.1])
     assert chrpo.prices()["policy"] >= 4
     assert chrpo.objective.ladder_share == 0.125
+
+
+def test_the_token_limit_of_a_row_is_that_of_its_rollouts_alone():
+    task = TASKS["steep"]
+    assert compare.limited(task, "dler:20") == compare.limited(task, "grpo:20") == replace(task, max_tokens=20)
+    assert compare.limited(task, "l1:20") == compare.limited(task, "grpo") == task
 
 
 @pytest.fixture
@@ -177,7 +198,13 @@ def test_a_row_is_printed_kept_and_the_same_for_the_same_seed(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("ppo", "unknown row 'ppo'; choose one of chrpo, grpo, l1"), ("chrpo:1", "no length_weight"), ("l1:x", "'x'")],
+    [
+        ("ppo", "unknown row 'ppo'; choose one of chrpo, grpo, l1"),
+        ("chrpo:1", "no length_weight"),
+        ("l1:x", "'x'"),
+        ("dler:1", "no room for an answer"),
+        ("gfpo:2", "keep_share must be in (0, 1]"),
+    ],
 )
 def test_a_row_that_does_not_exist_is_refused_before_any_work(row, message, tmp_path):
     found = run(tmp_path / "new", "--row", row)

@@ -26,15 +26,19 @@ from training import sft_model
 from transformer import Transformer
 
 from chrpo import CHRPOController, CHRPOSettings
+from chrpo.objective import OBJECTIVES
 
-ROWS = {
-    "chrpo": "chrpo",
-    "grpo": "grpo",
-    "l1": "l1",
-    "l1-scaled": "l1",
-    "shortest_correct": "shortest_correct",
+ROWS: dict[str, dict[str, str]] = {
+    **{name: {"objective": name} for name in OBJECTIVES if name != "paper"},
+    "l1": {"objective": "l1", "advantage_scale": "none"},
+    "l1-scaled": {"objective": "l1"},
+    "l1-token": {"objective": "l1", "length_unit": "token"},
 }
-"""Row -> objective of `chrpo train`."""
+"""Row -> settings of the objective; `paper` needs teacher ratios, which these problems do not have."""
+WEIGHTS = {"gfpo": "keep_share", "gfpo_efficiency": "keep_share", "laconic": "token_budget"}
+"""Row -> setting that W in NAME:W gives; `length_weight` for those that have another."""
+LIMITED = ("grpo", "dler")
+"""Rows of which W in NAME:W is the token limit of the rollouts."""
 Result = dict[str, Any]
 
 
@@ -47,21 +51,35 @@ def settings_of(row: str) -> CHRPOSettings:
     name, _, weight = row.partition(":")
     if name not in ROWS:
         raise ValueError(f"unknown row {name!r}; choose one of {', '.join(ROWS)}")
-    return CHRPOSettings(objective=ROWS[name], length_weight=float(weight) if weight else None)
+    if not weight or name in LIMITED:
+        return CHRPOSettings(**ROWS[name])
+    return CHRPOSettings(**ROWS[name], **{WEIGHTS.get(name, "length_weight"): float(weight)})
+
+
+def limited(task: Task, row: str) -> Task:
+    """The task with the token limit of a row such as "dler:20"; only its rollouts have it, not the evaluation.
+
+    Raises:
+        ValueError: the limit is no whole number above 1.
+    """
+    name, _, limit = row.partition(":")
+    if not limit or name not in LIMITED:
+        return task
+    if int(limit) < 2:
+        raise ValueError(f"a limit of {limit} tokens has no room for an answer")
+    return replace(task, max_tokens=int(limit))
 
 
 def row_controller(row: str, problems: Sequence[Problem], references: Sequence[Sequence[float]]) -> CHRPOController:
     """The controller of a row; see `reinforce.new_controller`."""
-    controller = new_controller(problems, references, settings_of(row))
-    if row.partition(":")[0] == "l1":
-        controller.objective = replace(controller.objective, advantage_scale="none")
-    return controller
+    return new_controller(problems, references, settings_of(row))
 
 
 def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[str]) -> Sequence[str]:
     for row in rows:
         try:
             settings_of(row)
+            limited(TASKS["steep"], row)
         except ValueError as error:
             raise click.BadParameter(f"{row}: {error} (a row is NAME or NAME:WEIGHT, such as l1:0.1)") from error
     return rows
@@ -83,8 +101,10 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
 def main(folder: Path, task_name: str, seed: int, steps: int, learning_rate: float, rows: Sequence[str]) -> None:
     """Train each row from one SFT model, and print accuracy and thinking tokens of all.
 
-    Rows: chrpo, grpo, shortest_correct:W (ShorterBetter), l1:W (the length penalty alone), l1-scaled:W (divided by the
-    standard deviation of the group, as `chrpo train --objective l1` does). W is the weight of the length.
+    Rows: the objectives of `chrpo train`, with their authors' numbers. W in NAME:W is the weight of the length (l1,
+    l1-scaled, l1-token, shortest_correct, alp, adaptthink), the share of rollouts that is kept (gfpo, gfpo_efficiency),
+    the token budget (laconic), or the token limit of the rollouts (dler, grpo). l1 is the length penalty alone,
+    l1-scaled divides it by the standard deviation of the group, and l1-token, its authors' own, also counts tokens.
 
     Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
     """
@@ -141,7 +161,13 @@ class Run:
         controller = row_controller(row, problems, references)
         model = sft_model(self.folder, self.task, self.seed)
         generated = reinforce(
-            model, self.task, problems, controller, seed=self.seed, learning_rate=self.learning_rate, name=row
+            model,
+            limited(self.task, row),
+            problems,
+            controller,
+            seed=self.seed,
+            learning_rate=self.learning_rate,
+            name=row,
         )
         return {**self._evaluated(model), "generated_tokens": generated}
 
