@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generators import LADDER, TASKS, Problem, Task
-from reinforce import draw_problems, new_controller, reference_accuracies, reinforce
+from reinforce import BESIDE_THINKING, GROUP, PROMPTS, draw_problems, new_controller, reference_accuracies, reinforce
 from rollouts import TEMPERATURE, evaluate
 from training import sft_model
 from transformer import Transformer
@@ -89,7 +89,13 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--task", "task_name", type=click.Choice(list(TASKS)), required=True, help="Task.")
 @click.option("--seed", default=0, show_default=True, help="Seed of models, problems and draws.")
-@click.option("--steps", default=80, show_default=True, type=click.IntRange(1), help="Number of RL steps.")
+@click.option(
+    "--steps",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Cost of RL: every row generates as many tokens as the SFT model would in this number of steps.",
+)
 @click.option(
     "--learning-rate",
     default=2e-4,
@@ -113,10 +119,11 @@ def main(folder: Path, task_name: str, seed: int, steps: int, learning_rate: flo
     run = Run(folder, TASKS[task_name], seed, steps, learning_rate)
     start = _kept(folder / f"{task_name}_{seed}_sft.json", run.sft_results)
     results = dict(start)
-    references = _kept(folder / f"{task_name}_{seed}_references_{steps}.json", run.references)
+    references = _kept(folder / f"{task_name}_{seed}_references.json", run.references)
+    tokens = run.rl_tokens(start["sft@policy"]["sampled"]["tokens"])
     for row in rows:
         path = folder / f"{task_name}_{seed}_{row.replace(':', '-')}_{steps}_{learning_rate:g}.json"
-        results[row] = _kept(path, partial(run.row_result, row, references))
+        results[row] = _kept(path, partial(run.row_result, row, references, tokens))
     click.echo(table(results))
 
 
@@ -147,29 +154,26 @@ class Run:
 
     def references(self) -> list[list[float]]:
         """Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios]."""
-        problems = draw_problems(self.task, self.seed, self.steps)
+        problems = draw_problems(self.task, self.seed)
         return reference_accuracies(sft_model(self.folder, self.task, self.seed), self.task, problems, self.seed)
 
-    def row_result(self, row: str, references: Sequence[Sequence[float]]) -> Result:
-        """Accuracy and tokens after RL, and the number of tokens that RL generated.
+    def rl_tokens(self, thinking: float) -> int:
+        """Number of tokens that RL generates, from the mean thinking tokens of the SFT model at its own choice."""
+        return round(self.steps * PROMPTS * GROUP * (thinking + BESIDE_THINKING))
+
+    def row_result(self, row: str, references: Sequence[Sequence[float]], tokens: int) -> Result:
+        """Accuracy and tokens after RL, with what `reinforce` returns.
 
         Args:
             row: Row, such as "l1:0.1".
             references: Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios].
+            tokens: Number of tokens that RL generates.
         """
-        problems = draw_problems(self.task, self.seed, self.steps)
+        problems = draw_problems(self.task, self.seed)
         controller = row_controller(row, problems, references)
         model = sft_model(self.folder, self.task, self.seed)
-        generated = reinforce(
-            model,
-            limited(self.task, row),
-            problems,
-            controller,
-            seed=self.seed,
-            learning_rate=self.learning_rate,
-            name=row,
-        )
-        return {**self._evaluated(model), "generated_tokens": generated}
+        options = {"seed": self.seed, "learning_rate": self.learning_rate, "tokens": tokens, "name": row}
+        return {**reinforce(model, limited(self.task, row), problems, controller, **options), **self._evaluated(model)}
 
     def _evaluated(self, model: Transformer, ratio: int | None = None) -> Result:
         kinds = {"greedy": 0.0, "sampled": TEMPERATURE}

@@ -50,6 +50,7 @@ class Task:
         second_looks: Share of the units that are followed by a second look.
         max_tokens: Largest number of tokens of an answer.
         stage_steps: Numbers of steps of the base model, of training on ratios, and of SFT with the choice of a ratio.
+        rl_problems: Number of problems of RL, which are used again after the last one.
         test_problems: Number of problems of an evaluation.
     """
 
@@ -59,6 +60,7 @@ class Task:
     second_looks: float = 0.8
     max_tokens: int = 36
     stage_steps: tuple[int, int, int] = (400, 300, 200)
+    rl_problems: int = 1600
     test_problems: int = 1000
 
     @property
@@ -74,6 +76,7 @@ TASKS = {
         Task("steep", (0.3, 0.3, 0.28, 0.28)),
         Task("graded", (0.25, 0.1, 0.04, 0.015)),
         Task("shallow", (0.02, 0.02, 0.02, 0.02)),
+        Task("faint", (0.008, 0.008, 0.008, 0.008)),
         Task("rare", steps=_STEPS, second_looks=0.4, max_tokens=48),
     )
 }

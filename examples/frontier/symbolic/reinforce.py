@@ -4,7 +4,7 @@ The objectives are those of `chrpo train`, with its defaults, through the contro
 stages are left to `training`, names and weights of rows to `compare`.
 
     controller = new_controller(problems, references, CHRPOSettings(objective="grpo"))
-    reinforce(model, TASKS["shallow"], problems, controller, seed=0, learning_rate=2e-4)
+    reinforce(model, TASKS["shallow"], problems, controller, seed=0, learning_rate=2e-4, tokens=400_000)
 """
 
 import random
@@ -24,14 +24,25 @@ from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, Rollou
 
 PROMPTS, GROUP = 16, 12
 """Prompts of a step, and rollouts of a prompt."""
+BESIDE_THINKING = 3
+"""Generated tokens that are no thinking: the ratio, the end of the thinking, and the answer."""
 REFERENCES, REFERENCE_BATCH = 2, 256
 """Samples of a reference accuracy, and problems that are answered at once for it."""
 
 
-def draw_problems(task: Task, seed: int, steps: int) -> list[Problem]:
-    """The problems of all steps, drawn apart from those of SFT and of the evaluation."""
+def draw_problems(task: Task, seed: int) -> list[Problem]:
+    """The problems of RL, drawn apart from those of SFT and of the evaluation."""
     rng = random.Random(f"rl {seed}")
-    return [draw_problem(task, rng) for _ in range(steps * PROMPTS)]
+    return [draw_problem(task, rng) for _ in range(task.rl_problems)]
+
+
+COURSE = {
+    "accuracy": "policy/accuracy",
+    "tokens": "policy/thinking_tokens",
+    "price": "lambda/policy",
+    "violation": "violation/policy",
+}
+"""What is kept of every step: short name -> metric of the controller."""
 
 
 @torch.no_grad()
@@ -74,7 +85,7 @@ def new_controller(
     """The controller of a run.
 
     Args:
-        problems: Problems of all steps.
+        problems: Problems of RL.
         references: Accuracy of the SFT model on each problem at every ratio, [problems, ratios]; the mean at ratio 1 is
             the floor, and together they set the first price.
         settings: Settings of the objective.
@@ -87,8 +98,7 @@ def new_controller(
             "mode": "policy",
             "teacher_ratio": None,
             "reference_tokens": len(problem.trace),
-            # Ratio token, end of thinking and answer are generated, too.
-            "reference_completion_tokens": len(problem.trace) + 3,
+            "reference_completion_tokens": len(problem.trace) + BESIDE_THINKING,
             "reference_accuracy": accuracies[-1],
             "reference_accuracies": {f"{ratio:g}": each for ratio, each in zip(LADDER, accuracies, strict=True)},
         }
@@ -105,28 +115,32 @@ def reinforce(
     *,
     seed: int,
     learning_rate: float,
+    tokens: int,
     name: str = "",
-) -> int:
-    """Train the model in place; returns the number of generated tokens.
+) -> dict[str, Any]:
+    """Train the model in place; returns the numbers of generated tokens and of steps, and the course of the run.
 
     Args:
         model: Model to train.
         task: Task of the problems.
-        problems: Problems of all steps, `PROMPTS` a step.
+        problems: Problems of RL, `PROMPTS` a step, in turn.
         controller: Controller for these problems.
         seed: Seed of all draws.
         learning_rate: Learning rate of AdamW.
+        tokens: Number of generated tokens from which no further step is made.
         name: Name on the progress bar.
     """
     generator, generated = torch.Generator().manual_seed(seed), 0
+    course: list[dict[str, float]] = []
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    bar = tqdm(range(0, len(problems), PROMPTS), desc=name, unit="step")
-    for start in bar:
+    bar = tqdm(total=tokens, desc=name, unit="tok", unit_scale=True)
+    while generated < tokens:
+        start = len(course) * PROMPTS % (len(problems) - PROMPTS + 1)
         rows = np.arange(start, start + PROMPTS)
         chosen, ladder, out = _roll_out(model, task, problems[start : start + PROMPTS], rows, controller, generator)
         repeated = [problems[row] for row in rows.repeat(GROUP).tolist()]
         answers, length = Answers.read(out, repeated), (out >= 0).sum(1)
-        generated += int(length.sum()) + len(repeated)
+        used = int(length.sum()) + len(repeated)
         rollouts = _rollouts(rows.repeat(GROUP), chosen, ladder, answers, length)
         step = controller.step(rollouts, [str(rollout.row) for rollout in rollouts])
         control, response = (torch.tensor(part / step.tokens).float() for part in (step.control, step.response))
@@ -135,8 +149,12 @@ def reinforce(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
+        generated += used
+        course.append({short: step.metrics[name] for short, name in COURSE.items() if name in step.metrics})
+        bar.update(used)
         bar.set_postfix(accuracy=answers.correct.float().mean().item(), tokens=answers.thinking.float().mean().item())
-    return generated
+    bar.close()
+    return {"generated_tokens": generated, "steps": len(course), "course": course}
 
 
 @torch.no_grad()
