@@ -39,7 +39,7 @@ class RlRow:
     Args:
         family: Objective that the row belongs to.
         setting: What is set, as shown in tables.
-        options: Options of `chrpo train`.
+        options: Options of `chrpo train`; they come last, so that they replace those of all rows.
         steps: Number of steps, chosen so that all rows generate about as many tokens.
     """
 
@@ -49,19 +49,46 @@ class RlRow:
     steps: int
 
 
+def _sweep(
+    name: str, setting: str, options: str, values: tuple[float | str, ...], steps: int = 150
+) -> dict[str, RlRow]:
+    """One row for each value, which replaces `{}` in `setting` and `options`."""
+    family = name.partition("-")[0]
+    return {f"{name}-{value}": RlRow(family, setting.format(value), options.format(value), steps) for value in values}
+
+
 ROWS = {
     "chrpo": RlRow("chrpo", "defaults", "", 150),
     "chrpo-2": RlRow("chrpo", "floor 2 points lower", "--eps 0.02", 150),
     "chrpo-5": RlRow("chrpo", "floor 5 points lower", "--eps 0.05", 150),
     "chrpo-no-constraint": RlRow("chrpo", "no constraint", "--without constraint", 150),
     "grpo": RlRow("grpo", "", "--objective grpo", 150),
-    **{
-        f"l1-{weight}": RlRow("l1", f"weight {weight}", f"--objective l1 --length-weight {weight}", 150)
-        for weight in (0.03, 0.1, 0.3, 1, 3)
-    },
+    **_sweep("grpo", "at most {} tokens", "--objective grpo --max-tokens {}", (60, 90, 120)),
+    **_sweep("l1", "weight {}", "--objective l1 --length-weight {}", (0.03, 0.1, 0.3, 1, 3)),
+    **_sweep(
+        "l1-unscaled",
+        "weight {}, unscaled",
+        "--objective l1 --advantage-scale none --length-weight {}",
+        (0.03, 0.1, 0.3, 1, 3),
+    ),
+    **_sweep(
+        "l1-token",
+        "weight {} per token",
+        "--objective l1 --length-unit token --length-weight {}",
+        ("0.0003", "0.003"),
+    ),
     "shortest_correct": RlRow("shortest_correct", "weight 0.5", "--objective shortest_correct", 150),
+    **_sweep("shortest_correct", "weight {}", "--objective shortest_correct --length-weight {}", (0.1, 2)),
     "degrpo": RlRow("degrpo", "", "--objective degrpo", 150),
+    **_sweep("alp", "weight {} per token", "--objective alp --length-weight {}", ("1e-7", "1e-5", "1e-3")),
+    # Twice the rollouts of a prompt in half the steps.
+    **_sweep("gfpo", "{} of 24 kept", "--objective gfpo --rollouts 24 --keep-share {}", (0.17, 0.33, 0.5), 75),
+    "gfpo_efficiency": RlRow("gfpo", "the 12 most efficient of 24", "--objective gfpo_efficiency --rollouts 24", 75),
+    **_sweep("dler", "at most {} tokens", "--objective dler --max-tokens {}", (60, 90, 120)),
+    **_sweep("laconic", "budget of {} tokens", "--objective laconic --token-budget {}", (30, 45, 60)),
+    **_sweep("adaptthink", "delta {}", "--objective adaptthink --length-weight {}", (0.02, 0.05, 0.1)),
 }
+"""Weights are swept around those of the authors; limits and budgets are lengths of these problems."""
 
 
 def shared_stages(run: Path, task: str, seed: int) -> list[tuple[str, str]]:
@@ -89,8 +116,8 @@ def row_stages(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
     """The stages of one row: RL from the SFT checkpoint, and the evaluation at the model's choice."""
     row = ROWS[name]
     train = (
-        f"chrpo train {run}/rl_prompts.jsonl {run}/rows/{name}/model --model {run}/sft {row.options} "
-        f"--max-steps {row.steps} {RL_SETTINGS} --seed {seed}"
+        f"chrpo train {run}/rl_prompts.jsonl {run}/rows/{name}/model --model {run}/sft "
+        f"--max-steps {row.steps} {RL_SETTINGS} {row.options} --seed {seed}"
     )
     return [(f"RL: {name}", train), _evaluation(run, name, f"rows/{name}/model", "--ratio policy", seed)]
 
