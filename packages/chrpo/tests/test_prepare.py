@@ -1,6 +1,7 @@
 import json
 import tracemalloc
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -8,6 +9,7 @@ from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import read_records, write_records
 from chrpo.cli import cli
 from chrpo.prepare import prepare
+from chrpo.prompts import PromptTable
 
 TOKENS = ControlTokens.ladder((0.2, 0.6, 1.0))
 PASSES = {"easy": (4, 4, 4), "middle": (1, 4, 4), "odd": (4, 3, 4), "lost": (0, 1, 3)}
@@ -75,7 +77,8 @@ def test_prompts_by_hand(files):
         "reference_accuracy": 1.0,
         "reference_accuracies": {"0.2": 0.25, "0.6": 1.0, "1": 1.0},
     }
-    assert rows["lost"]["difficulty"] == "none"
+    difficulties = {name: row["difficulty"] for name, row in rows.items()}
+    assert difficulties == {"easy": "0", "middle": "1", "odd": "none", "lost": "none"}
     assert (tally.read, tally.written, tally.rejected) == (48, 4, 0)
     assert summary["teacher_ratios"] == {"0.2": 1, "0.6": 1, "1": 1, "none": 1}
     assert (summary["not_monotone"], summary["all_fail"]) == (1, 1)
@@ -83,6 +86,20 @@ def test_prompts_by_hand(files):
     assert summary["ratios"]["0.2"]["realised_ratio"] == pytest.approx(11.5 / 52)
     assert summary["sampler"] == {"temperature": [0.7]}
     assert json.loads(files[1].with_name("prompts.summary.json").read_text()) == summary
+
+
+@pytest.mark.parametrize("policy_share", [1.0, 0.0])
+def test_the_floor_of_a_difficulty_is_the_accuracy_that_new_samples_have(tmp_path, policy_share):
+    """Every problem has accuracy .8 at every ratio, so every group has, too: no group consists of unlucky draws."""
+    generator = np.random.default_rng(5)
+    passes = {f"p{number}": tuple(generator.binomial(4, 0.8, 3)) for number in range(600)}
+    write_records(tmp_path / "samples.jsonl", samples(passes))
+    prepare(tmp_path / "samples.jsonl", tmp_path / "out.jsonl", tokens=TOKENS, policy_share=policy_share)
+    table = PromptTable.of(list(read_records(tmp_path / "out.jsonl", "rl_prompts")), TOKENS, by_difficulty=True)
+    floors = table.floors(0.0)
+    assert len(floors) == {1.0: 3, 0.0: 9}[policy_share]
+    sizes = {name: table.group.count(name) for name in floors}
+    assert all(abs(floor - 0.8) < 4 * (0.16 / 4 / sizes[name]) ** 0.5 for name, floor in floors.items())
 
 
 def test_fixed_prompts_are_spread_over_the_ladder(tmp_path):
