@@ -11,6 +11,29 @@ settings.register_profile("steady", deadline=None, derandomize=True, suppress_he
 settings.load_profile("steady")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+
+def pytest_generate_tests(metafunc):
+    if "each_objective" in metafunc.fixturenames:
+        settings = list(objective_settings())
+        metafunc.parametrize("each_objective", settings, ids=lambda each: "-".join(map(str, each.values())))
+
+
+def objective_settings():
+    """Settings of every objective, without and with every part, on every scale and in every unit."""
+    from chrpo.objective import OBJECTIVES
+
+    for name, objective in OBJECTIVES.items():
+        plain = {"objective": name, **({"token_budget": 8} if name == "laconic" else {})}
+        yield plain
+        yield from ({**plain, "without": [part]} for part in sorted(objective.parts))
+        yield from ({**plain, "advantage_scale": scale} for scale in ("none", "group", "batch"))
+        yield {**plain, "adding": ["clamp_correct"]}
+        if name in {"chrpo", "l1", "shortest_correct"}:
+            yield {**plain, "adding": ["solve_rate", "clamp_correct"]}
+        if name in {"alp", "l1", "shortest_correct"}:
+            yield from ({**plain, "length_unit": unit} for unit in ("reference", "token"))
+
+
 RATIOS = (0.2, 0.6, 1.0)
 SAY = {0.2: 1, 0.6: 3, 1.0: 5}
 NUMBERS = [str(number) for number in range(8)]

@@ -28,7 +28,7 @@ def prompts(make_prompt):
     return PromptTable.of([make_prompt("3"), make_prompt("4", "<COMP_60>")], TOKENS)
 
 
-def scored(prompts, objective):
+def scored(prompts, objective, tokens=(10,) * 8):
     """One prompt whose ratios .2 .2 .2 .6 were drawn, one that requests .6; each is correct as often as it earns."""
     batch = RolloutBatch(
         row=np.array([0] * 4 + [1] * 4),
@@ -37,7 +37,7 @@ def scored(prompts, objective):
         correct=EARNED > 0,
         truncated=np.zeros(8, bool),
         thinking_tokens=np.full(8, 3.0),
-        completion_tokens=np.full(8, 10.0),
+        completion_tokens=np.array(tokens, float),
         integrity=np.zeros(8),
         policy=np.tile([0.7, 0.2, 0.1], (8, 1)),
         ladder_mass=np.ones(8),
@@ -140,16 +140,16 @@ def test_split_credit_scales_responses_by_what_they_are_compared_with(prompts):
 
 
 def test_rollouts_that_are_not_kept_teach_nothing_and_are_compared_with_nothing(prompts):
-    """All are equally long, so the first two of four are kept: 1 and 0, then 0 and .5."""
-    got = scored(prompts, choose("gfpo", keep_share=0.5, advantage_scale="none"))
-    assert got.response.tolist() == [0.5, -0.5, 0, 0, -0.25, 0.25, 0, 0]
+    """The two shortest of four are kept: they earn 1 and 0, then .5 and 2."""
+    got = scored(prompts, choose("gfpo", keep_share=0.5, advantage_scale="none"), tokens=[5, 6, 7, 8, 9, 6, 5, 8])
+    assert got.response.tolist() == [0.5, -0.5, 0, 0, 0, -0.75, 0.75, 0]
     assert got.control.tolist() == [0.5, -0.5, 0, 0, 0, 0, 0, 0]
-    assert got.no_signal.tolist() == [False, False, True, True] * 2
+    assert got.no_signal.tolist() == [False, False, True, True, True, False, False, True]
 
 
-def test_the_most_efficient_are_the_correct_ones_and_then_teach_nothing_by_correctness(prompts):
-    got = scored(prompts, choose("gfpo_efficiency", advantage_scale="none"))
-    # Kept: 1 and 1 of the first prompt, .5 and 2 of the second.
+def test_the_most_efficient_are_correct_and_alike_where_enough_are_correct(prompts):
+    """Per token, the first prompt earns 1/5, 0, 1/9 and .5/8; the second 0, .5/6, 2/20 and 0."""
+    got = scored(prompts, choose("gfpo_efficiency", advantage_scale="none"), tokens=[5, 6, 9, 8, 9, 6, 20, 8])
     assert got.response.tolist() == [0, 0, 0, 0, 0, -0.75, 0.75, 0]
 
 

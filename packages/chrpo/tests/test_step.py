@@ -256,23 +256,9 @@ def test_too_few_rollouts_for_the_ladder_are_refused_where_it_is_rolled_out(prom
     CHRPOController(prompt_rows, LADDER, group_size=2, settings=CHRPOSettings(ladder_share=0))
 
 
-def changed():
-    """Settings of every objective, without and with every part, and on every scale."""
-    for name, objective in OBJECTIVES.items():
-        yield {"objective": name}
-        yield from ({"objective": name, "without": [part]} for part in sorted(objective.parts))
-        yield from ({"objective": name, "advantage_scale": scale} for scale in ("none", "group", "batch"))
-        yield {"objective": name, "adding": ["clamp_correct"]}
-        if name in {"chrpo", "l1", "shortest_correct"}:
-            yield {"objective": name, "adding": ["solve_rate", "clamp_correct"]}
-        if name in {"alp", "l1", "shortest_correct"}:
-            yield from ({"objective": name, "length_unit": unit} for unit in ("reference", "token"))
-
-
-@pytest.mark.parametrize("settings", list(changed()), ids=lambda settings: "-".join(map(str, settings.values())))
-def test_a_loop_of_ones_own_and_trls_path_give_one_batch_the_same_advantages(prompt_rows, settings):
+def test_a_loop_of_ones_own_and_trls_path_give_one_batch_the_same_advantages(prompt_rows, each_objective):
     """One prompt at every ratio, two that were drawn, one that requests a ratio; TRL knows every log-probability."""
-    settings = CHRPOSettings(token_budget=8 if settings["objective"] == "laconic" else None, **settings)
+    settings = CHRPOSettings(**each_objective)
     own, trl = (CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings) for _ in range(2))
     generator = np.random.default_rng(3)
     policy = np.array([0.7, 0.2, 0.1])

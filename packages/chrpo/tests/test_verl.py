@@ -153,7 +153,7 @@ def one_step(config, queue, checkpoint):
         queue.kv_batch_get(keys=keys, partition_id="train")
         for keys in ([key for key in batch.keys if key not in padding], padding)
     )
-    return SimpleNamespace(trainer=trainer, model=model, metrics=metrics, rows=rows, fillers=fillers)
+    return SimpleNamespace(trainer=trainer, model=model, batch=batch, metrics=metrics, rows=rows, fillers=fillers)
 
 
 def test_importing_verl_registers_every_part():
@@ -294,6 +294,46 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
         assert advantages[0] == pytest.approx(5 * control[place] * lengths.sum() / answers, abs=1e-5)
         expected = np.full(lengths[place] - 1, response[place] * lengths.sum() / signal)
         assert advantages[1:].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_every_objective_gives_verl_the_advantages_that_trls_path_gives(
+    trained, queue, checkpoint, prompt_rows, each_objective
+):
+    """The rollouts of one step of verl, read from its queue, once more as TRL's adapter scores them."""
+    import torch
+
+    from chrpo import CHRPOController, CHRPOSettings, ControlTokens
+    from chrpo.batch import RolloutBatch
+    from chrpo.objective import OBJECTIVES
+
+    tokens = ControlTokens.load(checkpoint)
+    whole = "stratified" in OBJECTIVES[each_objective["objective"]].parts - {*each_objective.get("without", [])}
+    settings = CHRPOSettings(**each_objective, ladder_share=0.5 if whole else None)
+    own, verls = (CHRPOController(prompt_rows, tokens, group_size=ROLLOUTS, settings=settings) for _ in range(2))
+    before, trained.trainer.controller = trained.trainer.controller, verls
+    try:
+        trained.trainer._compute_advantage(trained.batch, {})
+    finally:
+        trained.trainer.controller = before
+    padding = [bool(tag.get("is_padding")) for tag in trained.batch.tags]
+    keys = [key for key, filler in zip(trained.batch.keys, padding, strict=True) if not filler]
+    rows = queue.kv_batch_get(keys=keys, partition_id="train")
+
+    order = np.argsort(list(rows["uid"]), kind="stable")
+    facts = [rows["extra_fields"][place]["reward_extra_info"] for place in order]
+    columns = {name: [fact[name] for fact in facts] for name in facts[0] if name != "acc"}
+    ladder = trained.trainer.tokenizer.convert_tokens_to_ids(list(tokens.ratios))
+    with torch.no_grad():
+        logits = [trained.model(ids[None]).logits[0, -1].double() for ids in rows["prompts"].unbind()]
+    log_probs = torch.stack(logits).log_softmax(-1)[:, ladder].numpy()[order]
+    batch = RolloutBatch.of(columns, log_probs)
+    expected = own.token_advantages(own.update(batch), batch, over="all")
+    found = rows["advantages"].unbind()
+    # The few that are kept of each prompt may all be correct.
+    assert expected.control.any() or each_objective["objective"].startswith("gfpo")
+    for place, control, response in zip(order, expected.control, expected.response, strict=True):
+        assert float(found[place][0]) == pytest.approx(control, abs=1e-5)
+        assert found[place][1:].numpy() == pytest.approx(response, abs=1e-5)
 
 
 def test_a_baseline_draws_its_ratios_and_gives_a_rollout_one_advantage(trained_grpo):

@@ -24,9 +24,9 @@ def keep_best(rewards: Floats, tokens: Floats, group: Ints, *, share: float, by:
     """True for the rollouts of each group that are kept, [rollouts].
 
     Kept are the `ceil(share x number)` best of each group: the shortest ("length"), or those with the largest reward
-    per token ("efficiency"). Of equal rollouts, the shorter ones are kept, and of equally long ones the first. Source:
-    GFPO (Shrivastava et al. 2025, arXiv 2508.09726): sample more, and learn from the k best alone. The authors keep the
-    8 shortest of 24, or the 8 most efficient of 16.
+    per token ("efficiency"), and of those the shorter ones. Rollouts that equal the last one are kept, too, because a
+    choice among them would depend on their order. Source: GFPO (Shrivastava et al. 2025, arXiv 2508.09726): sample
+    more, and learn from the k best alone. The authors keep the 8 shortest of 24, or the 8 most efficient of 16.
 
     Args:
         rewards: Reward of each rollout, [rollouts].
@@ -43,11 +43,13 @@ def keep_best(rewards: Floats, tokens: Floats, group: Ints, *, share: float, by:
     best = np.zeros(len(rewards)) if by == "length" else -rewards / tokens
     order = np.lexsort((tokens, best, group))
     _, start, sizes = np.unique(group[order], return_index=True, return_counts=True)
-    place = np.arange(len(order)) - np.repeat(start, sizes)
-    kept = np.empty(len(order), bool)
     # Rounded first, because .3 x 10 is slightly more than 3 in binary.
-    most = np.array([math.ceil(round(share * size, 9)) for size in sizes.tolist()])
-    kept[order] = place < np.repeat(most, sizes)
+    last = start + np.array([math.ceil(round(share * size, 9)) for size in sizes.tolist()], dtype=np.int64) - 1
+    limit = np.repeat(order[last], sizes)
+    kept = np.empty(len(order), bool)
+    kept[order] = (np.arange(len(order)) <= np.repeat(last, sizes)) | (
+        (best[order] == best[limit]) & (tokens[order] == tokens[limit])
+    )
     return kept
 
 
