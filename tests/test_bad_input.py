@@ -325,6 +325,8 @@ LOADS_A_MODEL = {
         "sft",
         "chrpo train {data}/prompts.jsonl {out} --model {model} --max-steps 1 --prompts-per-step 1 --rollouts 6",
     ),
+    "merge-before": ("sft", "chrpo merge {model} {data}/chrpo {out}"),
+    "merge-after": ("chrpo", "chrpo merge {data}/sft {model} {out}"),
     "train-compressor": (
         "compressor",
         "cot-compressor train {data}/annotated.jsonl {out} --encoder {model} --epochs 1",

@@ -23,6 +23,7 @@ WRITERS = {
     "train-sft": "ratio-sft train mix {out}/sft --model base --max-steps 1",
     "prepare": "chrpo prepare run_sft/samples_problems.jsonl {out}/prompts.jsonl --checkpoint sft",
     "train-rl": "chrpo train prompts.jsonl {out}/chrpo --model sft --max-steps 1 --prompts-per-step 1 --rollouts 6",
+    "merge": "chrpo merge sft chrpo {out}/merged",
     "plot": "chrpo plot chrpo --output {out}/training.html",
 }
 

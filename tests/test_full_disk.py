@@ -33,6 +33,7 @@ COMMANDS = {
     "prepare": "chrpo prepare run_sft/samples_problems.jsonl {out}/prompts.jsonl --checkpoint sft",
     "train-rl": "chrpo train prompts.jsonl {out}/chrpo --model sft --max-steps 2 --save-steps 1 --prompts-per-step 2"
     " --rollouts 6",
+    "merge": "chrpo merge sft chrpo {out}/merged",
     "plot": "chrpo plot chrpo --output {out}/training.html",
     "simulate": "chrpo simulate {work}/bandit.json --max-steps 50 --plot {out}/bandit.html",
 }

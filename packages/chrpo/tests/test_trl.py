@@ -137,7 +137,7 @@ def test_evaluation_is_refused_so_it_cannot_move_a_price(recorded):
     assert trainer.controller.constraint.state_dict() == state
 
 
-OBJECTIVES = ("chrpo", "degrpo")
+OBJECTIVES = ("chrpo", "degrpo", "dler", "gfpo")
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,7 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
             {"no signal": "dead_groups", "format failure": "format_failures", "truncated": "truncated"},
         ),
         ("Budget: cost below which savings earn nothing", {"budget": "budget"}),
+        ("Price of tokens beyond the budget", {"price": "length_price"}),
     ]
     drawn = [(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
     note = "Accuracy and tokens are those of the model's own choice of ratio, estimated from the rollouts of each step."
