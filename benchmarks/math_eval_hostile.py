@@ -22,7 +22,7 @@ from math_eval import Grader
 
 _INPUTS = Path(__file__).parents[1] / "packages/math-eval/tests/hostile.jsonl"
 _DEADLINE_S = 2.0
-_ORDINARY = [(r"\boxed{\sin(x)+1}", r"1+\sin(x)"), (r"\boxed{\log_2 8}", "3"), (r"\boxed{0.5}", r"\frac{1}{2}")]
+_ORDINARY = [(r"\boxed{\int_0^2 x dx}", "2"), (r"\boxed{\log_2 8}", "3"), (r"\boxed{0.5}", r"\frac{1}{2}")]
 _TICK = os.sysconf("SC_CLK_TCK")
 
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from math_eval.grading import extract_answer
-from math_eval.grading.extract import boxed_answer
+from math_eval.grading.boxes import boxed_answer
 
 
 def test_the_last_box_after_the_thinking_block_counts():

@@ -28,7 +28,7 @@ ALGEBRA = [
     ("1e5", r"\ln(e) \cdot 100000", "correct"),
     ("5 fifths", "5", "incorrect"),
 ]
-NEEDS_A_WORKER = r"\sin(x)+{}", r"{}+\sin(x)"
+NEEDS_A_WORKER = r"\lim_{{x \to 0}} \frac{{\sin({} x)}}{{x}}", "{}"
 GOLDS = [
     ("27", "27.0"),
     ("25", "025"),
@@ -209,7 +209,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from math_eval import Grader, grade
 
-GOLD, CORRECT, INCORRECT = r"\sin 2x + 1", r"\boxed{2\sin x\cos x + 1}", r"\boxed{2\sin x\cos x + 2}"
+GOLD, CORRECT, INCORRECT = "2", r"\boxed{\int_0^2 x dx}", r"\boxed{\int_0^3 x dx}"
 SLOW = r"\int_0^1 \int_0^1 \frac{\sin(x^3 y^2 + x y^5)}{1 + x^{17} y^{13}} dx dy"
 quiet, busy = Grader(1), Grader(1, deadline_s=2.0)
 

@@ -14,7 +14,7 @@ import pytest
 
 from math_eval import VERDICTS, Grader
 
-ORDINARY = [(r"\boxed{\sin(x)+1}", r"1+\sin(x)"), (r"\boxed{\log_2 8}", "3"), (r"\boxed{0.5}", r"\frac{1}{2}")]
+ORDINARY = [(r"\boxed{\int_0^2 x dx}", "2"), (r"\boxed{\log_2 8}", "3"), (r"\boxed{0.5}", r"\frac{1}{2}")]
 
 
 def _text(parts):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from math_eval.errors import DataError
-from math_eval.grading.exact import decide
+from math_eval.grading.decide import decide
 from math_eval.tasks import load_task
 from math_eval.tasks.procedural import GENERATORS
 
@@ -39,7 +39,7 @@ def test_the_grader_and_the_scorer_of_the_package_agree_on_plain_numbers(generat
             str(Decimal(gold) + 1),
             str(Decimal(gold) + Decimal("0.001")),
         ):
-            assert decide(answer, gold) is (dataset.score_answer(answer, dataset[index]) == 1.0), (answer, gold)
+            assert decide(answer, gold).equal is (dataset.score_answer(answer, dataset[index]) == 1.0), (answer, gold)
 
 
 @pytest.mark.parametrize(

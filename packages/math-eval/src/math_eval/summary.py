@@ -15,7 +15,7 @@ from typing import Any
 from . import metrics
 from ._shared.records import Row
 from .grading import VERDICTS
-from .grading.exact import decide
+from .grading.decide import decide
 from .ratio import Ratio
 
 
@@ -93,7 +93,7 @@ def _one_spelling(answers: list[str | None]) -> list[str | None]:
     first: dict[str, str] = {}
     for answer in answers:
         if answer is not None and answer not in first:
-            first[answer] = next((one for one in dict.fromkeys(first.values()) if decide(answer, one)), answer)
+            first[answer] = next((one for one in dict.fromkeys(first.values()) if decide(answer, one).equal), answer)
     return [None if answer is None else first[answer] for answer in answers]
 
 

@@ -1,4 +1,4 @@
-r"""The grader: extract the answer, check limits, decide by exact arithmetic, and leave the rest to the pool.
+r"""The grader: extract the answer, check limits, read and compare, and leave what is not decided to the pool.
 
 >>> with Grader() as grader:
 ...     [verdict.verdict for verdict in grader.grade_many([(r"\boxed{\frac{2}{4}}", "0.5"), ("no idea", "7")])]
@@ -14,20 +14,23 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
-from math_eval._shared.thinking import OPEN
+from math_eval.equality import POLICIES
 from math_eval.errors import DataError
+from math_eval.reading import read
+from math_eval.reading.tree import Tree, names
+from math_eval.reading.writer import Unwritable, latex
 
 from . import limits
-from .exact import decide
+from .decide import decide
 from .extract import extract_answer, extract_reference, reference_answer
+from .final_text import opens_thinking
 from .pool import Pool
-from .shapes import sequence
-from .spelling import normalise
 from .verdict import Verdict
 
 EXTRACTIONS = ("standard", "reference")
 _DEADLINE_S = 5.0
 _MEMORY_BYTES = 2 * 2**30
+_MAX_SHOWN = 200
 
 
 class Grader:
@@ -39,9 +42,10 @@ class Grader:
         memory_bytes: Address space of one worker.
         extraction: Rule that finds the answer: `standard`, or `reference` for that of the Extra-CoT paper's evaluation
             script.
+        policy: What reasonable people judge differently: `strict`, `default` or `lenient`.
 
     Raises:
-        DataError: The extraction is unknown.
+        DataError: The extraction or the policy is unknown.
     """
 
     def __init__(
@@ -51,12 +55,21 @@ class Grader:
         deadline_s: float = _DEADLINE_S,
         memory_bytes: int = _MEMORY_BYTES,
         extraction: str = "standard",
+        policy: str = "default",
     ) -> None:
         if extraction not in EXTRACTIONS:
             raise DataError(f"extraction must be one of {', '.join(EXTRACTIONS)}; got {extraction!r}")
+        if policy not in POLICIES:
+            raise DataError(f"policy must be one of {', '.join(POLICIES)}; got {policy!r}")
         self._workers = workers or min(4, os.cpu_count() or 1)
         self._extraction = extraction
-        self._settings = {"deadline_s": deadline_s, "memory_bytes": memory_bytes, "extraction": extraction}
+        self._settings = {
+            "deadline_s": deadline_s,
+            "memory_bytes": memory_bytes,
+            "extraction": extraction,
+            "policy": policy,
+        }
+        self._policy = POLICIES[policy]
         self._pool = Pool(self._workers, deadline_s, memory_bytes)
 
     @property
@@ -78,15 +91,8 @@ class Grader:
             prompt: The rendered prompt; if it ends in `<think>`, the completion begins inside the thinking block.
         """
         start = time.perf_counter()
-        gold = reference_answer(gold)
-        verdict, answer = self._quick(completion, gold, prompt)
-        if verdict is None:
-            verdict = Verdict(*self._ask(answer, gold))
+        verdict = self._verdict(completion, reference_answer(gold), prompt)
         return replace(verdict, grade_ms=round(1e3 * (time.perf_counter() - start), 3))
-
-    def _ask(self, answer: str, gold: str) -> tuple[str, str, str]:
-        name, detail = self._pool.ask(answer, gold)
-        return name, answer, detail
 
     def grade_many(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> list[Verdict]:
         """Grade items (completion, gold) or (completion, gold, prompt), several at once; verdicts keep the order."""
@@ -96,30 +102,44 @@ class Grader:
     def _grade_item(self, item: tuple[str, str] | tuple[str, str, str]) -> Verdict:
         return self.grade(*item)
 
-    def _quick(self, completion: str, gold: str, prompt: str) -> tuple[Verdict | None, str]:
-        """The verdict that needs no parser; otherwise None, and the answer that a worker has to compare."""
+    def _verdict(self, completion: str, gold: str, prompt: str) -> Verdict:
         if len(completion) > limits.MAX_COMPLETION_CHARS:
-            detail = f"a completion of more than {limits.MAX_COMPLETION_CHARS} characters"
-            return Verdict("limit", None, detail), ""
-        if reason := limits.too_much(gold):
-            return Verdict("gold_unparsable", None, f"the reference answer has {reason}"), ""
-        if not (spelt := normalise(gold)):
-            return Verdict("gold_unparsable", None, "the reference answer is empty"), ""
+            return Verdict("limit", None, f"a completion of more than {limits.MAX_COMPLETION_CHARS} characters")
+        if not gold.strip():
+            return Verdict("gold_unparsable", None, "the reference answer is empty")
         if self._extraction == "reference":
             answer = extract_reference(completion)
-        elif completion.strip() == gold.strip() and not prompt.rstrip().endswith(OPEN):
-            return Verdict("correct", gold.strip()), ""
+        elif completion.strip() == gold.strip() and not opens_thinking(prompt):
+            return Verdict("correct", gold.strip(), "the completion is the reference answer")
         else:
-            listed = sequence(spelt)
-            answer = extract_answer(completion, prompt, len(listed.parts) if listed and not listed.brackets else 1)
+            parts, ordered = _requested(gold)
+            answer = extract_answer(completion, prompt, parts, ordered=ordered)
         if answer is None:
-            return Verdict("no_answer", None), ""
+            return Verdict("no_answer", None, "no answer is found after the thinking")
+        if answer.split() == gold.split():
+            return Verdict("correct", answer, "both are spelt alike")
+        if reason := limits.too_much(gold):
+            return Verdict("gold_unparsable", answer[:_MAX_SHOWN], f"the reference answer has {reason}")
         if reason := limits.too_much(answer):
-            return Verdict("limit", answer[:200], reason), ""
-        equal = decide(answer, gold)
-        if equal is not None:
-            return Verdict("correct" if equal else "incorrect", answer), ""
-        return None, answer
+            return Verdict("limit", answer[:_MAX_SHOWN], reason)
+        decision = decide(answer, gold, self._policy)
+        if not decision.gold_read and not decision.equal:
+            return Verdict("gold_unparsable", answer, decision.why)
+        if decision.equal is not None:
+            return Verdict("correct" if decision.equal else "incorrect", answer, decision.why)
+        return self._ask(answer, gold, decision.why)
+
+    def _ask(self, answer: str, gold: str, why: str) -> Verdict:
+        """The verdict of math-verify on what was read completely; `incorrect` if it is no expression."""
+        one, two = read(answer).tree, read(gold).tree
+        assert one is not None
+        assert two is not None
+        try:
+            pair = latex(one), latex(two)
+        except Unwritable:
+            return Verdict("incorrect", answer, why)
+        verdict, detail = self._pool.ask(*pair, letters=(_letters(one), _letters(two)))
+        return Verdict(verdict, answer, f"{why}; {detail}")
 
     def close(self) -> None:
         """End the grading processes."""
@@ -130,6 +150,21 @@ class Grader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _requested(gold: str) -> tuple[int, bool]:
+    """The number of answers that a reference answer asks for, and whether they are a tuple."""
+    if limits.too_much(gold):
+        return 1, False
+    tree = read(gold).tree
+    if tree is None or tree.kind not in ("list", "tuple", "plusminus"):
+        return 1, False
+    return (2, False) if tree.kind == "plusminus" else (len(tree.parts), tree.kind == "tuple")
+
+
+def _letters(tree: Tree) -> list[str]:
+    """Letters that a parser must keep: those of one character but constants and differentials."""
+    return sorted(letter for letter in names(tree) if len(letter) == 1 and letter.isascii() and letter not in "eid")
 
 
 @cache

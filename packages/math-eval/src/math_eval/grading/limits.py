@@ -15,13 +15,14 @@ _MAX_COMMANDS = 256
 _MAX_OPERATORS = 1024
 _MAX_EXPONENT = 10_000
 _MAX_FACTORIAL = 10_000
+_MAX_TOWER = 14
 
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _OPERATOR = re.compile(r"[-+*/^=!<>]")
 _LONG_NUMBER = re.compile(r"\d{257}")
 _POWER = re.compile(r"(?:\^|\*\*)[\s{(]*-?\s*([\d.,]+)")
 _SCIENTIFIC = re.compile(r"(?<=[\d.])[eE][-+]?(\d+)")
-_TOWER = re.compile(r"(?:\^|\*\*)[\s{(]*[\w.]+[\s)]*(?:\^|\*\*|!)")
+_TOWER = re.compile(r"(?:\^|\*\*)[\s{(]*([\d.]+)[\s)}]*(?:(?:\^|\*\*)[\s{(]*([\d.]+)[\s)}]*(\^|\*\*|!)?|!)")
 _FACTORIAL = re.compile(r"(\d+)[\s)}]*!")
 _REPEATED_FACTORIAL = re.compile(r"![)}\]\s]*!")
 
@@ -43,7 +44,7 @@ def too_much(text: str) -> str:
 
 def _explosive(text: str) -> str:
     """The reason why powers or factorials in `text` could be too large to evaluate, or an empty string."""
-    if _TOWER.search(text):
+    if any(map(_is_too_high, _TOWER.findall(text))):
         return "a tower of powers"
     if any(_magnitude(match) > _MAX_EXPONENT for match in _POWER.findall(text) + _SCIENTIFIC.findall(text)):
         return f"an exponent above {_MAX_EXPONENT}"
@@ -52,6 +53,17 @@ def _explosive(text: str) -> str:
     if any(int(number) > _MAX_FACTORIAL for number in _FACTORIAL.findall(text)):
         return f"a factorial of a number above {_MAX_FACTORIAL}"
     return ""
+
+
+def _is_too_high(tower: tuple[str, str, str]) -> bool:
+    """Whether an exponent that is itself a power, or a factorial, exceeds the limit of exponents."""
+    base, power, more = tower
+    return (
+        bool(more)
+        or not power
+        or _magnitude(power) > _MAX_TOWER
+        or (_magnitude(base) or 1) ** _magnitude(power) > _MAX_EXPONENT
+    )
 
 
 def _magnitude(digits: str) -> int:

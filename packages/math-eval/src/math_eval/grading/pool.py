@@ -7,7 +7,7 @@ The first job starts the first worker, which takes about three seconds. A forked
 not use those of its parent.
 
     with Pool(workers=2, deadline_s=5.0, memory_bytes=2 * 2**30) as pool:
-        pool.ask(r"2\sqrt{2}", r"\sqrt{8}")     # ('correct', '')
+        pool.ask(r"2\sqrt{2}", r"\sqrt{8}")     # ('correct', 'math-verify finds them equal')
 """
 
 import json
@@ -145,13 +145,18 @@ class Pool:
             worker.end()
         self._idle = []
 
-    def ask(self, answer: str, gold: str) -> tuple[str, str]:
+    def ask(self, answer: str, gold: str, letters: tuple[list[str], list[str]] | None = None) -> tuple[str, str]:
         """The verdict of one pair and its detail; no content of the pair makes it raise.
+
+        Args:
+            answer: LaTeX of an answer.
+            gold: LaTeX of the reference answer.
+            letters: Letters of both, which math-verify must not lose.
 
         Raises:
             MathEvalError: The pool is closed, or the system permits no further process.
         """
-        job = {"answer": answer, "gold": gold, "seconds": self._deadline_s}
+        job = {"answer": answer, "gold": gold, "letters": letters, "seconds": self._deadline_s}
         with self._slots:
             try:
                 return self._ask(job, self._take())

@@ -2,11 +2,11 @@ r"""The program of a grading process: reads one job from each line and writes on
 
 `pool` starts it as `python -P -m math_eval.grading.worker MEMORY_BYTES`. Between jobs it keeps only a cache of parsed
 expressions, because the same reference answer often returns. A job that exceeds its processor time ends the whole
-process: the timer's signal has no handler, so no library can catch it. math-verify gets LaTeX only, because sympy's
-parser of plain expressions evaluates strings as Python.
+process: the timer's signal has no handler, so no library can catch it. math-verify gets only LaTeX that `reading` wrote
+from a complete tree, because sympy's parser of plain expressions evaluates strings as Python.
 
-    -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "seconds": 5}
-    <- {"verdict": "correct", "detail": ""}
+    -> {"answer": "2\\sqrt{2}", "gold": "\\sqrt{8}", "letters": [[], []], "seconds": 5}
+    <- {"verdict": "correct", "detail": "math-verify finds them equal"}
 """
 
 # pyright: basic
@@ -14,25 +14,12 @@ import json
 import logging
 import math
 import os
-import re
 import resource
 import signal
 import sys
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
-
-_PLAIN = (
-    (re.compile(r"\\(?:mathrm|text)\s*\{\s*([eid])\s*\}"), r"\1"),
-    (re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta)(?![A-Za-z])"), r"\\\1"),
-    (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
-    (re.compile(r"(?<![A-Za-z\\])([A-Za-z])'+"), r"\1_{prime}"),
-    (re.compile(r"(?<![\w.\\])(\d+\.?\d*)[eE]([-+]?\d+)(?!\w)"), r"\1 \\cdot 10^{\2}"),
-    (re.compile(r"(?<![A-Za-z\\])[Ii]nfinity(?![A-Za-z])"), r"\\infty "),
-    (re.compile(r"\*\*"), "^"),
-    (re.compile(r"(?<!\\)\*"), r" \\cdot "),
-    (re.compile(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))"), ""),
-)
 
 
 def _limit(kind: int, soft: int) -> None:
@@ -42,24 +29,28 @@ def _limit(kind: int, soft: int) -> None:
         resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def as_latex(text: str) -> str:
-    """Common plain notation (`sqrt(3)`, `2*pi`, `x**2`) written as LaTeX."""
-    for pattern, replacement in _PLAIN:
-        text = pattern.sub(replacement, text)
-    return text
-
-
 @lru_cache(maxsize=512)
 def _read(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
+    from math_verify.parser import NormalizationConfig
 
+    as_written = NormalizationConfig(basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="all",
+                                     equations=False)  # fmt: skip
     found = parse(
-        rf"\boxed{{{as_latex(text)}}}",
-        [LatexExtractionConfig(boxed_match_priority=0)],
+        rf"\boxed{{{text}}}",
+        [LatexExtractionConfig(boxed_match_priority=0, normalization_config=as_written)],
         fallback_mode="no_fallback",
         parsing_timeout=None,  # type: ignore[arg-type]
     )
     return [value for value in found if not isinstance(value, str)]
+
+
+def _dropped(letters: list[str], values: list[Any]) -> str:
+    """The first letter that math-verify lost while it read an answer, or an empty string."""
+    from sympy import Symbol
+
+    kept = {str(symbol)[0] for value in values for symbol in getattr(value, "atoms", lambda *_: set())(Symbol)}
+    return next((letter for letter in letters if letter[0] not in kept), "")
 
 
 def _exactly_different(one: Any, two: Any) -> bool:
@@ -78,20 +69,29 @@ def _exactly_different(one: Any, two: Any) -> bool:
     return bool(value.is_number and abs(value) > scale * 10**-40)
 
 
-def verify_pair(answer: str, gold: str) -> tuple[str, str]:
-    """The verdict of math-verify on one pair and its detail; exact numbers are compared exactly."""
+def verify_pair(answer: str, gold: str, letters: list[list[str]] | None = None) -> tuple[str, str]:
+    """The verdict of math-verify on one pair and its detail; exact numbers are compared exactly.
+
+    Args:
+        answer: LaTeX of an answer that was read completely.
+        gold: LaTeX of the reference answer, read completely, too.
+        letters: Letters of both; an answer without one of its letters is not called correct.
+    """
     from math_verify import verify
 
     golds = _read(gold)
     if not golds:
-        return "gold_unparsable", f"cannot read the reference answer {gold[:80]!r}"
+        return "gold_unparsable", f"math-verify cannot read the reference answer {gold[:80]!r}"
     answers = _read(answer)
     if not answers:
-        return "incorrect", ""
+        return "incorrect", "math-verify cannot read the answer"
     if not verify(golds, answers, timeout_seconds=None):
-        return "incorrect", ""
+        return "incorrect", "math-verify finds them different"
+    for found, own in zip((answers, golds), letters or [], strict=False):
+        if lost := _dropped(own, found):
+            return "incorrect", f"math-verify drops {lost}"
     different = _exactly_different(golds[0], answers[0])
-    return ("incorrect", "exact values differ") if different else ("correct", "")
+    return ("incorrect", "exact values differ") if different else ("correct", "math-verify finds them equal")
 
 
 def _answer(job: dict[str, Any]) -> dict[str, str]:
@@ -99,7 +99,7 @@ def _answer(job: dict[str, Any]) -> dict[str, str]:
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + job["seconds"]) + 1)
     signal.setitimer(signal.ITIMER_PROF, job["seconds"])
     try:
-        verdict, detail = verify_pair(job["answer"], job["gold"])
+        verdict, detail = verify_pair(job["answer"], job["gold"], job.get("letters"))
     except MemoryError:
         verdict, detail = "limit", "out of memory"
     except RecursionError:

@@ -11,7 +11,7 @@ Each function handles one convention. Whether two answers are equal is left to `
 import re
 
 from math_eval.errors import DataError
-from math_eval.grading.extract import boxed_answer
+from math_eval.grading.boxes import boxed_answer
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _SCIENTIFIC = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[eE]([-+]?\d+)")

@@ -2,8 +2,8 @@ r"""Exact quotients of polynomials over the rationals, with roots of numbers as 
 
 A polynomial maps monomials to fractions. A generator is a letter, `\pi`, or a prime with a fractional exponent.
 Products of fractional powers of different primes are linearly independent over the rationals (Besicovitch), so a
-polynomial is zero exactly if no term is left: equality needs neither rounding nor a heuristic. Parsing text is left to
-`expression`.
+polynomial is zero exactly if no term is left: equality needs neither rounding nor a heuristic. Reading text is left to
+`reading`, and functions to `algebra`.
 
 >>> root = radical(Fraction(2), 2)    # the square root of 2
 >>> multiply(root, root)
@@ -200,21 +200,17 @@ def _approximate(polynomial: Polynomial) -> complex:
 
 
 def equal(one: Quotient, two: Quotient) -> bool | None:
-    r"""Whether two quotients are equal; None if the answer depends on the meaning of `i` or `e`.
+    r"""Whether two quotients are equal; `i` is the imaginary unit.
 
-    `i` may be a letter or the imaginary unit. The result is True only if the quotients are equal for a letter, and
-    False only if they differ for the imaginary unit. It is None if `e` and `\pi` occur, because their independence is
-    unknown.
+    The result is None if a denominator is zero, or if `e` and `\pi` occur, because their independence is unknown.
     """
     difference = add(multiply(one.top, two.bottom), multiply(two.top, one.bottom), -1)
-    if not difference:
+    if not all(map(_with_unit, (one.bottom, two.bottom))):
+        return None
+    if not difference or not (difference := _with_unit(difference)):
         return True
     names = {name for monomial in difference for name, _ in monomial}
-    if names >= {E, PI}:
-        return None
-    if not all(map(_with_unit, (one.bottom, two.bottom, difference))):
-        return None
-    return False
+    return None if names >= {E, PI} else False
 
 
 def _with_unit(polynomial: Polynomial) -> Polynomial:

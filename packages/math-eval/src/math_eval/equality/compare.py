@@ -1,0 +1,465 @@
+r"""The comparison of two trees, by kind.
+
+Order counts in tuples, words of letters and cross products; a list without brackets has none, but counts its members.
+`compare` never guesses: `equal` is None where nothing here decides.
+
+>>> from math_eval.reading import read
+>>> compare(read("BAC").tree, read("CAB").tree)
+Comparison(equal=False, why='the letters BAC and CAB differ')
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from math_eval.reading.tree import Tree, name, number, show, walk
+from math_eval.reading.vocabulary import REASONS, meaning
+from math_eval.reading.words import word_set
+
+from .algebra import prove, quotient
+from .arrays import array_of, is_array
+from .numeric import approximate, identical
+from .policy import POLICIES, Policy
+from .quantities import is_quantity, same_quantity
+from .regions import is_surely_region, letter_of, region
+from .relations import (
+    assignments,
+    expand,
+    is_free,
+    named,
+    same_congruence,
+    same_free,
+    same_given,
+    same_region,
+    same_relation,
+)
+
+_MAX_PAIRS = 400
+_VALUES = word_set(
+    "number name word sum negative product quotient power function apply factorial degrees percent big cross"
+)
+_NO_ORDER = frozenset({"union", "intersection"})
+_IN_ORDER = frozenset({"difference", "by", "cases", "row"})
+_NO_VALUE = frozenset({"ℝ", "ℤ", "ℕ", "ℚ", "ℂ", "emptyset"})
+_NONE_WORDS = "no solution"
+_PLACES, _LENIENT_DIGITS = 6, 3
+
+
+class Comparison(NamedTuple):
+    """Whether two answers are equal (None if that is not decided), and why."""
+
+    equal: bool | None
+    why: str
+
+
+def compare(one: Tree, two: Tree, policy: Policy | None = None) -> Comparison:
+    """Compare two answers.
+
+    Args:
+        one: An answer.
+        two: The other one.
+        policy: What reasonable people judge differently; None is the default policy.
+    """
+    judge = _Judge(policy or POLICIES["default"])
+    equal = judge.same(one, two)
+    return Comparison(equal, judge.why)
+
+
+class _Judge:
+    """One comparison; `why` is the reason that was found first."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.why = ""
+        self._pairs = 0
+
+    def _says(self, verdict: bool | None, why: str) -> bool | None:
+        self.why = why
+        return verdict
+
+    def same(self, one: Tree, two: Tree) -> bool | None:
+        """Whether two trees are the same answer."""
+        if one == two:
+            return self._says(True, "both are read alike")
+        one, two = self._plain(one), self._plain(two)
+        if one == two:
+            return self._says(True, "both are read alike")
+        kinds = {one.kind, two.kind}
+        if "option" in kinds:
+            return self._option(one, two)
+        if "given" in kinds:
+            return self._given(one, two)
+        if "remark" in kinds:
+            return self._says(None, "a remark is on one side only") if one.kind != two.kind else None
+        if kinds & {"phrase"} or (kinds <= {"word", "name"} and kinds != {"name"} and self._words_agree(one, two)):
+            return self._phrase(one, two)
+        return self._structured(one, two)
+
+    def _structured(self, one: Tree, two: Tree) -> bool | None:
+        kinds = {one.kind, two.kind}
+        if not isinstance(verdict := self._region(one, two), str):
+            return verdict
+        if kinds & {"relation", "list", "plusminus", "minusplus", "set"} or _has_choice(one) or _has_choice(two):
+            return self._statements(one, two)
+        if kinds & {"tuple", "matrix"} or is_array(one) or is_array(two):
+            return self._arrays(one, two)
+        if kinds == {"mod"}:
+            return same_congruence(one, two, self.same)
+        if is_quantity(one) or is_quantity(two):
+            verdict = same_quantity(one, two, self.same, self.policy)
+            return self._says(verdict, self.why if verdict else f"{show(one)} and {show(two)} are different quantities")
+        if "digits" in kinds:
+            return self._digits(one, two)
+        if kinds == {"ratio"}:
+            return self._ratio(one, two)
+        if one.kind == two.kind and one.kind in _NO_ORDER:
+            return self._members(list(one.parts), list(two.parts))
+        if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
+            verdict = self._in_order(one.parts, two.parts)
+            return self._members(list(one.parts), list(two.parts)) if verdict is False and one.kind == "by" else verdict
+        if kinds <= _VALUES:
+            return self._values(one, two)
+        return self._says(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
+
+    def _plain(self, tree: Tree) -> Tree:
+        """The tree without what changes nothing: a reason, a free constant, a chain that only computes."""
+        while True:
+            if (tree.kind == "remark" and (tree.parts[1].data or ("",))[0] in REASONS) or (
+                tree.kind == "given" and is_free(tree.parts[1], tree.parts[0])
+            ):
+                tree = tree.parts[0]
+            elif tree.kind == "relation" and len(tree.parts) > 1 and set(tree.data) <= {"=", "≈"}:
+                plain = self._computed(tree)
+                if plain is tree:
+                    return tree
+                tree = plain
+            else:
+                return tree
+
+    def _computed(self, tree: Tree) -> Tree:
+        """The end of a chain such as `12/8 = 3/2` or `√3 ≈ 1.732`, if its sides are constants and it is right."""
+        if "≈" in tree.data:
+            cut = tree.data.index("≈")
+            first = tree.parts[0]
+            if cut > 0:
+                return Tree("relation", tree.parts[: cut + 1], tree.data[:cut])
+            return (
+                Tree("relation", tree.parts[:2], ("=",))
+                if named(tree._replace(parts=tree.parts[:2], data=("=",)))
+                else first
+            )
+        head, tail = tree.parts[0], tree.parts[-1]
+        if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
+            return Tree("relation", (head, tail), ("=",))
+        right = [_is_constant(a) and _is_constant(b) for a, b in pairwise(tree.parts)]
+        if right[-1] and _Judge(self.policy).same(tree.parts[-2], tail) is True:
+            bare = named(Tree("relation", (head, tail), ("=",))) is not None
+            return Tree("relation", (head, tail), ("=",)) if bare else tail
+        return tree
+
+    # --- options, conditions and words ---
+
+    def _option(self, one: Tree, two: Tree) -> bool | None:
+        if one.kind == two.kind:
+            if one.data != two.data:
+                return self._says(False, f"the options {one.data} and {two.data} differ")
+            contents = self.same(one.parts[0], two.parts[0]) if one.parts and two.parts else True
+            return self._says(contents is not False, f"both are option {one.data}")
+        option, other = (one, two) if one.kind == "option" else (two, one)
+        if other.kind == "name" and len(other.data) == 1 and other.data.isupper():
+            return self._says(other.data == option.data, f"option {option.data} and {other.data} are compared")
+        if option.parts:
+            return self.same(option.parts[0], other)
+        return self._says(False, f"option {option.data} and {show(other)} are compared")
+
+    def _given(self, one: Tree, two: Tree) -> bool | None:
+        if one.kind != two.kind:
+            return self._says(False, "only one side has a condition")
+        verdict = same_given(one, two, self.same)
+        return self._says(verdict, "values and conditions are equal" if verdict else "values or conditions differ")
+
+    def _words_agree(self, one: Tree, two: Tree) -> bool:
+        return one.kind == two.kind == "word" or (self.policy.same_words and _meaning(one) == _meaning(two))
+
+    def _phrase(self, one: Tree, two: Tree) -> bool | None:
+        if one.kind in ("word", "name", "phrase") and two.kind in ("word", "name", "phrase"):
+            left, right = _meaning(one), _meaning(two)
+            if not self.policy.same_words:
+                left, right = _spelt(one), _spelt(two)
+            exact = one.kind == two.kind == "word"
+            equal = one.data == two.data if exact else left.replace(" ", "") == right.replace(" ", "")
+            what = "letters" if exact else "words"
+            return self._says(equal, f"the {what} {_spelt(one)} and {_spelt(two)} {'agree' if equal else 'differ'}")
+        phrase, other = (one, two) if one.kind == "phrase" else (two, one)
+        flat = "".join(part.data for part in walk(other) if part.kind == "name")
+        if other.kind in ("product", "list") and flat.lower() == _spelt(phrase).replace(" ", "").lower():
+            return self._says(True, "both spell the same word")
+        if self.policy.same_words and _meaning(phrase) == _NONE_WORDS and other == Tree("set"):
+            return self._says(True, "both are empty")
+        return self._says(False, f"the words {_spelt(phrase)} and {show(other)} are compared")
+
+    # --- sets of real numbers ---
+
+    def _region(self, one: Tree, two: Tree) -> "bool | None | str":
+        """Whether two sets of real numbers are equal; an empty string if they are none, or perhaps points."""
+        sure = [is_surely_region(tree) for tree in (one, two)]
+        relations = [bool(letter_of(tree)) and not named(tree) for tree in (one, two)]
+        assigned = [named(tree) for tree in (one, two)]
+        if relations == [True, True] and letter_of(one) != letter_of(two):
+            return self._says(False, f"they are about {letter_of(one)} and {letter_of(two)}")
+        either = self.policy.either_interval and any(relations)
+        if not (any(sure) or either or relations == [True, True] or (relations[1] and one.kind == "tuple")) or (
+            any(relations) and not self.policy.equivalent_forms
+        ):
+            return ""
+        pair_for_relation = relations[1] and one.kind == "tuple" and one.data == "()"
+        decided = either or pair_for_relation or all(map(any, zip(sure, relations, map(bool, assigned), strict=True)))
+        if any(relations) and not decided:
+            return ""
+        found = [region(pair[1] if pair is not None and tree.data == ("∈",) else tree)
+                 for tree, pair in zip((one, two), assigned, strict=True)]  # fmt: skip
+        if found[0] is None or found[1] is None:
+            return ""
+        verdict = same_region(found[0], found[1], self.same)
+        return self._says(verdict, "the sets of numbers are equal" if verdict else "the sets of numbers differ")
+
+    # --- lists and relations ---
+
+    def _statements(self, one: Tree, two: Tree) -> bool | None:
+        left, right = expand(one), expand(two)
+        if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):
+            return self.same(left[0], right[0])
+        first, second = assignments(left), assignments(right)
+        if first is not None or second is not None:
+            verdict = self._assignments(first, second, one, two)
+            if verdict is not ...:
+                return verdict
+        if one.kind == two.kind == "relation" and len(left) == len(right) == 1:
+            verdict = same_relation(one, two, self.same, self.policy)
+            return self._says(verdict, "the relations agree" if verdict else f"{show(one)} and {show(two)} differ")
+        if len(left) == len(right) == 1:
+            return self._one_relation(left[0], right[0])
+        if "tuple" in (one.kind, two.kind) and one.kind != two.kind:
+            loose = one.kind == "list" or (one.kind == "set" and one.data == "plain")
+            if loose and two.data == "()" and self.policy.equivalent_forms:  # a tuple without its brackets
+                return self._in_order(left, two.parts)
+            return self._says(False, "a tuple and a list are compared")
+        return self._lists(left, right, ordered=not self.policy.any_order and "set" not in (one.kind, two.kind))
+
+    def _one_relation(self, one: Tree, two: Tree) -> bool | None:
+        """A relation and something else."""
+        relation, other = (one, two) if one.kind == "relation" else (two, one)
+        pair = named(relation)
+        if relation.kind != "relation":
+            return (
+                self._structured(one, two)
+                if _has_no_list(one) and _has_no_list(two)
+                else self._says(False, "kinds differ")
+            )
+        if pair is None or other.kind == "relation":
+            return self._says(False, f"{show(relation)} is not a name with a value")
+        return same_free(pair[1], pair[0], other, self.same)
+
+    def _assignments(self, first: dict[str, Tree] | None, second: dict[str, Tree] | None, one: Tree, two: Tree):
+        if first is not None and second is not None:
+            if first.keys() != second.keys():
+                if {key.partition("_")[0] for key in first} == {key.partition("_")[0] for key in second}:
+                    return self._lists(list(first.values()), list(second.values()))
+                return self._says(False, f"the names {', '.join(first)} and {', '.join(second)} differ")
+            return self._in_order([first[key] for key in sorted(first)], [second[key] for key in sorted(first)])
+        table, other = (first, two) if first is not None else (second, one)
+        if table is None or not self.policy.equivalent_forms:
+            return ...
+        values = [table[key] for key in sorted(table)]
+        if other.kind == "tuple" and other.data == "()":
+            return self._in_order(values, list(other.parts))
+        if other.kind in ("list", "set") and not any(part.kind == "relation" for part in other.parts):
+            if len({key.partition("_")[0] for key in table}) == 1:
+                return self._lists(values, expand(other))
+            written = self._in_order(list(table.values()), expand(other))
+            return written if written is not False else self._in_order(values, expand(other))
+        return ...
+
+    def _lists(self, left: list[Tree], right: list[Tree], *, ordered: bool = False) -> bool | None:
+        if len(left) == 1 or len(right) == 1:
+            return self._says(False, f"{len(left)} and {len(right)} values are compared")
+        pairs = [[named(one) for one in side] for side in (left, right)]
+        for side, found, others in ((left, pairs[0], pairs[1]), (right, pairs[1], pairs[0])):
+            labels = {pair[0] for pair in found if pair is not None}
+            if len(labels) == 1 and not any(others):
+                side[:] = [pair[1] if pair is not None else one for one, pair in zip(side, found, strict=True)]
+        return self._in_order(left, right) if ordered else self._members(left, right)
+
+    def _in_order(self, parts: "list[Tree] | tuple[Tree, ...]", others: "list[Tree] | tuple[Tree, ...]") -> bool | None:
+        if len(parts) != len(others):
+            return self._says(False, f"{len(parts)} and {len(others)} parts are compared")
+        undecided = False
+        for index, (one, two) in enumerate(zip(parts, others, strict=True), start=1):
+            verdict = self.same(one, two)
+            if verdict is False:
+                return self._says(False, f"part {index}: {self.why}")
+            undecided = undecided or verdict is None
+        return self._says(None if undecided else True, "all parts agree in order")
+
+    def _members(self, parts: list[Tree], others: list[Tree]) -> bool | None:
+        """Whether each member has an equal one of its own on the other side; a repeated tuple counts once."""
+        parts, others = _without_repeated_tuples(parts), _without_repeated_tuples(others)
+        if len(parts) != len(others):
+            return self._says(False, f"{len(parts)} and {len(others)} members are compared")
+        rest = list(others)
+        undecided = False
+        for one in parts:
+            if one in rest:
+                rest.remove(one)
+                continue
+            self._pairs += len(rest)
+            if self._pairs > _MAX_PAIRS:
+                return self._says(None, "too many members are compared")
+            verdicts = [self.same(one, two) for two in rest]
+            if True in verdicts:
+                del rest[verdicts.index(True)]
+            elif None in verdicts:
+                undecided = True
+            else:
+                return self._says(False, f"{show(one)} is on one side only")
+        return self._says(None if undecided else True, "all members agree")
+
+    # --- tuples, vectors and matrices ---
+
+    def _arrays(self, one: Tree, two: Tree) -> bool | None:
+        one, two = array_of(one), array_of(two)
+        if one.kind == two.kind == "matrix":
+            return self._in_order(one.parts, two.parts)
+        if one.kind == two.kind == "tuple":
+            point = len(one.parts) > 2 or one.data == two.data
+            verdict = self._in_order(one.parts, two.parts)
+            return (
+                verdict
+                if point or verdict is False
+                else self._says(False, f"the brackets {one.data} and {two.data} differ")
+            )
+        kinds = {one.kind, two.kind}
+        if kinds == {"matrix", "tuple"} and self.policy.equivalent_forms:
+            array, parts = (one, two.parts) if one.kind == "matrix" else (two, one.parts)
+            cells = [cell for row in array.parts for cell in row.parts]
+            if 1 in (len(array.parts), len(array.parts[0].parts)):
+                return self._in_order(cells, parts)
+        if "list" in kinds or "set" in kinds or not kinds & {"tuple", "matrix"}:
+            return self._says(False, "a tuple and a list are compared")
+        return self._says(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
+
+    # --- numbers ---
+
+    def _digits(self, one: Tree, two: Tree) -> bool | None:
+        values = [int(*tree.data) if tree.kind == "digits" else None for tree in (one, two)]
+        if None not in values:
+            equal = one.data == two.data or (self.policy.other_base and values[0] == values[1])
+            return self._says(equal, "the digits and bases are compared")
+        based, other = (one, two) if one.kind == "digits" else (two, one)
+        if other.kind == "number" and other.data[0] == int(based.data[0]):
+            return self._says(self.policy.one_unit, "the base is on one side only")
+        if self.policy.other_base:
+            return self.same(number(int(*based.data)), other)
+        return self._says(False, f"{show(based)} and {show(other)} are written in different bases")
+
+    def _ratio(self, one: Tree, two: Tree) -> bool | None:
+        if one.data and two.data:
+            return self._says(False, "the times differ")
+        if len(one.parts) != len(two.parts):
+            return self._says(False, f"{len(one.parts)} and {len(two.parts)} parts are compared")
+        undecided = False
+        for left, right in zip(one.parts[1:], two.parts[1:], strict=True):
+            verdict = self.same(Tree("product", (left, two.parts[0])), Tree("product", (one.parts[0], right)))
+            if verdict is False:
+                return self._says(False, "the ratios differ")
+            undecided = undecided or verdict is None
+        return self._says(None if undecided else True, "the ratios are equal")
+
+    def _values(self, one: Tree, two: Tree) -> bool | None:
+        if _NO_VALUE & {one.data, two.data}:
+            return self._says(False, f"{show(one)} and {show(two)} differ")
+        if self.policy.any_case and one.kind == two.kind == "name" and one.data.lower() == two.data.lower():
+            return self._says(True, "the letters are equal but for their case")
+        if ((infinite := _infinite(one)) or _infinite(two)) and not _has_operator(one) and not _has_operator(two):
+            return self._says(infinite == _infinite(two), f"{show(one)} and {show(two)} are compared")
+        verdict = prove(one, two)
+        if verdict is not None:
+            rounded = verdict is False and self._rounds(one, two)
+            why = (
+                "one rounds the other"
+                if rounded
+                else "proved by exact algebra"
+                if verdict
+                else f"{show(one)} and {show(two)} differ"
+            )
+            return self._says(verdict or rounded, why)
+        verdict = identical(one, two, positive=self.policy.positive_letters)
+        if verdict is not None:
+            rounded = verdict is False and self._rounds(one, two)
+            return self._says(verdict or rounded, "equal to 60 digits" if verdict else "the values differ")
+        return self._says(None, f"nothing here decides {show(one)} and {show(two)}")
+
+    def _rounds(self, one: Tree, two: Tree) -> bool:
+        """Whether a decimal is another value, rounded, in so many places that the policy counts it."""
+        for decimal, other in ((one, two), (two, one)):
+            if _places(decimal) <= 0 or _places(other) > 0:
+                continue
+            exact = quotient(other)
+            irrational = exact is None or exact.rational() is None
+            places = _places(decimal)
+            if not (self.policy.irrational_decimals and irrational and places >= _PLACES):
+                digits = len(show(decimal).replace("-", "").replace(".", "").lstrip("0"))
+                if not (self.policy.rounded and digits >= _LENIENT_DIGITS):
+                    continue
+            here, there = approximate(decimal), approximate(other)
+            if here is not None and there is not None and abs(here - there) <= 0.5000001 * 10**-places:
+                return True
+        return False
+
+
+def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:
+    return list(dict.fromkeys(parts)) if parts and all(part.kind == "tuple" for part in parts) else parts
+
+
+def _places(tree: Tree) -> int:
+    tree = tree.parts[0] if tree.kind == "negative" else tree
+    return tree.data[1] if tree.kind == "number" else 0
+
+
+def _is_constant(tree: Tree) -> bool:
+    return tree.kind in _VALUES | {"quantity"} and not any(
+        part.kind in ("apply", "word", "phrase") or (part.kind == "name" and part.data not in ("pi", "e", "i"))
+        for part in walk(tree)
+    )
+
+
+def _has_operator(tree: Tree) -> bool:
+    return any(part.kind == "big" for part in walk(tree))
+
+
+def _infinite(tree: Tree) -> int:
+    """1 for infinity, -1 for minus infinity, otherwise 0."""
+    if tree == name("infty"):
+        return 1
+    return -_infinite(tree.parts[0]) if tree.kind == "negative" else 0
+
+
+def _meaning(tree: Tree) -> str:
+    if tree == name("emptyset"):
+        return _NONE_WORDS
+    return meaning(tuple(_spelt(tree).split())) if tree.kind in ("phrase", "word", "name") else ""
+
+
+def _spelt(tree: Tree) -> str:
+    return " ".join(tree.data) if tree.kind == "phrase" else str(tree.data)
+
+
+def _has_choice(tree: Tree) -> bool:
+    return any(part.kind in ("plusminus", "minusplus") for part in walk(tree))
+
+
+def _has_no_list(tree: Tree) -> bool:
+    return tree.kind not in ("list", "set", "plusminus", "minusplus", "relation")
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,361 @@
+r"""Equations, inequalities, assignments, functions, congruences and values under a condition.
+
+An equation equals its right side only if its left is a bare name, such as `x`, `f(x)`, `AB` or words. A letter that is
+bound by a function, a sequence, a set or an integer condition may have any name.
+
+>>> from math_eval.reading import read
+>>> named(read("f(x) = x^2").tree)
+('f(x)', Tree(kind='power', parts=(Tree(kind='name', parts=(), data='x'), Tree(kind='number', parts=(), data=(Fraction(2, 1), 0))), data=None))
+>>> named(read("4x = 20").tree) is None
+True
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from math_eval.reading.tree import Tree, name, names, replace, show
+from math_eval.reading.words import word_set
+
+from .algebra import numerator, quotient
+from .policy import Policy
+from .polynomial import OutOfReach, proportional
+from .regions import Region, letter_of, region
+
+Same = Callable[[Tree, Tree], bool | None]
+
+_CONSTANTS = frozenset({"pi", "e", "i", "infty", "ℝ", "ℤ", "ℕ", "ℚ", "ℂ", "emptyset", "…"})
+_MIRRORED = {">": "<", ">=": "<=", "∋": "∈"}
+_INTEGER_WORDS = word_set("integer integers whole natural positive nonnegative non-negative")
+_FREE_WORDS = word_set("constant constants arbitrary real reals number numbers any parameter parameters c k")
+_FILLER = word_set("is are an a the any some all each every for number numbers value values where of")
+
+
+def named(tree: Tree) -> tuple[str, Tree] | None:
+    """The name and the value of an assignment such as `x = 5` or `x ∈ [1, 2]`, or None."""
+    if tree.kind != "relation" or tree.data not in (("=",), ("∈",), ("≈",)):
+        return None
+    left, right = tree.parts
+    return (label(left), right) if _is_bare(left) else None
+
+
+def label(tree: Tree) -> str:
+    """The text of a bare name; words have none, so that they agree with every name."""
+    return "" if tree.kind == "phrase" else show(tree).replace("vec ", "")
+
+
+def _is_bare(tree: Tree) -> bool:
+    if tree.kind in ("name", "word", "apply", "phrase"):
+        return tree.data not in _CONSTANTS
+    if tree.kind == "function" and tree.data in ("abs", "norm", "overline", "det"):
+        return tree.parts[0].kind in ("word", "name")
+    if tree.kind == "product" and len(tree.parts) == 2:
+        return tree.parts[0] == name("m") and str(tree.parts[1].data).startswith("angle ")
+    if tree.kind in ("ratio", "quotient"):  # of lengths and areas, such as `AB/CD`
+        return all(part.kind == "word" or (tree.kind == "ratio" and part.kind == "name") for part in tree.parts)
+    return tree.kind == "tuple" and all(part.kind == "word" for part in tree.parts) and len(tree.parts) == 1
+
+
+def expand(tree: Tree) -> list[Tree]:
+    r"""The statements in a list, with `\pm` and `(x, y) = (1, 2)` written out."""
+    if tree.kind in ("list", "set"):
+        return _grouped([one for part in _pairs(tree.parts) for one in expand(part)])
+    if (
+        tree.kind == "relation"
+        and len(tree.parts) > 2
+        and set(tree.data) == {"="}
+        and all(map(_is_bare, tree.parts[:-1]))
+    ):
+        return [Tree("relation", (left, tree.parts[-1]), ("=",)) for left in tree.parts[:-1]]
+    if tree.kind == "relation" and tree.data == ("=",):
+        left, right = tree.parts
+        if (
+            left.kind == right.kind == "tuple"
+            and len(left.parts) == len(right.parts)
+            and all(map(_is_bare, left.parts))
+        ):
+            return [Tree("relation", pair, ("=",)) for pair in zip(left.parts, right.parts, strict=True)]
+        if right.kind in ("list", "set") and _is_bare(left) and right.kind == "list":
+            return [Tree("relation", (left, one), ("=",)) for one in expand(right)]
+    if _has_signs(tree):
+        return [_signed(tree, False), _signed(tree, True)]
+    return [tree]
+
+
+def _pairs(parts: tuple[Tree, ...]) -> tuple[Tree, ...]:
+    """The parts, those of `(x, y) = (1, 2), (3, 4)` as tuples."""
+    first = parts[0]
+    if first.kind == "relation" and first.data == ("=",) and first.parts[0].kind == first.parts[1].kind == "tuple":
+        if len(parts) > 1 and all(part.kind == "tuple" for part in parts[1:]):
+            return (first.parts[1], *parts[1:])
+    return parts
+
+
+def _grouped(found: list[Tree]) -> list[Tree]:
+    """The statements, those of `p = 5, q = 2, p = 7, q = 2` as one tuple for each round of the names."""
+    pairs = [named(one) if one.data == ("=",) else None for one in found]
+    labels = [pair[0] if pair else "" for pair in pairs]
+    period = labels.index(labels[0], 1) if labels[0] and labels[0] in labels[1:] else 0
+    if period < 2 or len(labels) % period or labels != labels[:period] * (len(labels) // period):
+        return found
+    order = sorted(range(period), key=labels.__getitem__)
+    values = [pair[1] for pair in pairs if pair]
+    return [Tree("tuple", tuple(values[start + at] for at in order), "()") for start in range(0, len(values), period)]
+
+
+def _has_signs(tree: Tree) -> bool:
+    return tree.kind in ("plusminus", "minusplus") or any(map(_has_signs, tree.parts))
+
+
+def _signed(tree: Tree, minus: bool) -> Tree:
+    if tree.kind in ("plusminus", "minusplus"):
+        inside = _signed(tree.parts[0], minus)
+        return Tree("negative", (inside,)) if minus == (tree.kind == "plusminus") else inside
+    return tree._replace(parts=tuple(_signed(part, minus) for part in tree.parts))
+
+
+def assignments(found: Sequence[Tree]) -> dict[str, Tree] | None:
+    """Name -> value, if every statement assigns a value to a name of its own; otherwise None."""
+    pairs = [named(one) if one.data == ("=",) else None for one in found]
+    if len(found) < 2 or None in pairs:
+        return None
+    table = {pair[0]: pair[1] for pair in pairs if pair is not None}
+    return table if len(table) == len(pairs) and "" not in table else None
+
+
+def same_named(one: tuple[str, Tree], two: tuple[str, Tree], same: Same, policy: Policy) -> bool | None:
+    """Whether two assignments are equal; bound letters may differ, other names not."""
+    (left, value), (right, other) = one, two
+    if left and right and left != right:
+        renamed = _rename_bound(left, right, value)
+        if renamed is None:
+            return False
+        value = renamed
+    verdict = same(value, other)
+    if verdict is False and policy.any_constant:
+        return _same_but_constant(value, other, same)
+    return verdict
+
+
+def _rename_bound(left: str, right: str, value: Tree) -> Tree | None:
+    """The value of `f(t)` in the letter of `f(x)`, or that of `a_k` in the letter of `a_n`; None for different names."""
+    for opening, closing in (("(", ")"), ("_", "")):
+        head, mark, bound = left.partition(opening)
+        other_head, other_mark, other_bound = right.partition(opening)
+        bound, other_bound = bound.removesuffix(closing), other_bound.removesuffix(closing)
+        if mark and other_mark and head == other_head and _is_letter(bound) and _is_letter(other_bound):
+            return None if other_bound in names(value) else replace(value, bound, other_bound)
+    return None
+
+
+def _is_letter(text: str) -> bool:
+    return len(text) == 1 and text.isalpha()
+
+
+def same_free(value: Tree, label_text: str, other: Tree, same: Same) -> bool | None:
+    """Whether `f(t) = value` has the values of an expression in another single letter."""
+    bound = label_text.partition("(")[2].removesuffix(")") or label_text.partition("_")[2]
+    letters = names(other) - _CONSTANTS
+    if _is_letter(bound) and len(letters) == 1 and bound not in letters and names(value) - _CONSTANTS == {bound}:
+        return same(replace(value, bound, letters.pop()), other)
+    return same(value, other)
+
+
+def _same_but_constant(one: Tree, two: Tree, same: Same) -> bool | None:
+    left, right = names(one) - names(two) - _CONSTANTS, names(two) - names(one) - _CONSTANTS
+    if len(left) == len(right) == 1:
+        return same(replace(one, left.pop(), (new := right.pop())), replace(two, new, new))
+    return False
+
+
+def same_relation(one: Tree, two: Tree, same: Same, policy: Policy) -> bool | None:
+    """Whether two relations say the same."""
+    left, right = named(one), named(two)
+    if left and right and one.data[0] == two.data[0]:
+        verdict = same_named(left, right, same, policy)
+        if verdict is not False:
+            return verdict
+    if one.data == two.data == ("=",):
+        return _same_equation(one, two, same, policy)
+    letter = letter_of(one)
+    if letter and letter == letter_of(two) and policy.equivalent_forms:
+        here, there = region(one, letter), region(two, letter)
+        if here is not None and there is not None:
+            return same_region(here, there, same)
+    return _same_chain(one, two, same)
+
+
+def same_region(one: Region, two: Region, same: Same) -> bool | None:
+    """Whether two sets of real numbers in normal form are equal."""
+    if len(one) != len(two):
+        return False
+    verdicts = []
+    for left, right in zip(one, two, strict=True):
+        if (left.low.closed, left.high.closed) != (right.low.closed, right.high.closed):
+            return False
+        verdicts += [left.low.tree == right.low.tree or same(left.low.tree, right.low.tree)]
+        verdicts += [left.high.tree == right.high.tree or same(left.high.tree, right.high.tree)]
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _same_equation(one: Tree, two: Tree, same: Same, policy: Policy) -> bool | None:
+    sides = [same(*pair) for pair in zip(one.parts, two.parts, strict=True)]
+    crossed = [same(one.parts[0], two.parts[1]), same(one.parts[1], two.parts[0])]
+    if all(side is True for side in sides) or all(side is True for side in crossed):
+        return True
+    if not policy.equivalent_forms:
+        return False
+    first, second = numerator(*one.parts), numerator(*two.parts)
+    if first is None or second is None:
+        return None
+    return proportional(first, second) if first and second else False
+
+
+def _same_chain(one: Tree, two: Tree, same: Same) -> bool | None:
+    """Whether two chains have equal sides in order, however they are turned."""
+    (parts, operators), (others, its) = _ascending(one), _ascending(two)
+    if operators != its or len(parts) != len(others):
+        return False
+    verdicts = [same(*pair) for pair in zip(parts, others, strict=True)]
+    if all(verdict is True for verdict in verdicts):
+        return True
+    if (
+        len(operators) == 1
+        and operators[0] in ("<", "<=", "!=")
+        and (scaled := _scaled(parts, others, operators[0])) is not None
+    ):
+        return scaled
+    if len(operators) == 1 and operators[0] in ("!=", "⊥", "∥", "≅", "~"):
+        return all(same(*pair) is True for pair in zip(parts, reversed(others), strict=True))
+    return False
+
+
+def _ascending(tree: Tree) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
+    if all(operator in _MIRRORED for operator in tree.data):
+        return tree.parts[::-1], tuple(_MIRRORED[operator] for operator in reversed(tree.data))
+    return tree.parts, tree.data
+
+
+def _scaled(parts: tuple[Tree, ...], others: tuple[Tree, ...], operator: str) -> bool | None:
+    """Whether two inequalities of polynomials are multiples of each other by a positive number."""
+    first, second = (
+        quotient(Tree("sum", (parts[1], Tree("negative", (parts[0],))))),
+        quotient(Tree("sum", (others[1], Tree("negative", (others[0],))))),
+    )
+    if first is None or second is None or first.bottom.keys() != {()} or second.bottom.keys() != {()}:
+        return None
+    if not first.top or not second.top or not proportional(first.top, second.top):
+        return None
+    monomial = next(iter(first.top))
+    ratio = (second.top[monomial] / second.bottom[()]) / (first.top[monomial] / first.bottom[()])
+    return ratio > 0 or operator == "!="
+
+
+def same_congruence(one: Tree, two: Tree, same: Same) -> bool | None:
+    """Whether two residues are equal: the same letter and modulus, and remainders that differ by a multiple of it."""
+    (left, modulus), (right, other) = one.parts, two.parts
+    if same(modulus, other) is not True:
+        return False
+    if left.kind != right.kind:
+        return False
+    if left.kind == "relation":
+        if left.data != right.data or same(left.parts[0], right.parts[0]) is not True:
+            return False
+        left, right = left.parts[1], right.parts[1]
+    if same(left, right) is True:
+        return True
+    values = [quotient(tree) for tree in (left, right, modulus)]
+    numbers = [value.rational() if value is not None else None for value in values]
+    if None in numbers or not numbers[2]:
+        return False
+    return ((numbers[0] or 0) - (numbers[1] or 0)) % numbers[2] == 0
+
+
+def same_given(one: Tree, two: Tree, same: Same) -> bool | None:
+    """Whether two values under a condition are equal, conditions included."""
+    (value, condition), (other, its) = one.parts, two.parts
+    left, right = _integers(condition), _integers(its)
+    if left and right:
+        return _same_solutions(value, left, other, right, same)
+    if left or right:
+        return False
+    if condition.kind == its.kind == "phrase":
+        equal_words = _bare_words(condition) == _bare_words(its)
+        return same(value, other) if equal_words else False
+    if same(condition, its) is not True:
+        return False
+    return same(value, other)
+
+
+def _bare_words(phrase: Tree) -> list[str]:
+    return [word for word in phrase.data if word not in _FILLER]
+
+
+def _integers(condition: Tree) -> list[str]:
+    """The letters that a condition calls integers."""
+    if condition.kind == "relation" and len(condition.parts) == 2:
+        left, right = condition.parts
+        letters = [part.data for part in (left.parts if left.kind == "list" else (left,)) if part.kind == "name"]
+        if condition.data == ("∈",) and right == name("ℤ"):
+            return letters
+        if condition.data == ("=",) and right.kind == "phrase" and {"integer", "integers"} & set(right.data):
+            return letters if set(right.data) <= _FILLER | {"integer", "integers"} else []
+    if condition.kind == "phrase" and {"integer", "integers"} & set(condition.data):
+        rest = [word for word in condition.data if word not in _FILLER | {"integer", "integers"}]
+        return rest if rest and all(map(_is_letter, rest)) else []
+    return []
+
+
+def is_free(condition: Tree, value: Tree) -> bool:
+    """Whether a condition only says that a letter is any real number or constant, and so changes nothing."""
+    if condition.kind == "relation" and len(condition.parts) == 2:
+        left, right = condition.parts
+        if condition.data == ("∈",) and right in (name("ℝ"), name("ℂ")):
+            return left.kind == "name"
+        if condition.data == ("=",) and right.kind == "phrase" and left.kind == "name":
+            return set(right.data) <= _FREE_WORDS | _FILLER
+    if condition.kind == "phrase":
+        letters = names(value)
+        return all(word in _FREE_WORDS | _FILLER or word in letters for word in condition.data)
+    return condition.kind == "name" and condition.data in names(value)
+
+
+def _same_solutions(value: Tree, left: list[str], other: Tree, right: list[str], same: Same) -> bool | None:
+    """Whether two families are equal; the integer letters may have any name, and one of them may be shifted."""
+    if len(left) != len(right):
+        return False
+    for index, (old, new) in enumerate(zip(left, right, strict=True)):
+        value, other = replace(value, old, f"n_{index}"), replace(other, new, f"n_{index}")
+    verdict = same(value, other)
+    if verdict is True or len(left) > 1:
+        return verdict
+    family, other_family = (_linear(one.parts[1] if named(one) else one) for one in (value, other))
+    if family is None or other_family is None:
+        return verdict
+    (start, step), (its_start, its_step) = family, other_family
+    try:
+        difference = start.plus(its_start, -1).times(its_step.inverse()).rational()
+        ratio = step.times(its_step.inverse()).rational()
+    except OutOfReach:
+        return verdict
+    names_agree = (named(value) or ("",))[0] == (named(other) or ("",))[0]
+    return bool(
+        difference is not None and difference.denominator == 1 and ratio in (Fraction(1), Fraction(-1)) and names_agree
+    )
+
+
+def _linear(tree: Tree):
+    """Start and step of `start + n * step`, as quotients; None for other expressions."""
+    start, one, two = (quotient(_at(tree, number)) for number in (0, 1, 2))
+    if start is None or one is None or two is None:
+        return None
+    try:
+        step = one.plus(start, -1)
+        return (start, step) if not two.plus(one, -1).plus(step, -1).top and step.top else None
+    except OutOfReach:
+        return None
+
+
+def _at(tree: Tree, value: int) -> Tree:
+    if tree == name("n_0"):
+        return Tree("number", (), (Fraction(value), 0))
+    return tree._replace(parts=tuple(_at(part, value) for part in tree.parts))

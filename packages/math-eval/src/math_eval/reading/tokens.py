@@ -1,0 +1,388 @@
+r"""Tokens of an answer: numbers, letters, words, functions, macros and marks, the same for LaTeX, plain text and Unicode.
+
+Style, spacing and size are read away here and nowhere else. A token knows whether space stood before it and whether it
+was set as text. What tokens mean together is left to `expression` and `statement`.
+
+>>> [token.text for token in tokenize(r"\dfrac12 \left(x\cdot 1{,}000\right) \text{ cm}")]
+['frac', '12', '(', 'x', '*', '1000', ')', 'cm']
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from . import macros
+from .characters import unify
+from .units import is_unit
+from .vocabulary import AND, ARTICLES, CONDITIONS, EQUALS, HEDGES, NUMBERS, OR
+from .words import word_set
+
+
+class Token(NamedTuple):
+    """A token: its kind, its text, whether space stood before it, and whether it was set as text.
+
+    The kinds are number, letter, vector, word, function, macro, accent, begin, end, mark and unknown. `value` is that of
+    a number, and `places` its number of decimals (-1 if they repeat).
+    """
+
+    kind: str
+    text: str
+    gap: bool = False
+    upright: bool = False
+    value: Fraction = Fraction(0)
+    places: int = 0
+
+
+_WIDE = r"\s?\{,\s?\}|,\s?\\!\s*|\\[,!:; ]\s*"
+_DIGITS = rf"(?:\d{{1,3}}(?:(?:{_WIDE}|{{comma}})\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
+_REPEATING = (
+    r"(?P<whole>\d*)\.(?P<once>\d*)(?:\\(?:overline|bar)\s*\{\s*(?P<over>\d+)\s*\}|\\(?:overline|bar)\s?(?P<one>\d)"
+    r"|(?<=[.\d])\((?P<round>\d+)\)(?![\w(])|\\dot\s?\{?(?P<first>\d)\}?(?:(?P<between>\d*)\\dot\s?\{?(?P<last>\d)\}?)?)"
+)
+_PIECE = (
+    r"(?P<repeating>REPEATING)|(?P<science>(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d{1,6}(?![\w.]))|(?P<number>NUMBER)"
+    r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))|(?P<run>[^\W\d_]+(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
+    r"|\\(?P<macro>[A-Za-z]+\*?|.)"
+    r"|(?P<dots>\.\.\.+)|(?P<mark>\*\*|<=|>=|!=|==|->|:=|\+/-|[^\s\w]|_)|(?P<space>\s+)"
+)
+_PIECES = {
+    grouped: re.compile(
+        _PIECE.replace("REPEATING", _REPEATING).replace(
+            "NUMBER", _DIGITS.replace("{comma}", "," if grouped else "(?!)")
+        ),
+        re.DOTALL,
+    )
+    for grouped in (False, True)
+}
+_MARKS = {"**": "^", "==": "=", "->": "→", ":=": "=", "+/-": "±"}
+_TIMES = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
+_SPACED_THOUSANDS = re.compile(r"[-+]?\$?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_ESCAPED = re.compile(r"\\\\([A-Za-z]+|[{}(),;!%$|])")
+_DIMENSION = re.compile(r"\s*(?:\*?\s*\{[^{}]*\}|-?[\d.]+\s*(?:mm|cm|pt|em|ex|in|mu|sp|pc)(?![A-Za-z]))")
+_ROW_SPACE = re.compile(r"\*?\s*\[\s*-?[\d.]+\s*(?:mm|cm|pt|em|ex|in|mu)\s*\]")
+_ENVIRONMENT = re.compile(r"\s*\{\s*([A-Za-z]+\*?)\s*\}")
+_COLUMNS = re.compile(r"\s*(?:\[[a-z]\])?\s*(?:\{[^{}]*\})")
+_ONE_LETTER = re.compile(
+    r"\s*(?:\{\s*(?:\\(?:math(?:bf|rm|it)|vec|boldsymbol)\s*)?\{?\s*(\\?[A-Za-z]+)\s*\}?\s*\}|(\\[A-Za-z]+|[A-Za-z]))"
+)
+_BLACKBOARD = re.compile(r"\s*\{?\s*([A-Za-z])\s*\}?(?:\s*\^\s*\{?\s*([-+*])\s*\}?)?")
+_SHORT_SETS = {"R": "ℝ", "Z": "ℤ", "N": "ℕ", "Q": "ℚ", "C": "ℂ"}
+_PLAIN_WORDS = (
+    AND
+    | OR
+    | CONDITIONS
+    | HEDGES
+    | EQUALS
+    | NUMBERS
+    | ARTICLES
+    | word_set(
+        "in no not all any of per each minus negative percent pct square cubic sq cu units unit day days mod "
+        "yes true false even odd prime never none left red"
+    )
+) - {"a", "e", "y", "o", "et", "as", "it"}
+_GLUED = ("qquad", "quad", "cdot", "times", "cup", "cap")
+_GLUED_JOINER = re.compile(r"(and|or)([A-Za-z])")
+_LINKS = AND | OR | CONDITIONS | EQUALS
+_PROSE_LETTERS = 4
+
+
+def tokenize(text: str, *, grouped: bool = True) -> list[Token]:
+    """The tokens of an answer.
+
+    Args:
+        text: The answer.
+        grouped: Whether `1,234` is one number; otherwise its comma is a separator.
+    """
+    text = _TIMES.sub("×", unify(text).strip("` \t\n").rstrip("\\ "))
+    if "\\\\" in text and r"\begin" not in text:
+        text = _ESCAPED.sub(_unescape, text)
+    text = re.sub(r"(?<!\*)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\*)", r"\1", text) if text.startswith("**") else text
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", "")
+    return _Tokenizer(text, _PIECES[grouped]).tokens()
+
+
+def _unescape(match: re.Match[str]) -> str:
+    """A macro whose backslash was escaped twice; a row's end before a letter stays."""
+    name = match[1]
+    return "\\" + name if not name.isalpha() or name in macros.KNOWN else match[0]
+
+
+class _Tokenizer:
+    """One pass over a text; the content of `\\text{}` is read as text."""
+
+    def __init__(self, text: str, pieces: re.Pattern[str]) -> None:
+        self._text = text
+        self._pieces = pieces
+        self._found: list[Token] = []
+        self._gap = False
+        self._at = 0
+        self._depth = 0
+        self._upright: list[int] = []  # depths at which text began
+        self._inches = text.count('"') % 2 == 1
+        self._unpaired = len(re.findall(r"(?<!\\)\$", text)) % 2 == 1
+
+    def tokens(self) -> list[Token]:
+        end = len(self._text)
+        while self._at < end:
+            match = self._pieces.match(self._text, self._at)
+            if match is None:  # a digit or mark of no known kind
+                self._add("unknown", self._text[self._at])
+                self._at += 1
+                continue
+            self._at = match.end()
+            self._piece(match)
+        return _prose(self._found)
+
+    def _add(self, kind: str, text: str, value: Fraction = Fraction(0), places: int = 0) -> None:
+        self._found.append(Token(kind, text, self._gap, bool(self._upright), value, places))
+        self._gap = False
+
+    def _piece(self, match: re.Match[str]) -> None:
+        kind, text = match.lastgroup or "", match.group()
+        if match["repeating"]:
+            self._add("number", text, _repeating_value(match), -1)
+        elif kind == "number" or kind == "science":
+            self._number(text)
+        elif kind == "run":
+            self._add("run", text)
+        elif kind == "clock":
+            self._add("word", text[0].lower() + "m")
+        elif kind == "macro":
+            self._macro(match["macro"])
+        elif kind == "space":
+            if "\n" in text and self._depth == 0 and self._found:
+                self._add("mark", "newline")
+            self._gap = True
+        elif kind == "dots":
+            self._add("mark", "…")
+        elif text == "!=" and not self._gap and self._found and self._found[-1].kind == "number":
+            self._add("mark", "!")
+            self._add("mark", "=")
+        else:
+            self._mark(_MARKS.get(text, text))
+
+    def _number(self, text: str) -> None:
+        bare = re.sub(r"[^\d.eE+-]", "", text)
+        places = len(bare.partition(".")[2])
+        self._add(
+            "number", bare, Fraction(bare if bare[0] != "." else "0" + bare), 0 if "e" in bare.lower() else places
+        )
+
+    def _mark(self, mark: str) -> None:
+        if mark == "{":
+            self._depth += 1
+        elif mark == "}":
+            self._depth -= 1
+            if self._upright and self._upright[-1] > self._depth:
+                self._upright.pop()
+                self._gap = self._gap or self._text[self._at - 2 : self._at - 1].isspace()
+                return
+        elif mark == "~" or (
+            mark == "$" and not (self._unpaired and re.match(r"\s?[\d.]", self._text[self._at : self._at + 2]))
+        ):
+            self._gap = True
+            return
+        elif mark in '"`':
+            if mark == '"' and self._inches and self._found and self._found[-1].kind == "number" and not self._gap:
+                self._add("mark", "'")
+                self._add("mark", "'")
+            return
+        self._add("mark", mark)
+
+    def _macro(self, name: str) -> None:  # noqa: C901 - one branch for each kind of macro
+        if name in macros.SKIPPED:
+            if name in ("left", "right") and self._text[self._at : self._at + 1] == ".":
+                self._at += 1
+        elif name in macros.SPACES:
+            self._gap = self._gap or name not in ("!", "negthinspace")
+        elif name in macros.QUADS:
+            self._add("mark", "quad")
+            self._gap = True
+        elif name in macros.DROPPED or name in macros.COLOURED:
+            self._skip(_DIMENSION)
+        elif name in macros.TEXTS:
+            self._begin_text()
+        elif name in macros.SETS:
+            self._blackboard()
+        elif name in macros.VECTORS:
+            self._vector(name)
+        elif name in macros.STYLES:
+            pass
+        elif name in ("begin", "end"):
+            self._environment(name)
+        elif name in macros.SIGNS:
+            sign = macros.SIGNS[name]
+            if sign == "row":
+                self._skip(_ROW_SPACE)
+            self._add("word" if sign in ("and", "or", "mod") else "mark", sign)
+        elif name in macros.FRACTIONS:
+            self._add("macro", "frac")
+        elif name in macros.STRUCTURES or name == "sqrt":
+            self._add("macro", name.removeprefix("d").removeprefix("t"))
+        elif name in macros.ACCENTS:
+            self._add("accent", name)
+        elif name in macros.BIG and name not in ("sup", "inf"):
+            self._add("big", name)
+        elif name in macros.FUNCTIONS:
+            self._add("function", macros.FUNCTIONS[name])
+        elif name in macros.GREEK:
+            self._add("letter", macros.LETTER_NAMES.get(name, name))
+        elif name in _SHORT_SETS:
+            self._add("letter", _SHORT_SETS[name])
+        elif name == "not":
+            self._negate()
+        elif name in ("(", ")", "[", "]"):
+            self._gap = True
+        elif (prefix := next(filter(name.startswith, _GLUED), "")) != "":
+            self._at -= len(name) - len(prefix)
+            self._macro(prefix)
+        else:
+            self._add("unknown", "\\" + name)
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        if match := pattern.match(self._text, self._at):
+            self._at = match.end()
+
+    def _begin_text(self) -> None:
+        match = re.compile(r"\s*\{(\s?)").match(self._text, self._at)
+        if match is None:
+            return
+        self._at = match.end()
+        self._gap = self._gap or bool(match[1])
+        self._depth += 1
+        self._upright.append(self._depth)
+
+    def _blackboard(self) -> None:
+        if match := _BLACKBOARD.match(self._text, self._at):
+            self._at = match.end()
+            self._add("letter", _SHORT_SETS.get(match[1], match[1]) + (match[2] or ""))
+
+    def _vector(self, name: str) -> None:
+        match = _ONE_LETTER.match(self._text, self._at)
+        letter = (match[1] or match[2]).removeprefix("\\") if match else ""
+        letter = macros.LETTER_NAMES.get(letter, letter)
+        single = len(letter) == 1 or letter in macros.GREEK
+        if match and single and (name != "hat" or letter in "ijk"):
+            self._at = match.end()
+            self._add("vector", letter)
+        elif name in ("vec", "hat"):
+            self._add("accent", "overrightarrow" if name == "vec" else name)
+
+    def _environment(self, name: str) -> None:
+        match = _ENVIRONMENT.match(self._text, self._at)
+        if match is None:
+            self._add("unknown", "\\" + name)
+            return
+        self._at = match.end()
+        self._depth += 1 if name == "begin" else -1
+        if name == "begin" and match[1] in ("array", "alignat", "alignat*"):
+            self._skip(_COLUMNS)
+        self._add(name, match[1])
+
+    def _negate(self) -> None:
+        match = re.compile(r"\s*(?:=|\\(in|equiv)(?![A-Za-z]))").match(self._text, self._at)
+        if match is None or match[1] == "equiv":
+            self._add("unknown", r"\not")
+            return
+        self._at = match.end()
+        self._add("mark", "∉" if match[1] else "!=")
+
+
+def _repeating_value(match: re.Match[str]) -> Fraction:
+    whole, once = match["whole"] or "0", match["once"]
+    if match["first"] is not None:
+        again = match["first"] + (match["between"] or "") + (match["last"] or "") if match["last"] else match["first"]
+    else:
+        again = match["over"] or match["one"] or match["round"]
+    return Fraction(f"{whole}.{once}0") + Fraction(int(again), 10 ** len(once) * (10 ** len(again) - 1))
+
+
+def _prose(found: list[Token]) -> list[Token]:
+    """The tokens with every run of letters resolved as a word, a function, a name, or a product of letters."""
+    if not any(token.kind == "run" for token in found):
+        return found
+    sure = [
+        token.kind == "run" and _is_word(token, found[index - 1] if index else None)
+        for index, token in enumerate(found)
+    ]
+    for step in (1, -1):  # a short run beside a word is a word, too
+        order = range(len(found)) if step == 1 else range(len(found) - 1, -1, -1)
+        for index in order:
+            near = index - step
+            if sure[index] or found[index].kind != "run" or not 0 <= near < len(found) or not sure[near]:
+                continue
+            if found[near].text.lower() in _LINKS or found[near].upright != found[index].upright:
+                continue
+            apart = found[max(index, near)].gap
+            sure[index] = apart and len(found[index].text) > 1 and found[index].text not in macros.FUNCTIONS
+    for index, token in enumerate(found[:-1]):
+        if token.kind == "run" and token.text in ("a", "A") and sure[index + 1] and found[index + 1].gap:
+            sure[index] = found[index + 1].text.lower() not in AND | OR | EQUALS | CONDITIONS
+    resolved: list[Token] = []
+    for token, word in zip(found, sure, strict=True):
+        if (
+            token.kind == "run"
+            and (glued := _GLUED_JOINER.fullmatch(token.text))
+            and resolved
+            and resolved[-1].kind == "number"
+        ):
+            resolved += [token._replace(kind="word", text=glued[1]), token._replace(kind="letter", text=glued[2])]
+        elif token.kind == "run":
+            resolved += [token._replace(kind="word")] if word else _letters(token)
+        else:
+            resolved.append(token)
+    return resolved
+
+
+def _is_word(token: Token, before: Token | None) -> bool:
+    text = token.text
+    if text in macros.FUNCTIONS or text == "pi" or text.lower() in ("infinity", "infty", "oo"):
+        return False
+    if not text.isascii():
+        return True
+    if token.upright:
+        return len(text) > 1
+    if (text.lower() in _PLAIN_WORDS and len(text) > 1) or text == "Rs":
+        return True
+    if len(text) > 1 and (text.isupper() or "'" in text):
+        return True
+    if len(text) > 1 and is_unit(text) and before is not None and _ends_value(before):
+        return True
+    if text in macros.GREEK or text in ("infinity", "inf", "oo", "emptyset"):
+        return False
+    if _function_prefix(text):
+        return False
+    titled = text[0].isupper() and text[1:].islower()
+    return len(text) >= _PROSE_LETTERS or (titled and len(text) == _PROSE_LETTERS - 1)
+
+
+def _ends_value(token: Token) -> bool:
+    return token.kind == "number" or token.text in (")", "}", "pi", "/", "*", "word")
+
+
+def _function_prefix(text: str) -> str:
+    """The function that begins a short run such as `sinx`, or an empty string."""
+    for name in ("sin", "cos", "tan", "cot", "log", "ln", "sqrt"):
+        if text.startswith(name) and len(text) <= len(name) + 1:
+            return name
+    return ""
+
+
+def _letters(token: Token) -> list[Token]:
+    """A run that is no word as a function, a name such as `pi`, or its single letters."""
+    text = token.text
+    if text in macros.FUNCTIONS:
+        return [token._replace(kind="function", text=macros.FUNCTIONS[text])]
+    if text.lower() in ("infinity", "oo", "infty") or text == "inf":
+        return [token._replace(kind="letter", text="infty")]
+    if text in macros.GREEK:
+        return [token._replace(kind="letter", text=macros.LETTER_NAMES.get(text, text))]
+    if name := _function_prefix(text):
+        rest = [token._replace(kind="letter", text=letter, gap=False) for letter in text[len(name) :]]
+        return [token._replace(kind="function", text=name), *rest]
+    first, *rest = text
+    return [
+        token._replace(kind="letter", text=first),
+        *(token._replace(kind="letter", text=letter, gap=False) for letter in rest),
+    ]
