@@ -9,6 +9,7 @@ from chrpo.core import ConstrainedReward, Outcomes
 from chrpo.core.baselines import LengthPenalty
 from chrpo.core.length_price import LengthPrice, solve_rate, weighted_by_solve_rate
 from chrpo.errors import DataError
+from chrpo.objective import choose
 
 FACTS = Outcomes.of(
     format_ok=[True, True, True, False, True, True],
@@ -36,6 +37,9 @@ def test_length_costs_in_proportion_to_the_solve_rate():
     assert alp == pytest.approx([0.75, -0.2, 0.5, -0.1, -0.3, -0.4])
     assert ConstrainedReward(margin=1.0)(weighted).main[[0, 1, 2]] == pytest.approx([1.75 / 2, 0, 1.5 / 2])
     assert weighted.realised_ratio.tolist() == FACTS.realised_ratio.tolist()
+    assert choose("alp", length_weight=0.01).rewards(FACTS, 0.0).main.tolist() == alp.tolist()
+    plain = choose("chrpo", adding=["solve_rate"]).rewards(FACTS, 0.0).main
+    assert plain[:3] == pytest.approx([(0.01 + 0.75) / 1.01, 0, (0.01 + 0.5) / 1.01])
 
 
 def test_the_price_of_tokens_follows_the_budget_between_0_and_its_cap():

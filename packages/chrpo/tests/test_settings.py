@@ -7,6 +7,7 @@ import pytest
 from chrpo import CHRPOSettings, TrainSettings
 from chrpo.cli import cli
 from chrpo.errors import DataError
+from chrpo.objective import choose
 
 
 def test_every_flag_of_train_has_the_default_of_its_setting():
@@ -42,9 +43,34 @@ def test_settings_come_from_a_section_of_a_file_with_old_names_too():
             CHRPOSettings.named(unknown)
 
 
+def test_parts_are_added_by_the_flag_with():
+    flags = {parameter.name: parameter for parameter in cli.commands["train"].params}
+    assert flags["adding"].opts == ["--with"]
+    settings = CHRPOSettings.named({"objective": "l1", "with": ["solve_rate", "clamp_correct", "solve_rate"]})
+    assert settings.adding == ["clamp_correct", "solve_rate"]
+    assert settings.chosen().parts == {"clamp_correct", "solve_rate"}
+
+
+def test_the_objective_that_settings_describe_has_all_of_them():
+    settings = CHRPOSettings(
+        objective="l1", advantage_scale="batch", length_unit="token", length_weight=0.002, control_weight=2
+    )
+    assert settings.chosen() == choose(
+        "l1", advantage_scale="batch", length_unit="token", length_weight=0.002, control_weight=2
+    )
+    assert CHRPOSettings(objective="gfpo", keep_share=0.5).chosen() == choose("gfpo", keep_share=0.5)
+    assert CHRPOSettings(objective="laconic", token_budget=9).chosen() == choose("laconic", token_budget=9)
+    assert CHRPOSettings(objective="adaptthink").chosen(shortest=0.4) == choose("adaptthink", shortest=0.4)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"objective": "grpo", "adding": ["solve_rate"]}, "solve_rate would change nothing"),
+        ({"advantage_scale": "prompt"}, "advantage_scale must be none, group or batch"),
+        ({"keep_share": 0.5}, "gfpo and gfpo_efficiency alone"),
+        ({"token_budget": 50.0}, "objective chrpo has no token_budget"),
+        ({"objective": "laconic", "token_budget": float("nan")}, "token_budget must be a finite number"),
         ({"on_policy_weight": 2}, "on_policy_weight must be in"),
         ({"accuracy_slack": float("inf")}, "accuracy_slack must be a finite number"),
         ({"objective": "grpo", "price_cap": 3.0}, "cap: this objective has no price"),

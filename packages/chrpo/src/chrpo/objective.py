@@ -133,24 +133,29 @@ def choose(
     *,
     without: Sequence[str] = (),
     adding: Sequence[str] = (),
+    advantage_scale: str | None = None,
+    control_weight: float | None = None,
+    ladder_share: float | None = None,
+    keep_share: float | None = None,
     length_weight: float | None = None,
     length_unit: str | None = None,
     token_budget: float | None = None,
     shortest: float = 0.2,
-    **changes: Any,
 ) -> Objective:
-    """An objective of the table, with changes.
+    """An objective of the table, with changes; None leaves what the objective has.
 
     Args:
         name: Key of `OBJECTIVES`.
         without: Parts to omit, of `PARTS`.
         adding: Parts to add, of `ADDABLE`.
-        length_weight: Weight of the length, for objectives that have one; None for their authors' weight.
-        length_unit: Unit of the length, for objectives that have a length penalty; None for their own.
-        token_budget: Mean number of tokens to reach, for `laconic`; None for its own.
+        advantage_scale: Divisor of the advantages.
+        control_weight: Weight of the control token.
+        ladder_share: Share of the prompts that are rolled out at every ratio.
+        keep_share: Share of a prompt's rollouts that are compared, for objectives that keep a share.
+        length_weight: Weight of the length, for objectives that have one.
+        length_unit: Unit of the length, for objectives that have a length penalty.
+        token_budget: Mean number of tokens to reach, for `laconic`.
         shortest: Smallest ratio of the ladder.
-        **changes: Values of `control_weight`, `ladder_share`, `keep_share` and `advantage_scale`; None for the
-            objective's own.
 
     Raises:
         DataError: the name is unknown, or the objective does not have the part, the weight or the value.
@@ -165,6 +170,12 @@ def choose(
         if not isinstance(reward, OverBudget):
             raise DataError(f"objective {name} has no token_budget; laconic has one")
         reward = replace(reward, budget=token_budget)
+    changes = {
+        "advantage_scale": advantage_scale,
+        "control_weight": control_weight,
+        "ladder_share": ladder_share,
+        "keep_share": keep_share,
+    }
     given = {field: value for field, value in changes.items() if value is not None}
     _check_changes(name, given, without)
     return _with_parts(name, replace(found, reward=reward, **given), without, adding)
