@@ -62,6 +62,8 @@ ROWS = {
     "chrpo-2": RlRow("chrpo", "floor 2 points lower", "--eps 0.02", 150),
     "chrpo-5": RlRow("chrpo", "floor 5 points lower", "--eps 0.05", 150),
     "chrpo-no-constraint": RlRow("chrpo", "no constraint", "--without constraint", 150),
+    **_sweep("chrpo-with", "with {}", "--with {}", ("solve_rate", "clamp_correct")),
+    **_sweep("chrpo-scale", "scale {}", "--advantage-scale {}", ("group", "batch")),
     "grpo": RlRow("grpo", "", "--objective grpo", 150),
     **_sweep("grpo", "at most {} tokens", "--objective grpo --max-tokens {}", (60, 90, 120)),
     **_sweep("l1", "weight {}", "--objective l1 --length-weight {}", (0.03, 0.1, 0.3, 1, 3)),

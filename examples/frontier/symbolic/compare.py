@@ -26,10 +26,12 @@ from training import sft_model
 from transformer import Transformer
 
 from chrpo import CHRPOController, CHRPOSettings
-from chrpo.objective import OBJECTIVES
+from chrpo.objective import ADDABLE, OBJECTIVES
 
-ROWS: dict[str, dict[str, str]] = {
+ROWS: dict[str, dict[str, Any]] = {
     **{name: {"objective": name} for name in OBJECTIVES if name != "paper"},
+    **{f"chrpo+{part}": {"adding": [part]} for part in ADDABLE},
+    **{f"chrpo+{scale}": {"advantage_scale": scale} for scale in ("group", "batch")},
     "l1": {"objective": "l1", "advantage_scale": "none"},
     "l1-scaled": {"objective": "l1"},
     "l1-token": {"objective": "l1", "length_unit": "token"},
@@ -111,6 +113,7 @@ def main(folder: Path, task_name: str, seed: int, steps: int, learning_rate: flo
     l1-scaled, l1-token, shortest_correct, alp, adaptthink), the share of rollouts that is kept (gfpo, gfpo_efficiency),
     the token budget (laconic), or the token limit of the rollouts (dler, grpo). l1 is the length penalty alone,
     l1-scaled divides it by the standard deviation of the group, and l1-token, its authors' own, also counts tokens.
+    chrpo+PART has a part of `--with`, chrpo+group and chrpo+batch a scale of `--advantage-scale`.
 
     Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
     """

@@ -163,8 +163,8 @@ Examples:
 def merge(before: Path, after: Path, out: Path, **options: Any) -> None:
     """Add the largest changes from checkpoint A to B, scaled, to A, and write the checkpoint OUT.
 
-    Training that made answers shorter can cost accuracy elsewhere; its largest changes often keep most of the savings.
-    Evaluate OUT before it is used. Config, tokenizer and control tokens are those of B.
+    Training that made answers shorter can cost accuracy elsewhere; the authors of DLER (arXiv 2510.15110) restored it
+    in this way. Evaluate OUT before it is used. Config, tokenizer and control tokens are those of B.
     """
     from .merge import merge as run
 
