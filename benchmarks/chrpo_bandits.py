@@ -1,8 +1,7 @@
 """The default gains compared with the exact optimum, on known bandits and on random ones they were not tuned on.
 
-The rows "flat at the top" are short runs: first prices from counts, few samples, accuracies that hardly rise at the
-largest ratios. Every optimum is exact (`Bandit.optimum`); if scipy is installed, it is checked against scipy's linear
-program.
+The rows "flat at the top" are short runs with few samples, in which accuracy hardly rises at the largest ratios. Every
+optimum is exact (`Bandit.optimum`); if scipy is installed, it is checked against scipy's linear program.
 
     python benchmarks/chrpo_bandits.py
 """
@@ -16,7 +15,6 @@ from recording import record
 
 from chrpo.core import Gains
 from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, Simulation, simulate_all
-from chrpo.prompts import start_price
 
 RATIOS = GOLDEN.ratios
 KNOWN = {"golden": GOLDEN, "harder 1": NEARLY_FREE, "harder 2": NEARLY_TIED}
@@ -24,8 +22,7 @@ SEEDS = range(5)
 ROLLOUTS = 64
 QUANTILES = (0, 5, 50, 95, 100)
 NO_MINIMUM = Gains(minimum=0)
-FIRST, LENGTHS = 50, (100, 200, 400)
-SAMPLES, FEW = 200, 10
+FIRST, LENGTHS, FEW = 50, (100, 200, 400), 10
 
 
 def draw(generator: np.random.Generator) -> Bandit:
@@ -43,13 +40,9 @@ def draw_flat(generator: np.random.Generator) -> Bandit:
     return Bandit(weights, RATIOS, accuracy, float(weights @ accuracy.max(axis=1) - 0.01))
 
 
-def short_runs(bandits: list[Bandit], generator: np.random.Generator) -> dict[str, Any]:
-    """Mean accuracy over the floor from step FIRST on, with the trainer's gains and first prices."""
-    starts = [
-        start_price(RATIOS, bandit.weights @ (generator.binomial(SAMPLES, bandit.accuracy) / SAMPLES), bandit.floor)
-        for bandit in bandits
-    ]
-    results = simulate_all(bandits, max(LENGTHS), step_size=0.08, rollouts=FEW, scaled=True, start=starts)
+def short_runs(bandits: list[Bandit]) -> dict[str, Any]:
+    """Mean accuracy over the floor from step FIRST on."""
+    results = simulate_all(bandits, max(LENGTHS), step_size=0.08, rollouts=FEW, scaled=True)
     found = {}
     for steps in LENGTHS:
         means = np.array([result.trajectory[FIRST:steps, :2].mean(axis=0) for result in results])
@@ -189,7 +182,7 @@ def main() -> None:
             titles[0]: spread(drawn, exact[4:], 0.003, 0.004),
             titles[1]: spread(drawn, sampled[len(runs) :], 0.006, 0.01),
         },
-        "flat": short_runs([draw_flat(generator) for _ in range(options.draws)], generator),
+        "flat": short_runs([draw_flat(generator) for _ in range(options.draws)]),
     }
     record(__file__, result, tables)
 

@@ -161,7 +161,6 @@ def prompt_table(policies: Policies) -> PromptTable:
         reference_tokens=tokens,
         reference_completion=tokens + ANSWER_TOKENS,
         reference_accuracy=np.full(count, 1 - ERROR),
-        accuracies=task.accuracy(policies.written()[0])[kind],
     )
 
 
@@ -201,7 +200,7 @@ def train(task: Task, row: Row, step_sizes: Floats, steps: int, seed: int = 0) -
     generator, policies = np.random.default_rng(seed), Policies(task, step_sizes)
     table = prompt_table(policies)
     floors = table.floors(row.slack)
-    constraint = AccuracyConstraint(floors, row.gains, table.start_prices(floors))
+    constraint = AccuracyConstraint(floors, row.gains)
     last = []
     for step in range(steps):
         batch, by_logit = roll_out(policies, table, row.objective.ladder_share, generator)

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from chrpo.core import Gains
 from chrpo.core.advantages import logit_advantages
-from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, mixture_price, simulate, simulate_all
+from chrpo.core.bandit import GOLDEN, NEARLY_FREE, NEARLY_TIED, Bandit, simulate, simulate_all
 from chrpo.errors import DataError
-from chrpo.prompts import start_price
 
 RATIOS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 NO_MINIMUM = Gains(minimum=0)
@@ -108,13 +107,9 @@ def flat_bandits(count):
 
 
 def test_floors_hold_soon_and_from_few_samples_where_accuracy_is_flat_at_the_top():
-    """Mean accuracy from step 50 on, at step 100, 200 and 400; 200 samples per context and ratio before the run."""
-    bandits, generator = list(flat_bandits(100)), np.random.default_rng(1)
-    starts = [
-        start_price(RATIOS, bandit.weights @ (generator.binomial(200, bandit.accuracy) / 200), bandit.floor)
-        for bandit in bandits
-    ]
-    results = simulate_all(bandits, 400, step_size=0.08, rollouts=10, scaled=True, start=starts)
+    """Mean accuracy from step 50 on, at step 100, 200 and 400."""
+    bandits = list(flat_bandits(100))
+    results = simulate_all(bandits, 400, step_size=0.08, rollouts=10, scaled=True)
     for steps in (100, 200, 400):
         over = np.array(
             [
@@ -183,30 +178,9 @@ def test_a_collapsed_policy_comes_back():
     assert (np.exp(logits) / np.exp(logits).sum())[0].argmax() == 4
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "floor", "price"),
-    [
-        # The floor is between .2 and .6: .7 (p + .8) = .9 (p + .4), so .2 p = .2.
-        ([0.7, 0.9, 0.9], 0.9, 1.0),
-        # Between .6 and 1: .8 (p + .4) = .9 p, so .1 p = .32.
-        ([0.7, 0.8, 0.9], 0.85, 3.2),
-        # Ratio .6 is below the line from .2 to 1: .5 (p + .8) = .9 p, so .4 p = .4.
-        ([0.5, 0.6, 0.9], 0.6, 1.0),
-        # Every ratio holds the floor.
-        ([0.7, 0.8, 0.9], 0.4, 0.0),
-        # None does; the best ratio counts: .8 (p + .4) = .9 p.
-        ([0.7, 0.8, 0.9], 0.95, 3.2),
-    ],
-)
-def test_price_of_the_best_mixture_by_hand(accuracy, floor, price):
-    assert mixture_price(np.array([0.2, 0.6, 1.0]), np.array(accuracy), floor) == pytest.approx(price)
-
-
 def test_a_simulation_starts_at_the_given_price():
     for price in (2.0, 7.0):
-        assert simulate(GOLDEN, 1, start=[price]).trajectory[0, 2] == price
-    with pytest.raises(DataError, match="got 2 for 1 bandits"):
-        simulate(GOLDEN, 1, start=[2.0, 7.0])
+        assert simulate(GOLDEN, 1, gains=Gains(start=price)).trajectory[0, 2] == price
 
 
 @pytest.mark.parametrize("options", [{"step_size": 0}, {"step_size": np.nan}, {"rollouts": 0}, {"seed": -1}])

@@ -111,35 +111,6 @@ def test_floors_are_the_frozen_accuracy_of_each_group_minus_the_slack(rows):
     assert PromptTable.of(harder, TOKENS).floors(0.5)["policy"] == 0.0
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "price"),
-    [
-        # Means .7, .8, .9; the floor .85 is between .6 and 1: .8 (p + .4) = .9 p.
-        ([(0.6, 0.7, 0.8), (0.8, 0.9, 1.0)], 4.0),
-        # Means .7, .84, .9: .84 (p + .4) = .9 p, so .06 p = .336.
-        ([(0.6, 0.84, 0.8), (0.8, 0.84, 1.0)], 5.6),
-        # Means .5, .845, .85: .005 p = .338, more than the largest first price.
-        ([(0.5, 0.845, 0.85), (0.5, 0.845, 0.85)], 10.0),
-        # No ratio reaches the floor; .7 to .8: .1 p = .32, less than the smallest.
-        ([(0.5, 0.7, 0.8), (0.5, 0.7, 0.8)], 4.0),
-    ],
-)
-def test_first_prices_by_hand(make_prompt, accuracies, price):
-    known = [dict(zip(("0.2", "0.6", "1"), each, strict=True)) for each in accuracies]
-    rows = [make_prompt(str(number), reference_accuracies=each) for number, each in enumerate(known)]
-    # What is known about other groups does not count.
-    rows.append(make_prompt("7", "<COMP_60>", reference_accuracies={"0.2": 0, "0.6": 0, "1": 0}))
-    assert PromptTable.of(rows, TOKENS).start_prices({"policy": 0.85, "fixed@0.6": 0.5}) == pytest.approx(
-        {"policy": price}
-    )
-
-
-def test_unknown_accuracies_give_no_first_price(make_prompt):
-    for incomplete in ({}, {"0.2": 0.5, "1": 0.9}):
-        rows = [make_prompt("3"), make_prompt("4", reference_accuracies=incomplete)]
-        assert PromptTable.of(rows, TOKENS).start_prices({"policy": 0.85}) == {}
-
-
 @pytest.mark.parametrize("share", [0.0, 0.125, 0.3, 1.0])
 @pytest.mark.parametrize("turn", [1, 2, 5, 8, 16])
 def test_the_share_of_prompts_is_met_in_every_part_of_a_file(share, turn):

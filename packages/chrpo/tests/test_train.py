@@ -211,7 +211,7 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
     ("flags", "words"),
     [
         (["--rollouts", "2"], "take 3 or more"),
-        (["--price-start", "40"], "price_start must be within price_minimum and price_cap, 1 to 30; got 40"),
+        (["--price-start", "40"], "first price must be within the smallest and the largest, 1 to 20; got 40"),
         (["--price-min", "40"], "smallest price, 40, is above the largest, 30"),
         (["--ladder-share", "2"], "ladder_share must be in [0, 1]"),
         (["--steps", "0"], "max_steps must be positive"),

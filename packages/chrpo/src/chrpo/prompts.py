@@ -16,13 +16,9 @@ import numpy as np
 
 from ._shared.control_tokens import ControlTokens
 from ._shared.records import Row, read_records
-from .core.bandit import mixture_price
-from .core.constraint import START_PRICE
 from .core.outcome import Bools, Floats, Ints
 from .errors import DataError
 
-MOST_START_PRICE = 10.0
-"""Largest price before the first update."""
 _GOLDEN_SECTION = (5**0.5 - 1) / 2
 
 
@@ -52,7 +48,6 @@ class PromptTable:
         reference_completion: All completion tokens of the frozen model at full length.
         reference_accuracy: Accuracy of the frozen model: at full length if the model chooses, else at the requested
             ratio.
-        accuracies: Accuracy of the frozen model at every ratio, [prompts, ratios]; NaN where it is unknown.
     """
 
     ladder: Floats
@@ -63,7 +58,6 @@ class PromptTable:
     reference_tokens: Floats
     reference_completion: Floats
     reference_accuracy: Floats
-    accuracies: Floats
 
     @classmethod
     def of(cls, rows: Sequence[Row], tokens: ControlTokens, by_difficulty: bool = False) -> "PromptTable":
@@ -101,7 +95,6 @@ class PromptTable:
             reference_tokens=np.array([row["reference_tokens"] for row in rows], dtype=float),
             reference_completion=np.array(completion, dtype=float),
             reference_accuracy=np.array(accuracies, dtype=float),
-            accuracies=np.array([_accuracies(row, tokens) for row in rows], dtype=float),
         )
 
     def floors(self, accuracy_slack: float) -> dict[str, float]:
@@ -127,24 +120,6 @@ class PromptTable:
         _, index = np.unique(self.group, return_inverse=True)
         return self.reference_accuracy - (np.bincount(index, self.reference_accuracy) / np.bincount(index))[index]
 
-    def start_prices(self, floors: Mapping[str, float]) -> dict[str, float]:
-        """First price of each group in which the model chooses: that of the best mixture of ratios at the floor.
-
-        Our choice: one mixture for all prompts, because few samples make the best ratio of each prompt look better than
-        it is; within `START_PRICE` and `MOST_START_PRICE`, because the slope between two measured accuracies can be
-        large or tiny by chance, and a price that starts too low costs accuracy. Groups with unknown accuracies have no
-        start.
-
-        Args:
-            floors: Floor of each group.
-        """
-        names, found = np.array(self.group), {}
-        for name, floor in floors.items():
-            members = (names == name) & self.policy
-            if members.any() and np.isfinite(accuracy := self.accuracies[members].mean(axis=0)).all():
-                found[name] = start_price(self.ladder, accuracy, floor)
-        return found
-
     def at_every_ratio(self, rows: Ints, share: float) -> Bools:
         """True for the prompts that are rolled out at every ratio, [rows].
 
@@ -153,17 +128,6 @@ class PromptTable:
             share: Share of the prompts, in [0, 1].
         """
         return self.policy[rows] & spread(rows, share)
-
-
-def start_price(ladder: Floats, accuracy: Floats, floor: float) -> float:
-    """First price for the accuracy at each ratio, measured over all prompts of a group; see `start_prices`.
-
-    Args:
-        ladder: Ratios, [ratios].
-        accuracy: Accuracy at each ratio, [ratios].
-        floor: Accuracy to keep.
-    """
-    return min(max(mixture_price(ladder, accuracy, floor), START_PRICE), MOST_START_PRICE)
 
 
 def spread(index: Ints, share: float) -> Bools:
@@ -180,11 +144,6 @@ def spread(index: Ints, share: float) -> Bools:
     [True, False, True, False, False, True, False, False]
     """
     return index * _GOLDEN_SECTION % 1 < share
-
-
-def _accuracies(row: Row, tokens: ControlTokens) -> list[float]:
-    known = row.get("reference_accuracies", {})
-    return [float(known.get(f"{ratio:g}", np.nan)) for ratio in tokens.ratios.values()]
 
 
 def _field(row: Row, name: str) -> object:

@@ -151,13 +151,7 @@ class CHRPOSettings:
     budget_hold: int = field(
         default=20, metadata={"help": "Number of steps that the floors must hold before the budget falls."}
     )
-    price_start: float | None = field(
-        default=None,
-        metadata={
-            "help": "First price of accuracy.",
-            "default": "that of the best mixture of ratios by the accuracies in the prompts file, within 4 and 10",
-        },
-    )
+    price_start: float = _gain("start")
     price_minimum: float = _gain("minimum")
     price_proportional: float = _gain("proportional")
     price_integral: float = _gain("integral")
@@ -175,14 +169,9 @@ class CHRPOSettings:
             raise DataError(f"on_policy_weight must be in [0, 1]; got {self.on_policy_weight:g}")
         chosen = self.chosen()
         changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(Gains(), name)]
-        changed += ["start"] * (self.price_start is not None) + ["floor"] * (self.floor != "frozen")
+        changed += ["floor"] * (self.floor != "frozen")
         if changed and not chosen.constrained:
             raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
-        if self.price_start is not None and not self.price_minimum <= self.price_start <= self.price_cap:
-            raise DataError(
-                f"price_start must be within price_minimum and price_cap, {self.price_minimum:g} to "
-                f"{self.price_cap:g}; got {self.price_start:g}"
-            )
 
     def chosen(self, shortest: float = 0.2) -> Objective:
         """The objective that the settings describe.

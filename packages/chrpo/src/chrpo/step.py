@@ -97,10 +97,8 @@ class CHRPOController:
                 f"a prompt needs one rollout at each: take {ratios} or more, or --ladder-share 0"
             )
         floors = self.prompts.floors(self.settings.accuracy_slack)
-        start = self.settings.price_start
-        starts = self.prompts.start_prices(floors) if start is None else dict.fromkeys(floors, start)
         best_slack = self.settings.accuracy_slack if self.settings.floor == "best" else None
-        self.constraint = AccuracyConstraint(floors, self.settings.gains, starts, best_slack)
+        self.constraint = AccuracyConstraint(floors, self.settings.gains, best_slack)
         self._policy_groups = sorted(
             {group for group, chooses in zip(self.prompts.group, self.prompts.policy, strict=True) if chooses}
         )

@@ -65,39 +65,21 @@ class Bandit:
         The dual is min over lambda >= 0 of sum_q w_q max_c p (lambda + 1 - r) - lambda floor. It is convex and
         piecewise linear, so its minimum is at a lambda at which two ratios of a context tie.
         """
-        return None if self.floor > self.best_accuracy + _ROUNDING else _lowest_dual(self, self.floor)
-
-
-def _lowest_dual(bandit: Bandit, floor: float) -> tuple[float, float]:
-    """Minimum of the dual at a floor in reach, and its price."""
-    gained = bandit.accuracy * (1 - bandit.ratios)
-    points = {0.0}
-    for accuracy, value in zip(bandit.accuracy, gained, strict=True):
-        slope = accuracy[:, None] - accuracy[None, :]
-        apart = np.abs(slope) > _ROUNDING
-        tie = (value[None, :] - value[:, None])[apart] / slope[apart]
-        found: list[float] = tie[tie > 0].tolist()
-        points.update(found)
-    prices = np.array(sorted(points))
-    best = (bandit.accuracy * prices[:, None, None] + gained).max(axis=2)
-    dual: Floats = best @ bandit.weights - prices * floor
-    lowest = int(dual.round(12).argmin())
-    return float(dual[lowest]), float(prices[lowest])
-
-
-def mixture_price(ratios: Floats, accuracy: Floats, floor: float) -> float:
-    """Price at the best mixture of ratios for all problems together; a floor above every ratio counts as the best one.
-
-    Args:
-        ratios: Ratios of the ladder, [ratios].
-        accuracy: Accuracy over all problems at each ratio, [ratios].
-        floor: Accuracy to keep.
-
-    >>> round(mixture_price(np.array([0.2, 0.6, 1.0]), np.array([0.7, 0.9, 0.9]), 0.9), 6)
-    1.0
-    """
-    bandit = Bandit(np.ones(1), ratios, accuracy[None], floor)
-    return _lowest_dual(bandit, min(floor, bandit.best_accuracy))[1]
+        if self.floor > self.best_accuracy + _ROUNDING:
+            return None
+        gained = self.accuracy * (1 - self.ratios)
+        points = {0.0}
+        for accuracy, value in zip(self.accuracy, gained, strict=True):
+            slope = accuracy[:, None] - accuracy[None, :]
+            apart = np.abs(slope) > _ROUNDING
+            tie = (value[None, :] - value[:, None])[apart] / slope[apart]
+            found: list[float] = tie[tie > 0].tolist()
+            points.update(found)
+        prices = np.array(sorted(points))
+        best = (self.accuracy * prices[:, None, None] + gained).max(axis=2)
+        dual: Floats = best @ self.weights - prices * self.floor
+        lowest = int(dual.round(12).argmin())
+        return float(dual[lowest]), float(prices[lowest])
 
 
 GOLDEN = Bandit(
@@ -159,7 +141,6 @@ def simulate_all(
     seed: int = 0,
     constrained: bool = True,
     scaled: bool = False,
-    start: Sequence[float] | None = None,
 ) -> list[Simulation]:
     """Run a policy and its constraint on each of several bandits of one shape, all at once.
 
@@ -173,7 +154,6 @@ def simulate_all(
         seed: Random seed of the samples.
         constrained: False keeps the price at 0.
         scaled: Divide the advantages of a step by their root mean square, as AdamW does with a gradient.
-        start: First price of each bandit; the constraint's own by default.
 
     Raises:
         DataError: the bandits have several shapes, there is no step, or an option is out of range.
@@ -181,7 +161,8 @@ def simulate_all(
     _check_options(bandits, steps, step_size, rollouts, seed)
     generator = np.random.default_rng(seed)
     names = [f"{number}" for number in range(len(bandits))]
-    constraint = _constraint(names, bandits, gains, start)
+    floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}
+    constraint = AccuracyConstraint(floors, gains)
     weights = np.stack([bandit.weights for bandit in bandits])[:, :, None]
     cost = np.stack([bandit.ratios for bandit in bandits])[:, None, :]
     accuracy = np.stack([bandit.accuracy for bandit in bandits])
@@ -202,8 +183,8 @@ def simulate_all(
         seen = (chosen * measured).sum((1, 2)).tolist()
         best = (weights[:, :, 0] * measured.max(axis=2)).sum(axis=1).tolist()
         if constrained:
-            counted = [{name: (each, 1.0) for name, each in zip(names, values, strict=True)} for values in (seen, best)]
-            constraint.update(*counted)
+            measured = {name: (value, 1.0) for name, value in zip(names, seen, strict=True)}
+            constraint.update(measured, {name: (value, 1.0) for name, value in zip(names, best, strict=True)})
             prices = np.array([constraint.price(name) for name in names])
         logits, policy = _moved(logits, logit_advantages(q, policy, min_ratio_prob), step_size, scaled)
     return _means(trajectory, policies, constraint.infeasible)
@@ -217,15 +198,6 @@ def _moved(logits: Floats, advantages: Floats, step_size: float, scaled: bool) -
     logits -= logits.max(axis=2, keepdims=True)
     policy = np.exp(logits)
     return logits, policy / policy.sum(axis=2, keepdims=True)
-
-
-def _constraint(
-    names: Sequence[str], bandits: Sequence[Bandit], gains: Gains | None, start: Sequence[float] | None
-) -> AccuracyConstraint:
-    if start is not None and len(start) != len(bandits):
-        raise DataError(f"expected one first price for each bandit; got {len(start)} for {len(bandits)} bandits")
-    floors = {name: bandit.floor for name, bandit in zip(names, bandits, strict=True)}
-    return AccuracyConstraint(floors, gains, None if start is None else dict(zip(names, start, strict=True)))
 
 
 def _means(trajectory: Floats, policies: Floats, infeasible: Sequence[str]) -> list[Simulation]:

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 from chrpo.errors import DataError
 
-START_PRICE = 4.0
-"""Price before the first update. Our choice: between the smallest and the largest price that tasks need."""
 _SMALLEST = 0.02
 """Least base of the price, which is multiplied and so never 0."""
 _CLEARLY = 0.02
@@ -27,7 +25,7 @@ _RISE = 0.006
 """Accuracy rises while its running mean is this much above a slower one, whose weight of the past is _SLOW_DECAY."""
 _FEW_UPDATES = 20
 """Updates before the best accuracy of the run counts."""
-_WHILE_RISING = 0.02
+_WHILE_RISING = 0.01
 """Largest violation that raises the price while accuracy rises: a model that learns may be far below its floor at a
 price that is high enough."""
 
@@ -39,8 +37,8 @@ class Gains:
     lambda = B exp(proportional E), within [minimum, cap], and each update multiplies the base B by
     exp(integral clip(E, -integral_clip, integral_clip)). Accuracy is an exponential mean over updates. Source: PI
     control of Lagrange multipliers (Stooke et al. 2020). Our choice: on the logarithm of the price, because the prices
-    that tasks need differ by factors, not by differences. B does not grow while accuracy rises, because the present
-    price is then high enough; a price above need slows the removal of needless tokens.
+    that tasks need differ by factors, not by differences. While accuracy rises, B does not grow and E counts as .01 at
+    most, because the present price is then high enough; a price above need slows the removal of needless tokens.
 
     Raises:
         DataError: a gain is out of its range.
@@ -50,7 +48,7 @@ class Gains:
         default=50.0, metadata={"help": "Proportional gain: log price per unit of violation (floor minus accuracy)."}
     )
     integral: float = field(
-        default=1.0, metadata={"help": "Integral gain: log price per unit of violation, added at every update."}
+        default=1.5, metadata={"help": "Integral gain: log price per unit of violation, added at every update."}
     )
     integral_clip: float = field(
         default=0.05,
@@ -68,9 +66,12 @@ class Gains:
     )
     """Without it, a correct long answer earns next to nothing while the floor is exceeded, so hard problems teach
     nothing."""
-    cap: float = field(default=30.0, metadata={"help": "Largest price of accuracy.", "flag": False})
-    """Our choice: at 30 a part of the thinking that costs a tenth of the tokens is kept if it is worth .3 points. A
+    cap: float = field(default=20.0, metadata={"help": "Largest price of accuracy.", "flag": False})
+    """Our choice: at 20 a part of the thinking that costs a tenth of the tokens is kept if it is worth half a point. A
     higher price only slows the removal of needless tokens."""
+    start: float = field(default=5.0, metadata={"help": "First price of accuracy.", "flag": "--price-start"})
+    """Our choice: between the smallest and the largest price that tasks need. A start at the price of the best mixture
+    of the frozen model's ratios held no more floors of random bandits."""
     patience: int = field(
         default=20,
         metadata={"help": "Updates in a row without a reachable floor that make it infeasible.", "flag": False},
@@ -86,8 +87,11 @@ class Gains:
             raise DataError(f"gains must not be negative; cap, integral_clip and patience must be positive; got {self}")
         if not 0 <= self.ema_decay < 1:
             raise DataError(f"ema_decay must be in [0, 1); got {self.ema_decay:g}")
-        if self.minimum > self.cap:
-            raise DataError(f"the smallest price, {self.minimum:g}, is above the largest, {self.cap:g}")
+        if not self.minimum <= self.start <= self.cap:
+            raise DataError(
+                "the first price must be within the smallest and the largest, "
+                f"{self.minimum:g} to {self.cap:g}; got {self.start:g}"
+            )
 
 
 def _numbers(measured: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -158,21 +162,18 @@ class AccuracyConstraint:
     Args:
         floors: Accuracy that each group must keep, group -> [0, 1].
         gains: Gains of the controller.
-        start: First price of each group; `START_PRICE` for groups without one. It is raised to the gains' minimum and
-            lowered to their cap.
         best_slack: Floors rise to the best accuracy of the run minus this slack. The best accuracy is the largest
             lower bound so far, slow running mean minus two standard errors, because the maximum of noisy means is too
             high. None for floors that do not change.
 
     Raises:
-        DataError: there is no group, a floor is outside [0, 1], or a first price is negative, infinite or of no group.
+        DataError: there is no group, or a floor is outside [0, 1].
     """
 
     def __init__(
         self,
         floors: Mapping[str, float],
         gains: Gains | None = None,
-        start: Mapping[str, float] | None = None,
         best_slack: float | None = None,
     ) -> None:
         if not floors:
@@ -183,13 +184,8 @@ class AccuracyConstraint:
         self.floors = dict(floors)
         self.best_slack = best_slack
         self.gains = gains or Gains()
-        for group, price in (start or {}).items():
-            if group not in self.floors or not 0 <= price < math.inf:
-                raise DataError(f"first price of group {group!r}: expected 0 or more for a known group; got {price:g}")
-        prices = {**dict.fromkeys(floors, START_PRICE), **(start or {})}
-        self._duals = {
-            group: _Dual(base=self._clip(price, _SMALLEST), price=self._clip(price)) for group, price in prices.items()
-        }
+        start = self.gains.start
+        self._duals = {group: _Dual(base=max(start, _SMALLEST), price=start) for group in floors}
 
     def _clip(self, price: float, smallest: float = 0.0) -> float:
         return min(max(price, smallest, self.gains.minimum), self.gains.cap)
