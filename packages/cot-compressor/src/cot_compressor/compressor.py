@@ -19,6 +19,7 @@ from .budget.counting import Counter, TokenCounter, WordCounter, load_counter
 from .budget.ratios import check_ratios, token_budget
 from .budget.select import Selection, select
 from .budget.split import split_formula
+from .budget.stages import read_stages
 from .errors import DataError, InfeasibleBudget
 from .scorers.base import Scorer, ScoringInput
 from .scorers.load import load_scorer
@@ -250,11 +251,18 @@ class Compressor:
         """The selections, and the formulas that were cut because nothing fitted without that."""
         count, estimate = self.counter.count, self.counter.estimate
         cot, units = item.cot, item.units
-        try:
-            return select(cot, units, scores, budgets, count, costs=costs, estimate=estimate, forced=forced), ()
-        except InfeasibleBudget:
-            if forced:
-                raise
+        stages = read_stages(cot, units, scores)
+        anything = [(at,) for at in sorted(range(len(units)), key=lambda at: -scores[at])]
+        for tried in (stages, [*stages, anything]):
+            try:
+                choices = select(
+                    cot, units, scores, budgets, count, costs=costs, estimate=estimate, forced=forced, stages=tried
+                )
+            except InfeasibleBudget:
+                if forced:
+                    raise
+            else:
+                return choices, ()
         units, scores, split = _split_units(cot, units, scores)
         _, costs = self.counter.unit_costs(cot, units)
         return select(cot, units, scores, budgets, count, costs=costs, estimate=estimate), split

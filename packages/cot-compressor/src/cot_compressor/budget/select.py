@@ -24,6 +24,14 @@ _NEIGHBOURS = 2
 _NEIGHBOUR_CHARS = 64
 _LINEAR_PROBES = 5
 _SMALL_LOSS = 0.05
+_WANTED_SHARE = 0.9
+_SMALL_BUDGET = 25
+"""Number of tokens below which a selection may stay short, because a single equation may take most of the next one."""
+_ESTIMATE_SLACK = 2
+
+Part = tuple[int, ...]
+"""Units that are added together, by their rising indices."""
+Stages = Sequence[Sequence[Part]]
 
 
 @dataclass(frozen=True)
@@ -89,13 +97,22 @@ class _GreedySelector:
             found = self._least[unit] = min(self.count(text), self.count(" " + text)) - 1
         return found
 
-    def added(self, unit: int) -> int:
-        """The tokens that `unit` adds between its kept neighbours."""
-        at = bisect_left(self.kept, unit)
-        before = self._edges(reversed(self.kept[max(0, at - _NEIGHBOURS) : at]), unit)
-        after = self._edges(self.kept[at : at + _NEIGHBOURS], unit)
-        without = {**before, **after}
-        return self._count_of({**without, unit: self.units[unit][:2]}) - self._count_of(without)
+    def added(self, part: Part) -> int:
+        """The tokens that units which are not kept yet add between their kept neighbours."""
+        first, last = bisect_left(self.kept, part[0]), bisect_left(self.kept, part[-1])
+        before = self._edges(reversed(self.kept[max(0, first - _NEIGHBOURS) : first]), part[0])
+        after = self._edges(self.kept[last : last + _NEIGHBOURS], part[-1])
+        between = {unit: self.units[unit][:2] for unit in self.kept[first:last]}
+        without = {**before, **between, **after}
+        return self._count_of(without | {unit: self.units[unit][:2] for unit in part}) - self._count_of(without)
+
+    def fits(self, part: Part, slack: int) -> bool:
+        """False if the units of `part` certainly cost more than `slack` tokens; for several units, "
+        "by their estimate.
+        """
+        if len(part) == 1:
+            return self.least(part[0]) <= slack
+        return sum(self.costs[unit] for unit in part) <= slack + _ESTIMATE_SLACK
 
     def _count_of(self, spans: Mapping[int, Span]) -> int:
         return self.count(render(self.text, merge_spans(spans, sorted(spans)), self._breaks))
@@ -111,21 +128,29 @@ class _GreedySelector:
             found[near] = (start, end)
         return found
 
-    def grow(self, order: Iterable[int], budget: int) -> None:
-        """Add the units of `order`, best first, that fit together with the kept ones."""
+    def grow(self, order: Sequence[Part], budget: int) -> None:
+        """Add the parts of `order`, best first, that fit together with the kept units."""
         if self.tokens < budget:
-            present = set(self.kept)
-            rest = [unit for unit in order if unit not in present]
-            if self.tokens + sum(self.costs[unit] for unit in rest) <= budget:
+            seen = set(self.kept)
+            rest: list[Part] = []
+            places: list[int] = []
+            for place, part in enumerate(order):
+                fresh = tuple(unit for unit in part if unit not in seen)
+                if fresh:
+                    seen.update(fresh)
+                    rest.append(fresh)
+                    places.append(place)
+            if self.tokens + sum(self.costs[unit] for part in rest for unit in part) <= budget:
                 # Checked first, because units without any cost are not tried once the budget is used.
-                tokens, kept = self.count_with(rest, self.count)
+                tokens, kept = self.count_with(_units_of(rest), self.count)
                 if tokens <= budget:
                     self.tokens, self.kept = tokens, kept
                     return
             taken = self._take_prefix(rest, budget)
-            self._fill(rest[taken:], budget)
+            if taken < len(rest):
+                self._fill(order[places[taken] :], budget)
 
-    def _take_prefix(self, rest: Sequence[int], budget: int) -> int:
+    def _take_prefix(self, rest: Sequence[Part], budget: int) -> int:
         """Take the longest part from the front of `rest` that fits; returns its length.
 
         The search uses the estimate, and its result is counted exactly. If that does not fit, the search is repeated
@@ -133,15 +158,15 @@ class _GreedySelector:
         """
         for count in (self.estimate, self.count):
             length = self._longest(rest, budget, count)
-            tokens, kept = self.count_with(rest[:length], self.count)
+            tokens, kept = self.count_with(_units_of(rest[:length]), self.count)
             if tokens <= budget:
                 self.tokens, self.kept = tokens, kept
                 return length
         return 0
 
-    def _longest(self, rest: Sequence[int], budget: int, count: Count) -> int:
+    def _longest(self, rest: Sequence[Part], budget: int, count: Count) -> int:
         """Search by the estimated costs, corrected after each count; after some steps, search by bisection."""
-        totals = [0.0, *accumulate(self.costs[unit] for unit in rest)]
+        totals = [0.0, *accumulate(sum(self.costs[unit] for unit in part) for part in rest)]
         low, high = 0, len(rest) + 1
         anchor, base, probes = 0, self.tokens, 0
         while high - low > 1:
@@ -150,7 +175,7 @@ class _GreedySelector:
             else:
                 guess = (low + high) // 2
             anchor = min(max(guess, low + 1), high - 1)
-            base, _ = self.count_with(rest[:anchor], count)
+            base, _ = self.count_with(_units_of(rest[:anchor]), count)
             probes += 1
             if base == budget:
                 return anchor
@@ -160,31 +185,38 @@ class _GreedySelector:
                 high = anchor
         return low
 
-    def _fill(self, rest: Sequence[int], budget: int) -> None:
-        """Add every unit of `rest`, best first, that still fits together with the kept ones."""
+    def _fill(self, rest: Sequence[Part], budget: int) -> None:
+        """Add every part of `rest`, best first, that still fits together with the kept units."""
         while True:
-            taken: list[int] = []
+            taken: list[Part] = []
             slack = budget - self.tokens
             before = self.kept.copy()
             present = set(before)
-            for unit in rest:
+            for part in rest:
                 if slack <= 0:
                     break
-                if unit in present or self.least(unit) > slack:
+                fresh = tuple(unit for unit in part if unit not in present)
+                if not fresh or not self.fits(fresh, slack):
                     continue
-                added = self.added(unit)
+                added = self.added(fresh)
                 if added <= slack:
-                    insort(self.kept, unit)
-                    taken.append(unit)
+                    for unit in fresh:
+                        insort(self.kept, unit)
+                    present.update(fresh)
+                    taken.append(fresh)
                     slack -= added
             grown, self.kept = self.kept, before
             tokens = self.count(self.text_of(grown)) if taken else 0
             while tokens > budget and taken:
                 taken.pop()
-                tokens, grown = self.count_with(taken, self.count)
+                tokens, grown = self.count_with(_units_of(taken), self.count)
             if not taken:
                 return
             self.tokens, self.kept = tokens, grown
+
+
+def _units_of(parts: Iterable[Part]) -> list[int]:
+    return [unit for part in parts for unit in part]
 
 
 def select(
@@ -197,16 +229,21 @@ def select(
     costs: Sequence[float] | None = None,
     estimate: Count | None = None,
     forced: Iterable[int] = (),
+    stages: Stages | None = None,
 ) -> list[Selection]:
-    """Greedy selections by score, one for each budget, each within the selection of the next larger budget.
+    """Greedy selections, one for each budget, each within the selection of the next larger budget.
 
-    Units are taken best first (ties: earlier first); a unit that does not fit is skipped. The selection of the largest
-    budget cannot take one more unit that costs tokens: each unit left out costs, between its kept neighbours, more
-    tokens than are left. The selection of a smaller budget cannot take one more unit of the next larger selection.
+    Without `stages`, units are taken best first (ties: earlier first); a unit that does not fit is skipped. The
+    selection of the largest budget cannot take one more unit that costs tokens: each unit left out costs, between its
+    kept neighbours, more tokens than are left. The selection of a smaller budget cannot take one more unit of the next
+    larger selection.
+
+    With `stages`, parts of several units are taken whole, stage by stage; a later stage is used only while a budget is
+    used by less than nine tenths.
 
     Our choice: a small selection takes further units only if no larger selection loses units of more than a twentieth
-    of its budget for them. Otherwise the words that fill a small budget to the last token would push a formula out of
-    every larger one.
+    of its budget for them, or, with stages, if otherwise a tenth of a budget of 25 tokens or more would be left.
+    Otherwise the words that fill a small budget to the last token would push a formula out of every larger one.
 
     Args:
         text: The source.
@@ -217,6 +254,7 @@ def select(
         costs: Estimated tokens of each unit in context; by default each unit is counted by itself.
         estimate: A cheaper and less exact `count`, which guides the search.
         forced: Indices of units to keep in any case.
+        stages: Lists of parts, best first, such as those of `budget/stages.py`.
 
     Raises:
         InfeasibleBudget: not even one unit, or not every forced unit, fits the smallest budget.
@@ -230,8 +268,11 @@ def select(
             f"the units to keep in any case need {selector.tokens} tokens, the budget is {budgets[0]}",
             needed_tokens=selector.tokens,
         )
-    order = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
-    results = _nested(selector, order, budgets)
+    if stages is None:
+        by_score = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
+        results = _nested(selector, [[(unit,) for unit in by_score]], budgets, wanted=0.0)
+    else:
+        results = _nested(selector, stages, budgets, wanted=_WANTED_SHARE)
     if not results[0].kept:
         needed = min(selector.alone(unit) for unit in range(len(units)))
         raise InfeasibleBudget(
@@ -253,34 +294,43 @@ def _check_lengths(units: Sequence[object], scores: Sequence[float], budgets: Se
         raise InfeasibleBudget("the text contains nothing to keep; leave the row out", needed_tokens=0)
 
 
-def _nested(selector: _GreedySelector, order: Sequence[int], budgets: Sequence[int]) -> list[_State]:
+def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *, wanted: float) -> list[_State]:
     """The selection of each budget, grown from what the selector has kept so far."""
-    results = _descend(selector, _State(selector.kept, selector.tokens), order, budgets)
+    results = _descend(selector, _State(selector.kept, selector.tokens), stages, budgets)
     for at, budget in enumerate(budgets[:-1]):
-        filled = _grown(selector, results[at], order, budget)
+        filled = _grown(selector, results[at], stages, budget)
         if filled.tokens > results[at].tokens:
-            larger = _descend(selector, filled, order, budgets[at + 1 :])
-            if not results[at].kept or not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs):
+            larger = _descend(selector, filled, stages, budgets[at + 1 :])
+            unused = budget >= _SMALL_BUDGET and results[at].tokens < wanted * budget
+            short = unused or not results[at].kept
+            if short or not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs):
                 results[at:] = [filled, *larger]
     for at in reversed(range(len(budgets) - 1)):
-        pool = set(results[at + 1].kept)
-        results[at] = _grown(selector, results[at], [unit for unit in order if unit in pool], budgets[at])
+        results[at] = _grown(selector, results[at], _within(stages, results[at + 1].kept), budgets[at])
     return results
 
 
-def _grown(selector: _GreedySelector, start: _State, order: Sequence[int], budget: int) -> _State:
+def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int) -> _State:
     selector.kept, selector.tokens = start
-    selector.grow(order, budget)
+    for stage in stages:
+        selector.grow(stage, budget)
+        if selector.tokens >= _WANTED_SHARE * budget:
+            break
     return _State(selector.kept, selector.tokens)
 
 
-def _descend(selector: _GreedySelector, start: _State, order: Sequence[int], budgets: Sequence[int]) -> list[_State]:
-    """From the largest budget down, the selection grown from `start` by units of the next larger selection."""
+def _within(stages: Stages, kept: Iterable[int]) -> Stages:
+    """The parts of all stages that consist of kept units."""
+    pool = frozenset(kept)
+    return [[part for part in stage if pool.issuperset(part)] for stage in stages]
+
+
+def _descend(selector: _GreedySelector, start: _State, stages: Stages, budgets: Sequence[int]) -> list[_State]:
+    """From the largest budget down, the selection grown from `start` by parts of the next larger selection."""
     found: list[_State] = []
     for budget in reversed(budgets):
-        found.append(_grown(selector, start, order, budget))
-        kept = set(found[-1].kept)
-        order = [unit for unit in order if unit in kept]
+        found.append(_grown(selector, start, stages, budget))
+        stages = _within(stages, found[-1].kept)
     return found[::-1]
 
 

@@ -32,7 +32,7 @@ from cot_compressor.text.render import Span
 from cot_compressor.text.segment import segment
 
 from .baselines import BASELINES, select_baseline
-from .fidelity import METRICS, Mean, Sample, kept_characters, measure_fidelity, summarise
+from .fidelity import METRICS, Mean, Sample, measure_fidelity, summarise
 from .report import html_page, text_table
 
 _BATCH_ROWS = 32
@@ -154,21 +154,14 @@ class _Measurer:
                 yield self._measure_row(row, result)
 
     def _measure_row(self, row: Row, results: Sequence[Compression]) -> Row:
-        count = self.compressor.counter.count
         sample = Sample(row["question"], row["cot"], segment(row["cot"]), row.get("answer") or None)
-        costs = [count(sample.cot[unit.start : unit.end]) for unit in sample.units]
         measured: list[dict[str, Any]] = []
         for result in results:
             budget = token_budget(result.ratio, result.original_tokens)
             for name, text, spans, tokens in self._methods(sample, result):
-                left_out = [
-                    cost
-                    for unit, cost in zip(sample.units, costs, strict=True)
-                    if kept_characters(spans, unit) < unit.end - unit.start
-                ]
                 values = {
                     "ratio_error": tokens / result.original_tokens - result.ratio,
-                    "within_one_unit": float(0 <= budget - tokens < min(left_out, default=budget + 1)),
+                    "budget_used": tokens / budget,
                     **measure_fidelity(sample, spans, text),
                 }
                 measured.append(

@@ -32,7 +32,7 @@ from cot_compressor.text.segment import Unit
 
 KEPT: dict[str, str] = {
     "ratio_error": "achieved ratio minus requested ratio",
-    "within_one_unit": "share of texts that are within the budget, by less than the smallest unit left out",
+    "budget_used": "share of the budget that is used",
     "unit_integrity": "share of formulas that are kept whole or dropped whole",
     "torn_equations": "share of formulas with a relation sign of which only a part is kept",
     "grounded_recall": "share of grounded equations that are kept whole and still grounded in what is kept",

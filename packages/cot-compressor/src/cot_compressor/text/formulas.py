@@ -40,15 +40,22 @@ _PREFIXES = "√∠△"
 _MARKS = frozenset(["*", "**", "_", "__", '"', "'", "“", "”", "‘", "’", "(", ")", "[", "]"])
 _MOST_MARKS = 3
 _LONGEST_ASIDE = 8
-_PROSE = word_set(
+PROSE = word_set(
     "a an the and or but so then thus hence wait hmm yes no not is are was be of to in for from at by with on as it "
     "that this these those which if since because we i you he she they let therefore also now okay ok each per when "
     "where while than into there here has have had will would can could should do does did all both only just"
 )
-_COMMON_UNITS = word_set(
-    "km m cm mm kg g mg l ml ft in inches inch feet foot mile miles meters meter hours hour minutes minute seconds "
-    "second days day weeks week months month years year dollars dollar cents cent degrees degree percent"
+MEASURES = word_set(
+    "km m cm mm nm kg g mg l ml ft inch inches foot feet yard yards mile miles metre metres meter meters centimetre "
+    "centimetres centimeter centimeters kilometre kilometres kilometer kilometers litre litres liter liters gram grams "
+    "kilogram kilograms pound pounds ounce ounces lb lbs oz ton tons tonne tonnes s ms sec second seconds min minute "
+    "minutes h hr hrs hour hours day days week weeks month months year years decade decades century centuries dollar "
+    "dollars cent cents euro euros degree degrees percent percentage volt volts amp amps ampere amperes watt watts "
+    "joule joules newton newtons pascal pascals ohm ohms hertz mol moles mole kelvin celsius fahrenheit calorie "
+    "calories byte bytes bit bits mph km/h kph rpm V A W J N K C F Hz kHz MHz GHz kW kWh MW kJ kPa Pa MPa atm eV keV "
+    "MeV kB MB GB TB KB mL L mmol mM mg/dL mmHg bpm"
 )
+"""Words for a unit of measurement, which belongs to the number before it."""
 
 
 class _Read(NamedTuple):
@@ -108,14 +115,14 @@ class FormulaFinder:
         follower = self.types[at + 1]
         if follower == "P":
             return self.text[self.starts[at + 1]] != "!"
-        return follower == "W" and kind != "N" and not self._glued(at + 1) and self._operator(at + 1) is None
+        return follower == "W" and kind != "N" and not self.glued(at + 1) and self._operator(at + 1) is None
 
     def _opens_signed(self, at: int) -> bool:
         """True for `-5`, `|x - 3|` and `√2`, unless the sign directly follows another token."""
         symbol = self.text[self.starts[at]]
         if self.types[at] == "O":
-            return symbol in "-−±+" and self._glued(at + 1) and not self._glued(at)
-        return symbol in "|" + _PREFIXES and at + 1 < len(self.types) and self._glued(at + 1)
+            return symbol in "-−±+" and self.glued(at + 1) and not self.glued(at)
+        return symbol in "|" + _PREFIXES and at + 1 < len(self.types) and self.glued(at + 1)
 
     def _type(self, at: int) -> str:
         return self.types[at] if at < len(self.types) else ""
@@ -124,7 +131,7 @@ class FormulaFinder:
         """The text of token `at`; empty after the last token."""
         return self.text[self.starts[at] : self.ends[at]] if at < len(self.types) else ""
 
-    def _glued(self, at: int) -> bool:
+    def glued(self, at: int) -> bool:
         """True if there is no white space between token `at` and the token before it."""
         return 0 < at < len(self.types) and self.starts[at] == self.ends[at - 1]
 
@@ -151,7 +158,7 @@ class FormulaFinder:
         if stop <= close < stop + _LONGEST_ASIDE:
             stop = close + 1
         for _ in range(_MOST_MARKS):
-            if self.token(stop) in marks & _MARKS and self._glued(stop) and self.types[stop] != "A":
+            if self.token(stop) in marks & _MARKS and self.glued(stop) and self.types[stop] != "A":
                 stop += 1
         return stop
 
@@ -162,7 +169,7 @@ class FormulaFinder:
             if not self.near(at) and self.text.count("\n", self.ends[at - 1], self.starts[at]) != 1:
                 return None
             symbol = self.text[self.starts[at]]
-            if symbol in "<>" and self._glued(at) != self._glued(at + 1):
+            if symbol in "<>" and self.glued(at) != self.glued(at + 1):
                 return None
             return (at + 1, True) if self.near(at + 1) else None
         if not self.near(at) or not self.near(at + 1):
@@ -171,7 +178,7 @@ class FormulaFinder:
             if self._is_emphasis(at) and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
                 return None
             return at + 1, False
-        if kind == "V" and self.token(at) in {"x", "X"} and self._glued(at) == self._glued(at + 1):
+        if kind == "V" and self.token(at) in {"x", "X"} and self.glued(at) == self.glued(at + 1):
             return (at + 1, False) if self._type(at + 1) in {"N", "A", "M"} else None
         if kind == "W" and self.token(at) in _WORD_OPERATORS:
             return at + 1, False
@@ -183,7 +190,7 @@ class FormulaFinder:
 
     def _is_emphasis(self, at: int) -> bool:
         """True for stars with white space on one side only, as in `**27** = 27`."""
-        return self.token(at) in {"*", "**"} and self._glued(at) != self._glued(at + 1)
+        return self.token(at) in {"*", "**"} and self.glued(at) != self.glued(at + 1)
 
     def _is_share(self, at: int) -> bool:
         """True if a share ends at token `at`, as in `50% of 120` and `1/3 of 27`."""
@@ -201,7 +208,7 @@ class FormulaFinder:
             rate = after > stop and self.types[after - 2] == "O"
             operator = self._operator(after)
             operand = self._operand(operator[0], depth, after=True) if operator else None
-            if operand is None and (rate or (compound and nouns & (seen | _COMMON_UNITS))):
+            if operand is None and (rate or (compound and nouns & (seen | MEASURES))):
                 return _Read(after, True)
             if operand is None:
                 # A noun belongs to a formula only if the formula has used it before; otherwise it is a word.
@@ -213,10 +220,10 @@ class FormulaFinder:
         """The token after the unit of measure at `at`, as in `20 eggs x $2` or `$50/week`, and its nouns."""
         stop, nouns = at, set[str]()
         if self._type(at - 1) == "N":
-            if self._is_noun(at) and not self._glued(at) and self.near(at) and not self._operator(at):
+            if self._is_noun(at) and not self.glued(at) and self.near(at) and not self._operator(at):
                 stop, nouns = at + 1, {self.token(at)}
             # After a number alone, a letter is a divisor.
-            while self.token(stop) == "/" and self._glued(stop) and self._glued(stop + 1) and self._is_noun(stop + 1):
+            while self.token(stop) == "/" and self.glued(stop) and self.glued(stop + 1) and self._is_noun(stop + 1):
                 if not nouns and self.types[stop + 1] == "V":
                     break
                 stop, nouns = stop + 2, nouns | {self.token(stop + 1)}
@@ -224,18 +231,18 @@ class FormulaFinder:
 
     def _is_noun(self, at: int) -> bool:
         word = self.token(at)
-        return self._type(at) in {"W", "V"} and word.lower() not in _PROSE and word not in _WORD_OPERATORS
+        return self._type(at) in {"W", "V"} and word.lower() not in PROSE and word not in _WORD_OPERATORS
 
     def _list_end(self, at: int) -> int:
         """The token after a list of numbers whose commas have no space, as in `n = 5,6,13`."""
         stop = at
-        while self.token(stop) == "," and self._glued(stop) and self._glued(stop + 1) and self._type(stop + 1) == "N":
+        while self.token(stop) == "," and self.glued(stop) and self.glued(stop + 1) and self._type(stop + 1) == "N":
             stop += 2
         return at if stop == at or self._type(at - 1) != "N" or self._operator(stop) else stop
 
     def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
         """A number, variable, call, bracket or delimited formula, with the suffixes that follow it without a space."""
-        signed = self._type(at) == "O" and self.text[self.starts[at]] in "-−±+" and self._glued(at + 1)
+        signed = self._type(at) == "O" and self.text[self.starts[at]] in "-−±+" and self.glued(at + 1)
         rooted = self.token(at) in _PREFIXES and self._type(at) == "P"
         if signed or rooted:
             at += 1
@@ -273,15 +280,15 @@ class FormulaFinder:
         spaced = self.text[self.ends[at] : self.starts[at + 1]] == " "
         return (
             spaced
-            and self._glued(at + 2)
-            and self._glued(at + 3)
+            and self.glued(at + 2)
+            and self.glued(at + 3)
             and all(len(part) <= 3 and part.isdecimal() for part in parts)
             and int(parts[1]) < int(parts[2])
         )
 
     def _call(self, at: int) -> _Read | None:
         """`P(A and B)`, `C(4,2)`: one letter directly before a short bracket."""
-        close = self.partners.get(at + 1) if self._glued(at + 1) else None
+        close = self.partners.get(at + 1) if self.glued(at + 1) else None
         if close is None or self.ends[close] - self.starts[at + 1] > _MAX_CALL or close == at + 2:
             return None
         inside = self.text[self.ends[at + 1] : self.starts[close]]
@@ -290,28 +297,28 @@ class FormulaFinder:
     def _word(self, at: int, depth: int, *, after: bool) -> _Read | None:
         word = self.token(at)
         if word in _FUNCTIONS:
-            if self._type(at + 1) == "A" and self._glued(at + 1):
+            if self._type(at + 1) == "A" and self.glued(at + 1):
                 group = self._group(at + 1, depth)
                 return _Read(group.stop, True) if group else None
             if self._type(at + 1) in {"N", "V"} and self.near(at + 1):
                 return _Read(at + 2, True)
-        if word.lower() in _PROSE or word in _WORD_OPERATORS or "-" in word or "'" in word:
+        if word.lower() in PROSE or word in _WORD_OPERATORS or "-" in word or "'" in word:
             return None
         if after:
-            spelled = self.token(at - 1) in {"/", "-", "–"} and self._glued(at)
+            spelled = self.token(at - 1) in {"/", "-", "–"} and self.glued(at)
             return None if spelled and len(word) > 3 else _Read(at + 1, False)
         operator = self._operator(at + 1)
-        if operator is None or (self.token(at + 1) in {"/", "-", "–"} and (self._glued(at + 1) or len(word) > 3)):
+        if operator is None or (self.token(at + 1) in {"/", "-", "–"} and (self.glued(at + 1) or len(word) > 3)):
             return None
         return _Read(at + 1, False)
 
     def _fenced(self, at: int, depth: int) -> _Read | None:
         """`|x - 3|` and `**27**`: a formula between two equal marks."""
         mark = self.token(at)
-        if mark not in {"|", "**"} or at in self.failed or depth >= _MAX_DEPTH or not self._glued(at + 1):
+        if mark not in {"|", "**"} or at in self.failed or depth >= _MAX_DEPTH or not self.glued(at + 1):
             return None
         inner = self._relation(at + 1, depth + 1)
-        if inner is None or self.token(inner.stop) != mark or not self._glued(inner.stop):
+        if inner is None or self.token(inner.stop) != mark or not self.glued(inner.stop):
             self.failed.add(at)
             return None
         return _Read(inner.stop + 1, True)
@@ -340,7 +347,7 @@ class FormulaFinder:
     def _suffixes(self, read: _Read, depth: int) -> _Read:
         """Adds the suffixes that follow without a space: `2x`, `3(4)`, `x²`, `5!`, `2π`."""
         stop, compound = read
-        while self._glued(stop) or (self.types[stop - 1] == "L" and self.near(stop)):
+        while self.glued(stop) or (self.types[stop - 1] == "L" and self.near(stop)):
             kind = self.types[stop]
             if kind == "N" and self.types[stop - 1] == "L":
                 stop += 1
@@ -349,7 +356,7 @@ class FormulaFinder:
                 call = self._call(stop)
                 stop = call.stop if call else stop + 1
                 continue
-            if not self._glued(stop):
+            if not self.glued(stop):
                 break
             if kind == "S" or (kind in {"M", "L", "N"} and self.types[stop - 1] in {"M", "L", "N", "V", "Z", "P"}):
                 stop += 1
@@ -378,9 +385,9 @@ class FormulaFinder:
         letter = self.types[at - 1] == "V" and self.token(at - 1) not in {"I", "A", "a"}
         if letter or self.types[at - 1] == "Z" or self._operator(at + 1) is not None:
             return True
-        if self._glued(at + 1) and self._type(at + 1) in {"A", "V", "N", "Z"}:
+        if self.glued(at + 1) and self._type(at + 1) in {"A", "V", "N", "Z"}:
             return True
         before = range(max(1, at - _FACTORIAL_REACH), at)
         return self._type(at - 2) == "O" and any(
-            self.token(b) == "!" and self._glued(b) and self.types[b - 1] in {"N", "V", "Z"} for b in before
+            self.token(b) == "!" and self.glued(b) and self.types[b - 1] in {"N", "V", "Z"} for b in before
         )

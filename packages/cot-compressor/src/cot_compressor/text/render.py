@@ -1,7 +1,8 @@
 r"""Puts kept units together again: text and spans of the source.
 
-Neighbours keep the white space between them. A gap becomes one space, or one line break if it contained one. So two
-words are never joined into one, and the text can be rebuilt from the source and the spans alone.
+Neighbours keep the white space between them. A gap becomes one line break if it contained one, or if without one two
+formulas or two sentences would run together; nothing after a mark of Chinese or Japanese; otherwise one space. So the
+text can be rebuilt from the source and the spans alone.
 
 >>> render("a b\nc d", [(0, 1), (6, 7)])
 'a\nd'
@@ -14,6 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from .segment import Unit
 
 Span = tuple[int, int]
+_WIDE_MARKS = frozenset("。！？；，、：")
+_MARKS = frozenset(".,;:!?…")
+_WIDE = "\u3040"
+_RELATION = re.compile(r"[=<>≤≥≠≈≡→⇒]|->|\\(?:leq?|geq?|neq?|approx|equiv|to)(?![a-z])")
+_PROSE = re.compile(r"[^\W\d_]{2,}(?!\()")
+_REACH = 40
 
 
 def merge_spans(units: Sequence[Sequence[object]] | Mapping[int, Sequence[object]], kept: Iterable[int]) -> list[Span]:
@@ -67,13 +74,24 @@ def render(text: str, spans: Sequence[Span], breaks: Sequence[int] | None = None
         breaks: Offsets of all line breaks of `text`; with them no gap is searched, so a wide gap costs no more time.
     """
     parts: list[str] = []
-    previous = -1
+    first = previous = -1
     for start, end in spans:
         if previous >= 0:
-            parts.append("\n" if _broken(text, previous, start, breaks) else " ")
+            parts.append("\n" if _broken(text, previous, start, breaks) else _joint(text, first, previous, start))
         parts.append(text[start:end])
-        previous = end
+        first, previous = start, end
     return "".join(parts)
+
+
+def _joint(text: str, start: int, end: int, following: int) -> str:
+    """What separates the part `text[start:end]` from one that begins at `following` on its line."""
+    last, first = text[end - 1], text[following]
+    if last in _WIDE_MARKS:
+        return ""
+    if last in _MARKS:
+        return " "
+    formula = _RELATION.search(text, max(start, end - _REACH), end) is not None
+    return "\n" if first.isupper() or (formula and not _PROSE.match(text, following)) or last >= _WIDE else " "
 
 
 def _broken(text: str, start: int, end: int, breaks: Sequence[int] | None) -> bool:

@@ -2,7 +2,8 @@
 
 Types of tokens: W word, V variable, N number, L LaTeX command or function with a subscript, R relation sign, O
 operator, A opening bracket, Z closing bracket, S superscript digits, E dots, P and P1 other signs, M a formula between
-delimiters or a line of code. Joining tokens into formulas is left to `formulas.py`, and into units to `segment.py`.
+delimiters or a line of code, C a literal (`literals.py`). Joining tokens into formulas is left to `formulas.py`, and
+into units to `segment.py`.
 
 >>> tokenise("so 12 + x").types
 ['W', 'N', 'O', 'V']
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .latex import delimited_spans
+from .literals import LITERAL, table_rows
 
 
 class Tokens(NamedTuple):
@@ -38,22 +40,26 @@ def _marks() -> str:
 
 
 _MARK = _marks()
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Kana and ideographs: no space separates them from a formula, so they never share a word with other letters."""
-_LETTER = rf"[^\W\d_₀-₉²³¹⁰⁴-⁹{_CJK}]"
-_INSIDE = rf"(?:[^\W{_CJK}]|[{_MARK}])"
+_LETTER = rf"[^\W\d_₀-₉²³¹⁰⁴-⁹{CJK}]"
+_INSIDE = rf"(?:[^\W{CJK}]|[{_MARK}])"
 _RELATIONS = "leqslant|geqslant|leq?|geq?|neq?|approx|equiv|lt|gt|in|sim|cong|propto"
 _OPERATIONS = "times|cdot|div|pm|mp|cup|cap|bmod"
 _SIZE = r"\\(?:left|right|[bB]igg?[lr]?)\ ?"
-_SUBSCRIPT = rf"_(?:[^\W{_CJK}]+|\{{[^{{}}\n]{{1,24}}\}})"
+_SUBSCRIPT = rf"_(?:[^\W{CJK}]+|\{{[^{{}}\n]{{1,24}}\}})"
+_LONG_LITERAL = r"\ \(?[A-HJ]\b|\ \d"
+"""What follows a word that may begin a literal of several words, such as `option B` and `May 5`."""
 _TOKEN = re.compile(
     rf"""
-(?: (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
+(?: (?P<F> [A-Za-z]{{2,}} (?=[\ ,]|\.(?:\s|\Z)) (?!{_LONG_LITERAL}))  # a fast path for most words
+| (?P<L> \\(?!(?:{_RELATIONS}|{_OPERATIONS})(?![A-Za-z])) (?!{_SIZE[2:]}[(\[{{)\]}}]) [A-Za-z]+
        | (?:log|lim|sum|prod|max|min){_SUBSCRIPT} (?:\^(?:\w+|\{{[^{{}}\n]{{1,24}}\}}))? )
-| (?P<W> [A-Za-z]{{2,}} (?=[\ ,.])  # a fast path for most words
+| (?P<C> {LITERAL} )
+| (?P<W> (?=[A-Za-z]+\d)(?:[A-Z][a-z]?\d*){{2,}}(?![\w'’-])  # chemical formulas, number plates
        | (?: {_LETTER} (?:{_LETTER}|[{_MARK}]) {_INSIDE}* | {_LETTER} (?=['’]{_LETTER}|-{_LETTER}{{2}}) )
          (?: ['’-] {_LETTER} {_INSIDE}* )*
-       | [{_CJK}]+
+       | [{CJK}]+
        | \d+ (?:(?:st|nd|rd|th)\b(?!-{_LETTER}) | (?:st|nd|rd|th)?(?:-{_LETTER}{{2,}})+(?![\w(]))
        | (?:{_LETTER}\.){{2,}} )
 | (?P<N> (?:\\?[$€£¥]\ ?)? (?: (?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+) (?:\.\d+)? (?::\d+)? | (?<![\w.])\.\d+ )
@@ -74,38 +80,68 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _FENCE = re.compile(r"^[^\S\n]*```[^\n]*$", re.MULTILINE)
+_LONG_LINE = 120
+_VALUE_END = re.compile(r"(?<=[}\]],)\s+|(?<=[\[{;])\s+|(?<=[\[:])\s*(?=[{\[])|(?<=\w;)\s*(?=\w)")
 _LINE = re.compile(r"\S(?:[^\n]*\S)?")
 
 
-def _whole_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of delimited math and of lines in fenced code blocks, in order; a fence without an end is no block."""
+def code_blocks(text: str) -> list[tuple[int, int]]:
+    """Spans of the fenced code blocks, fences included; a fence without an end is no block."""
     fences = [match.span() for match in _FENCE.finditer(text)] if "```" in text else []
-    blocks = [(opener[1], closer[0]) for opener, closer in zip(fences[::2], fences[1::2], strict=False)]
+    return [(opener[0], closer[1]) for opener, closer in zip(fences[::2], fences[1::2], strict=False)]
+
+
+def _whole_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Spans and types of what is read before all else: delimited math, lines of code blocks with their fences, rows."""
     position = 0
-    for code, code_end in [*blocks, (len(text), len(text))]:
-        prose = text[position:code] if blocks else text
-        if "\\" in prose or "$" in prose:
-            yield from ((start + position, end + position) for start, end in delimited_spans(prose))
-        yield from (match.span() for match in _LINE.finditer(text, code, code_end))
+    for code, code_end in [*code_blocks(text), (len(text), len(text))]:
+        yield from _spans_in_prose(text, position, code)
+        for match in _LINE.finditer(text, code, code_end):
+            if _FENCE.fullmatch(text, *match.span()):
+                yield *match.span(), "C"
+            else:
+                yield from ((start, end, "M") for start, end in _code_pieces(text, *match.span()))
         position = code_end
 
 
+def _code_pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Spans of a line of code: the line, or the innermost values and statements of a long one."""
+    position = start
+    for match in _VALUE_END.finditer(text, start, end) if end - start > _LONG_LINE else ():
+        if match.start() > position:
+            yield position, match.start()
+            position = match.end()
+    yield position, end
+
+
+def _spans_in_prose(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    """Spans and types of delimited math and of table rows outside code blocks."""
+    rows = [*table_rows(text, start, end), (end, end)]
+    for low, high in rows:
+        prose = text[start:low]
+        if "\\" in prose or "$" in prose:
+            yield from ((left + start, right + start, "M") for left, right in delimited_spans(prose))
+        if high > low:
+            yield low, high, "C"
+        start = high
+
+
 def tokenise(text: str) -> Tokens:
-    """All tokens; delimited math and lines of code are single tokens of type M."""
+    """All tokens; delimited math and lines of code are single tokens of type M, fences and table rows of type C."""
     types: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     position = 0
-    spans = [*_whole_spans(text), (len(text), len(text))]
-    for low, high in spans:
+    spans = [*_whole_spans(text), (len(text), len(text), "")]
+    for low, high, whole in spans:
         for match in _TOKEN.finditer(text, position, low):
             kind = match.lastgroup or "P"
-            types.append(kind)
+            types.append("W" if kind == "F" else kind)
             start, end = match.span(kind)
             starts.append(start)
             ends.append(end)
         if high > low:
-            types.append("M")
+            types.append(whole)
             starts.append(low)
             ends.append(high)
         position = high

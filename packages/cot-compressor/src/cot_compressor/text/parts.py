@@ -1,0 +1,187 @@
+"""Groups units into the parts that are chosen whole: sentences, their clauses, formulas that can stand alone, phrases.
+
+A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change what it says. A
+formula can stand alone between words and marks if its clause does not deny it. A phrase is cut before an article, a
+preposition or a conjunction, from clauses without negation. What a unit needs beside it comes with it: a row of a table
+its header, a line of code its fences. Choosing parts is left to `budget/select.py`.
+
+>>> from cot_compressor.text.segment import segment
+>>> text = "The red one is left, so Noor packed it."
+>>> units = segment(text)
+>>> [text[units[part[0]].start : units[part[-1]].end] for part in read_parts(text, units).clauses]
+['The red one is left', 'so Noor packed it.']
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from .formulas import word_set
+from .relations import read_equation, states_relation
+from .segment import Unit
+from .tokens import code_blocks
+
+Part = tuple[int, ...]
+_CONNECTIVES = word_set(
+    "but so and therefore thus hence because since while whereas which yet however meaning giving making leaving "
+    "aber also denn weil und sondern daher deshalb mais donc car et puisque pero así porque y entonces sino luego"
+)
+_UNMARKED = word_set("because but whereas therefore")
+"""Connectives that begin a clause without a comma before them."""
+_FUNCTION_WORDS = word_set(
+    "a an the and or but so to of in for from at by with on as that this these those which who if "
+    "when where while than "
+    "into over under after before between about because is are was were be will would can could should must may might "
+    "has have had do does did it its he she they we you i there then just now also"
+)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|neither|nor|cannot|without|unless|except|nicht|kein\w*|nie|niemals|ohne|pas|jamais|sans|"
+    r"aucun\w*|rien|nunca|sin|ning[uú]n\w*|ni|tampoco|nada)\b|n['’]t\b|[不没無无未非]|ない|ません",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设", re.IGNORECASE)
+_CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
+_FEWEST_UNITS = 3
+_OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
+_BEFORE_FORMULA = re.compile(
+    r"(?:[^\W\d_]{2,}|\w['’][a-z]{1,2}|[,.:;!?|•。，；：（“\"*-]|=?\s?[$€£]?<<|^|\n)[\s$*`\"“(]*\Z"
+)
+_AFTER_FORMULA = re.compile(r"[$*`\"”]*(?:\Z|\s*\n|\s*[,.:;!?|。，；）)](?!\d)|>>|\s+\(?(?:\d+-)?[^\W\d_]{2,})")
+_REACH = 24
+ANSWERS = ("\\boxed", "<answer>", "$\\boxed", "\\[\\boxed", "\\(\\boxed", "$$\\boxed")
+"""Beginnings of a formula or tag that is the answer, which can stand alone."""
+
+
+class Parts(NamedTuple):
+    """What can be chosen whole; each part is the rising indices of its units."""
+
+    sentences: list[Part]
+    clauses: list[Part]
+    """Clauses of sentences that have several; a mark between two clauses belongs to neither."""
+    formulas: list[Part]
+    phrases: list[Part]
+
+
+def read_parts(text: str, units: Sequence[Unit]) -> Parts:
+    """All parts of a text.
+
+    Args:
+        text: The source.
+        units: Its units, from `segment`.
+    """
+    needed = _companions(text, units)
+    found = Parts([], [], [], [])
+    for _, group in groupby(range(len(units)), key=lambda at: units[at].step):
+        sentence = list(group)
+        if all(units[at].kind == "punctuation" or at in needed.get(at, ()) for at in sentence):
+            continue
+        found.sentences.append(_with(sentence, needed))
+        if sentence[0] in needed:
+            found.clauses.extend(_with([at], needed) for at in sentence if len(sentence) > 1)
+            continue
+        clauses = list(_clauses(text, units, sentence))
+        if len(clauses) > 1:
+            found.clauses.extend(_with(clause, needed) for clause in clauses)
+        for clause in clauses:
+            said = text[units[clause[0]].start : units[clause[-1]].end]
+            denied = _NEGATION.search(said) is not None
+            found.formulas.extend(_with([at], needed) for at in clause if _stands_alone(text, units[at], denied))
+            if not denied and not _CONDITION.search(said):
+                found.phrases.extend(map(tuple, _phrases(text, units, clause)))
+    return found
+
+
+def is_content(text: str, unit: Unit) -> bool:
+    """True for a word that says something by itself: no function word, negation, number, mark or line of a table."""
+    said = text[unit.start : unit.end]
+    return (
+        unit.kind == "word"
+        and said[0] not in "|`<"
+        and said.lower() not in _FUNCTION_WORDS
+        and _NEGATION.search(said) is None
+    )
+
+
+def _with(part: Sequence[int], needed: dict[int, Part]) -> Part:
+    """A part and the units that it needs beside it."""
+    more = [other for at in part for other in needed.get(at, ())]
+    return tuple(sorted({*part, *more})) if more else tuple(part)
+
+
+def _companions(text: str, units: Sequence[Unit]) -> dict[int, Part]:
+    """Index of a unit -> indices of the units that are kept with it: a table's header, the fences of a code block."""
+    needed: dict[int, Part] = {}
+    if "```" in text:
+        at = 0
+        for start, end in code_blocks(text):
+            inside: list[int] = []
+            while at < len(units) and units[at].start < end:
+                if units[at].start >= start:
+                    inside.append(at)
+                at += 1
+            needed |= dict.fromkeys(inside, tuple(inside[:1] + inside[-1:]))
+    if "|" in text:
+        rows = [
+            at for at, unit in enumerate(units) if unit.kind == "word" and text[unit.start] == text[unit.end - 1] == "|"
+        ]
+        for _, group in groupby(enumerate(rows), key=lambda pair: pair[1] - pair[0]):
+            table = [at for _, at in group]
+            has_rule = len(table) > 1 and not any(map(str.isalnum, text[units[table[1]].start : units[table[1]].end]))
+            needed |= dict.fromkeys(table, tuple(table[: 1 + has_rule]))
+    return needed
+
+
+def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Iterator[list[int]]:
+    """The clauses of a sentence, without the marks between them."""
+    clause: list[int] = []
+    depth = 0
+    for place, at in enumerate(sentence):
+        said = text[units[at].start : units[at].end]
+        depth = max(0, depth + _OPENING.get(said, 0))
+        ahead = len(sentence) - place
+        if depth == 0 and len(clause) >= _FEWEST_UNITS and ahead > _FEWEST_UNITS:
+            follower = text[units[sentence[place + 1]].start : units[sentence[place + 1]].end]
+            if said in _CLAUSE_MARKS and (said in ";；—" or follower.lower() in _CONNECTIVES):
+                yield clause
+                clause = []
+                continue
+            if said in _UNMARKED and units[clause[-1]].kind != "punctuation":
+                yield clause
+                clause = []
+        clause.append(at)
+    if clause:
+        yield clause
+
+
+def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
+    """True for a formula that is whole by itself and says what its clause says, and for a box or an answer in a tag."""
+    formula = text[unit.start : unit.end]
+    if formula.startswith(ANSWERS):
+        return True
+    if unit.kind != "math":
+        return False
+    if not states_relation(formula) or (denied and read_equation(formula, 0) is None):
+        return False
+    before, after = text[max(0, unit.start - _REACH) : unit.start], text[unit.end : unit.end + _REACH]
+    return _BEFORE_FORMULA.search(before) is not None and _AFTER_FORMULA.match(after) is not None
+
+
+def _phrases(text: str, units: Sequence[Unit], clause: Sequence[int]) -> Iterator[list[int]]:
+    """The phrases of a clause: from a function word to the next one behind a word of content."""
+    phrase: list[int] = []
+    filled = False
+    for at in clause:
+        said = text[units[at].start : units[at].end]
+        if units[at].kind == "punctuation" or (filled and said.lower() in _FUNCTION_WORDS):
+            if filled:
+                yield phrase
+            phrase, filled = [], False
+            if units[at].kind == "punctuation":
+                continue
+        phrase.append(at)
+        filled = (
+            filled or units[at].kind == "math" or (units[at].kind == "word" and said.lower() not in _FUNCTION_WORDS)
+        )
+    if filled:
+        yield phrase
