@@ -29,7 +29,12 @@ def prompts(make_prompt):
 
 
 def scored(prompts, objective, tokens=(10,) * 8):
-    """One prompt whose ratios .2 .2 .2 .6 were drawn, one that requests .6; each is correct as often as it earns."""
+    """The same, whatever the rollouts did."""
+    return measured(prompts, replace(objective, reward=Fixed()), tokens)
+
+
+def measured(prompts, objective, tokens):
+    """One prompt whose ratios .2 .2 .2 .6 were drawn, one that requests .6; correct are those that earn something."""
     batch = RolloutBatch(
         row=np.array([0] * 4 + [1] * 4),
         ratio_index=np.array([0, 0, 0, 1, 1, 1, 1, 1]),
@@ -43,7 +48,42 @@ def scored(prompts, objective, tokens=(10,) * 8):
         ladder_mass=np.ones(8),
     )
     prices = {"policy": 0.0, "fixed@0.6": 0.0}
-    return score_step(batch, prompts, replace(objective, reward=Fixed()), group_size=4, prices=prices)
+    return score_step(batch, prompts, objective, group_size=4, prices=prices)
+
+
+UNSCALED = {"advantage_scale": "none"}
+BY_HAND = {
+    # Rewards .925, -.075, .895, .955: the solve rate is .75, and the lengths cost .075, .075, .105, .045.
+    "alp": ({"length_weight": 0.01, **UNSCALED}, [0.25, -0.75, 0.22, 0.28]),
+    # Of the two shortest, 6 and 10 tokens, the second is as long as another one: three are kept, of which two earn 1.
+    "gfpo": ({"keep_share": 0.5, **UNSCALED}, [1 / 3, -2 / 3, 0, 1 / 3]),
+    # Per token .1, 0, 1/14, 1/6; the best two are correct.
+    "gfpo_efficiency": (UNSCALED, [0, 0, 0, 0]),
+    # Advantages .25, -.75, .25, .25, and in the other prompt -.5, .5, .5, -.5; the mean of their squares is 1.75 / 8.
+    "dler": ({}, np.array([0.25, -0.75, 0.25, 0.25]) / (np.sqrt(1.75 / 8) + 1e-4)),
+    # The reference accuracy is .9, and .05 more is earned at the first three, which have the smallest ratio.
+    "adaptthink": ({}, [0.15, -0.85, 0.15, 0.1]),
+    # Lengths in tokens cost .1, .1, .14, .06; the mean is .65.
+    "l1": ({"length_unit": "token", "length_weight": 0.01, **UNSCALED}, [0.25, -0.75, 0.21, 0.29]),
+    # The target is 6 tokens, so the distances 4, 4, 8, 0 cost .04, .04, .08, 0; the mean is .71.
+    "shortest_correct": ({"length_unit": "token", "length_weight": 0.01, **UNSCALED}, [0.25, -0.75, 0.21, 0.29]),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_step_of_other_authors_by_hand(prompts, name):
+    """The first prompt has answers of 10, 10, 14 and 6 tokens, of which the second is incorrect."""
+    changes, expected = BY_HAND[name]
+    got = measured(prompts, choose(name, **changes), [10, 10, 14, 6, 10, 10, 10, 10])
+    assert got.response[:4] == pytest.approx(expected)
+    assert got.control[:4] == pytest.approx(expected)
+
+
+def test_a_step_of_laconic_by_hand(prompts):
+    """A budget of 8 tokens and a price of .5: the excess costs .125, .125, .375 and 0; the mean is .59375."""
+    objective = replace(choose("laconic", advantage_scale="none"), reward=OverBudget(8, length_price=0.5))
+    got = measured(prompts, objective, [10, 10, 14, 6, 10, 10, 10, 10])
+    assert got.response[:4] == pytest.approx([0.28125, -0.71875, 0.03125, 0.40625])
 
 
 def test_plain_grpo_gives_a_rollout_one_scaled_advantage_and_a_requested_control_token_none(prompts):
