@@ -14,6 +14,7 @@ from typing import Any
 from math_eval._shared import bounded
 from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_tokenizer
+from math_eval._shared.tokenizer_file import tokenizing
 from math_eval.errors import DataError
 
 from . import Completion
@@ -64,8 +65,11 @@ class Checkpoint:
         return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, ratio=None)
 
     def _encode(self, prompt: str) -> tuple[int, ...]:
-        plain = not self._tokenizer.chat_template
-        return tuple(self._tokenizer(prompt, add_special_tokens=plain)["input_ids"])
+        return tuple(self._ids(prompt, add_special_tokens=not self._tokenizer.chat_template))
+
+    def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        with tokenizing(self.path):
+            return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
     def length(self, prompt: str) -> int:
         """Number of tokens of a rendered prompt."""
@@ -73,11 +77,12 @@ class Checkpoint:
 
     def count(self, text: str) -> int:
         """Number of tokens of a text, without added special tokens."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+        return len(self._ids(text, add_special_tokens=False)) if text else 0
 
     def has_token(self, text: str) -> bool:
         """Whether a text is a single token of the vocabulary."""
-        return self._tokenizer.tokenize(text) == [text]
+        with tokenizing(self.path):
+            return self._tokenizer.tokenize(text) == [text]
 
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
         """Refuse requests that are longer than the model's context.
@@ -103,5 +108,6 @@ class Checkpoint:
             ended: Whether the last one is the end token.
         """
         kept = ids[:-1] if ended else ids
-        text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        with tokenizing(self.path):
+            text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Completion(text, len(ids), "stop" if ended else "length")

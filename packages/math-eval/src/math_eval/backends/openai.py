@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
-from tokenizers import Tokenizer
+from tokenizers import Encoding
 
 from math_eval._shared.bounded_http import BoundedClient
-from math_eval._shared.checkpoint_files import check_inside
 from math_eval._shared.server_messages import check_address, printable_words, without_key
 from math_eval._shared.thinking import split_thinking
+from math_eval._shared.tokenizer_file import tokenizing, read_tokenizer
 from math_eval.errors import DataError, MathEvalError
 
 from . import Arrival, Completion, Sampling
@@ -73,7 +73,8 @@ class Server:
         check_address(base_url)
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
         self._extra, self._patience_s = extra or {}, patience_s
-        self._tokenizer = _read_tokenizer(tokenizer) if tokenizer is not None else None
+        self._folder = tokenizer
+        self._tokenizer = read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
@@ -198,26 +199,16 @@ class Server:
 
     def count(self, text: str) -> int:
         """Number of tokens of a text; needs the tokenizer."""
-        assert self._tokenizer is not None
-        # Half a surrogate pair, which no tokenizer reads, becomes "?".
-        whole = text.encode("utf-8", "replace").decode()
-        return len(self._tokenizer.encode(whole, add_special_tokens=False).ids) if text else 0
+        return len(self._encode(text).ids) if text else 0
 
     def has_token(self, text: str) -> bool:
         """Whether a text is a single token of the vocabulary; needs the tokenizer."""
+        return self._encode(text).tokens == [text]
+
+    def _encode(self, text: str) -> Encoding:
         assert self._tokenizer is not None
-        return self._tokenizer.encode(text, add_special_tokens=False).tokens == [text]
-
-
-def _read_tokenizer(folder: str | Path) -> Tokenizer:
-    path = Path(folder) / "tokenizer.json"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; --tokenizer names the model's folder")
-    check_inside(path.parent)
-    try:
-        return Tokenizer.from_file(str(path))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{path}: cannot be loaded ({reason}); copy the model's tokenizer again") from error
+        assert self._folder is not None
+        # Half a surrogate pair, which no tokenizer reads, becomes "?".
+        whole = text.encode("utf-8", "replace").decode()
+        with tokenizing(self._folder):
+            return self._tokenizer.encode(whole, add_special_tokens=False)

@@ -111,6 +111,9 @@ class _Judge:
             return self._digits(one, two)
         if kinds == {"ratio"}:
             return self._ratio(one, two)
+        if "ratio" in kinds and kinds <= _VALUES | {"ratio"} and self.policy.equivalent_forms:
+            return self._values(*(Tree("quotient", tree.parts) if len(tree.parts) == 2 and tree.kind == "ratio" else tree  # noqa: PLR2004
+                                  for tree in (one, two)))  # fmt: skip
         if one.kind == two.kind and one.kind in _NO_ORDER:
             return self._members(list(one.parts), list(two.parts))
         if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
@@ -393,6 +396,8 @@ class _Judge:
             )
             return self._says(verdict or rounded, why)
         verdict = identical(one, two, positive=self.policy.positive_letters)
+        if verdict is False and (_has_plain_log(one) or _has_plain_log(two)):  # `log` may be natural or common
+            verdict = identical(_with_base(one), _with_base(two), positive=self.policy.positive_letters)
         if verdict is not None:
             rounded = verdict is False and self._rounds(one, two)
             return self._says(verdict or rounded, "equal to 60 digits" if verdict else "the values differ")
@@ -430,6 +435,18 @@ def _is_constant(tree: Tree) -> bool:
         part.kind in ("apply", "word", "phrase") or (part.kind == "name" and part.data not in ("pi", "e", "i"))
         for part in walk(tree)
     )
+
+
+def _has_plain_log(tree: Tree) -> bool:
+    return any(part.kind == "function" and part.data == "log" and len(part.parts) == 1 for part in walk(tree))
+
+
+def _with_base(tree: Tree) -> Tree:
+    """The tree with base 10 for every logarithm without one."""
+    parts = tuple(map(_with_base, tree.parts))
+    if tree.kind == "function" and tree.data == "log" and len(parts) == 1:
+        parts = (*parts, number(10))
+    return tree._replace(parts=parts)
 
 
 def _has_operator(tree: Tree) -> bool:

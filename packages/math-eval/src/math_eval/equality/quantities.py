@@ -86,8 +86,8 @@ def _same_on_one_side(one: Tree, two: Tree, same: Same, policy: Policy) -> bool 
     quantity, plain = (one, two) if is_quantity(one) else (two, one)
     value, unit = _split(quantity)
     assert unit is not None
-    if (spelt := _as_unit(plain, unit)) is not None:
-        return same(value, spelt)
+    if not unit[1] and (spelt := _as_quantity(plain, unit)) is not None:
+        return _same_units(value, unit, spelt.parts[0], spelt.data, same, policy)
     if not policy.one_unit or not _is_neutral(unit[1]):
         return False
     verdict = same(value, plain)
@@ -96,25 +96,23 @@ def _same_on_one_side(one: Tree, two: Tree, same: Same, policy: Policy) -> bool 
     return verdict
 
 
-def _as_unit(tree: Tree, unit: Unit) -> Tree | None:
-    """The number of `5 m / s`, whose letters are the unit of the other side."""
-    factors, words = unit
-    if words or not all(len(name) == 1 for name, _ in factors):
-        return None
+def _as_quantity(tree: Tree, unit: Unit) -> Tree | None:
+    """`5 m / s` as a quantity, if its letters are units with the dimensions of the other side."""
     above, below = (tree.parts[0], tree.parts[1:]) if tree.kind == "quotient" else (tree, ())
     found: dict[str, int] = {}
     rest: list[Tree] = []
     for part, sign in [(part, 1) for part in _factors(above)] + [(part, -1) for one in below for part in _factors(one)]:
         base, exponent = (part.parts[0], part.parts[1]) if part.kind == "power" else (part, number(1))
-        if base.kind == "name" and base.data in dict(factors) and exponent.kind == "number":
+        if base.kind == "name" and find_unit(base.data) is not None and exponent.kind == "number":
             found[base.data] = found.get(base.data, 0) + sign * int(exponent.data[0])
         elif sign > 0:
             rest.append(part)
         else:
             return None
-    if found != dict(factors) or not rest:
+    factors = tuple(sorted(found.items()))
+    if not factors or not rest or measure(factors)[1] != measure(unit[0])[1]:
         return None
-    return rest[0] if len(rest) == 1 else Tree("product", tuple(rest))
+    return Tree("quantity", (rest[0] if len(rest) == 1 else Tree("product", tuple(rest)),), (factors, ()))
 
 
 def _factors(tree: Tree) -> tuple[Tree, ...]:

@@ -18,7 +18,7 @@ from math_eval.reading.words import word_set
 
 from .algebra import numerator, quotient
 from .policy import Policy
-from .polynomial import OutOfReach, proportional
+from .polynomial import OutOfReach, Quotient, multiply, proportional
 from .regions import Region, letter_of, region
 
 Same = Callable[[Tree, Tree], bool | None]
@@ -316,6 +316,8 @@ def is_free(condition: Tree, value: Tree) -> bool:
     if condition.kind == "phrase":
         letters = names(value)
         return all(word in _FREE_WORDS | _FILLER or word in letters for word in condition.data)
+    if condition.kind == "list":
+        return all(is_free(part, value) for part in condition.parts)
     return condition.kind == "name" and condition.data in names(value)
 
 
@@ -333,8 +335,8 @@ def _same_solutions(value: Tree, left: list[str], other: Tree, right: list[str],
         return verdict
     (start, step), (its_start, its_step) = family, other_family
     try:
-        difference = start.plus(its_start, -1).times(its_step.inverse()).rational()
-        ratio = step.times(its_step.inverse()).rational()
+        difference = _ratio(start.plus(its_start, -1), its_step)
+        ratio = _ratio(step, its_step)
     except OutOfReach:
         return verdict
     names_agree = (named(value) or ("",))[0] == (named(other) or ("",))[0]
@@ -353,6 +355,15 @@ def _linear(tree: Tree):
         return (start, step) if not two.plus(one, -1).plus(step, -1).top and step.top else None
     except OutOfReach:
         return None
+
+
+def _ratio(one: Quotient, two: Quotient) -> Fraction | None:
+    """How many times the second quotient the first one is, if that is a number."""
+    top, bottom = multiply(one.top, two.bottom), multiply(one.bottom, two.top)
+    if not top:
+        return Fraction(0)
+    first = next(iter(top))
+    return top[first] / bottom[first] if proportional(top, bottom) else None
 
 
 def _at(tree: Tree, value: int) -> Tree:

@@ -68,6 +68,8 @@ def _tree(tokens: list[Token]) -> tuple[Tree | None, str]:
         return Statement(tokens).answer(), ""
     except Unread as error:
         return None, str(error)
+    except RecursionError:
+        return None, "it is nested too deeply"
 
 
 def _separators(tree: Tree) -> int:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 _SIGNS = {
-    "\\unicoderoot ": "√", "\\unicoderoot[3]": "∛", "\\unicoderoot[4]": "∜",
+    "\\unicoderoot ": "√", "\\cuberoot ": "∛", "\\sqrt[4]": "∜",
     "-": "−–—‐‑‒﹣－➖", "+": "＋➕", "\\times ": "×✕✖⨯", "\\cdot ": "·⋅∙•・", "\\div ": "÷➗", "/": "∕⁄／",
     "\\pm ": "±", "\\mp ": "∓", "*": "∗＊", "=": "＝", "\\approx ": "≈≒≃≅", "\\equiv ": "≡", "\\ne ": "≠",
     "\\le ": "≤≦⩽", "\\ge ": "≥≧⩾", "\\infty ": "∞", "\\pi ": "π𝜋", "\\emptyset ": "∅⌀", "\\in ": "∈", "\\notin ": "∉",

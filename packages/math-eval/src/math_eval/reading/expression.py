@@ -22,6 +22,8 @@ from .words import word_set
 
 _MAX_DEPTH = 28
 _END = Token("end", "")
+RELATIONS = word_set("= < > <= >= != ≈ ≡ ≅ ~ ∈ ∉ ∋ ⊂ ⊆ → ↦ ⇒ ⇔ ∝ ⊥ ∥")
+"""Marks between the sides of a relation."""
 _APPLIED = word_set("f g h F G H P Q Gamma phi psi zeta")
 _CLOSERS = {"(": (")", "]"), "[": ("]", ")", "["), "]": ("[", "]"), r"\{": (r"\}",), "{": ("}",), "⟨": ("⟩",), "<": (">",),
             "⌊": ("⌋",), "⌈": ("⌉",)}  # fmt: skip
@@ -79,6 +81,8 @@ class Expression:
             wrapped = {"-": "negative", "±": "plusminus", "∓": "minusplus"}.get(sign)
             if wrapped == "negative" and part.kind == "number":
                 part = number(-part.data[0], part.data[1])
+            elif wrapped == "negative" and part.kind in ("quantity", "degrees", "percent"):
+                part = part._replace(parts=(Tree("negative", part.parts),))
             elif wrapped:
                 part = Tree(wrapped, (part,))
             parts.append(part)
@@ -107,6 +111,8 @@ class Expression:
             elif self._begins_factor() and not (argument and token.kind == "function"):
                 if token.kind == "number" and self.tokens[self.at - 1].text not in (")", "}", "]"):
                     self.fail()
+                if self._is_short_time():
+                    break
                 if divided and not (token.gap and all(part.kind == "number" for part in factors[-1].parts)):
                     self.fail()  # `1/2x` has two meanings
                 factors.append(self.factor())
@@ -140,6 +146,9 @@ class Expression:
             factors.append(other)
         return _EXPLICIT[mark] == "/"
 
+    def _is_short_time(self) -> bool:
+        return False
+
     def _is_group(self, start: int) -> bool:
         """Whether the argument since `start` is one bracketed group or fraction, so that a division cannot be part of it."""
         first = self.tokens[start]
@@ -157,18 +166,36 @@ class Expression:
                 return self.bars == 0 and ahead > 0
             if token.text == "(" and self.peek(ahead + 1).kind == "word":
                 return _is_factor_word(self.peek(ahead + 1))
+            if token.text == "(" and self._holds_relation(self.at + ahead):
+                return False
             return token.text in ("(", "{", "⌊", "⌈", r"\{") or (token.text == "[" and ahead > 0)
         if token.text == "Omega" and token.gap and self.peek(ahead - 1).kind == "number":
-            return self._begins_factor(ahead + 1) or self.is_mark("_", "^", ahead=ahead + 1)
+            return self._begins_argument(ahead + 1) or self.is_mark("_", "^", ahead=ahead + 1)
         if token.kind == "letter" and token.upright:
             value_before = self.peek(ahead - 1)
             return token.text not in _UNIT_LETTERS or value_before.kind not in ("number", "mark", "end")
         if token.kind == "function":
-            unit = token.upright and find_unit(token.text) is not None
-            return not unit or self.is_mark("(", "{", "^", ahead=ahead + 1)
+            unit = find_unit(token.text) is not None and self.peek(ahead - 1).kind in ("number", "mark", "macro")
+            return not unit or self.is_mark("^", "_", ahead=ahead + 1) or self._begins_argument(ahead + 1)
         return token.kind in ("number", "letter", "vector", "macro", "accent", "big", "begin") or (
             ahead > 0 and token.kind == "word" and token.text.isupper()
         )
+
+    def _begins_argument(self, ahead: int) -> bool:
+        """Whether a number, a letter, a fraction or a bracket stands there."""
+        return self.peek(ahead).kind in ("number", "letter", "macro") or self.is_mark("(", "{", "|", ahead=ahead)
+
+    def _holds_relation(self, at: int) -> bool:
+        """Whether a relation stands between the bracket at a token and its closing one."""
+        depth = 0
+        for token in self.tokens[at:]:
+            if token.kind == "mark":
+                depth += (token.text in ("(", "{")) - (token.text in (")", "}"))
+                if depth == 0:
+                    return False
+                if depth == 1 and token.text in RELATIONS:
+                    return True
+        return False
 
     def factor(self) -> Tree:
         value = self.atom()
@@ -320,11 +347,16 @@ class Expression:
         after = self.peek(1) if joined else self.peek()
         if whole.places != 0 or not (joined or after.gap or after.text == "frac"):
             return Fraction(0)
-        found = self._literal_fraction(1 if joined else 0)
+        found = self._literal_fraction(1 if joined else 0) or (self._part_in_words() if joined else None)
         if found is None:
             return Fraction(0)
         self.at += found[1]
         return found[0]
+
+    def _part_in_words(self) -> tuple[Fraction, int] | None:
+        """`and a half` after a whole number: the part, and the number of its tokens."""
+        found = number_of([self.peek(1).text, self.peek(2).text])
+        return (found, 3) if found is not None and 0 < found < 1 else None
 
     def _number_words(self) -> Tree:
         start, words, best, end = self.at, list[str](), None, self.at

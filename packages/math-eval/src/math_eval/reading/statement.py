@@ -13,21 +13,22 @@ is left over makes the answer unread.
 
 from fractions import Fraction
 
-from .expression import Expression
+from .expression import RELATIONS, Expression
 from .macros import CASES, MATRICES
 from .tokens import Token
-from .tree import Tree, Unread, name, number
+from .tree import Tree, Unread, name, names, number
 from .units import CURRENCIES, find_unit, is_count
 from .vocabulary import AND, ARTICLES, COMPARATIVES, CONDITIONS, EQUALS, HEDGES, NUMBERS, OR, REASONS, meaning
 from .words import word_set
 
-_RELATIONS = word_set("= < > <= >= != ≈ ≡ ≅ ~ ∈ ∉ ∋ ⊂ ⊆ → ↦ ⇒ ⇔ ∝ ⊥ ∥")
+RELATIONS = word_set("= < > <= >= != ≈ ≡ ≅ ~ ∈ ∉ ∋ ⊂ ⊆ → ↦ ⇒ ⇔ ∝ ⊥ ∥")
 _SEPARATORS = (",", ";", "newline", "row", "quad")
 _SETS = {"real numbers": "ℝ", "integers": "ℤ"}
 _NUMBER_SETS = frozenset({"ℝ", "ℤ", "ℕ", "ℚ", "ℂ"})
 _OPTIONS = frozenset("ABCDEFGHIJ")
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 _UNIT_SYMBOLS = word_set("m s g h L l A V W J N K C F T")
+_MAX_LABEL = 12
 _EXCEPT = frozenset({"except", "excluding", "besides", "without"})
 
 
@@ -65,6 +66,11 @@ class Statement(Expression):
             if self.peek().kind == "word" and self._begins_reason():
                 found[-1] = Tree("remark", (found[-1], self._rest()))
                 return found
+            if self.is_mark("(") and (remark := self._bracketed_words()) is not None:
+                found[-1] = remark(found[-1])
+                if self._at_close():
+                    return found
+                continue
             if self._is_condition():
                 return [self._given(self._listed(found))]
             found.append(self.statement())
@@ -72,7 +78,7 @@ class Statement(Expression):
     def _at_close(self) -> bool:
         token = self.peek()
         return self.at >= len(self.tokens) or token.kind == "end" or (
-            token.kind == "mark" and token.text in (")", "]", "}", r"\}", "⟩", "|", "&", ":")
+            token.kind == "mark" and token.text in (")", "]", "}", r"\}", "⟩", "|", "&", ":", "right.")
         )  # fmt: skip
 
     def _separator(self) -> bool:
@@ -103,6 +109,10 @@ class Statement(Expression):
                 one.kind == "relation" and one.data == ("∈",) for one in rest
             ):
                 return Tree("given", (self._listed(rest), domain))
+        if _is_bound(found[-1]) and not either and not any(map(_is_bound, found[:-1])):
+            subjects, letters = names(found[-1]), set().union(*map(names, found[:-1]))
+            if subjects & letters and found[0].kind != "relation":
+                return Tree("given", (self._listed(found[:-1]), found[-1]))
         return _compound(found) or Tree("list", tuple(found), "or" if either else None)
 
     # --- statements ---
@@ -128,7 +138,8 @@ class Statement(Expression):
         while True:
             token = self.peek()
             hedge = token.kind == "word" and token.text.lower() in HEDGES and not token.text.isupper()
-            if hedge or (token.kind == "mark" and token.text in ("≈", "~", ":") and self.at == 0):
+            after_hedge = self.at == 0 or (token.text == ":" and self.peek(-1).text.lower() in HEDGES)
+            if hedge or (token.kind == "mark" and token.text in ("≈", "~", ":") and after_hedge):
                 if self.at + 1 >= len(self.tokens):
                     return
                 self.at += 1
@@ -142,7 +153,9 @@ class Statement(Expression):
     def _labelled(self) -> Tree | None:
         """`The area is 5`, `Area = 5`, `Total: 5`: words, a sign of equality, and a value."""
         index, words = 0, list[str]()
-        while self.peek(index).kind == "word" or (self.peek(index).kind == "letter" and index > 0):
+        while index < _MAX_LABEL and (
+            self.peek(index).kind == "word" or (self.peek(index).kind == "letter" and index > 0)
+        ):
             token = self.peek(index)
             if token.text.lower() in EQUALS and token.kind == "word":
                 break
@@ -169,7 +182,9 @@ class Statement(Expression):
     def _phrase_of_numbers(self) -> Tree | None:
         """The real numbers or the integers in words, perhaps with exceptions."""
         index = 0
-        while self.peek(index).kind in ("word", "letter") and self.peek(index).text.lower() not in _EXCEPT | CONDITIONS:
+        while index < _MAX_LABEL and self.peek(index).kind in ("word", "letter"):
+            if self.peek(index).text.lower() in _EXCEPT | CONDITIONS:
+                break
             index += 1
         words = tuple(token.text for token in self.tokens[self.at : self.at + index])
         symbol = _SETS.get(meaning(words))
@@ -217,6 +232,8 @@ class Statement(Expression):
                 value = Tree("given", (value, Tree("phrase", (), _lower([self.take().text, self.take().text]))))
             elif self.is_mark("(") and (remark := self._bracketed_words()) is not None:
                 value = remark(value)
+            elif self.is_mark("(") and self._holds_relation(self.at):
+                value = Tree("given", (value, self.group()))
             elif self.peek().kind == "word" and self._begins_reason():
                 value = Tree("remark", (value, self._rest()))
             else:
@@ -270,7 +287,8 @@ class Statement(Expression):
         if len(words) == 1 and is_count(words[0]):
             return lambda value: value
         if words[0].lower() in CONDITIONS:
-            return lambda value: Tree("given", (value, phrase))
+            condition = Statement(inside)._given(phrase).parts[1]
+            return lambda value: Tree("given", (value, condition))
         return lambda value: Tree("remark", (value, phrase))
 
     def _rest(self) -> Tree:
@@ -288,7 +306,7 @@ class Statement(Expression):
         sides, operators = [self._sets()], list[str]()
         while True:
             token = self.peek()
-            if token.kind == "mark" and token.text in _RELATIONS and not (token.text == ">" and self._angle_depth):
+            if token.kind == "mark" and token.text in RELATIONS and not (token.text == ">" and self._angle_depth):
                 operators.append(self.take().text)
             elif token.kind == "word" and token.text.lower() in EQUALS and self.at + 1 < len(self.tokens):
                 self.take()
@@ -327,10 +345,13 @@ class Statement(Expression):
         kinds = {"∪": "union", "∩": "intersection", "∖": "difference"}
         value = self._ratio()
         while self.peek().kind == "mark" and self.peek().text in kinds:
-            kind = kinds[self.take().text]
-            other = self._ratio()
-            joined = value.parts if value.kind == kind and kind != "difference" else (value,)
-            value = Tree(kind, (*joined, other))
+            mark = self.take().text
+            found = [value, self._ratio()]
+            while kinds[mark] != "difference" and self.accept(mark):
+                found.append(self._ratio())
+            value = Tree(kinds[mark], tuple(found))
+        if value.kind == "difference" and value.parts[0] == name("R"):
+            value = value._replace(parts=(name("ℝ"), *value.parts[1:]))
         if value.kind == "sum" and value.parts[0].kind == "name" and value.parts[0].data in _NUMBER_SETS:
             rest = value.parts[1:]
             if all(part.kind == "negative" and part.parts[0].kind == "set" for part in rest):
@@ -476,6 +497,8 @@ class Statement(Expression):
             if self._divides_unit():
                 self.at += 1
                 sign = -1
+        if factors.keys() & {"°C", "°F"}:
+            factors.pop("degree", None)
         return tuple(sorted(factors.items())), tuple(words)
 
     def _divides_unit(self) -> bool:
@@ -486,6 +509,12 @@ class Statement(Expression):
         per = self.peek().kind == "word" and self.peek().text == "per"
         return (self.is_mark("/") or per) and named
 
+    def _is_short_time(self) -> bool:
+        """Whether `h`, `m` or `s` is a unit of time between two numbers, as in `2 h 30 min`."""
+        token, after = self.peek(), self.peek(1)
+        timed = token.kind == "letter" and token.text in "hms" and self.peek(-1).kind == "number"
+        return timed and after.kind == "number" and find_unit(self.peek(2).text) is not None
+
     def _unit_text(self, token: Token, sign: int, *, began: bool) -> str | None:
         text = token.text
         if token.kind == "word":
@@ -494,12 +523,17 @@ class Statement(Expression):
             stops = AND | OR | CONDITIONS | frozenset(REASONS) | EQUALS | {"to", "by", "mod", "per"}
             if find_unit(text) is not None and lower not in ("as", "to"):
                 return text
-            if lower == "percent" or (lower == "per" and self.peek(1).text.lower() == "cent"):
+            if lower == "per" and self.peek(1).text.lower() == "cent":
+                self.at += 1
+                return "percent"
+            if lower == "percent":
                 return "percent"
             return None if lower in stops - {"per"} or text in (*_NUMBER_SETS,) else spelt
         if token.kind == "function":
-            return text if token.upright and find_unit(text) is not None else None
+            return text if find_unit(text) is not None and not self._begins_argument(1) else None
         if token.kind == "letter":
+            if self._is_short_time():
+                return "min" if text == "m" else text
             if (token.upright and (text in _UNIT_SYMBOLS or text in "NSEW")) or text == "Omega":
                 return text
             return text if sign < 0 and text in _UNIT_SYMBOLS else None
@@ -553,6 +587,9 @@ class Statement(Expression):
         found = self.items()
         self._colon_ends -= 1
         found = [one.parts[0] if one.kind == "either" else one for one in found]
+        if opening == r"\{" and self.accept("right."):
+            self.bars = bars
+            return self._listed([cell for one in found for cell in _cells(one)])
         if self.accept("|", ":"):
             condition = self._listed(self.items())
             self.expect(closing)
@@ -642,6 +679,17 @@ class Statement(Expression):
             pass
         self.at = start
         return self._rest()
+
+
+def _cells(tree: Tree) -> list[Tree]:
+    """The statements of an array with one column, which a single brace joins to a system."""
+    if tree.kind == "matrix" and len(tree.parts[0].parts) == 1:
+        return [cell for row in tree.parts for cell in row.parts]
+    return [tree]
+
+
+def _is_bound(tree: Tree) -> bool:
+    return tree.kind == "relation" and set(tree.data) <= {"<", ">", "<=", ">=", "!="}
 
 
 def _lower(words: list[str]) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ _REPEATING = (
     r"|(?<=[.\d])\((?P<round>\d+)\)(?![\w(])|\\dot\s?\{?(?P<first>\d)\}?(?:(?P<between>\d*)\\dot\s?\{?(?P<last>\d)\}?)?)"
 )
 _PIECE = (
-    r"(?P<repeating>REPEATING)|(?P<science>(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d{1,6}(?![\w.]))|(?P<number>NUMBER)"
-    r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))|(?P<run>[^\W\d_]+(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
+    r"(?P<repeating>REPEATING)|(?P<science>(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d{1,4}(?![\w.]))|(?P<number>NUMBER)"
+    r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))|(?P<run>(?:[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]+|[^\W\d_A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]+)(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
     r"|\\(?P<macro>[A-Za-z]+\*?|.)"
     r"|(?P<dots>\.\.\.+)|(?P<mark>\*\*|<=|>=|!=|==|->|:=|\+/-|[^\s\w]|_)|(?P<space>\s+)"
 )
@@ -57,6 +57,8 @@ _PIECES = {
 _MARKS = {"**": "^", "==": "=", "->": "→", ":=": "=", "+/-": "±"}
 _TIMES = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
 _SPACED_THOUSANDS = re.compile(r"[-+]?\$?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_LOG_BASE = re.compile(r"(10|2)(?=\()")
+_QUOTED = re.compile(r"(['*_]{1,2})([^'*_]+)\1")
 _ESCAPED = re.compile(r"\\\\([A-Za-z]+|[{}(),;!%$|])")
 _DIMENSION = re.compile(r"\s*(?:\*?\s*\{[^{}]*\}|-?[\d.]+\s*(?:mm|cm|pt|em|ex|in|mu|sp|pc)(?![A-Za-z]))")
 _ROW_SPACE = re.compile(r"\*?\s*\[\s*-?[\d.]+\s*(?:mm|cm|pt|em|ex|in|mu)\s*\]")
@@ -84,6 +86,7 @@ _GLUED = ("qquad", "quad", "cdot", "times", "cup", "cap")
 _GLUED_JOINER = re.compile(r"(and|or)([A-Za-z])")
 _LINKS = AND | OR | CONDITIONS | EQUALS
 _PROSE_LETTERS = 4
+_MAX_DIGITS = 300
 
 
 def tokenize(text: str, *, grouped: bool = True) -> list[Token]:
@@ -97,6 +100,8 @@ def tokenize(text: str, *, grouped: bool = True) -> list[Token]:
     if "\\\\" in text and r"\begin" not in text:
         text = _ESCAPED.sub(_unescape, text)
     text = re.sub(r"(?<!\*)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\*)", r"\1", text) if text.startswith("**") else text
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[2]
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
     return _Tokenizer(text, _PIECES[grouped]).tokens()
@@ -118,6 +123,7 @@ class _Tokenizer:
         self._gap = False
         self._at = 0
         self._depth = 0
+        self._flat = 0
         self._upright: list[int] = []  # depths at which text began
         self._inches = text.count('"') % 2 == 1
         self._unpaired = len(re.findall(r"(?<!\\)\$", text)) % 2 == 1
@@ -140,10 +146,17 @@ class _Tokenizer:
 
     def _piece(self, match: re.Match[str]) -> None:
         kind, text = match.lastgroup or "", match.group()
-        if match["repeating"]:
+        if len(text) > _MAX_DIGITS and kind in ("number", "science", "repeating"):
+            self._add("unknown", text)
+        elif match["repeating"]:
             self._add("number", text, _repeating_value(match), -1)
         elif kind == "number" or kind == "science":
             self._number(text)
+        elif kind == "run" and text == "log" and (base := _LOG_BASE.match(self._text, self._at)):
+            self._at = base.end()
+            self._add("function", "log")
+            self._add("mark", "_")
+            self._number(base[1])
         elif kind == "run":
             self._add("run", text)
         elif kind == "clock":
@@ -178,7 +191,7 @@ class _Tokenizer:
                 self._upright.pop()
                 self._gap = self._gap or self._text[self._at - 2 : self._at - 1].isspace()
                 return
-        elif mark == "~" or (
+        elif (mark == "~" or (mark == "&" and self._flat)) or (
             mark == "$" and not (self._unpaired and re.match(r"\s?[\d.]", self._text[self._at : self._at + 2]))
         ):
             self._gap = True
@@ -194,10 +207,15 @@ class _Tokenizer:
         if name in macros.SKIPPED:
             if name in ("left", "right") and self._text[self._at : self._at + 1] == ".":
                 self._at += 1
+                if name == "right":
+                    self._add("mark", "right.")
+        elif name == " " and self._found and self._found[-1].text in ("ℝ", "ℤ", "R"):
+            self._add("mark", "∖")
         elif name in macros.SPACES:
             self._gap = self._gap or name not in ("!", "negthinspace")
         elif name in macros.QUADS:
-            self._add("mark", "quad")
+            if self._found:
+                self._add("mark", "quad")
             self._gap = True
         elif name in macros.DROPPED or name in macros.COLOURED:
             self._skip(_DIMENSION)
@@ -278,6 +296,7 @@ class _Tokenizer:
         self._depth += 1 if name == "begin" else -1
         if name == "begin" and match[1] in ("array", "alignat", "alignat*"):
             self._skip(_COLUMNS)
+        self._flat += (1 if name == "begin" else -1) * (match[1] in macros.FLAT)
         self._add(name, match[1])
 
     def _negate(self) -> None:

@@ -19,9 +19,10 @@ HEDGES = word_set(
     "therefore thus hence so then also both total answer final value result is are be it be 约 大约 约为 是 为"
 )
 EQUALS = word_set("is are equals equal be was were gives 是 为 等于 ist sind es est son это равно")
-CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on as")
+CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on")
 REASONS = (
     "since",
+    "as",
     "because",
     "i.e",
     "ie",
