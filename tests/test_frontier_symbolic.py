@@ -1,10 +1,13 @@
 """The symbolic frontier: right answers, cuts within their ratio, rollouts like the model, rows that are kept."""
 
+import json
 import random
 import re
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +18,9 @@ from chrpo.objective import choose
 from .example_scripts import load_script
 
 compare = load_script("frontier/symbolic/compare.py")
-generators, transformer, rollouts = (sys.modules[name] for name in ("generators", "transformer", "rollouts"))
+generators, transformer, rollouts, row_settings, summary = (
+    sys.modules[name] for name in ("generators", "transformer", "rollouts", "row_settings", "summary")
+)
 TASKS = generators.TASKS
 COUNT = 1000
 
@@ -142,26 +147,38 @@ ROWS = {
     "chrpo": ("chrpo", {}),
     "chrpo+solve_rate": ("chrpo", {"adding": ["solve_rate"]}),
     "chrpo+batch": ("chrpo", {"advantage_scale": "batch"}),
+    "chrpo-every-ratio": ("chrpo", {"ladder_share": 1.0}),
+    "chrpo-no-constraint": ("chrpo", {"without": ["constraint"]}),
 }
 
 
 def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     references = [[0.3, 0.4, 0.5, 0.7, 0.8, 0.8 + 0.2 * (number % 2)] for number in range(16)]
     problems = draw("steep", 16)
-    found = {row: compare.row_controller(row, problems, references) for row in ROWS}
+    found = {row: row_settings.row_controller(row, problems, references) for row in ROWS}
     for row, (name, changes) in ROWS.items():
         assert found[row].objective == choose(name, shortest=0.15, **changes), row
     chrpo = found["chrpo"]
     assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
     assert chrpo.prompts.deviation[:2] == pytest.approx([-0.1, 0.1])
-    assert chrpo.prices()["policy"] >= 4
+    assert chrpo.prices()["policy"] == 5
     assert chrpo.objective.ladder_share == 0.125
+    lower = row_settings.row_controller("chrpo-2", problems, references)
+    assert lower.constraint.floors == {"policy": pytest.approx(0.88)}
+    assert lower.constraint.gains.minimum == 0
+
+
+def test_all_rows_of_the_tables_exist():
+    for row in row_settings.DEFAULT_ROWS:
+        assert row_settings.settings_of(row)
 
 
 def test_the_token_limit_of_a_row_is_that_of_its_rollouts_alone():
     task = TASKS["steep"]
-    assert compare.limited(task, "dler:20") == compare.limited(task, "grpo:20") == replace(task, max_tokens=20)
-    assert compare.limited(task, "l1:20") == compare.limited(task, "grpo") == task
+    assert (
+        row_settings.limited(task, "dler:20") == row_settings.limited(task, "grpo:20") == replace(task, max_tokens=20)
+    )
+    assert row_settings.limited(task, "l1:20") == row_settings.limited(task, "grpo") == task
 
 
 @pytest.fixture
@@ -180,14 +197,78 @@ def test_a_row_is_printed_kept_and_the_same_for_the_same_seed(tiny, tmp_path):
     assert first.exit_code == 0, first.output
     lines = [line for line in first.stdout.splitlines() if line.startswith("| ")]
     assert [line.split()[1] for line in lines[-4:]] == ["sft@1", "sft@policy", "l1:0.1", "chrpo"]
-    assert all(re.search(r"\d\.\d / \d+\.\d \| .* \| 0\.\d\d M \|$", line) for line in lines[-2:])
+    assert all(re.search(r"\d\.\d / \d+\.\d \| .* \| 0\.\d\d M \| \d+ \|$", line) for line in lines[-2:])
     for weights in tmp_path.glob("*.safetensors"):
         weights.unlink()
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "results.json"}
     again = run(tmp_path, *words)
     assert again.stdout == first.stdout
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    assert run(tmp_path / "other", "--row", "chrpo").stdout.splitlines()[-1] == lines[-1]
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "results.json"}
+    assert kept == before
+    assert run(tmp_path / "other", "--row", "chrpo").stdout.splitlines()[-2] == lines[-1]
+
+
+SMALL = """
+import sys
+from dataclasses import replace
+
+sys.path.insert(0, {folder!r})
+from generators import TASKS
+
+TASKS["rare"] = replace(TASKS["rare"], stage_steps=(1, 1, 1), rl_problems=40, test_problems=20)
+import compare
+
+if __name__ == "__main__":
+    compare.main()
+"""
+
+
+def test_two_processes_and_two_seeds_give_the_figures_of_one(tmp_path):
+    script = tmp_path / "small.py"
+    script.write_text(SMALL.format(folder=str(Path(compare.__file__).parent)))
+    for folder, options in (("two", ["--seed", "0", "--seed", "1", "--jobs", "2"]), ("one", ["--seed", "1"])):
+        words = [sys.executable, script, tmp_path / folder, "--task", "rare", "--steps", "1", "--row", "grpo"]
+        subprocess.run([*words, *options], check=True, timeout=300)
+    one, two = (json.loads((tmp_path / folder / "rare_1_grpo_1_0.0002.json").read_text()) for folder in ("one", "two"))
+    assert one == two
+    record = json.loads((tmp_path / "two" / "results.json").read_text())["tasks"]["rare"]
+    assert record["seeds"] == [0, 1]
+    assert record["rows"][-1]["name"] == "grpo"
+    assert record["rows"][-1]["accuracy_seeds"][1] == one["sampled"]["accuracy"]
+
+
+def measured(accuracy, tokens, **more):
+    return {"sampled": {"accuracy": accuracy, "tokens": tokens}, "greedy": {"accuracy": 0.5, "tokens": 9.0}, **more}
+
+
+def test_the_table_of_every_task_by_hand(tmp_path):
+    """Floors .90 and .80; chrpo is at .845 on average, so l1:0.1 at .835 is no cheaper row that is as accurate."""
+    figures = {
+        "chrpo": [(0.895, 12.0), (0.795, 8.0)],
+        "l1:0.1": [(0.9, 9.5), (0.77, 8.5)],
+        "l1:1": [(0.85, 2.0), (0.79, 2.0)],
+    }
+    runs = [generators_run(tmp_path, seed) for seed in (0, 1)]
+    for seed, (each, floor) in enumerate(zip(runs, (0.9, 0.8), strict=True)):
+        start = {"base": measured(0.9, 40.0), "sft@1": measured(floor, 30.0)}
+        (tmp_path / f"steep_{seed}_start.json").write_text(json.dumps(start))
+        for row, values in figures.items():
+            result = measured(*values[seed], generated_tokens=2_000_000, steps=50, course=[{"price": 5.0}])
+            (tmp_path / f"steep_{seed}_{row.replace(':', '-')}_100_0.0002.json").write_text(json.dumps(result))
+        assert each.finished("chrpo")
+    record = summary.results(runs, list(figures))
+    rows = {row["name"]: row for row in record["tasks"]["steep"]["rows"]}
+    assert rows["chrpo"]["floor"] == pytest.approx(0.85)
+    assert rows["chrpo"]["token_reduction"] == pytest.approx(0.75)
+    assert rows["l1:0.1"]["least_over_floor"] == pytest.approx(-0.03)
+    lines = summary.tables(record).splitlines()
+    assert "| chrpo | -0.5 (-0.5) / 1.00 | 1 |" in lines
+    assert "| l1:0.1 | -1.5 (-3.0) / 1.00 † | 0 |" in lines
+    assert "| l1:1 | -3.0 (-5.0) / 1.00 † | 0 |" in lines
+
+
+def generators_run(folder, seed):
+    return compare.Run(folder, TASKS["steep"], seed)
 
 
 @pytest.mark.parametrize(

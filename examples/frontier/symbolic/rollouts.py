@@ -7,7 +7,8 @@ Learning from rollouts is left to `reinforce`.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from generators import END, LADDER, NUMBERS, RATIO, Problem, Task, draw_problem
@@ -57,7 +58,12 @@ def read_prompts(model: Transformer, problems: Sequence[Problem]) -> tuple[Cache
 
 @torch.no_grad()
 def evaluate(
-    model: Transformer, task: Task, seed: int, *, ratio: int | None = None, temperature: float = 0.0
+    model: Transformer,
+    task: Task,
+    seed: int,
+    *,
+    ratio: int | Literal["none"] | None = None,
+    temperature: float = 0.0,
 ) -> dict[str, float]:
     """Share of correct answers, and mean thinking tokens, on problems drawn apart from those of training.
 
@@ -65,22 +71,26 @@ def evaluate(
         model: Model that answers.
         task: Task of the problems.
         seed: Seed of problems and draws.
-        ratio: Index of the ratio for all problems; None leaves the choice to the model.
+        ratio: Index of the ratio for all problems; None leaves the choice to the model, "none" is for the base model,
+            which knows no ratios.
         temperature: Sampling temperature; 0 takes the likeliest ratio and tokens.
     """
     rng, generator = random.Random(f"eval {seed}"), torch.Generator().manual_seed(seed)
     problems = [draw_problem(task, rng) for _ in range(task.test_problems)]
-    cache, ladder = read_prompts(model, problems)
-    if ratio is not None:
-        chosen = torch.full((len(problems),), ratio)
+    asked = [replace(problem, prompt=problem.prompt[:-1]) for problem in problems] if ratio == "none" else problems
+    cache, ladder = read_prompts(model, asked)
+    if ratio == "none":
+        first = torch.tensor([problem.prompt[-1] for problem in problems])
+    elif ratio is not None:
+        first = torch.full((len(problems),), RATIO + ratio)
     elif temperature == 0:
-        chosen = ladder.argmax(-1)
+        first = RATIO + ladder.argmax(-1)
     else:
-        chosen = torch.multinomial(ladder.exp(), 1, generator=generator)[:, 0]
+        first = RATIO + torch.multinomial(ladder.exp(), 1, generator=generator)[:, 0]
     out = decode(
         model,
         cache,
-        RATIO + chosen,
+        first,
         max_tokens=task.max_tokens,
         end=END,
         temperature=temperature,

@@ -33,6 +33,14 @@ Row = tuple[list[int], list[int]]
 """Ids and labels; labels of tokens that are not learnt are `IGNORED`."""
 
 
+def base_model(folder: Path, task: Task, seed: int) -> Transformer:
+    """The model that writes full traces and knows no ratios; the arguments are those of `sft_model`."""
+    torch.manual_seed(seed)
+    model = Transformer(PARTS)
+    _stage(model, folder / f"base_{task.form}_{seed}", _base_rows(task, seed), task.stage_steps[0], BASE_LR)
+    return model
+
+
 def sft_model(folder: Path, task: Task, seed: int) -> Transformer:
     """The model that RL starts from.
 
@@ -41,22 +49,25 @@ def sft_model(folder: Path, task: Task, seed: int) -> Transformer:
         task: Task; those of a form share the base model.
         seed: Seed of initial weights and problems.
     """
-    torch.manual_seed(seed)
-    model = Transformer(PARTS)
+    model = base_model(folder, task, seed)
     stages = (
-        (f"base_{task.form}_{seed}", _base_rows(task, seed), BASE_LR),
         (f"ratios_{task.name}_{seed}", _ratio_rows(task, seed, 0.0), RATIOS_LR),
         (f"sft_{task.name}_{seed}", _ratio_rows(task, seed, CHOICE_SHARE), SFT_LR),
     )
-    for (name, rows, learning_rate), steps in zip(stages, task.stage_steps, strict=True):
-        path = folder / f"{name}.safetensors"
-        if not path.is_file():
-            _train(model, rows, steps, learning_rate, name)
-            partial = path.with_suffix(".partial")
-            save_file(model.state_dict(), partial)
-            os.replace(partial, path)
-        model.load_state_dict(load_file(path))
+    for (name, rows, learning_rate), steps in zip(stages, task.stage_steps[1:], strict=True):
+        _stage(model, folder / name, rows, steps, learning_rate)
     return model
+
+
+def _stage(model: Transformer, path: Path, rows: Iterator[Row], steps: int, learning_rate: float) -> None:
+    """Train the model, or read the weights of a finished stage."""
+    weights = path.with_suffix(".safetensors")
+    if not weights.is_file():
+        _train(model, rows, steps, learning_rate, path.name)
+        partial = path.with_suffix(".partial")
+        save_file(model.state_dict(), partial)
+        os.replace(partial, weights)
+    model.load_state_dict(load_file(weights))
 
 
 def _base_rows(task: Task, seed: int) -> Iterator[Row]:
