@@ -231,12 +231,12 @@ class KeptGrader(Grader):
 
 @pytest.fixture(scope="module", autouse=True)
 def graders():
-    """The commands of this module share a grader for each extraction; a new one still judges the name of its own."""
+    """The commands of this module share a grader for each extraction and policy; a new one still judges its own names."""
     kept = {}
 
-    def grader(extraction):
-        new = KeptGrader(extraction=extraction)
-        return kept.setdefault(extraction, new)
+    def grader(extraction, policy):
+        new = KeptGrader(extraction=extraction, policy=policy)
+        return kept.setdefault((extraction, policy), new)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("math_eval.grade", "math_eval.run"):

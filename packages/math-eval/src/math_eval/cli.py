@@ -11,9 +11,10 @@ import click
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
 from ._shared.terminal import echo
+from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
-from .settings import EXTRACTION_HELP, RunSettings
+from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
 
@@ -96,6 +97,7 @@ def tasks_command() -> None:
 Examples:
   math-eval grade runs/base runs/base-reference --extraction reference
   math-eval grade completions.jsonl graded.jsonl
+  math-eval grade completions.jsonl strict.jsonl --policy strict --explain
   (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
 """,
 )
@@ -104,17 +106,24 @@ Examples:
 @click.option(
     "--extraction", type=click.Choice(EXTRACTIONS), default="standard", show_default=True, help=EXTRACTION_HELP
 )
+@click.option("--policy", type=click.Choice(tuple(POLICIES)), default="default", show_default=True, help=POLICY_HELP)
+@click.option("--explain", is_flag=True, help="Print how each answer and its reference answer are read and compared.")
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
-def grade_command(source: Path, out: Path, extraction: str, overwrite: bool) -> None:
+def grade_command(source: Path, out: Path, extraction: str, policy: str, explain: bool, overwrite: bool) -> None:
     """Grade a file of completions, or a finished run a second time.
 
     A file has rows {id, gold, completion}; OUT gets them with extracted, verdict and grade_ms. For a run folder, OUT
     becomes another run folder with new verdicts.
     """
-    from .grade import grade_file, grade_run
+    from .grade import explain_rows, grade_file, grade_run
+    from .report.escaping import terminal_line
 
     grade = grade_run if source.is_dir() else grade_file
-    counts, was_done = grade(source, out, extraction=extraction, overwrite=overwrite)
+    counts, was_done = grade(source, out, extraction=extraction, policy=policy, overwrite=overwrite)
+    if explain:
+        for head, text in explain_rows(out, policy=policy):
+            for line in [head, *(f"  {line}" for line in text.splitlines())]:
+                echo(terminal_line(line))
     echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
     echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 

@@ -22,6 +22,7 @@ from ._shared.records import Row, dump_line, read_records, validate, write_json,
 from .errors import DataError, MathEvalError
 from .fingerprint import files_sha256
 from .grading import Grader
+from .grading.explain import explain
 from .partial_files import reopen
 from .ratio import Ratio
 from .run_folders import RESULTS, read_manifest, read_results, read_samples, sample_files, samples_file
@@ -32,21 +33,27 @@ _BATCH = 256
 
 
 def grade_file(
-    source: str | Path, out: str | Path, *, extraction: str = "standard", overwrite: bool = False
+    source: str | Path,
+    out: str | Path,
+    *,
+    extraction: str = "standard",
+    policy: str = "default",
+    overwrite: bool = False,
 ) -> tuple[Counter[str], bool]:
-    """Grade rows `{id, gold, completion}`.
+    """Grade rows `{id, gold, completion}`; a field `prompt` that ends in an opening tag begins the thinking.
 
     Args:
         source: JSON Lines, compressed (`.gz`) or not.
         out: File for the graded rows, which keep their order.
         extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
-        overwrite: Whether to replace an output made from another input or with another extraction.
+        policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
+        overwrite: Whether to replace an output made from another input or with another extraction or policy.
 
     Returns:
         The number of rows with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: A bad row; an unknown extraction; or an output that is the input, was made with other settings, or is
+        DataError: A bad row; an unknown extraction or policy; or an output that is the input, was made with other settings, or is
             being written by another process.
         MathEvalError: The number of graded rows differs from that of the input.
     """
@@ -56,7 +63,7 @@ def grade_file(
         raise DataError(f"{out}: is a folder; name a file for the graded rows")
     runs.check_apart([out, partial, manifest], [source])
     content, total = _digest(source)
-    with Grader(extraction=extraction) as grader, locked(out):
+    with Grader(extraction=extraction, policy=policy) as grader, locked(out):
         settings = {"input_sha256": content, "grader": grader.description}
         state = runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite)
         if state == "finished":
@@ -106,7 +113,7 @@ def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
 
 
 def grade_run(
-    run: str | Path, out: str | Path, *, extraction: str = "standard", overwrite: bool = False
+    run: str | Path, out: str | Path, *, extraction: str = "standard", policy: str = "default", overwrite: bool = False
 ) -> tuple[Counter[str], bool]:
     """Grade the samples of a finished run again, into a new run folder.
 
@@ -114,13 +121,14 @@ def grade_run(
         run: A finished run folder, which is not changed.
         out: The new run folder. After an interruption, tasks that are complete there are not graded again.
         extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
-        overwrite: Whether to replace a folder made from another run or with another extraction.
+        policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
+        overwrite: Whether to replace a folder made from another run or with another extraction or policy.
 
     Returns:
         The number of samples with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: The run is not finished; an unknown extraction; or an output that is the run, was made with other
+        DataError: The run is not finished; an unknown extraction or policy; or an output that is the run, was made with other
             settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
@@ -128,7 +136,7 @@ def grade_run(
     before = read_manifest(source)
     samples = files_sha256(sample_files(source, before["settings"]))
     manifest, done = out / runs.MANIFEST, out / RESULTS
-    with Grader(extraction=extraction) as grader, locked(out):
+    with Grader(extraction=extraction, policy=policy) as grader, locked(out):
         settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
         state = runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite)
         if state == "finished":
@@ -192,8 +200,32 @@ def _digest(source: Path) -> tuple[str, int]:
 
 
 def _graded(rows: list[Row], grader: Grader) -> list[Row]:
-    verdicts = grader.grade_many([(row["completion"], row["gold"]) for row in rows])
+    verdicts = grader.grade_many([(row["completion"], row["gold"], _prompt(row)) for row in rows])
     return [
         {**row, "extracted": verdict.extracted, "verdict": verdict.verdict, "grade_ms": verdict.grade_ms}
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
+
+
+def _prompt(row: Row) -> str:
+    """The rendered prompt of a row, if it has one; other kinds of prompts, such as messages, end in no tag."""
+    prompt = row.get("prompt", "")
+    return prompt if isinstance(prompt, str) else ""
+
+
+def explain_rows(out: str | Path, *, policy: str = "default") -> Iterator[tuple[str, str]]:
+    """Each graded row's name and verdict, and how the grader reads and compares both answers.
+
+    Args:
+        out: Graded file or run folder.
+        policy: Policy that it was graded with.
+    """
+    out = Path(out)
+    if out.is_dir():
+        manifest = read_manifest(out)["settings"]
+        rows = (row for task in manifest["tasks"] for row in read_samples(out, task, manifest["ratios"]))
+    else:
+        rows = read_records(out, "graded")
+    for row in rows:
+        gold = row["gold"] if "gold" in row else row["answer"]
+        yield f"{row['id']}: {row['verdict']}", explain(row["extracted"], gold, policy)

@@ -62,7 +62,7 @@ def run(
     tasks = _tasks(settings, data_dir)
     model = model_settings(settings)
     with ExitStack() as stack:
-        grader = stack.enter_context(Grader(extraction=settings.extraction))
+        grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
         stack.enter_context(locked(folder))
         known = run_settings(settings, tasks, grader, model)
         state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)

@@ -16,9 +16,14 @@ from typing import Any
 from ._shared.control_tokens import INSTRUCTION
 from .backends import Sampling
 from .errors import DataError
+from .equality import POLICIES
 from .grading.grader import EXTRACTIONS
 from .ratio import Ratio, parse_ratio
 
+POLICY_HELP = (
+    "What reasonable people judge differently, such as a missing unit or the order of a list: strict counts none of it, "
+    "lenient all."
+)
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")
 EXTRACTION_HELP = "Rule that finds the answer; reference is the rule of the Extra-CoT paper's evaluation script."
@@ -74,6 +79,7 @@ class RunSettings:
         default="standard",
         metadata=_flag(EXTRACTION_HELP, choices=EXTRACTIONS),
     )
+    policy: str = field(default="default", metadata=_flag(POLICY_HELP, choices=tuple(POLICIES)))
     backend: str = field(default="transformers", metadata=_flag("Engine that runs a model folder.", choices=ENGINES))
     tensor_parallel: int = field(default=1, metadata=_flag("Number of devices that vllm splits the model over."))
     data_parallel: int = field(default=1, metadata=_flag("Number of copies of the model that vllm runs."))

@@ -25,7 +25,7 @@ from tokenizers import Encoding
 from math_eval._shared.bounded_http import BoundedClient
 from math_eval._shared.server_messages import check_address, printable_words, without_key
 from math_eval._shared.thinking import split_thinking
-from math_eval._shared.tokenizer_file import tokenizing, read_tokenizer
+from math_eval._shared.tokenizer_file import read_tokenizer, tokenizing
 from math_eval.errors import DataError, MathEvalError
 
 from . import Arrival, Completion, Sampling

@@ -109,4 +109,5 @@ def _with_factors(text: str, box: Box) -> str:
             if re.search(r"[-+]", content.strip()[1:]) or further.startswith("^")
             else content
         )
-    return f"{sign}{factor} {content}{further}".strip()
+    times = r" \cdot " if factor else ""
+    return f"{sign}{factor}{times}{content}{further}".strip()

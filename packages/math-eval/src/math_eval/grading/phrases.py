@@ -4,7 +4,7 @@ Several languages are known. A hedge before the answer, a clause after it and bo
 or numbers of the last sentence are one list if so many answers are requested.
 
 >>> stated_answer("The answer is approximately **2.75**, as shown above.")
-'approximately 2.75'
+'2.75'
 >>> last_formulas("The solutions are $x=4$ and $x=9$.", parts=2)
 'x=4, x=9'
 """
@@ -24,7 +24,7 @@ _LABEL = (
     r"|đáp\s+án|antwoord|cevap|उत्तर|odpowiedź)(?:\s+(?:النهائية?))?\s*[:：—–]"
 )
 _PHRASES = tuple(
-    re.compile(pattern, re.IGNORECASE) for pattern in (rf"(?<![^\W\d_])(?:{_ASKED}){_MARK}[:：]?", _LABEL, r"####")
+    re.compile(pattern, re.IGNORECASE) for pattern in (rf"(?<![A-Za-z])(?:{_ASKED}){_MARK}[:：]?", _LABEL, r"####")
 )
 _FINAL = re.compile(r"\bfinal answer is:?\s*(?=\$|\\[(\[])", re.IGNORECASE)
 _TAGS = re.compile(r"<(/?)(?:answer|final_answer|final)>", re.IGNORECASE)
@@ -44,7 +44,7 @@ _VARIABLE = re.compile(r"[A-Za-z]\w*")
 _LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n。]")
 _TAIL = re.compile(
-    r",?\s+(?:as|which|since|because|so that|where|that is|i\.e\.|by|using|but|given that|meaning|and so|and therefore|and thus|and hence)\b(?!\s+(?:much|many))",
+    r",?\s+(?:as|which|since|because|so that|where|that is|i\.e\.|using|but|given that|meaning|and so|and therefore|and thus|and hence)\b(?!\s+(?:much|many))",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
@@ -54,6 +54,8 @@ _HEDGE = re.compile(
 )
 _OPTION = re.compile(r"\s*\(?([A-J])\)?\s*[.,;]?\s*(?:$|\n|because|since|as\b)")
 _SHORT_ANSWER = re.compile(rf"\s*(?:\(?[A-J]\)?|[-−]?\\?[$€£]?{_WHOLE}(?:/\d+)?\s*\\?%?)\s*[.]?\s*$")
+_PROSE_BEFORE_NUMBER = re.compile(r"[^\W\d_A-Za-z\u0370-\u03ff]{2}\s?\d")
+_VERB = re.compile(r"\b(?:has|have|had|gets?|takes?|needs?|pays?|paid|earns?|there (?:are|is|were))\b", re.IGNORECASE)
 _BARE_CHARS = 400
 _MIN_PROSE_WORDS = 5
 
@@ -113,6 +115,8 @@ def is_bare(text: str) -> bool:
     """Whether the text is only an answer: one short line that is a single word or contains no words."""
     if not text or len(text) > _BARE_CHARS or "\n" in text:
         return False
+    if _PROSE_BEFORE_NUMBER.search(text):
+        return False
     return not text.split()[1:] or not _LONG_WORD.search(_COMMAND.sub(" ", text))
 
 
@@ -152,6 +156,8 @@ def _inside(span: re.Match[str]) -> str:
 def _trim(text: str, parts: int) -> str:
     """The answer after an answer phrase: the formula that the text begins with, or the text to the sentence's end."""
     text = text.replace("**", "").strip().strip("*_ \t")
+    while text.endswith("}") and text.count("}") > text.count("{"):  # the end of a JSON object
+        text = text[:-1].strip('" ')
     option = _OPTION.match(text)
     if option:
         return option[1]
@@ -170,7 +176,7 @@ def _trim(text: str, parts: int) -> str:
     hedge = _HEDGE.match(sentence)
     bare = sentence[hedge.end() :] if hedge else sentence
     if not _WORD.match(bare):
-        return _computed(bare if hedge and _MATH_SPAN.match(bare) is None else sentence)
+        return _computed(bare)
     return _from_prose(sentence, parts)
 
 
@@ -190,7 +196,7 @@ def _from_prose(sentence: str, parts: int) -> str:
     numbers = list(_NUMBER.finditer(sentence))
     if spans and not sentence[spans[-1].end() :].strip(" .,"):
         return ", ".join(map(_inside, _row(sentence, spans, parts)))
-    if numbers and (words >= _MIN_PROSE_WORDS or not sentence.isascii()):
+    if numbers and (words >= _MIN_PROSE_WORDS or not sentence.isascii() or _VERB.search(sentence)):
         if len(numbers) > 1 and parts > 1:
             return ", ".join(match.group() for match in _row(sentence, numbers, parts))
         if len(numbers) == 1 or " is " not in sentence:
