@@ -17,9 +17,9 @@ from typing import Any, overload
 
 from .budget.counting import Counter, TokenCounter, WordCounter, load_counter
 from .budget.ratios import check_ratios, token_budget
-from .budget.select import Selection, select
+from .budget.select import WANTED_SHARE, Selection, select
 from .budget.split import split_formula
-from .budget.stages import read_stages
+from .budget.stages import Stager
 from .errors import DataError, InfeasibleBudget
 from .scorers.base import Scorer, ScoringInput
 from .scorers.load import load_scorer
@@ -251,18 +251,24 @@ class Compressor:
         """The selections, and the formulas that were cut because nothing fitted without that."""
         count, estimate = self.counter.count, self.counter.estimate
         cot, units = item.cot, item.units
-        stages = read_stages(cot, units, scores)
-        anything = [(at,) for at in sorted(range(len(units)), key=lambda at: -scores[at])]
-        for tried in (stages, [*stages, anything]):
+        stager = Stager(cot, units, scores)
+        stages = [stager.whole()]
+        # Phrases and single words are read only if a budget needs them, because that takes time.
+        for more in (stager.fillers, lambda: [stager.anything()], None):
             try:
                 choices = select(
-                    cot, units, scores, budgets, count, costs=costs, estimate=estimate, forced=forced, stages=tried
+                    cot, units, scores, budgets, count, costs=costs, estimate=estimate, forced=forced, stages=stages
                 )
             except InfeasibleBudget:
                 if forced:
                     raise
             else:
-                return choices, ()
+                used = all(
+                    choice.tokens >= WANTED_SHARE * budget for choice, budget in zip(choices, budgets, strict=True)
+                )
+                if used or more is None or len(stages) > 1:
+                    return choices, ()
+            stages += more() if more else []
         units, scores, split = _split_units(cot, units, scores)
         _, costs = self.counter.unit_costs(cot, units)
         return select(cot, units, scores, budgets, count, costs=costs, estimate=estimate), split

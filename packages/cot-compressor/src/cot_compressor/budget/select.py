@@ -24,7 +24,7 @@ _NEIGHBOURS = 2
 _NEIGHBOUR_CHARS = 64
 _LINEAR_PROBES = 5
 _SMALL_LOSS = 0.05
-_WANTED_SHARE = 0.9
+WANTED_SHARE = 0.9
 _SMALL_BUDGET = 25
 """Number of tokens below which a selection may stay short, because a single equation may take most of the next one."""
 _ESTIMATE_SLACK = 2
@@ -272,7 +272,7 @@ def select(
         by_score = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
         results = _nested(selector, [[(unit,) for unit in by_score]], budgets, wanted=0.0)
     else:
-        results = _nested(selector, stages, budgets, wanted=_WANTED_SHARE)
+        results = _nested(selector, stages, budgets, wanted=WANTED_SHARE)
     if not results[0].kept:
         needed = min(selector.alone(unit) for unit in range(len(units)))
         raise InfeasibleBudget(
@@ -314,7 +314,7 @@ def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int
     selector.kept, selector.tokens = start
     for stage in stages:
         selector.grow(stage, budget)
-        if selector.tokens >= _WANTED_SHARE * budget:
+        if selector.tokens >= WANTED_SHARE * budget:
             break
     return _State(selector.kept, selector.tokens)
 

@@ -6,32 +6,49 @@ part fits is left to `select.py`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "It is late. So go home."
->>> read_stages(text, segment(text), [0.0] * 4 + [1.0] * 4)[0]
+>>> Stager(text, segment(text), [0.0] * 4 + [1.0] * 4).whole()
 [(4, 5, 6, 7), (0, 1, 2, 3)]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from cot_compressor.text.parts import Part, is_content, read_parts
+from cot_compressor.text.parts import Part, is_content, phrases, read_parts
 from cot_compressor.text.segment import Unit
 
 
-def read_stages(text: str, units: Sequence[Unit], scores: Sequence[float]) -> list[list[Part]]:
-    """Three lists of parts, best first.
+class Stager:
+    """The parts of one text, best first.
 
     The score of a part is that of its lowest unit, so a scorer that gives the units of a sentence one score has them
     chosen together. With equal scores, an earlier sentence comes first, and a sentence comes before its own clauses.
-
-    Args:
-        text: The source.
-        units: Its units.
-        scores: One score for each unit.
     """
-    parts = read_parts(text, units)
 
-    def rank(part: Part) -> tuple[float, int, int, Part]:
-        return -min(scores[at] for at in part), units[part[-1]].step, -len(part), part
+    def __init__(self, text: str, units: Sequence[Unit], scores: Sequence[float]) -> None:
+        """Read the parts.
 
-    whole = sorted([*parts.sentences, *parts.clauses, *parts.formulas], key=rank)
-    words = sorted(((at,) for at in range(len(units)) if is_content(text, units[at])), key=rank)
-    return [whole, sorted(parts.phrases, key=rank), words]
+        Args:
+            text: The source.
+            units: Its units.
+            scores: One score for each unit.
+        """
+        self._text, self._units, self._scores = text, units, scores
+        self._parts = read_parts(text, units)
+
+    def _ranked(self, parts: Iterable[Part]) -> list[Part]:
+        scores, units = self._scores, self._units
+        return sorted(
+            parts, key=lambda part: (-min([scores[at] for at in part]), units[part[-1]].step, -len(part), part)
+        )
+
+    def whole(self) -> list[Part]:
+        """Sentences, clauses and formulas."""
+        return self._ranked([*self._parts.sentences, *self._parts.clauses, *self._parts.formulas])
+
+    def fillers(self) -> list[list[Part]]:
+        """Phrases, and then words of content."""
+        words = [(at,) for at in range(len(self._units)) if is_content(self._text, self._units[at])]
+        return [self._ranked(phrases(self._text, self._units, self._parts.plain_clauses)), self._ranked(words)]
+
+    def anything(self) -> list[Part]:
+        """All units, for a budget that nothing else fits."""
+        return self._ranked((at,) for at in range(len(self._units)))

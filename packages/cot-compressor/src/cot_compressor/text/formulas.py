@@ -51,7 +51,8 @@ MEASURES = word_set(
     "kilogram kilograms pound pounds ounce ounces lb lbs oz ton tons tonne tonnes s ms sec second seconds min minute "
     "minutes h hr hrs hour hours day days week weeks month months year years decade decades century centuries dollar "
     "dollars cent cents euro euros degree degrees percent percentage volt volts amp amps ampere amperes watt watts "
-    "joule joules newton newtons pascal pascals ohm ohms hertz mol moles mole kelvin celsius fahrenheit calorie "
+    "joule joules newton newtons pascal pascals ohm ohms hertz mol moles mole kelvin "
+    "celsius fahrenheit cal kcal calorie "
     "calories byte bytes bit bits mph km/h kph rpm V A W J N K C F Hz kHz MHz GHz kW kWh MW kJ kPa Pa MPa atm eV keV "
     "MeV kB MB GB TB KB mL L mmol mM mg/dL mmHg bpm"
 )

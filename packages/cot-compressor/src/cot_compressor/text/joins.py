@@ -25,11 +25,12 @@ _LONGEST_ASIDE = 60
 _EQUATION_LINE = re.compile(r"^(?=[^\n]*[=≈≤≥<>])[^\n]{3,200}$", re.MULTILINE)
 _BULLET = re.compile(r"\s*(?:[-+*•]\s+|\d+[.)]\s+)?")
 _DELIMITED = re.compile(r"\\[(\[]|\$\D|[`|<>{}]{2}|\*\*|`")
-_PART_END = re.compile(r"[,;:.]\s+|\s*(?:→|⇒|⟹|=>|-+>)\s*|[.,;:!?]*\s*$")
+_PART_END = re.compile(r"[,;.]\s+|\s*(?:→|⇒|⟹|=>|-+>)\s*|[.,;:!?]*\s*$")
 _RELATION = re.compile(r"[=≈≤≥<>]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NAME = re.compile(r"[^\W\d]+(?:[ '’-][^\W\d]+)*(?:\([^()=]{1,20}\))?\s*")
 _READ = FUNCTIONS | MEASURES | {"mod", "gcd", "lcm", "max", "min"}
+_LABEL = re.compile(r"(?:[^\W\d]{1,6} )?\d{1,4}:\s+")
 _MOST_NAME_WORDS = 3
 _LONGEST_PRODUCT = 3
 _GREEK = frozenset(["pi", "theta", "alpha", "beta", "gamma", "delta", "lambda", "mu", "sigma", "omega", "phi", "rho"])
@@ -79,7 +80,10 @@ def connected(finder: FormulaFinder, first: int, stop: int, kind: str) -> int:
         return stop
     if types[stop - 1] in {"N", "M"} and kind != "punctuation" and here in {"W", "V", "C"}:
         token = finder.token(stop)
-        return stop if token in MEASURES or (here == "C" and token.split("/")[0] in MEASURES) else -1
+        rate = finder.glued(stop + 1) and finder.token(stop + 1) in {"/", "·"}
+        return stop if token in MEASURES or rate or (here == "C" and token.split("/")[0] in MEASURES) else -1
+    if here == "E" and types[stop - 1] == "N" and finder.glued(stop) and finder.near(stop + 1):
+        return stop if types[stop + 1] in {"R", "O"} else -1
     if kind == "math" and here == "A" and finder.token(stop + 1) == "mod":
         return stop
     return -1
@@ -123,7 +127,8 @@ def equation_spans(text: str) -> Iterator[tuple[int, int]]:
         while start < line.end():
             border = _PART_END.search(text, start, line.end())
             low, high = border.span() if border else (line.end(), line.end())
-            if _is_equation(text[start:low]):
+            label = _LABEL.match(text, start, low)
+            if _is_equation(text[label.end() if label else start : low]):
                 yield start, low
             start = max(high, start + 1)
 

@@ -13,7 +13,7 @@ its header, a line of code its fences. Choosing parts is left to `budget/select.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -44,10 +44,13 @@ _CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuan
 _CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
 _FEWEST_UNITS = 3
 _OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
+_LETTER = r"[^\W\d_₀-₉⁰-⁹²³¹]"
 _BEFORE_FORMULA = re.compile(
-    r"(?:[^\W\d_]{2,}|\w['’][a-z]{1,2}|[,.:;!?|•。，；：（“\"*-]|=?\s?[$€£]?<<|^|\n)[\s$*`\"“(]*\Z"
+    rf"(?:{_LETTER}{{2,}}|\w['’][a-z]{{1,2}}|[,.:;!?>|•。，；：（“\"]|=?\s?[$€£]?<<|(?:^|\n)\s*[-*+]?)[\s$*`\"“(]*\Z"
 )
-_AFTER_FORMULA = re.compile(r"[$*`\"”]*(?:\Z|\s*\n|\s*[,.:;!?|。，；）)](?!\d)|>>|\s+\(?(?:\d+-)?[^\W\d_]{2,})")
+_AFTER_FORMULA = re.compile(
+    rf"[$*`\"”]*(?:\Z|\s*\n|\s*[,.:;!?|。，；）)](?![\d.])|>>|\s+\(?(?:\d+-)?{_LETTER}{{2,}}(?![\w/(^=*·]))"
+)
 _REACH = 24
 ANSWERS = ("\\boxed", "<answer>", "$\\boxed", "\\[\\boxed", "\\(\\boxed", "$$\\boxed")
 """Beginnings of a formula or tag that is the answer, which can stand alone."""
@@ -60,7 +63,8 @@ class Parts(NamedTuple):
     clauses: list[Part]
     """Clauses of sentences that have several; a mark between two clauses belongs to neither."""
     formulas: list[Part]
-    phrases: list[Part]
+    plain_clauses: list[list[int]]
+    """All clauses without a negation, from which phrases can be taken."""
 
 
 def read_parts(text: str, units: Sequence[Unit]) -> Parts:
@@ -87,8 +91,8 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
             said = text[units[clause[0]].start : units[clause[-1]].end]
             denied = _NEGATION.search(said) is not None
             found.formulas.extend(_with([at], needed) for at in clause if _stands_alone(text, units[at], denied))
-            if not denied and not _CONDITION.search(said):
-                found.phrases.extend(map(tuple, _phrases(text, units, clause)))
+            if not denied:
+                found.plain_clauses.append(clause)
     return found
 
 
@@ -164,24 +168,27 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
     if not states_relation(formula) or (denied and read_equation(formula, 0) is None):
         return False
     before, after = text[max(0, unit.start - _REACH) : unit.start], text[unit.end : unit.end + _REACH]
-    return _BEFORE_FORMULA.search(before) is not None and _AFTER_FORMULA.match(after) is not None
+    bracketed = formula[0] == "(" and formula[-1] == ")"
+    return (bracketed or _BEFORE_FORMULA.search(before) is not None) and _AFTER_FORMULA.match(after) is not None
 
 
-def _phrases(text: str, units: Sequence[Unit], clause: Sequence[int]) -> Iterator[list[int]]:
-    """The phrases of a clause: from a function word to the next one behind a word of content."""
-    phrase: list[int] = []
-    filled = False
-    for at in clause:
-        said = text[units[at].start : units[at].end]
-        if units[at].kind == "punctuation" or (filled and said.lower() in _FUNCTION_WORDS):
-            if filled:
-                yield phrase
-            phrase, filled = [], False
-            if units[at].kind == "punctuation":
-                continue
-        phrase.append(at)
-        filled = (
-            filled or units[at].kind == "math" or (units[at].kind == "word" and said.lower() not in _FUNCTION_WORDS)
-        )
-    if filled:
-        yield phrase
+def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
+    """The phrases of some clauses: from a function word to the next one behind a word of content."""
+    for clause in clauses:
+        if _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
+            continue
+        phrase: list[int] = []
+        filled = False
+        for at in clause:
+            said = text[units[at].start : units[at].end]
+            mark = units[at].kind == "punctuation"
+            if filled and (mark or said.lower() in _FUNCTION_WORDS):
+                yield tuple(phrase)
+                phrase, filled = [], False
+            elif mark:
+                phrase = []
+            if not mark:
+                phrase.append(at)
+                filled = filled or units[at].kind == "math" or is_content(text, units[at])
+        if filled:
+            yield tuple(phrase)

@@ -112,7 +112,9 @@ def segment(text: str) -> list[Unit]:
             line_first = at
         if units and (new_line or (sentence_end and (start > previous or text[previous - 1] in _WIDE_ENDS))):
             step += 1
-        stop, shape = _unit_at(tokens, finder, at)
+        # A relation sign that begins a line continues a chain: `= 3 + 4`.
+        continues = types[at] == "R" and (new_line or at == 0) and finder.near(at + 1) and finder.formula_at(at + 1)
+        stop, shape = continues or _unit_at(tokens, finder, at)
         if stop < count and shape != "punctuation":
             follower = types[stop]
             # The usual cases, a mark or another word after a space, are decided here, because they must be cheap.
