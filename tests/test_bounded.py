@@ -18,13 +18,12 @@ def test_the_result_comes_back_whole():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda: 1 / 0, "there: ZeroDivisionError: division by zero"),
-        (lambda: object(), "there: TypeError: Object of type object is not JSON serializable"),
-        (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
-        (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"),
-        (lambda: time.sleep(60), "there: takes longer than 3 seconds"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed"),
-        (lambda: exit(3), "there: SystemExit: 3"),
+        (lambda: 1 / 0, "there: ZeroDivisionError: division by zero"), (lambda: object(), "there: TypeError: Object of
+        type object is not JSON serializable"), (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
+        (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"), (lambda: time.sleep(60), "there: takes longer
+        than 3 seconds"), (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed
+        (SIGKILL)"), (lambda: signal.raise_signal(signal.SIGTRAP), "there: the process that ran it was killed (SIGTRAP);
+        does it need more than 64 MiB of memory?"), (lambda: exit(3), "there: SystemExit: 3"),
     ],
 )
 def test_each_limit_is_one_clear_error_and_leaves_no_process(function, message, monkeypatch):
@@ -36,6 +35,17 @@ def test_each_limit_is_one_clear_error_and_leaves_no_process(function, message, 
     assert len(children) == 1
     with pytest.raises(ChildProcessError):
         os.waitpid(children[0], os.WNOHANG)
+
+
+def test_an_error_of_this_toolkit_is_raised_as_it_is_and_the_child_prints_nothing(capfd):
+    def refuse():
+        os.write(1, b"out")
+        os.write(2, b"err")
+        raise DataError("a/config.json: mend it")
+
+    with pytest.raises(DataError, match=r"^a/config\.json: mend it$"):
+        in_child(refuse, "there")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_child_ends_although_its_parent_was_killed():

@@ -12,7 +12,10 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[1] / "packages"
 SOURCE = PACKAGES / "_shared"
 _EVERY = (
+    "bounded",
     "checkpoint_files",
+    "checkpoint_loader",
+    "checkpoint_settings",
     "cli_group",
     "interrupts",
     "intervals",
@@ -22,13 +25,14 @@ _EVERY = (
     "runs",
     "system_errors",
     "terminal",
+    "tokenizer_file",
     "settings_flags",
 )
-_MODEL = (*_EVERY, "boxed", "bounded", "checkpoint_loader", "control_tokens", "thinking")
+_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking")
 _TRAINING = ("file_record", "training_checkpoints")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
-    "cot_compressor": (*_EVERY, *_SERVER, "checkpoint_loader", "file_record", "output_file"),
+    "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),
     "ratio_sft": (*_MODEL, *_TRAINING),
     "chrpo": (*_MODEL, *_TRAINING, "output_file"),
     "math_eval": (*_MODEL, *_SERVER),

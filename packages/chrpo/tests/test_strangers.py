@@ -111,12 +111,30 @@ def test_a_hostile_template_is_one_clear_line(model, train, template, message):
 
 
 def test_a_template_that_does_not_end_is_stopped(model, train, monkeypatch):
-    monkeypatch.setattr("chrpo.trl.build.TEMPLATE_SECONDS", 1.0)
+    monkeypatch.setattr("chrpo.trl.rendering.TEMPLATE_SECONDS", 1.0)
     (model / "chat_template.jinja").write_text(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     )
     done = train()
     assert (done.exit_code, "chat template: takes longer than 1 seconds" in done.stderr) == (2, True)
+
+
+def test_training_never_renders_or_parses_with_what_came_along(model, prompt_rows, config, tmp_path, monkeypatch):
+    from transformers import PreTrainedTokenizerBase
+
+    from chrpo import ControlTokens
+    from chrpo.trl import CHRPOTrainer
+
+    # The time decides whether this template ends, and the schema is a pattern that is slow on every completion.
+    text = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").write_text("{% if strftime_now('%Y') == '1999' %}never{% endif %}" + text)
+    edit(model / "tokenizer_config.json", response_schema={"type": "object", "x-regex": "(a|a|b)*(c+c+)+d"})
+    args = config(tmp_path / "out")
+    trainer = CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
+    for name in ("apply_chat_template", "parse_response"):
+        monkeypatch.setattr(PreTrainedTokenizerBase, name, lambda *_, **__: pytest.fail("ran in the trainer"))
+    trainer.train()
+    assert trainer.state.global_step == args.max_steps
 
 
 def test_a_link_in_the_working_folder_is_refused_and_its_target_stays(train, tmp_path):

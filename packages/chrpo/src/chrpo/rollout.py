@@ -16,6 +16,7 @@ import numpy as np
 from ._shared.boxed import find_boxes
 from ._shared.control_tokens import ControlTokens
 from ._shared.thinking import CLOSE, OPEN, split_thinking
+from ._shared.tokenizer_file import tokenizing
 from .errors import DataError
 from .grader import Grader
 
@@ -98,9 +99,10 @@ class RolloutReader:
         """
         finished = bool(ids) and ids[-1] in self._ends
         body = list(ids[:-1] if finished else ids)
-        text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        thinking = split_thinking(text)
-        inside = len(self._tokenizer.encode(thinking.text, add_special_tokens=False)) if thinking.text else 0
+        with tokenizing(str(self._tokenizer.name_or_path)):
+            text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            thinking = split_thinking(text)
+            inside = len(self._tokenizer.encode(thinking.text, add_special_tokens=False)) if thinking.text else 0
         whole = (
             text.lstrip().startswith(OPEN)
             and text.count(OPEN) == 1

@@ -12,7 +12,6 @@ import torch
 from transformers import GenerationConfig, PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from chrpo._shared.bounded import in_child
 from chrpo._shared.checkpoint_loader import end_tokens, load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
@@ -26,9 +25,6 @@ from .progress import ProgressBar
 from .trainer import CHRPOTrainer
 
 _MOST_ROWS_CPU, _MOST_ROWS_GPU = 32, 16
-_MOST_PROMPT_CHARS = 1_000_000
-TEMPLATE_SECONDS = 60.0
-"""Time in which the chat template has to render every prompt."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,6 @@ def build_trainer(job: Job) -> CHRPOTrainer:
     args = _config(job)
     disable_progress_bar()
     tokenizer = load_tokenizer(job.model, padding_side="left")
-    _check_template(job, tokenizer)
     trainer = CHRPOTrainer(
         _load_model(job, tokenizer),
         args,
@@ -125,26 +120,6 @@ def _share(job: Job, gpu: bool) -> tuple[int, int]:
     if share % rows_per_pass:
         raise DataError(f"rows_per_pass is {rows_per_pass}; it must divide the {share} rollouts of a process and step")
     return share, rows_per_pass
-
-
-def _check_template(job: Job, tokenizer: Any) -> None:
-    """Render every prompt in a child process with limits first, because TRL renders the same ones without any.
-
-    Raises:
-        DataError: the template fails, or passes a limit.
-    """
-    if not tokenizer.chat_template:
-        raise DataError(f"{job.model}: the tokenizer has no chat template; use the checkpoint that ratio-sft wrote")
-
-    def render() -> int:
-        options = {"tokenize": False, "add_generation_prompt": True}
-        return max(len(tokenizer.apply_chat_template(row["prompt"], **options)) for row in job.rows)
-
-    longest = in_child(render, f"{job.model}: chat template", seconds=TEMPLATE_SECONDS)
-    if longest > _MOST_PROMPT_CHARS:
-        raise DataError(
-            f"{job.model}: chat template: a prompt of {longest} characters; mend the template or the prompt"
-        )
 
 
 def _load_model(job: Job, tokenizer: Any) -> Any:

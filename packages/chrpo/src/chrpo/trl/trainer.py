@@ -38,6 +38,7 @@ from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_method
 from .config import CHRPOConfig
 from .decoding import compact_decoding
 from .passes import cut_passes
+from .rendering import prompt_ids, render_prompts
 
 STATE_FILE = "chrpo_state.json"
 
@@ -97,16 +98,19 @@ class CHRPOTrainer(GRPOTrainer):
                 raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
             processing_class = processing_class or load_tokenizer(model, padding_side="left", truncation_side="left")
             model = load_model(model, torch.float32)
+        if processing_class is None:
+            raise DataError("processing_class: a loaded model needs its tokenizer; pass it, or pass the folder")
+        variables: Any = args.chat_template_kwargs or {}
+        texts = render_prompts(processing_class, self.rows, variables)
+        self._prompt_ids = prompt_ids(processing_class, texts)
         super().__init__(
             model,
             reward_funcs=[chrpo],
             args=args,
-            train_dataset=_schedule(self.rows, args),
+            train_dataset=_schedule(texts, args),
             processing_class=processing_class,
             **options,
         )
-        if not self._tokenizer.chat_template:
-            raise DataError("the tokenizer has no chat template; use the checkpoint folder that ratio-sft wrote")
         ids = control_ids(self._tokenizer, control_tokens)
         self._network: Any = self.model
         self._pad_id: Any = self._tokenizer.pad_token_id
@@ -131,12 +135,11 @@ class CHRPOTrainer(GRPOTrainer):
         return self.with_control_token(batch, self.token_advantages)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
-        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
-        self._log_probs = self.ladder_log_probs(prompt_ids)
+        drawn = [self._prompt_ids[row] for row in self._rows]
+        self._log_probs = self.ladder_log_probs(drawn)
         self._generations += 1
         self._ratios = self.chosen_ratios(self._rows, self._log_probs, self._generations)
-        forced = [[*ids, self.ladder_ids[index]] for ids, index in zip(prompt_ids, self._ratios, strict=True)]
-        return forced, images, fields
+        return [[*ids, self.ladder_ids[index]] for ids, index in zip(drawn, self._ratios, strict=True)], None, {}
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
@@ -333,17 +336,19 @@ class CHRPOTrainer(GRPOTrainer):
             remove_after(self._metrics_path, self.state.global_step)
 
 
-def _schedule(rows: Sequence[Row], args: CHRPOConfig) -> Dataset:
+def _schedule(prompts: Sequence[str], args: CHRPOConfig) -> Dataset:
     """The prompts of every step in order: epoch after epoch, each shuffled differently, cut to whole steps.
 
     After a resume, TRL's own sampler would repeat its first shuffle.
     """
     each = int(args.generation_batch_size or 0) // int(args.num_generations or 1)
-    if len(rows) < each:
-        raise DataError(f"{len(rows)} prompts are too few for {each} per step; add prompts or lower prompts per step")
+    if len(prompts) < each:
+        raise DataError(
+            f"{len(prompts)} prompts are too few for {each} per step; add prompts or lower prompts per step"
+        )
     passes = int(args.steps_per_generation or 1) * args.num_iterations
     wanted = each * math.ceil(args.max_steps * args.gradient_accumulation_steps / passes)
     generator = np.random.default_rng(args.seed)
-    epochs = [generator.permutation(len(rows)) for _ in range(math.ceil(wanted / len(rows)))]
+    epochs = [generator.permutation(len(prompts)) for _ in range(math.ceil(wanted / len(prompts)))]
     order = np.concatenate(epochs)[:wanted]
-    return Dataset.from_list([{"prompt": row["prompt"], "row": index} for index, row in enumerate(rows)]).select(order)
+    return Dataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}).select(order)

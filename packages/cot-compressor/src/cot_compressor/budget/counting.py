@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from tokenizers import AddedToken, Tokenizer
 
 from cot_compressor._shared import checkpoint_loader
-from cot_compressor._shared.checkpoint_files import check_inside
+from cot_compressor._shared.tokenizer_file import read_tokenizer, tokenizing
 from cot_compressor.errors import DataError, needs_extra
 from cot_compressor.text.segment import Unit
 
@@ -128,7 +128,11 @@ class TokenCounter:
         return self._remembered(text) if len(text) <= _MEMO_CHARS else self._encoded(text)
 
     def _encoded(self, text: str) -> int:
-        return len(self._backend.encode(clean(text), add_special_tokens=False))
+        return len(self._encode(text))
+
+    def _encode(self, text: str) -> Any:
+        with tokenizing(self.name):
+            return self._backend.encode(clean(text), add_special_tokens=False)
 
     def _remembered(self, text: str) -> int:
         found = self._memo.get(text)
@@ -149,7 +153,7 @@ class TokenCounter:
         shift = len(text) - len(text.lstrip())
         costs = [0.0] * len(units)
         at = 0
-        offsets = self._backend.encode(clean(text.strip()), add_special_tokens=False).offsets
+        offsets = self._encode(text.strip()).offsets
         for start, _ in offsets:
             while at < len(units) - 1 and units[at].end <= start + shift:
                 at += 1
@@ -170,17 +174,15 @@ def load_counter(tokenizer: Any) -> TokenCounter:
 
 def _read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, read without transformers if there is a tokenizer.json."""
-    file = folder / "tokenizer.json"
-    if not file.is_file():
+    if not (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
-    check_inside(folder)
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer = read_tokenizer(folder)
         _add_configured_tokens(tokenizer, folder)
-    except (KeyboardInterrupt, SystemExit):
+    except (DataError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers raises nothing more specific, and may end in a Rust panic
-        raise DataError(f"tokenizer {folder}: cannot be loaded ({error}); is tokenizer.json complete?") from error
+        raise DataError(f"tokenizer {folder}: cannot be loaded ({error}); is it complete?") from error
     return tokenizer
 
 

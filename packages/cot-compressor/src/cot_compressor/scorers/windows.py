@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cot_compressor._shared.tokenizer_file import tokenizing
 from cot_compressor.budget.counting import clean
 from cot_compressor.errors import DataError
 from cot_compressor.text.render import Span
@@ -62,6 +63,7 @@ class WindowMaker:
         Raises:
             DataError: `max_length` leaves no room for question and text.
         """
+        self._name = str(tokenizer.name_or_path)
         self._backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -78,8 +80,9 @@ class WindowMaker:
 
     def encode(self, question: str, cot: str, units: Sequence[Unit]) -> Encoded:
         """Cut question and `cot` into windows; a question longer than half a window loses its start, with a warning."""
-        encoding = self._backend.encode(clean(cot), add_special_tokens=False)
-        question_ids = self._backend.encode(clean(question), add_special_tokens=False).ids
+        with tokenizing(self._name):
+            encoding = self._backend.encode(clean(cot), add_special_tokens=False)
+            question_ids = self._backend.encode(clean(question), add_special_tokens=False).ids
         if len(question_ids) > self.max_length // 2:
             if not self._warned:
                 warnings.warn(

@@ -1,7 +1,8 @@
 # copied from packages/_shared/bounded.py; edit it there
 """Runs a function in a child process with limits of time, memory and output.
 
-Meant for what a checkpoint brings along and nobody can judge beforehand: chat templates. What runs is up to the caller.
+Meant for what a checkpoint brings along and nobody can judge beforehand: chat templates, and the first loading of a
+configuration or tokenizer. What runs is up to the caller. The child prints nothing.
 
     in_child(lambda: tokenizer.apply_chat_template(messages, tokenize=False), "checkpoints/sft: chat template")
 """
@@ -43,7 +44,7 @@ def in_child(
         result_bytes: Largest size of the result as JSON.
 
     Raises:
-        DataError: the function failed, or passed a limit.
+        DataError: the function failed, or passed a limit; a DataError of the function is raised as it is.
     """
     if not hasattr(os, "fork"):
         return function()
@@ -61,18 +62,32 @@ def in_child(
         raise DataError(f"{where}: {error}") from None
     finally:
         os.close(reader)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
     kind, _, content = received.partition(b" ")
     if kind == b"result":
         return json.loads(content)
-    raise DataError(f"{where}: {content.decode('utf-8', 'replace')[:300] or 'the process that ran it was killed'}")
+    words = content.decode("utf-8", "replace")
+    if kind == b"refused":
+        raise DataError(words)
+    raise DataError(f"{where}: {words[:300] or _ending(status, memory_bytes)}")
+
+
+def _ending(status: int, memory_bytes: int) -> str:
+    """Why a child ended without an answer; libraries in C and Rust end the process if they get no memory."""
+    signals = {-each: each.name for each in signal.Signals}
+    name = signals.get(os.waitstatus_to_exitcode(status), "no signal")
+    most = f"; does it need more than {memory_bytes // 2**20} MiB of memory?" if name != "SIGKILL" else ""
+    return f"the process that ran it was killed ({name}){most}"
 
 
 def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
     """What the child does; it never returns."""
     try:
+        _silence()
         _limit_memory(memory_bytes)
         answer = b"result " + json.dumps(function()).encode()
+    except DataError as error:
+        answer = f"refused {error}".encode("utf-8", "replace")
     except MemoryError:
         answer = f"error needs more than {memory_bytes // 2**20} MiB of memory".encode()
     except BaseException as error:
@@ -82,6 +97,14 @@ def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
             out.write(answer)
     finally:
         os._exit(0)
+
+
+def _silence() -> None:
+    """Print nothing, and let tokenizers start no threads, which a forked process cannot have."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _end_without_parent(seconds: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
+from ratio_sft._shared.tokenizer_file import tokenizing
 from ratio_sft.errors import DataError
 
 if TYPE_CHECKING:
@@ -160,8 +161,17 @@ def prompt_ids(
         DataError: the template fails, or all prompts together take more than 30 seconds, 1 GiB of memory or 256 MiB of
             text.
     """
-    texts = _render(tokenizer, prompts)
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[return-value]
+    return text_ids(tokenizer, _render(tokenizer, prompts))
+
+
+def text_ids(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+    """Token ids of texts, without added special tokens.
+
+    Raises:
+        DataError: the tokenizer fails.
+    """
+    with tokenizing(str(tokenizer.name_or_path)):
+        return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[return-value]
 
 
 def _render(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft._shared.records import Row, Tally
 from ratio_sft.data.rows import kind
-from ratio_sft.model.template import prompt_ids
+from ratio_sft.model.template import prompt_ids, text_ids
 from ratio_sft.model.tokens import token_ids
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def encode(
     while chunk := list(islice(left, _CHUNK)):
         tally.read += len(chunk)
         texts = [row["completion"][0]["content"] for row in chunk]
-        completions: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+        completions = text_ids(tokenizer, texts)
         modes = [kind(row) for row in chunk]
         asked = [(row["prompt"], None if mode == "plain" else POLICY) for row, mode in zip(chunk, modes, strict=True)]
         prompts = prompt_ids(tokenizer, asked)

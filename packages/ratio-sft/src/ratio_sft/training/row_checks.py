@@ -16,6 +16,7 @@ from ratio_sft.data.questions import question_key, text_hash
 from ratio_sft.data.row_file import RowFile
 from ratio_sft.data.rows import kind
 from ratio_sft.errors import DataError
+from ratio_sft.model.template import text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,7 +121,7 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row], w
     if not sample:
         return
     texts = [row["completion"][0]["content"].partition("<think>\n")[2].partition("\n</think>")[0] for row in sample]
-    ours = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+    ours = sum(map(len, text_ids(tokenizer, texts)))
     theirs = sum(row["thinking_tokens"] for row in sample)
     if abs(ours - theirs) > max(_COUNT_TOLERANCE * theirs, 2 * len(sample)):
         raise DataError(

@@ -1,0 +1,194 @@
+# copied from packages/_shared/tokenizer_file.py; edit it there
+"""Reads a stranger's tokenizer.json: first in a child process with limits, then here, without padding and truncation.
+
+The steps of a tokenizer (normalizers, pre-tokenizers, post-processors, decoders) form chains, and each may write more
+than it reads: twelve that make ten letters of one fill any memory with one word. So a tokenizer is refused by what its
+steps could make of one character. Which other files belong to it is left to the callers.
+
+    tokenizer = read_tokenizer("checkpoints/base")
+    with tokenizing("checkpoints/base"):
+        tokenizer.encode("1 + 1 = 2").ids
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from .bounded import MEMORY_BYTES, SECONDS, in_child
+from .checkpoint_files import check_inside
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_Json = dict[str, Any]
+_MOST_GROWTH = 4_000
+_MOST_CHARS = 10_000
+_MOST_STEPS = 100
+_MOST_WORD_CHARS = 1_000
+_MEMORY_A_BYTE, _SECONDS_A_MIB = 64, 1.0
+_CHAINS = {
+    "normalizer": "normalizers",
+    "pre_tokenizer": "pretokenizers",
+    "post_processor": "processors",
+    "decoder": "decoders",
+}
+_SAME = {"Strip", "StripAccents", "Nmt", "BertPreTokenizer", "CharDelimiterSplit", "Whitespace", "WhitespaceSplit"}
+_SAME |= {"Split", "Punctuation", "Digits", "UnicodeScripts", "FixedLength", "RobertaProcessing", "BertProcessing"}
+_SAME |= {"Fuse", "ByteFallback"}
+# The most characters that a step makes of one, over all of Unicode, and of those before and after it.
+_GROWTH = {"NFC": 3, "NFD": 4, "NFKC": 18, "NFKD": 18, "Lowercase": 2, "BertNormalizer": 3}
+_GROWTH |= {"Metaspace": 2, "WordPiece": 2, "BPEDecoder": 2, "CTC": 3}
+_OTHER_GROWTH = 8
+
+
+def read_tokenizer(folder: str | Path) -> "Tokenizer":
+    """The tokenizer of a model folder that has a tokenizer.json; it neither pads nor cuts.
+
+    Raises:
+        DataError: the file is missing, corrupted or passes a limit, or a file of the folder is a link to elsewhere.
+    """
+    file = Path(folder, "tokenizer.json")
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; name the model's folder")
+    check_inside(Path(folder))
+
+    def check() -> None:
+        check_growth(_read(file).to_str(), str(file))
+
+    first_loading(check, str(file), [file])
+    tokenizer = _read(file)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def first_loading(check: Any, where: str, files: list[Path]) -> None:
+    """Run a function that loads a tokenizer in a child process, with limits that grow with the size of its files.
+
+    Args:
+        check: The function, whose result is dropped.
+        where: Description that opens every error message.
+        files: Files of the tokenizer; those that do not exist count as empty.
+
+    Raises:
+        DataError: the function failed, or passed a limit.
+    """
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    seconds, memory = SECONDS + _SECONDS_A_MIB * size / 2**20, MEMORY_BYTES + _MEMORY_A_BYTE * size
+    in_child(check, where, seconds=seconds, memory_bytes=memory)
+
+
+def _read(file: Path) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    with _one_error(f"{file}: cannot be loaded", "copy the model's tokenizer again"):
+        return Tokenizer.from_file(str(file))
+
+
+@contextmanager
+def tokenizing(folder: str | Path) -> Iterator[None]:
+    """Turn whatever a tokenizer raises into one error that names its folder.
+
+    Raises:
+        DataError: the tokenizer failed.
+    """
+    with _one_error(f"{folder}: the tokenizer fails", "mend its tokenizer.json, or use another model's"):
+        yield
+
+
+@contextmanager
+def _one_error(what: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{what} ({reason}); {remedy}") from error
+
+
+def check_growth(definition: str, where: str) -> None:
+    """Refuse a tokenizer that could make very much of little text, in time or memory.
+
+    Args:
+        definition: Content of a tokenizer.json as the library writes it.
+        where: Place that an error names.
+
+    Raises:
+        DataError: the steps of the tokenizer multiply text, or a token or word is longer than in any real one.
+    """
+    parts: _Json = json.loads(definition)
+    steps = {part: list(_steps(parts.get(part), inner)) for part, inner in _CHAINS.items()}
+    for part, chain in steps.items():
+        if len(chain) > _MOST_STEPS:
+            raise DataError(f"{where}: {part} has {len(chain)} steps; no tokenizer has more than {_MOST_STEPS}")
+    model: _Json = parts["model"]
+    longest = max(map(len, _texts(model, parts.get("added_tokens") or [])), default=0)
+    if longest > _MOST_CHARS:
+        raise DataError(f"{where}: a token of {longest} characters; no tokenizer has one above {_MOST_CHARS}")
+    word = model.get("max_input_chars_per_word", 0)
+    if word > _MOST_WORD_CHARS:
+        raise DataError(f"{where}: max_input_chars_per_word is {word}; no tokenizer has more than {_MOST_WORD_CHARS}")
+    encoded = prod(_growth(step, part) for part, chain in steps.items() if part != "decoder" for step in chain)
+    decoded = max(longest, 1) * prod(_growth(step, "decoder") for step in steps["decoder"])
+    for what, growth, most in (("a character", encoded, _MOST_GROWTH), ("a token", decoded, _MOST_CHARS)):
+        if growth > most:
+            raise DataError(
+                f"{where}: its steps can make {growth:.0f} characters of {what}; no tokenizer makes more than {most}"
+            )
+
+
+def _steps(step: _Json | None, inner: str) -> Iterator[_Json]:
+    if step is None:
+        return
+    if step["type"] != "Sequence":
+        yield step
+    else:
+        for each in step[inner]:
+            yield from _steps(each, inner)
+
+
+def _texts(model: _Json, added: list[_Json]) -> Iterator[str]:
+    """Every token, and what is put before or behind the parts of a word."""
+    vocabulary: Any = model.get("vocab") or ()
+    yield from vocabulary if isinstance(vocabulary, dict) else (token for token, *_ in vocabulary)
+    yield from (token["content"] for token in added)
+    yield from (model.get(name) or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
+
+
+def _growth(step: _Json, part: str) -> float:
+    """The most characters, or tokens, that a step can make of one."""
+    kind = step["type"]
+    if kind in _SAME or (kind == "ByteLevel" and part in ("post_processor", "decoder")):
+        return 1
+    if kind == "Replace":
+        # A regular expression may match nothing, and is then replaced between all characters.
+        length = len(step["pattern"].get("String", ""))
+        return max(1, len(step["content"]) / length) if length else 1 + len(step["content"])
+    if kind == "Prepend":
+        return 1 + len(step["prepend"])
+    if kind == "Precompiled":
+        return _longest_precompiled(step["precompiled_charsmap"])
+    if kind == "TemplateProcessing":
+        return max(_longest_template(step["single"], step), _longest_template(step["pair"], step))
+    return _GROWTH.get(kind, _OTHER_GROWTH)
+
+
+def _longest_precompiled(charsmap: str) -> int:
+    """The longest replacement of a SentencePiece map: the size of its trie, the trie, replacements that end in NUL."""
+    content = base64.b64decode(charsmap)
+    start = 4 + int.from_bytes(content[:4], "little")
+    return max(1, *(len(each.decode("utf-8", "replace")) for each in content[start:].split(b"\0")))
+
+
+def _longest_template(pieces: list[_Json], step: _Json) -> float:
+    """How often a template repeats a text; a few special tokens around it are no growth."""
+    texts = [piece["Sequence"]["id"] for piece in pieces if "Sequence" in piece]
+    names = [piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece]
+    added = sum(len(step["special_tokens"][name]["ids"]) for name in names)
+    return max(texts.count("A"), texts.count("B"), 1) + added // _MOST_STEPS
