@@ -7,12 +7,15 @@ import pickle
 import shutil
 import sys
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from math_eval._shared import checkpoint_loader, tokenizer_file
+from math_eval._shared.bounded import in_child
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_model, load_tokenizer
 from math_eval.errors import DataError
 
@@ -308,3 +311,40 @@ def test_an_attention_that_is_code_of_a_hub_is_refused(folder, fields):
     edit(folder / "config.json", **fields)
     with pytest.raises(DataError, match=r"config\.json: \w+ names code of a hub .*remove this field"):
         load_model(folder, FLOAT)
+
+
+def test_numbers_that_pass_every_check_are_stopped_by_the_limits(folder, monkeypatch):
+    monkeypatch.setattr(checkpoint_loader, "in_child", partial(in_child, seconds=3.0, memory_bytes=2**28))
+    monkeypatch.setattr(tokenizer_file, "MEMORY_BYTES", 2**28)
+    repeated = {"model_type": "gpt_neo", "num_layers": 2, "attention_types": [[["global", "local"], 3 * 10**9]]}
+    (folder / "config.json").write_text(json.dumps(repeated))
+    for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
+        with pytest.raises(DataError, match=r": (needs more than \d+ MiB|takes longer than 3 seconds)"):
+            load(folder)
+    many = {"model_type": "funnel", "d_model": 8, "n_head": 2, "d_head": 4, "d_inner": 8, "block_sizes": [1, 10**8, 1]}
+    (folder / "config.json").write_text(json.dumps(many))
+    with pytest.raises(DataError, match=r"config\.json: (needs more than 256 MiB|takes longer than 3 seconds)"):
+        load_model(folder, FLOAT, "AutoModelForTokenClassification")
+
+
+def test_a_field_that_hides_a_method_of_the_config_is_one_error(folder):
+    edit(folder / "config.json", get_text_config="text")
+    with pytest.raises(DataError, match=r"config\.json cannot be loaded"):
+        load_config(folder)
+
+
+@pytest.mark.parametrize("place", ["top", "text_config", "list"])
+def test_no_field_of_a_config_gets_the_meaning_of_another(folder, place):
+    alias = {"attribute_map": {"harmless": "transformers_weights"}, "harmless": "../elsewhere.safetensors"}
+    edit(folder / "config.json", **(alias if place == "top" else {place: [alias] if place == "list" else alias}))
+    for load in (load_config, load_tokenizer, lambda folder: load_model(folder, FLOAT)):
+        with pytest.raises(DataError, match=r"config\.json: attribute_map gives fields other meanings; remove"):
+            load(folder)
+
+
+@pytest.mark.parametrize("name", ["/tmp/mine", "../mine", "a/b", "", 3, "\x1b[31m"])
+def test_a_chat_template_whose_name_is_a_path_is_refused(folder, name):
+    templates = [{"name": "default", "template": "a"}, {"name": name, "template": "a stranger's"}]
+    edit(folder / "tokenizer_config.json", chat_template=templates)
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: chat_template is named"):
+        load_tokenizer(folder)

@@ -33,8 +33,7 @@ def load_runtime() -> Any:
 
 @cache
 def _limit_memory() -> None:
-    """Give all sessions of this process one allocator with a limit: an operator may repeat a value "
-    "any number of times."""
+    """Give all sessions one allocator with a limit, because an operator may repeat a value any number of times."""
     onnxruntime = load_runtime()
     place = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
