@@ -318,3 +318,15 @@ def test_champ_offers_what_can_be_graded_and_counts_the_rest():
 def test_a_generator_that_the_grader_cannot_judge_is_refused(name):
     with pytest.raises(DataError, match=rf"reasoning-gym:{name}: not offered.* choose one of aiw, "):
         load_task(f"reasoning-gym:{name}")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "task.toml"])
+def test_rows_behind_the_limit_are_not_read(tmp_path, name):
+    row = json.dumps({"id": "{}", "question": "What is 1 + 1?", "answer": "2"})
+    lines = [row.replace("{}", str(number)) for number in range(3)]
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, "not a row"]).encode()))
+    fields = 'problems = "rows.jsonl.gz"\nfields = {id = "id", question = "question", answer = "answer"}'
+    (tmp_path / "task.toml").write_text(fields)
+    assert [problem["id"] for problem in load_task(str(tmp_path / name), limit=3).problems] == ["0", "1", "2"]
+    with pytest.raises(DataError, match="rows.jsonl.gz:4: not JSON"):
+        load_task(str(tmp_path / name), limit=4)

@@ -53,8 +53,8 @@ def grade_file(
         The number of rows with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: A bad row; an unknown extraction or policy; or an output that is the input, was made with other settings, or is
-            being written by another process.
+        DataError: A bad row; an unknown extraction or policy; or an output that is the input, was made with other
+            settings, or is being written by another process.
         MathEvalError: The number of graded rows differs from that of the input.
     """
     source, out = Path(source), Path(out)
@@ -128,8 +128,8 @@ def grade_run(
         The number of samples with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: The run is not finished; an unknown extraction or policy; or an output that is the run, was made with other
-            settings, or is being written by another process.
+        DataError: The run is not finished; an unknown extraction or policy; or an output that is the run, was made with
+            other settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
     runs.check_apart([out], [source])

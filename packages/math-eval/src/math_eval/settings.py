@@ -15,14 +15,14 @@ from typing import Any
 
 from ._shared.control_tokens import INSTRUCTION
 from .backends import Sampling
-from .errors import DataError
 from .equality import POLICIES
+from .errors import DataError
 from .grading.grader import EXTRACTIONS
 from .ratio import Ratio, parse_ratio
 
 POLICY_HELP = (
-    "What reasonable people judge differently, such as a missing unit or the order of a list: strict counts none of it, "
-    "lenient all."
+    "What reasonable people judge differently, such as a missing unit or the order of a list: strict counts none "
+    "of it, lenient all."
 )
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")

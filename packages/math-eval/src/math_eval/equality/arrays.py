@@ -13,7 +13,7 @@ _AXES = ("vec i", "vec j", "vec k")
 
 
 def is_array(tree: Tree) -> bool:
-    """Whether the tree is an array that is computed from others: a sum of unit vectors or an expression with matrices."""
+    """Whether the tree is an array that is computed: a sum of unit vectors, or an expression with matrices."""
     if tree.kind in ("sum", "product", "negative", "quotient", "power"):
         return _is_vector_sum(tree) or any(part.kind == "matrix" for part in walk(tree))
     return _is_vector_sum(tree)

@@ -15,9 +15,7 @@ from math_eval.reading.tree import Tree, name, number, show, walk
 from math_eval.reading.vocabulary import REASONS, meaning
 from math_eval.reading.words import word_set
 
-from .algebra import prove, quotient
 from .arrays import array_of, is_array
-from .numeric import approximate, identical
 from .policy import POLICIES, Policy
 from .quantities import is_quantity, same_quantity
 from .regions import is_surely_region, letter_of, region
@@ -32,6 +30,7 @@ from .relations import (
     same_region,
     same_relation,
 )
+from .values import same_value
 
 _MAX_PAIRS = 400
 _VALUES = word_set(
@@ -39,9 +38,7 @@ _VALUES = word_set(
 )
 _NO_ORDER = frozenset({"union", "intersection"})
 _IN_ORDER = frozenset({"difference", "by", "cases", "row"})
-_NO_VALUE = frozenset({"ℝ", "ℤ", "ℕ", "ℚ", "ℂ", "emptyset"})
 _NONE_WORDS = "no solution"
-_PLACES, _LENIENT_DIGITS = 6, 3
 
 
 class Comparison(NamedTuple):
@@ -111,9 +108,8 @@ class _Judge:
             return self._digits(one, two)
         if kinds == {"ratio"}:
             return self._ratio(one, two)
-        if "ratio" in kinds and kinds <= _VALUES | {"ratio"} and self.policy.equivalent_forms:
-            return self._values(*(Tree("quotient", tree.parts) if len(tree.parts) == 2 and tree.kind == "ratio" else tree  # noqa: PLR2004
-                                  for tree in (one, two)))  # fmt: skip
+        if kinds <= _VALUES | {"ratio"} and "ratio" in kinds and self.policy.equivalent_forms:
+            return self._values(_as_quotient(one), _as_quotient(two))
         if one.kind == two.kind and one.kind in _NO_ORDER:
             return self._members(list(one.parts), list(two.parts))
         if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
@@ -154,7 +150,8 @@ class _Judge:
         if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
             return Tree("relation", (head, tail), ("=",))
         right = [_is_constant(a) and _is_constant(b) for a, b in pairwise(tree.parts)]
-        if right[-1] and _Judge(self.policy).same(tree.parts[-2], tail) is True:
+        before = tree.parts[len(tree.parts) - 2]
+        if right[-1] and _Judge(self.policy).same(before, tail) is True:
             bare = named(Tree("relation", (head, tail), ("=",))) is not None
             return Tree("relation", (head, tail), ("=",)) if bare else tail
         return tree
@@ -202,7 +199,7 @@ class _Judge:
 
     # --- sets of real numbers ---
 
-    def _region(self, one: Tree, two: Tree) -> "bool | None | str":
+    def _region(self, one: Tree, two: Tree) -> bool | str | None:
         """Whether two sets of real numbers are equal; an empty string if they are none, or perhaps points."""
         sure = [is_surely_region(tree) for tree in (one, two)]
         relations = [bool(letter_of(tree)) and not named(tree) for tree in (one, two)]
@@ -352,6 +349,9 @@ class _Judge:
 
     # --- numbers ---
 
+    def _values(self, one: Tree, two: Tree) -> bool | None:
+        return self._says(*same_value(one, two, self.policy))
+
     def _digits(self, one: Tree, two: Tree) -> bool | None:
         values = [int(*tree.data) if tree.kind == "digits" else None for tree in (one, two)]
         if None not in values:
@@ -377,57 +377,9 @@ class _Judge:
             undecided = undecided or verdict is None
         return self._says(None if undecided else True, "the ratios are equal")
 
-    def _values(self, one: Tree, two: Tree) -> bool | None:
-        if _NO_VALUE & {one.data, two.data}:
-            return self._says(False, f"{show(one)} and {show(two)} differ")
-        if self.policy.any_case and one.kind == two.kind == "name" and one.data.lower() == two.data.lower():
-            return self._says(True, "the letters are equal but for their case")
-        if ((infinite := _infinite(one)) or _infinite(two)) and not _has_operator(one) and not _has_operator(two):
-            return self._says(infinite == _infinite(two), f"{show(one)} and {show(two)} are compared")
-        verdict = prove(one, two)
-        if verdict is not None:
-            rounded = verdict is False and self._rounds(one, two)
-            why = (
-                "one rounds the other"
-                if rounded
-                else "proved by exact algebra"
-                if verdict
-                else f"{show(one)} and {show(two)} differ"
-            )
-            return self._says(verdict or rounded, why)
-        verdict = identical(one, two, positive=self.policy.positive_letters)
-        if verdict is False and (_has_plain_log(one) or _has_plain_log(two)):  # `log` may be natural or common
-            verdict = identical(_with_base(one), _with_base(two), positive=self.policy.positive_letters)
-        if verdict is not None:
-            rounded = verdict is False and self._rounds(one, two)
-            return self._says(verdict or rounded, "equal to 60 digits" if verdict else "the values differ")
-        return self._says(None, f"nothing here decides {show(one)} and {show(two)}")
-
-    def _rounds(self, one: Tree, two: Tree) -> bool:
-        """Whether a decimal is another value, rounded, in so many places that the policy counts it."""
-        for decimal, other in ((one, two), (two, one)):
-            if _places(decimal) <= 0 or _places(other) > 0:
-                continue
-            exact = quotient(other)
-            irrational = exact is None or exact.rational() is None
-            places = _places(decimal)
-            if not (self.policy.irrational_decimals and irrational and places >= _PLACES):
-                digits = len(show(decimal).replace("-", "").replace(".", "").lstrip("0"))
-                if not (self.policy.rounded and digits >= _LENIENT_DIGITS):
-                    continue
-            here, there = approximate(decimal), approximate(other)
-            if here is not None and there is not None and abs(here - there) <= 0.5000001 * 10**-places:
-                return True
-        return False
-
 
 def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:
     return list(dict.fromkeys(parts)) if parts and all(part.kind == "tuple" for part in parts) else parts
-
-
-def _places(tree: Tree) -> int:
-    tree = tree.parts[0] if tree.kind == "negative" else tree
-    return tree.data[1] if tree.kind == "number" else 0
 
 
 def _is_constant(tree: Tree) -> bool:
@@ -437,27 +389,8 @@ def _is_constant(tree: Tree) -> bool:
     )
 
 
-def _has_plain_log(tree: Tree) -> bool:
-    return any(part.kind == "function" and part.data == "log" and len(part.parts) == 1 for part in walk(tree))
-
-
-def _with_base(tree: Tree) -> Tree:
-    """The tree with base 10 for every logarithm without one."""
-    parts = tuple(map(_with_base, tree.parts))
-    if tree.kind == "function" and tree.data == "log" and len(parts) == 1:
-        parts = (*parts, number(10))
-    return tree._replace(parts=parts)
-
-
-def _has_operator(tree: Tree) -> bool:
-    return any(part.kind == "big" for part in walk(tree))
-
-
-def _infinite(tree: Tree) -> int:
-    """1 for infinity, -1 for minus infinity, otherwise 0."""
-    if tree == name("infty"):
-        return 1
-    return -_infinite(tree.parts[0]) if tree.kind == "negative" else 0
+def _as_quotient(tree: Tree) -> Tree:
+    return Tree("quotient", tree.parts) if tree.kind == "ratio" and len(tree.parts) == 2 else tree
 
 
 def _meaning(tree: Tree) -> str:

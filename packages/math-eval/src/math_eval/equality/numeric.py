@@ -283,7 +283,8 @@ def _root(value: Any, degree: Any, ctx: Any) -> Any:
 _BY_NAME = {
     "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin",
     "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec", "arccsc": "acsc", "sinh": "sinh",
-    "cosh": "cosh", "tanh": "tanh", "coth": "coth", "sech": "sech", "csch": "csch", "arsinh": "asinh", "arcosh": "acosh",
+    "cosh": "cosh", "tanh": "tanh", "coth": "coth", "sech": "sech", "csch": "csch", "arsinh": "asinh",
+    "arcosh": "acosh",
     "artanh": "atanh", "floor": "floor", "ceil": "ceil", "erf": "erf",
 }  # fmt: skip
 _EVALUATED = word_set("number name word sum negative product quotient power percent degrees factorial function apply")

@@ -4,8 +4,9 @@ An equation equals its right side only if its left is a bare name, such as `x`, 
 bound by a function, a sequence, a set or an integer condition may have any name.
 
 >>> from math_eval.reading import read
->>> named(read("f(x) = x^2").tree)
-('f(x)', Tree(kind='power', parts=(Tree(kind='name', parts=(), data='x'), Tree(kind='number', parts=(), data=(Fraction(2, 1), 0))), data=None))
+>>> label, value = named(read("f(x) = x^2").tree)
+>>> label, show(value)
+('f(x)', 'x^2')
 >>> named(read("4x = 20").tree) is None
 True
 """
@@ -32,9 +33,9 @@ _FILLER = word_set("is are an a the any some all each every for number numbers v
 
 def named(tree: Tree) -> tuple[str, Tree] | None:
     """The name and the value of an assignment such as `x = 5` or `x ∈ [1, 2]`, or None."""
-    if tree.kind != "relation" or tree.data not in (("=",), ("∈",), ("≈",)):
+    if tree.kind != "relation" or len(tree.parts) != 2 or tree.data not in (("=",), ("∈",), ("≈",)):
         return None
-    left, right = tree.parts
+    left, right = tree.parts[0], tree.parts[1]
     return (label(left), right) if _is_bare(left) else None
 
 
@@ -59,34 +60,33 @@ def expand(tree: Tree) -> list[Tree]:
     r"""The statements in a list, with `\pm` and `(x, y) = (1, 2)` written out."""
     if tree.kind in ("list", "set"):
         return _grouped([one for part in _pairs(tree.parts) for one in expand(part)])
-    if (
-        tree.kind == "relation"
-        and len(tree.parts) > 2
-        and set(tree.data) == {"="}
-        and all(map(_is_bare, tree.parts[:-1]))
-    ):
-        return [Tree("relation", (left, tree.parts[-1]), ("=",)) for left in tree.parts[:-1]]
-    if tree.kind == "relation" and tree.data == ("=",):
-        left, right = tree.parts
-        if (
-            left.kind == right.kind == "tuple"
-            and len(left.parts) == len(right.parts)
-            and all(map(_is_bare, left.parts))
-        ):
-            return [Tree("relation", pair, ("=",)) for pair in zip(left.parts, right.parts, strict=True)]
-        if right.kind in ("list", "set") and _is_bare(left) and right.kind == "list":
-            return [Tree("relation", (left, one), ("=",)) for one in expand(right)]
+    if tree.kind == "relation" and set(tree.data) == {"="}:
+        *bare, value = tree.parts
+        if len(bare) > 1 and all(map(_is_bare, bare)):
+            return [Tree("relation", (left, value), ("=",)) for left in bare]
+        if len(bare) == 1 and (found := _spread(bare[0], value)):
+            return found
     if _has_signs(tree):
         return [_signed(tree, False), _signed(tree, True)]
     return [tree]
 
 
+def _spread(left: Tree, value: Tree) -> list[Tree]:
+    """The assignments of `(x, y) = (1, 2)` and of `x = 1, 2`; none for other equations."""
+    tuples = left.kind == value.kind == "tuple" and len(left.parts) == len(value.parts)
+    if tuples and all(map(_is_bare, left.parts)):
+        return [Tree("relation", pair, ("=",)) for pair in zip(left.parts, value.parts, strict=True)]
+    if value.kind == "list" and _is_bare(left):
+        return [Tree("relation", (left, one), ("=",)) for one in expand(value)]
+    return []
+
+
 def _pairs(parts: tuple[Tree, ...]) -> tuple[Tree, ...]:
     """The parts, those of `(x, y) = (1, 2), (3, 4)` as tuples."""
     first = parts[0]
-    if first.kind == "relation" and first.data == ("=",) and first.parts[0].kind == first.parts[1].kind == "tuple":
-        if len(parts) > 1 and all(part.kind == "tuple" for part in parts[1:]):
-            return (first.parts[1], *parts[1:])
+    named_tuple = first.kind == "relation" and first.data == ("=",) and {part.kind for part in first.parts} == {"tuple"}
+    if named_tuple and len(parts) > 1 and all(part.kind == "tuple" for part in parts[1:]):
+        return (first.parts[1], *parts[1:])
     return parts
 
 
@@ -137,7 +137,7 @@ def same_named(one: tuple[str, Tree], two: tuple[str, Tree], same: Same, policy:
 
 
 def _rename_bound(left: str, right: str, value: Tree) -> Tree | None:
-    """The value of `f(t)` in the letter of `f(x)`, or that of `a_k` in the letter of `a_n`; None for different names."""
+    """The value of `f(t)` in the letter of `f(x)`, or of `a_k` in that of `a_n`; None for different names."""
     for opening, closing in (("(", ")"), ("_", "")):
         head, mark, bound = left.partition(opening)
         other_head, other_mark, other_bound = right.partition(opening)
@@ -339,9 +339,9 @@ def _same_solutions(value: Tree, left: list[str], other: Tree, right: list[str],
         ratio = _ratio(step, its_step)
     except OutOfReach:
         return verdict
-    names_agree = (named(value) or ("",))[0] == (named(other) or ("",))[0]
+    bareagree = (named(value) or ("",))[0] == (named(other) or ("",))[0]
     return bool(
-        difference is not None and difference.denominator == 1 and ratio in (Fraction(1), Fraction(-1)) and names_agree
+        difference is not None and difference.denominator == 1 and ratio in (Fraction(1), Fraction(-1)) and bareagree
     )
 
 

@@ -73,7 +73,7 @@ def extract_reference(completion: str) -> str | None:
 
 
 def reference_answer(gold: str) -> str:
-    """The answer in a reference or solution: its last box or boxes, a stated final formula, the text after `####`, or all."""
+    """The answer in a reference or solution: its last boxes, its final formula, the text after `####`, or all."""
     boxed, unclosed = boxed_answer(gold, _MAX_PARTS)
     if boxed:
         return boxed

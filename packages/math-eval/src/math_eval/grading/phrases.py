@@ -44,7 +44,9 @@ _VARIABLE = re.compile(r"[A-Za-z]\w*")
 _LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n。]")
 _TAIL = re.compile(
-    r",?\s+(?:as|which|since|because|so that|where|that is|i\.e\.|using|but|given that|meaning|and so|and therefore|and thus|and hence)\b(?!\s+(?:much|many))",
+    r",?\s+(?:as|which|since|because|so that|where|that is|i\.e\.|using|but"
+    r"|given that|meaning|and so|and therefore|and thus"
+    r"|and hence)\b(?!\s+(?:much|many))",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .statement import Statement
-from .tokens import Token, tokenize
+from .token import Token
+from .tokens import tokenize
 from .tree import Tree, Unread
 
 __all__ = ["Reading", "read"]

@@ -61,7 +61,8 @@ SIGNS = {
     "rceil": "⌉", "degree": "°", "ldots": "…", "dots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "dotso": "…",
     "vdots": "…", "prime": "'", "%": "%", "$": "$", "&": "and", "#": "#", "_": "_", "land": "and", "wedge": "and",
     "lor": "or", "vee": "or", "perp": "⊥", "parallel": "∥", "propto": "∝", "cr": "row", "newline": "row", "\\": "row",
-    "tabularnewline": "row", "pounds": "£", "textsterling": "£", "euro": "€", "texteuro": "€", "yen": "¥", "textdollar": "$",
+    "tabularnewline": "row", "pounds": "£", "textsterling": "£", "euro": "€", "texteuro": "€", "yen": "¥",
+    "textdollar": "$",
     "textdegree": "°", "textpercent": "%", "bullet": "*", "circ": "∘", "slash": "/", "mod": "mod", "bmod": "mod",
     "pmod": "mod", "over": "over", "choose": "choose", "middle|": "|", "textbackslash": "∖", "star": "*",
 }  # fmt: skip

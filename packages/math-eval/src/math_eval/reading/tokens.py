@@ -1,4 +1,4 @@
-r"""Tokens of an answer: numbers, letters, words, functions, macros and marks, the same for LaTeX, plain text and Unicode.
+r"""Tokens of an answer: numbers, letters, words, functions, macros and marks, the same for LaTeX, text and Unicode.
 
 Style, spacing and size are read away here and nowhere else. A token knows whether space stood before it and whether it
 was set as text. What tokens mean together is left to `expression` and `statement`.
@@ -9,29 +9,11 @@ was set as text. What tokens mean together is left to `expression` and `statemen
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
 
 from . import macros
 from .characters import unify
-from .units import is_unit
-from .vocabulary import AND, ARTICLES, CONDITIONS, EQUALS, HEDGES, NUMBERS, OR
-from .words import word_set
-
-
-class Token(NamedTuple):
-    """A token: its kind, its text, whether space stood before it, and whether it was set as text.
-
-    The kinds are number, letter, vector, word, function, macro, accent, begin, end, mark and unknown. `value` is that of
-    a number, and `places` its number of decimals (-1 if they repeat).
-    """
-
-    kind: str
-    text: str
-    gap: bool = False
-    upright: bool = False
-    value: Fraction = Fraction(0)
-    places: int = 0
-
+from .runs import resolve
+from .token import Token
 
 _WIDE = r"\s?\{,\s?\}|,\s?\\!\s*|\\[,!:; ]\s*"
 _DIGITS = rf"(?:\d{{1,3}}(?:(?:{_WIDE}|{{comma}})\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -39,17 +21,19 @@ _REPEATING = (
     r"(?P<whole>\d*)\.(?P<once>\d*)(?:\\(?:overline|bar)\s*\{\s*(?P<over>\d+)\s*\}|\\(?:overline|bar)\s?(?P<one>\d)"
     r"|(?<=[.\d])\((?P<round>\d+)\)(?![\w(])|\\dot\s?\{?(?P<first>\d)\}?(?:(?P<between>\d*)\\dot\s?\{?(?P<last>\d)\}?)?)"
 )
+_LATIN = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 _PIECE = (
     r"(?P<repeating>REPEATING)|(?P<science>(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d{1,4}(?![\w.]))|(?P<number>NUMBER)"
-    r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))|(?P<run>(?:[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]+|[^\W\d_A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]+)(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
+    r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))"
+    r"|(?P<run>(?:[LATIN]+|[^\W\d_LATIN]+)(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
     r"|\\(?P<macro>[A-Za-z]+\*?|.)"
     r"|(?P<dots>\.\.\.+)|(?P<mark>\*\*|<=|>=|!=|==|->|:=|\+/-|[^\s\w]|_)|(?P<space>\s+)"
 )
 _PIECES = {
     grouped: re.compile(
-        _PIECE.replace("REPEATING", _REPEATING).replace(
-            "NUMBER", _DIGITS.replace("{comma}", "," if grouped else "(?!)")
-        ),
+        _PIECE.replace("REPEATING", _REPEATING)
+        .replace("LATIN", _LATIN)
+        .replace("NUMBER", _DIGITS.replace("{comma}", "," if grouped else "(?!)")),
         re.DOTALL,
     )
     for grouped in (False, True)
@@ -69,23 +53,7 @@ _ONE_LETTER = re.compile(
 )
 _BLACKBOARD = re.compile(r"\s*\{?\s*([A-Za-z])\s*\}?(?:\s*\^\s*\{?\s*([-+*])\s*\}?)?")
 _SHORT_SETS = {"R": "ℝ", "Z": "ℤ", "N": "ℕ", "Q": "ℚ", "C": "ℂ"}
-_PLAIN_WORDS = (
-    AND
-    | OR
-    | CONDITIONS
-    | HEDGES
-    | EQUALS
-    | NUMBERS
-    | ARTICLES
-    | word_set(
-        "in no not all any of per each minus negative percent pct square cubic sq cu units unit day days mod "
-        "yes true false even odd prime never none left red"
-    )
-) - {"a", "e", "y", "o", "et", "as", "it"}
 _GLUED = ("qquad", "quad", "cdot", "times", "cup", "cap")
-_GLUED_JOINER = re.compile(r"(and|or)([A-Za-z])")
-_LINKS = AND | OR | CONDITIONS | EQUALS
-_PROSE_LETTERS = 4
 _MAX_DIGITS = 300
 
 
@@ -114,7 +82,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 class _Tokenizer:
-    """One pass over a text; the content of `\\text{}` is read as text."""
+    r"""One pass over a text; the content of `\text{}` is read as text."""
 
     def __init__(self, text: str, pieces: re.Pattern[str]) -> None:
         self._text = text
@@ -138,7 +106,7 @@ class _Tokenizer:
                 continue
             self._at = match.end()
             self._piece(match)
-        return _prose(self._found)
+        return resolve(self._found)
 
     def _add(self, kind: str, text: str, value: Fraction = Fraction(0), places: int = 0) -> None:
         self._found.append(Token(kind, text, self._gap, bool(self._upright), value, places))
@@ -315,93 +283,3 @@ def _repeating_value(match: re.Match[str]) -> Fraction:
     else:
         again = match["over"] or match["one"] or match["round"]
     return Fraction(f"{whole}.{once}0") + Fraction(int(again), 10 ** len(once) * (10 ** len(again) - 1))
-
-
-def _prose(found: list[Token]) -> list[Token]:
-    """The tokens with every run of letters resolved as a word, a function, a name, or a product of letters."""
-    if not any(token.kind == "run" for token in found):
-        return found
-    sure = [
-        token.kind == "run" and _is_word(token, found[index - 1] if index else None)
-        for index, token in enumerate(found)
-    ]
-    for step in (1, -1):  # a short run beside a word is a word, too
-        order = range(len(found)) if step == 1 else range(len(found) - 1, -1, -1)
-        for index in order:
-            near = index - step
-            if sure[index] or found[index].kind != "run" or not 0 <= near < len(found) or not sure[near]:
-                continue
-            if found[near].text.lower() in _LINKS or found[near].upright != found[index].upright:
-                continue
-            apart = found[max(index, near)].gap
-            sure[index] = apart and len(found[index].text) > 1 and found[index].text not in macros.FUNCTIONS
-    for index, token in enumerate(found[:-1]):
-        if token.kind == "run" and token.text in ("a", "A") and sure[index + 1] and found[index + 1].gap:
-            sure[index] = found[index + 1].text.lower() not in AND | OR | EQUALS | CONDITIONS
-    resolved: list[Token] = []
-    for token, word in zip(found, sure, strict=True):
-        if (
-            token.kind == "run"
-            and (glued := _GLUED_JOINER.fullmatch(token.text))
-            and resolved
-            and resolved[-1].kind == "number"
-        ):
-            resolved += [token._replace(kind="word", text=glued[1]), token._replace(kind="letter", text=glued[2])]
-        elif token.kind == "run":
-            resolved += [token._replace(kind="word")] if word else _letters(token)
-        else:
-            resolved.append(token)
-    return resolved
-
-
-def _is_word(token: Token, before: Token | None) -> bool:
-    text = token.text
-    if text in macros.FUNCTIONS or text == "pi" or text.lower() in ("infinity", "infty", "oo"):
-        return False
-    if not text.isascii():
-        return True
-    if token.upright:
-        return len(text) > 1
-    if (text.lower() in _PLAIN_WORDS and len(text) > 1) or text == "Rs":
-        return True
-    if len(text) > 1 and (text.isupper() or "'" in text):
-        return True
-    if len(text) > 1 and is_unit(text) and before is not None and _ends_value(before):
-        return True
-    if text in macros.GREEK or text in ("infinity", "inf", "oo", "emptyset"):
-        return False
-    if _function_prefix(text):
-        return False
-    titled = text[0].isupper() and text[1:].islower()
-    return len(text) >= _PROSE_LETTERS or (titled and len(text) == _PROSE_LETTERS - 1)
-
-
-def _ends_value(token: Token) -> bool:
-    return token.kind == "number" or token.text in (")", "}", "pi", "/", "*", "word")
-
-
-def _function_prefix(text: str) -> str:
-    """The function that begins a short run such as `sinx`, or an empty string."""
-    for name in ("sin", "cos", "tan", "cot", "log", "ln", "sqrt"):
-        if text.startswith(name) and len(text) <= len(name) + 1:
-            return name
-    return ""
-
-
-def _letters(token: Token) -> list[Token]:
-    """A run that is no word as a function, a name such as `pi`, or its single letters."""
-    text = token.text
-    if text in macros.FUNCTIONS:
-        return [token._replace(kind="function", text=macros.FUNCTIONS[text])]
-    if text.lower() in ("infinity", "oo", "infty") or text == "inf":
-        return [token._replace(kind="letter", text="infty")]
-    if text in macros.GREEK:
-        return [token._replace(kind="letter", text=macros.LETTER_NAMES.get(text, text))]
-    if name := _function_prefix(text):
-        rest = [token._replace(kind="letter", text=letter, gap=False) for letter in text[len(name) :]]
-        return [token._replace(kind="function", text=name), *rest]
-    first, *rest = text
-    return [
-        token._replace(kind="letter", text=first),
-        *(token._replace(kind="letter", text=letter, gap=False) for letter in rest),
-    ]

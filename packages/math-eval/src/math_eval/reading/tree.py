@@ -21,7 +21,7 @@ r"""The tree of an answer: what was read, with every part in its place. Comparin
 'x + 2'
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -71,11 +71,13 @@ def names(tree: Tree) -> set[str]:
 
 _BETWEEN = {
     "sum": " + ", "product": " * ", "list": ", ", "union": " ∪ ", "intersection": " ∩ ", "difference": " ∖ ",
-    "ratio": " : ", "by": " by ", "quotient": " / ", "power": "^", "cross": " × ", "given": " given ", "builder": " with ",
+    "ratio": " : ", "by": " by ", "quotient": " / ", "power": "^", "cross": " × ", "given": " given ",
+    "builder": " with ",
     "mod": " mod ", "remark": " remark ", "row": ", ", "matrix": "; ", "cases": "; ",
 }  # fmt: skip
 _BEFORE = {"negative": "-", "plusminus": "±", "minusplus": "∓"}
 _AFTER = {"factorial": "!", "degrees": "°", "percent": "%"}
+_TIGHT = frozenset({"product", "quotient", "power", "factorial", "negative", "degrees", "percent"})
 _LOOSE = frozenset(
     {"sum", "list", "union", "relation", "given", "ratio", "negative", "plusminus", "minusplus", "quotient"}
 )
@@ -83,37 +85,47 @@ _LOOSE = frozenset(
 
 def show(tree: Tree) -> str:
     """The tree on one line."""
+    if tree.kind in _SPECIAL:
+        return _SPECIAL[tree.kind](tree)
     kind, parts = tree.kind, [show(part) for part in tree.parts]
-    if kind == "number":
-        return _decimal(*tree.data)
-    if kind in ("name", "word"):
-        return str(tree.data)
-    if kind == "phrase":
-        return f'"{" ".join(tree.data)}"'
-    if kind in ("product", "quotient", "power", "factorial", "negative", "degrees", "percent"):
-        parts = [f"({text})" if part.kind in _LOOSE or (kind == "power" and part.parts) else text
-                 for part, text in zip(tree.parts, parts, strict=True)]  # fmt: skip
-    if kind == "relation":
-        return "".join(text + f" {op} " for text, op in zip(parts, tree.data, strict=False)) + parts[-1]
-    if kind == "tuple":
-        return tree.data[0] + ", ".join(parts) + tree.data[1]
-    if kind == "set":
-        return "{" + ", ".join(parts) + "}"
-    if kind in ("function", "apply", "big"):
-        return f"{tree.data}({', '.join(parts)})"
-    if kind == "quantity":
-        units, words = tree.data
-        return " ".join([parts[0], *(unit if power == 1 else f"{unit}^{power}" for unit, power in units), *words])
-    if kind == "digits":
-        return "{}_{}".format(*tree.data)
-    if kind == "clock":
-        minutes, half = tree.data
-        return f"{minutes // 60}:{minutes % 60:02}{' ' + half if half else ''}"
-    if kind == "option":
-        return f"option {tree.data}" + (f" ({parts[0]})" if parts else "")
+    if kind in _TIGHT:
+        texts = zip(tree.parts, parts, strict=True)
+        parts = [
+            f"({text})" if part.kind in _LOOSE or (kind == "power" and part.parts) else text for part, text in texts
+        ]
     text = _BETWEEN.get(kind, ", ").join(parts)
     text = text.replace(" + -", " - ") if kind == "sum" else text
     return _BEFORE.get(kind, "") + (f"[{text}]" if kind in ("matrix", "cases") else text) + _AFTER.get(kind, "")
+
+
+def _relation(tree: Tree) -> str:
+    first, *rest = map(show, tree.parts)
+    return first + "".join(f" {operator} {text}" for operator, text in zip(tree.data, rest, strict=False))
+
+
+def _bracketed(tree: Tree) -> str:
+    opening, closing = tree.data if tree.kind == "tuple" else "{}"
+    return opening + ", ".join(map(show, tree.parts)) + closing
+
+
+def _quantity(tree: Tree) -> str:
+    units, words = tree.data
+    return " ".join(
+        [show(tree.parts[0]), *(unit if power == 1 else f"{unit}^{power}" for unit, power in units), *words]
+    )
+
+
+def _clock(tree: Tree) -> str:
+    minutes, half = tree.data
+    return f"{minutes // 60}:{minutes % 60:02}{' ' + half if half else ''}"
+
+
+def _option(tree: Tree) -> str:
+    return f"option {tree.data}" + (f" ({show(tree.parts[0])})" if tree.parts else "")
+
+
+def _call(tree: Tree) -> str:
+    return f"{tree.data}({', '.join(map(show, tree.parts))})"
 
 
 def _decimal(value: Fraction, places: int) -> str:
@@ -124,3 +136,21 @@ def _decimal(value: Fraction, places: int) -> str:
         whole, rest = divmod(abs(value.numerator) * 10**places // value.denominator, 10**places)
         return f"{'-' if value < 0 else ''}{whole}.{rest:0{places}}"
     return str(value)
+
+
+_SPECIAL: dict[str, Callable[[Tree], str]] = {
+    "number": lambda tree: _decimal(*tree.data),
+    "name": lambda tree: str(tree.data),
+    "word": lambda tree: str(tree.data),
+    "phrase": lambda tree: f'"{" ".join(tree.data)}"',
+    "relation": _relation,
+    "tuple": _bracketed,
+    "set": _bracketed,
+    "function": _call,
+    "apply": _call,
+    "big": _call,
+    "quantity": _quantity,
+    "digits": lambda tree: "{}_{}".format(*tree.data),
+    "clock": _clock,
+    "option": _option,
+}

@@ -53,7 +53,8 @@ _TENS = dict(zip(words("twenty thirty forty fifty sixty seventy eighty ninety"),
 _SMALL = {**{name: number for number, name in enumerate(_ONES)}, **_TENS}
 MULTIPLIERS = {
     "dozen": 12, "dozens": 12, "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3, "million": 10**6,
-    "millions": 10**6, "billion": 10**9, "billions": 10**9, "trillion": 10**12, "trillions": 10**12, "score": 20, "万": 10**4,
+    "millions": 10**6, "billion": 10**9, "billions": 10**9, "trillion": 10**12, "trillions": 10**12, "score": 20,
+    "万": 10**4,
     "亿": 10**8, "lakh": 10**5, "crore": 10**7,
 }  # fmt: skip
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
@@ -74,11 +75,13 @@ _SAME = (
      "infinite number of solutions", "there are infinitely many solutions", "an infinite number"),
     ("no solution", "no solutions", "no real solution", "none", "no such value exists", "no answer", "has no solution",
      "empty set", "the empty set", "there is no solution", "no real solutions", "there are no solutions"),
-    ("real numbers", "all real numbers", "all reals", "reals", "any real number", "every real number", "all real values",
+    ("real numbers", "all real numbers", "all reals", "reals", "any real number", "every real number",
+     "all real values",
      "set of all real numbers", "set of real numbers", "all real x"),
     ("integers", "all integers", "any integer", "set of integers", "set of all integers", "every integer"),
     ("yes", "true", "correct"), ("no", "false"), ("infinity", "positive infinity"),
-    ("impossible", "not possible", "cannot be done"), ("cannot be determined", "can't be determined", "not enough information"),
+    ("impossible", "not possible", "cannot be done"),
+    ("cannot be determined", "can't be determined", "not enough information"),
     ("equal", "they are equal", "same", "the same"),
 )  # fmt: skip
 _CLASSES = {tuple(one.split()): group[0] for group in _SAME for one in group}

@@ -60,12 +60,12 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
     Args:
         name: A name that `math-eval tasks` lists, or the path of a problems file (`.jsonl`) or a task file (`.toml`).
         data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
-        limit: Number of problems kept, the first ones; None keeps all.
+        limit: Number of problems kept, the first ones; None keeps all. Rows of a file behind them are not read.
 
     Raises:
         DataError: There is no such task or file, a package is not installed, a row is bad, or two problems have one id.
     """
-    task = _find(name, data_dir)
+    task = _find(name, data_dir, limit)
     _check(task, f"task {task.name}" if name == task.name else f"{name}: task {task.name}")
     return replace(task, problems=task.problems[:limit]) if limit else task
 
@@ -85,18 +85,18 @@ def _plugins() -> list[EntryPoint]:
     return sorted(entry_points(group=_GROUP), key=lambda plugin: plugin.name)
 
 
-def _find(name: str, data_dir: str | Path | None) -> Task:
+def _find(name: str, data_dir: str | Path | None, limit: int | None) -> Task:
     if name in datasets.BENCHMARKS:
-        return Task(name, *datasets.read(name, data_dir))
+        return Task(name, *datasets.read(name, data_dir, limit))
     if name == champ.NAME:
         return Task(name, *champ.read())
     if name.startswith(procedural.PREFIX):
         return Task(procedural.file_name(name), *procedural.read(name))
     path = Path(name)
     if path.suffix == ".toml":
-        return Task(*files.read_task_file(path))
+        return Task(*files.read_task_file(path, limit))
     if path.is_file():
-        return Task(*files.read_problems(path))
+        return Task(*files.read_problems(path, limit))
     for plugin in _plugins():
         if plugin.name == name:
             return Task(name, *_from_plugin(plugin))

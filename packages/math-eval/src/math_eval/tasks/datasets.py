@@ -9,6 +9,7 @@ Datasets differ in the field of the answer and in its notation; each has a reade
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from math_eval._shared.records import Row, read_records, validate
@@ -48,8 +49,8 @@ class Benchmark:
         return f"{self.hub} ({', '.join(filter(None, (self.config, self.split)))})"
 
 
-def read(name: str, data_dir: str | Path | None) -> tuple[list[Row], Row]:
-    """The problems of a benchmark, and their origin.
+def read(name: str, data_dir: str | Path | None, limit: int | None = None) -> tuple[list[Row], Row]:
+    """The first `limit` problems of a benchmark, and their origin.
 
     Raises:
         DataError: Neither the hub nor the file can be read, or a row is not one of this benchmark.
@@ -65,8 +66,8 @@ def read(name: str, data_dir: str | Path | None) -> tuple[list[Row], Row]:
         path = Path(data_dir) / benchmark.file
         if not path.is_file():
             raise DataError(f"{path}: no such file; without --data-dir, {name} is fetched from the hub")
-        rows, where, source = list(read_records(path, "row")), str(path), {"file": benchmark.file}
-    return [_problem(name, benchmark.reader, row, index, where) for index, row in enumerate(rows)], source
+        rows, where, source = list(islice(read_records(path, "row"), limit)), str(path), {"file": benchmark.file}
+    return [_problem(name, benchmark.reader, row, index, where) for index, row in enumerate(rows[:limit])], source
 
 
 def _problem(name: str, reader: _Reader, row: Row, index: int, where: str) -> Row:

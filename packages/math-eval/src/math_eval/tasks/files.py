@@ -4,10 +4,11 @@ The keys of a task file are those of `task.schema.json`: `name`; `problems`, a f
 `config`, `split` and `revision`; `fields`; `answer_after`, a mark such as `####`; `keep`, the other fields to keep.
 
     # physics.toml: problems = "physics.jsonl", fields = {question = "problem", answer = "solution"}
-    read_task_file(Path("physics.toml"))[0]   # 'physics'
+    read_task_file(Path("physics.toml"), None)[0]   # 'physics'
 """
 
 import tomllib
+from itertools import islice
 from pathlib import Path
 
 from math_eval._shared.records import Row, read_records, validate
@@ -20,14 +21,14 @@ _OF_THE_HUB = ("config", "split", "revision")
 Parts = tuple[str, list[Row], Row]
 
 
-def read_problems(path: Path) -> Parts:
-    """Name, problems and source of a file of the problems contract."""
+def read_problems(path: Path, limit: int | None) -> Parts:
+    """Name, first `limit` problems and source of a file of the problems contract."""
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    return stem, list(read_records(path, "problems")), {"file": path.name}
+    return stem, list(islice(read_records(path, "problems"), limit)), {"file": path.name}
 
 
-def read_task_file(path: Path) -> Parts:
-    """Name, problems and source of a task file.
+def read_task_file(path: Path, limit: int | None) -> Parts:
+    """Name, first `limit` problems and source of a task file.
 
     Raises:
         DataError: The file is missing or no task file, or a row does not have the fields that it names.
@@ -54,10 +55,10 @@ def read_task_file(path: Path) -> Parts:
             raise DataError(f"{path}: problems: {data}: no such file; check the name")
         if data.is_symlink() and data.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise DataError(f"{data}: is a symbolic link to another folder; copy the file beside {path.name}")
-        rows, where, source = list(read_records(data, "row")), str(data), {"file": data.name}
+        rows, where, source = list(islice(read_records(data, "row"), limit)), str(data), {"file": data.name}
     name = task.get("name", path.stem)
     try:
-        problems = [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows)]
+        problems = [_problem(name, task, row, index, f"{where}:{index + 1}") for index, row in enumerate(rows[:limit])]
     except DataError as error:
         raise DataError(f"{error}, as {path} reads it") from error
     return name, problems, source

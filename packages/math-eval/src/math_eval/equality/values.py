@@ -1,0 +1,89 @@
+r"""The comparison of two expressions: exact algebra first, then digits, then what the policy counts as rounding.
+
+>>> from math_eval.reading import read
+>>> same_value(read(r"\\sqrt2").tree, read("1.414214").tree, Policy())
+(True, 'one rounds the other')
+"""
+
+from math_eval.reading.tree import Tree, name, number, show, walk
+
+from .algebra import prove, quotient
+from .numeric import approximate, identical
+from .policy import Policy
+
+_NO_VALUE = frozenset({"ℝ", "ℤ", "ℕ", "ℚ", "ℂ", "emptyset"})
+_PLACES, _LENIENT_DIGITS = 6, 3
+
+
+def same_value(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
+    """Whether two expressions have the same value, and why; None if nothing here decides it."""
+    if _NO_VALUE & {one.data, two.data}:
+        return (False, f"{show(one)} and {show(two)} differ")
+    if policy.any_case and one.kind == two.kind == "name" and one.data.lower() == two.data.lower():
+        return (True, "the letters are equal but for their case")
+    if ((infinite := _infinite(one)) or _infinite(two)) and not _has_operator(one) and not _has_operator(two):
+        return (infinite == _infinite(two), f"{show(one)} and {show(two)} are compared")
+    verdict = prove(one, two)
+    if verdict is not None:
+        rounded = verdict is False and _rounds(one, two, policy)
+        why = (
+            "one rounds the other"
+            if rounded
+            else "proved by exact algebra"
+            if verdict
+            else f"{show(one)} and {show(two)} differ"
+        )
+        return (verdict or rounded, why)
+    verdict = identical(one, two, positive=policy.positive_letters)
+    if verdict is False and (_has_plain_log(one) or _has_plain_log(two)):  # `log` may be natural or common
+        verdict = identical(_with_base(one), _with_base(two), positive=policy.positive_letters)
+    if verdict is not None:
+        rounded = verdict is False and _rounds(one, two, policy)
+        return (verdict or rounded, "equal to 60 digits" if verdict else "the values differ")
+    return (None, f"nothing here decides {show(one)} and {show(two)}")
+
+
+def _rounds(one: Tree, two: Tree, policy: Policy) -> bool:
+    """Whether a decimal is another value, rounded, in so many places that the policy counts it."""
+    for decimal, other in ((one, two), (two, one)):
+        if _places(decimal) <= 0 or _places(other) > 0:
+            continue
+        exact = quotient(other)
+        irrational = exact is None or exact.rational() is None
+        places = _places(decimal)
+        if not (policy.irrational_decimals and irrational and places >= _PLACES):
+            digits = len(show(decimal).replace("-", "").replace(".", "").lstrip("0"))
+            if not (policy.rounded and digits >= _LENIENT_DIGITS):
+                continue
+        here, there = approximate(decimal), approximate(other)
+        if here is not None and there is not None and abs(here - there) <= 0.5000001 * 10**-places:
+            return True
+    return False
+
+
+def _places(tree: Tree) -> int:
+    tree = tree.parts[0] if tree.kind == "negative" else tree
+    return tree.data[1] if tree.kind == "number" else 0
+
+
+def _infinite(tree: Tree) -> int:
+    """1 for infinity, -1 for minus infinity, otherwise 0."""
+    if tree == name("infty"):
+        return 1
+    return -_infinite(tree.parts[0]) if tree.kind == "negative" else 0
+
+
+def _has_plain_log(tree: Tree) -> bool:
+    return any(part.kind == "function" and part.data == "log" and len(part.parts) == 1 for part in walk(tree))
+
+
+def _with_base(tree: Tree) -> Tree:
+    """The tree with base 10 for every logarithm without one."""
+    parts = tuple(map(_with_base, tree.parts))
+    if tree.kind == "function" and tree.data == "log" and len(parts) == 1:
+        parts = (*parts, number(10))
+    return tree._replace(parts=parts)
+
+
+def _has_operator(tree: Tree) -> bool:
+    return any(part.kind == "big" for part in walk(tree))
