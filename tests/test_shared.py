@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import click
 import numpy as np
@@ -18,13 +19,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from math_eval._shared import progress, runs
+from math_eval._shared import progress, records, runs
 from math_eval._shared.boxed import find_boxes, last_boxed
 from math_eval._shared.checkpoint_files import check_checkpoint, has_weights
 from math_eval._shared.cli_group import CommandGroup
 from math_eval._shared.intervals import bootstrap, ratio, wilson
 from math_eval._shared.lock import locked
-from math_eval._shared.records import open_atomic, parse_json, read_records, write_records
+from math_eval._shared.records import dump_line, open_atomic, parse_json, read_records, write_records
 from math_eval.errors import DataError
 
 BUILD, SETTINGS = "ratio-sft build", {"seed": 0, "input": {"traces": "ab", "teacher": None}}
@@ -293,6 +294,17 @@ def test_a_log_gets_at_most_one_line_every_ten_seconds(monkeypatch):
     assert all(line.startswith("steps:") for line in lines)
 
 
+def test_a_bar_shows_a_name_without_the_marks_that_reorder_text(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.progress_bar(total=2, desc="abc\u202efed\x1b]0;t\x07 (resumed)", mininterval=0) as bar:
+        bar.update(2)
+    shown = terminal.getvalue()
+    assert r"abc\u202efed\x1b]0;t\x07 (resumed)" in shown
+    assert not {"\u202e", "\x07"} & set(shown)
+
+
 # --- hostile files ----------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +392,41 @@ def test_a_file_of_blank_lines_is_refused_before_its_end(tmp_path):
             out.write(b"\n" * 1_000_000)
     with pytest.raises(DataError, match=r":100001: 100001 blank lines; expected JSON Lines"):
         list(read_records(path, "problems"))
+
+
+@pytest.mark.parametrize("line", [b" " * 999 + b"\n", b'{"id": "same", "question": "q", "answer": "1"}\n'])
+def test_a_file_that_unpacks_to_very_much_is_refused_before_its_end(tmp_path, monkeypatch, line):
+    monkeypatch.setattr(records, "_MAX_UNPACKED_CHARS", 100_000)
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(line * 40_000))
+    number = 100 * path.stat().st_size // len(line) + 1
+    with pytest.raises(DataError, match=rf":{number}: more than \d+ characters, 100 times the file's size; unpack it"):
+        list(read_records(path, "problems"))
+    monkeypatch.undo()
+    path.write_bytes(gzip.compress(line * 1000 + b'{"id": "a", "question": "q", "answer": "1"}'))
+    assert list(read_records(path, "problems"))
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900, 990, 100_000])
+def test_a_row_nested_at_any_depth_is_read_and_written_or_refused_by_its_place(tmp_path, depth):
+    path = tmp_path / "rows.jsonl"
+    for inner in ("[" * depth + "]" * depth, '{"n":' * depth + "1e999" + "}" * depth):
+        path.write_text(f'{{"id": "a", "question": "q", "answer": "1", "more": {inner}}}\n')
+        with suppress(DataError):
+            write_records(tmp_path / "out.jsonl", read_records(path, "problems"))
+    deep = []
+    for _ in range(depth):
+        deep = [deep]
+    with suppress(DataError):
+        dump_line({"id": "a", "more": deep})
+
+
+def test_a_row_too_deep_to_write_is_named():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(DataError, match=r"^id 'a': nested too deeply to be a record; flatten it$"):
+        dump_line({"id": "a", "more": deep})
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

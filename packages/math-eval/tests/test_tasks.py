@@ -328,5 +328,5 @@ def test_rows_behind_the_limit_are_not_read(tmp_path, name):
     fields = 'problems = "rows.jsonl.gz"\nfields = {id = "id", question = "question", answer = "answer"}'
     (tmp_path / "task.toml").write_text(fields)
     assert [problem["id"] for problem in load_task(str(tmp_path / name), limit=3).problems] == ["0", "1", "2"]
-    with pytest.raises(DataError, match="rows.jsonl.gz:4: not JSON"):
+    with pytest.raises(DataError, match=r"rows\.jsonl\.gz:4: not JSON"):
         load_task(str(tmp_path / name), limit=4)

@@ -35,7 +35,10 @@ Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
+_MAX_UNPACKED_CHARS = 2**28
+_MAX_UNPACKED_RATIO = 100
 _LARGEST_BITS = 1023
+_TOO_DEEP = "nested too deeply to be a record; flatten it"
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt"}
 
 
@@ -67,9 +70,13 @@ def validate(row: object, schema: str, where: str) -> Row:
     Raises:
         DataError: `WHERE: field: what is wrong, what to do`.
     """
-    error = next(iter(_validator(schema).iter_errors(row)), None)  # type: ignore[arg-type]
-    if error is not None:
-        raise DataError(f"{where}: {_complaint(error)}")
+    try:
+        error = next(iter(_validator(schema).iter_errors(row)), None)  # type: ignore[arg-type]
+        complaint = None if error is None else _complaint(error)
+    except RecursionError as error:
+        raise DataError(f"{where}: {_TOO_DEEP}") from error
+    if complaint is not None:
+        raise DataError(f"{where}: {complaint}")
     return row  # type: ignore[return-value]
 
 
@@ -116,15 +123,16 @@ def _lenient(text: str) -> Any:
         return None
 
 
-def _infinite(value: Any, path: str = "") -> str | None:
+def _infinite(value: Any) -> str | None:
     """The path of a number that is infinite or beyond every float, or None."""
-    if isinstance(value, float):
-        return path if math.isinf(value) else None
-    if isinstance(value, int):
-        return path if value.bit_length() > _LARGEST_BITS else None
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = (_infinite(inner, f"{path}.{name}".removeprefix(".")) for name, inner in items)
-    return next((where for where in found if where is not None), None)
+    left = [("", value)]
+    while left:
+        path, each = left.pop()
+        if math.isinf(each) if isinstance(each, float) else isinstance(each, int) and each.bit_length() > _LARGEST_BITS:
+            return path
+        items = [*(each.items() if isinstance(each, dict) else enumerate(each) if isinstance(each, list) else ())]
+        left += [(f"{path}.{name}".removeprefix("."), inner) for name, inner in reversed(items)]
+    return None
 
 
 def parse_json(text: str, where: str, *, kind: str = "JSON") -> Any:
@@ -141,7 +149,7 @@ def parse_json(text: str, where: str, *, kind: str = "JSON") -> Any:
     try:
         return _DECODER.decode(text)
     except RecursionError as error:
-        raise DataError(f"{where}: nested too deeply to be a record; flatten it") from error
+        raise DataError(f"{where}: {_TOO_DEEP}") from error
     except _TooLargeError as error:
         field = _infinite(_lenient(text)) or "value"
         raise DataError(f"{where}: {field}: the number is too large for a float (about 1.8e308); mend it") from error
@@ -214,12 +222,20 @@ def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
-    number = rows = blank = 0
+    number = rows = blank = size = 0
+    packed = path.name.endswith(".gz")
+    most = max(_MAX_UNPACKED_CHARS, _MAX_UNPACKED_RATIO * path.stat().st_size) if packed else math.inf
     try:
         with _open_text(path) as lines:
             while line := lines.readline(MAX_LINE_CHARS + 1):
                 number += 1
                 where = f"{path}:{number}"
+                size += len(line)
+                if size > most:
+                    raise DataError(
+                        f"{where}: more than {most} characters, {_MAX_UNPACKED_RATIO} times the file's size; "
+                        "unpack it with gunzip if you trust it"
+                    )
                 if len(line) > MAX_LINE_CHARS:
                     raise DataError(f"{where}: longer than {MAX_LINE_CHARS} characters; split the record")
                 if not line.strip():
@@ -242,10 +258,12 @@ def dump_line(row: Row) -> str:
     """One JSON line, newline included; lone surrogates are escaped so that it is always valid UTF-8.
 
     Raises:
-        DataError: a number that JSON cannot hold.
+        DataError: the row has a number that JSON cannot hold, or is nested too deeply.
     """
     try:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except RecursionError as error:
+        raise DataError(f"id {row.get('id')!r}: {_TOO_DEEP}") from error
     except ValueError as error:
         raise DataError(f"id {row.get('id')!r}: a number is not finite (1e999 reads as infinite); mend it") from error
     try:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .terminal import printable
+
 _SECONDS_BETWEEN_LINES = 10
 
 
@@ -30,6 +32,7 @@ class _Log:
         sys.stderr.flush()
 
 
-def progress_bar(*args: Any, **options: Any) -> Any:
-    """A tqdm bar on standard error; takes what `tqdm` takes."""
-    return tqdm(*args, file=None if sys.stderr.isatty() else _Log(), **options)
+def progress_bar(*args: Any, desc: str | None = None, **options: Any) -> Any:
+    """A tqdm bar on standard error; takes what `tqdm` takes. Its description may come from a stranger."""
+    desc = None if desc is None else printable(desc)
+    return tqdm(*args, file=None if sys.stderr.isatty() else _Log(), desc=desc, **options)
