@@ -245,7 +245,7 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
 
     from chrpo._shared.control_tokens import ControlTokens
     from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out, response_weights
-    from chrpo.core.constraint import START_PRICE
+    from chrpo.core.constraint import Gains
     from chrpo.grader import grade
     from chrpo.rollout import RolloutReader
 
@@ -271,7 +271,7 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
             cost=cost,
             policy=chooses,
         ),
-        START_PRICE,
+        Gains().start,
     ).main
     policy = np.zeros((len(responses), 3))
     for place, ids in enumerate(rows["prompts"].unbind()):
