@@ -302,7 +302,7 @@ def test_an_unfinished_run_with_other_settings_is_refused_and_overwrite_starts_a
 
 def test_an_output_may_be_named_by_a_hidden_option(traces_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    assert run("annotate", traces_file, "--output-dir", out).exit_code == 0
+    assert run("annotate", traces_file, "--annotator", "rules", "--output-dir", out).exit_code == 0
     assert len(list(read_records(out, "annotated"))) == 60
     assert "--output-dir" not in run("annotate", "--help").output
     assert "Missing argument 'OUT'" in run("annotate", traces_file).stderr

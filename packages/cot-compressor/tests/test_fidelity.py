@@ -26,10 +26,15 @@ def test_the_whole_text_scores_full_marks() -> None:
         "torn_equations": 0.0,
         "grounded_recall": 1.0,
         "answer_retention": 1.0,
+        "response_coverage": None,
+        "conclusion_kept": 1.0,
+        "decisive": None,
         "question_numbers": 1.0,
         "negations": 1.0,
         "turned": 0.0,
         "equation_validity": 1.0,
+        "fragments": 0.0,
+        "holes": 0.0,
         "orphan_equations": 0.0,
         "dangling_operators": 0.0,
         "balanced": 1.0,
@@ -61,6 +66,27 @@ def test_how_the_pieces_read() -> None:
 )
 def test_brackets_and_dollars_still_pair_up(cot: str, spans: list[tuple[int, int]], balanced: float | None) -> None:
     assert measure_fidelity(Sample("", cot, segment(cot), None), spans, render(cot, spans))["balanced"] == balanced
+
+
+def test_what_the_response_says_and_which_statements_are_kept() -> None:
+    cot = "The cook slept at ten. The gardener stood at the gate. So the gardener locked the gate."
+    sample = Sample("Who?", cot, segment(cot), None, "The gardener locked it: 2 keys.", ["The cook slept at ten"])
+
+    def values(*kept: str) -> dict:
+        spans = [(cot.index(piece), cot.index(piece) + len(piece)) for piece in kept]
+        return measure_fidelity(sample, spans, render(cot, spans))
+
+    # The response has gardener, locked and keys, worth 1 each, and the number 2, worth 1.5.
+    assert values("So the gardener locked the gate.")["response_coverage"] == pytest.approx(2 / 4.5)
+    assert values("So the gardener locked the gate.")["conclusion_kept"] == 1.0
+    assert values("The cook slept at ten.")["conclusion_kept"] == 0.0
+    assert values("The cook slept at ten.")["decisive"] == 1.0
+    assert values("The gardener stood at the gate.")["decisive"] == 0.0
+    cut = values("The cook", "at ten", "So the gardener locked the gate.")
+    assert (cut["fragments"], cut["holes"]) == (0.5, 0.5)
+    end = values("The gardener stood", "So the gardener locked the gate.")
+    assert (end["fragments"], end["holes"]) == (0.5, 0.0)
+    assert measured("12 + 15 = 27")["fragments"] == 0.0
 
 
 def test_half_an_equation_is_torn() -> None:

@@ -148,6 +148,67 @@ def test_a_line_of_code_is_one_unit_and_its_dollars_open_nothing() -> None:
     assert pieces("```\na b $x$", "math") == ["$x$"]
 
 
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("Host 192.0.2.17 runs v2.10.4-rc1, build 7.", ["192.0.2.17", "v2.10.4-rc1"]),
+        (
+            "At 2024-05-06T07:08:09+02:00, or 14:30 UTC, or 3 p.m. on 7 May 2024.",
+            ["2024-05-06T07:08:09+02:00", "14:30 UTC", "3 p.m.", "7 May 2024"],
+        ),
+        ("Open https://a.example/b?c=d, or mail x.y@z.example.", ["https://a.example/b?c=d", "x.y@z.example"]),
+        ("Edit src/main/app.py and /etc/hosts in lib/.", ["src/main/app.py", "/etc/hosts", "lib/"]),
+        ("Run `a b` or ``c d e`` then `f`.", ["`a b`", "``c d e``", "`f`"]),
+        ('Say {"a": [1, 2], "b": {"c": 3}} or ["x", "y"].', ['{"a": [1, 2], "b": {"c": 3}}', '["x", "y"]']),
+        ("So <answer>(B) 7</answer> it is </think> now.", ["<answer>(B) 7</answer>", "</think>"]),
+        ("Pick (C), as option B fails.", ["(C)", "option B"]),
+        ("Badge K77C201 opened oven-3 with --dry-run.", ["K77C201", "oven-3", "--dry-run"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["| a | b |", "|---|---|", "| 1 | 2 |"]),
+        ("It takes at least 20 minutes at 5 km/h for 40 mm.", ["at least 20 minutes", "5 km/h", "40 mm"]),
+    ],
+)
+def test_a_literal_and_a_number_with_its_unit_are_one_unit(text: str, whole: list[str]) -> None:
+    found = pieces(text)
+    assert [piece for piece in whole if piece not in found] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "formulas"),
+    [
+        ("so v = u + at = 4 + 3 * 6 = 22 m/s then", ["v = u + at = 4 + 3 * 6 = 22 m/s"]),
+        ("if P -> Q and Q → R", ["P -> Q", "Q → R"]),
+        ("2 H2 + O2 -> 2 H2O, and CaCO3 -> CaO + CO2", ["2 H2 + O2 -> 2 H2O", "CaCO3 -> CaO + CO2"]),
+        ("Total cost = 5 * 3 = 15\nso x = 3 is it", ["Total cost = 5 * 3 = 15", "x = 3"]),
+        ("F = m a\nA = pi r^2\narea(ABC) = 5", ["F = m a", "A = pi r^2", "area(ABC) = 5"]),
+        ("p = (number of heads) / 2 and x = 3 (mod 5)", ["p = (number of heads) / 2", "x = 3 (mod 5)"]),
+        ("It follows:\n\n= 3 + 4\n= 7", ["= 3 + 4\n= 7"]),
+        ("it is good - well, 5 - the rest, he/she", []),
+    ],
+)
+def test_a_formula_grows_over_what_connects_its_parts(text: str, formulas: list[str]) -> None:
+    assert pieces(text, "math") == formulas
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("1. Heat it.\n2. Let it rest.", 2),
+        ("Ask Dr. No vs. Mr. Yes. Then go.", 2),
+        ('He said "Go." Then he left. (It rained.) Fine.', 4),
+        ("他在这里。门开着！你呢？", 3),
+    ],
+)
+def test_sentences_end_where_they_end(text: str, count: int) -> None:
+    assert segment(text)[-1].step == count - 1
+
+
+def test_a_long_line_of_code_is_cut_between_its_values() -> None:
+    line = '{"events": [' + ", ".join(f'{{"at": {at}, "what": "door {at} open"}}' for at in range(9)) + "]}"
+    found = pieces(f"```\n{line}\n```")
+    assert found[0] == found[-1] == "```"
+    assert '{"at": 3, "what": "door 3 open"},' in found
+
+
 def test_currency_and_signed_numbers_are_numbers() -> None:
     assert pieces("It costs $5 or $1,200.50, i.e. 50% of -3.", "number") == ["$5", "$1,200.50", "50%", "-3"]
 

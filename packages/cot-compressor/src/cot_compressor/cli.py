@@ -72,16 +72,16 @@ def cli() -> None:
 @cli.command(
     epilog="""\b
 Examples:
-  cot-compressor annotate traces.jsonl annotated.jsonl --annotator rules --keep-share 0.3"""
+  cot-compressor annotate traces.jsonl annotated.jsonl --keep-share 0.3"""
 )
 @click.argument("source", metavar="IN", type=_PATH)
 @output_argument("OUT")
 @click.option(
     "--annotator",
-    type=click.Choice(["rules", "openai"]),
-    default="rules",
+    type=click.Choice(["response", "rules", "openai"]),
+    default="response",
     show_default=True,
-    help="Annotator: the rules, or a language model behind an OpenAI-compatible server.",
+    help="Annotator: the trace's own response, the rules, or a language model behind an OpenAI-compatible server.",
 )
 @click.option("--keep-share", type=float, default=0.3, show_default=True, help="Share of each trace to keep.")
 @click.option("--model", help="Name of the model on the server (openai).")
@@ -105,11 +105,13 @@ def annotate(source: Path, out: Path, *, annotator: str, keep_share: float, over
     The answers of a language model are stored in OUT.answers.jsonl, and no request is sent twice.
     """
     from .training.annotate import RulesAnnotator, annotate_file
+    from .training.annotate_response import ResponseAnnotator
 
-    if annotator == "rules":
+    if annotator != "openai":
         if server["model"] or server["base_url"] or server["prices"]:
             raise DataError("--model, --base-url and --prices are for --annotator openai; drop them")
-        _report(out, annotate_file(source, out, RulesAnnotator(keep_share), overwrite=overwrite))
+        chosen = RulesAnnotator(keep_share) if annotator == "rules" else ResponseAnnotator(keep_share)
+        _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
         return
     from .training.annotate_openai import OpenAIAnnotator
 

@@ -22,6 +22,7 @@ from cot_compressor._shared.records import Row, open_atomic, path_beside, read_r
 from cot_compressor.budget.counting import clean, load_counter
 from cot_compressor.budget.ratios import check_ratios, token_budget
 from cot_compressor.budget.select import select
+from cot_compressor.budget.stages import Stager
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
 from cot_compressor.resumable import RECORDED, Job, Outcome
@@ -56,7 +57,8 @@ def evaluate_file(
     """Write the report.
 
     Args:
-        source: Path of a JSON Lines file with `id`, `question`, `cot` and perhaps `answer` in every row.
+        source: Path of a JSON Lines file with `id`, `question`, `cot` and perhaps `answer`, `response` and `decisive`
+            (a list of statements) in every row.
         out: Folder of the report.
         ratios: Shares of the tokens to keep, each in (0, 1].
         scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
@@ -154,7 +156,14 @@ class _Measurer:
                 yield self._measure_row(row, result)
 
     def _measure_row(self, row: Row, results: Sequence[Compression]) -> Row:
-        sample = Sample(row["question"], row["cot"], segment(row["cot"]), row.get("answer") or None)
+        sample = Sample(
+            row["question"],
+            row["cot"],
+            segment(row["cot"]),
+            row.get("answer") or None,
+            row.get("response") or "",
+            row.get("decisive") or (),
+        )
         measured: list[dict[str, Any]] = []
         for result in results:
             budget = token_budget(result.ratio, result.original_tokens)
@@ -180,12 +189,20 @@ class _Measurer:
         counter = self.compressor.counter
         yield "trained" if self.trained else "rules", result.text, result.spans, result.tokens
         for name in BASELINES:
-            choice = select_baseline(name, sample.cot, result.tokens, counter, seed=self.seed)
+            choice = select_baseline(name, sample.cot, result.tokens, counter, seed=self.seed, question=sample.question)
             yield name, choice.text, choice.spans, choice.tokens
         if self.trained:
             (scores,) = RuleScorer().score([ScoringInput(sample.question, sample.cot, sample.units)])
+            stager = Stager(sample.cot, sample.units, scores)
+            stages = [stager.whole(), *stager.fillers(), stager.anything()]
             (choice,) = select(
-                sample.cot, sample.units, scores, [result.tokens], counter.count, estimate=counter.estimate
+                sample.cot,
+                sample.units,
+                scores,
+                [result.tokens],
+                counter.count,
+                estimate=counter.estimate,
+                stages=stages,
             )
             yield "rules", choice.text, choice.spans, choice.tokens
 

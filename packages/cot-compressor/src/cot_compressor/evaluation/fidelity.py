@@ -30,6 +30,8 @@ from cot_compressor.text.relations import (
 from cot_compressor.text.render import Span
 from cot_compressor.text.segment import Unit
 
+from .statements import measure_statements
+
 KEPT: dict[str, str] = {
     "ratio_error": "achieved ratio minus requested ratio",
     "budget_used": "share of the budget that is used",
@@ -37,6 +39,9 @@ KEPT: dict[str, str] = {
     "torn_equations": "share of formulas with a relation sign of which only a part is kept",
     "grounded_recall": "share of grounded equations that are kept whole and still grounded in what is kept",
     "answer_retention": "share of texts that still contain the answer, of those that contained it",
+    "response_coverage": "share of the response's formulas, numbers and content words that are kept, by weight",
+    "conclusion_kept": "share of texts that still contain the sentence that answers or concludes",
+    "decisive": "share of the decisive statements of a row that are kept",
     "question_numbers": "share of the question's numbers that are kept, of those that the text used",
     "negations": "share of negations that are kept together with what they negate",
     "turned": "share of negations that are dropped while a part of what they negate is kept",
@@ -44,6 +49,8 @@ KEPT: dict[str, str] = {
 }
 """Metrics of what is kept, and what each means."""
 FORM: dict[str, str] = {
+    "fragments": "share of the sentences of which something is kept that are cut, single formulas aside",
+    "holes": "share of the sentences of which something is kept that have a gap inside",
     "orphan_equations": "share of the equations kept whole that compute with a number not known at that point",
     "dangling_operators": "share of kept pieces that begin or end with an operator or a relation sign",
     "balanced": "share of texts whose brackets and dollar signs are balanced, of those where they were before",
@@ -61,12 +68,17 @@ _CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class Sample:
-    """One chain of thought before compression, its units, and the reference answer if there is one."""
+    """One chain of thought before compression, and what it is measured against, if there is that."""
 
     question: str
     cot: str
     units: Sequence[Unit]
     answer: str | None
+    """The reference answer."""
+    response: str = ""
+    """What the model wrote after the chain of thought."""
+    decisive: Sequence[str] = ()
+    """Statements of the chain of thought without which it leads nowhere."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,7 @@ def measure_fidelity(sample: Sample, spans: Sequence[Span], text: str) -> dict[s
         "torn_equations": _share(len(set(cut) & set(related)), len(related)),
         "grounded_recall": _share(len(recalled), len(all_grounded)),
         "answer_retention": float(contains_answer(text, sample.answer or "")) if answered else None,
+        **measure_statements(sample, kept, text),
         "question_numbers": _share(len(used & set(numbers_in(text))), len(used)),
         "negations": _share(sum(whole[at] for at in negations), len(negations)),
         "turned": _share(len(lost), len(negations)),

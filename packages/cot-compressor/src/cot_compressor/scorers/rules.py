@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from cot_compressor.text.content import FORMULA, content_items, words_and_numbers
+from cot_compressor.text.content import item_weight, read_items, words_and_numbers
 from cot_compressor.text.parts import ANSWERS
 from cot_compressor.text.segment import Unit
 
@@ -45,6 +45,8 @@ _ROLE_WEIGHTS: dict[Role, float] = {
 }
 _LATE_SHARE = 0.15
 _LATE_WEIGHT = 2.0
+_UNIT = 1_000_000
+"""What 1 is as a whole number: sums of whole numbers do not depend on the order of a set."""
 _COST_POWER = 0.7
 _COST_START = 12
 _REPLACED_REACH = 4
@@ -100,13 +102,13 @@ def _read_sentences(text: str, units: Sequence[Unit]) -> list[_Sentence]:
     for _, group in groupby(range(len(units)), key=lambda at: units[at].step):
         inside = list(group)
         said = text[units[inside[0]].start : units[inside[-1]].end]
-        items = content_items(text, [units[at] for at in inside])
+        items = read_items(text, [units[at] for at in inside])
         found.append(_Sentence(inside, said, items, statement_role(said)))
     return found
 
 
-def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequence[int]) -> dict[str, float]:
-    """How likely each content item of the text is in a final solution, times what the item is worth.
+def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequence[int]) -> dict[str, int]:
+    """How likely each content item of the text is in a final solution, times what the item is worth, in millionths.
 
     The logarithm of the odds is 0.4 + 1.0 if the question contains the item + 0.5 if a closing statement does
     + 0.8 for a number + 1.15 ln(number of sentences with it) - 0.6 ln(number of sentences). Our choice: fitted to 450
@@ -116,15 +118,14 @@ def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequenc
     closed = set[str]().union(*(sentences[at].items for at in closing))
     counts = Counter(item for sentence in sentences for item in sentence.items)
     length = 0.6 * math.log(max(1, len(sentences)))
-    worth: dict[str, float] = {}
+    worth: dict[str, int] = {}
     for item, count in counts.items():
-        number = item[0].isdigit()
-        odds = 0.4 + 1.15 * math.log(count) - length + (item in asked) + 0.5 * (item in closed) + 0.8 * number
-        worth[item] = (3.0 if item[0] == FORMULA else 1.5 if number else 1.0) / (1 + math.exp(-odds))
+        odds = 0.4 + 1.15 * math.log(count) - length + (item in asked) + 0.5 * (item in closed)
+        worth[item] = round(_UNIT * item_weight(item) / (1 + math.exp(-odds - 0.8 * item[0].isdigit())))
     return worth
 
 
-def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict[str, float]) -> list[tuple[int, bool]]:
+def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict[str, int]) -> list[tuple[int, bool]]:
     """Sentences outside the closing statement in the order in which they add most per token, and whether they add.
 
     Last come those that add nothing, chatter, what a correction replaces, and repetitions.
@@ -171,7 +172,7 @@ def _late(at: int, count: int) -> float:
     return _LATE_WEIGHT if at >= (1 - _LATE_SHARE) * count else 1.0
 
 
-def _gain(sentence: _Sentence, covered: set[str], worth: dict[str, float]) -> float:
+def _gain(sentence: _Sentence, covered: set[str], worth: dict[str, int]) -> float:
     """What a sentence adds for each token, counted in characters."""
     added = sum(worth[item] for item in sentence.items - covered)
     return _ROLE_WEIGHTS[sentence.role] * added / (len(sentence.text) + _COST_START) ** _COST_POWER

@@ -1,21 +1,21 @@
 """Content items of a text: its formulas, numbers and content words, by which two texts can be compared.
 
 A word counts by its first six letters in lower case, so `packs` and `packed` are near enough; a number by its value; a
-formula by `formula_key`. Chinese and Japanese count by pairs of characters. What an item is worth is left to the
-callers.
+formula by `formula_key`. Chinese and Japanese count by pairs of characters. What the items of a response are worth is
+in `item_weights`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "So Noor packed 1,200 pens: 12 + 15 = 27"
->>> sorted(content_items(text, segment(text)))
+>>> sorted(read_items(text, segment(text)))
 ['12', '1200', '15', '27', '=12+15=27', 'noor', 'packed', 'pens']
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from .formulas import word_set
 from .relations import formula_key, normal_number
-from .segment import Unit
+from .segment import Unit, segment
 from .tokens import CJK
 
 FORMULA = "="
@@ -51,7 +51,7 @@ def words_and_numbers(text: str) -> set[str]:
     return items
 
 
-def content_items(text: str, units: Sequence[Unit]) -> set[str]:
+def read_items(text: str, units: Sequence[Unit]) -> set[str]:
     """The items of the part of a text that consists of neighbouring units.
 
     Args:
@@ -63,3 +63,28 @@ def content_items(text: str, units: Sequence[Unit]) -> set[str]:
     items = words_and_numbers(text[units[0].start : units[-1].end])
     items.update(FORMULA + formula_key(text[unit.start : unit.end]) for unit in units if unit.kind == "math")
     return items
+
+
+def item_weight(item: str) -> float:
+    """What an item is worth. Our choice: a formula says as much as three words, a number as much as one and a half."""
+    return 3.0 if item[0] == FORMULA else 1.5 if item[0].isdigit() else 1.0
+
+
+def item_weights(text: str) -> dict[str, float]:
+    """The items of a text, and what each is worth.
+
+    >>> item_weights("so x = 5 pens")
+    {'5': 1.5, '=x=5': 3.0, 'pens': 1.0}
+    """
+    found = read_items(text, segment(text))
+    return {item: item_weight(item) for item in sorted(found)}
+
+
+def coverage(items: Set[str], weights: Mapping[str, float]) -> float:
+    """The share of the weight that some items have; 0 if there is no weight.
+
+    >>> coverage({"pens"}, {"pens": 1.0, "5": 1.5})
+    0.4
+    """
+    total = sum(weights.values())
+    return sum(weight for item, weight in weights.items() if item in items) / total if total else 0.0

@@ -1,7 +1,8 @@
 """Marks what to keep in each trace: the labels that a token classifier is trained on.
 
 An annotator returns character spans of the chain of thought that consist of whole units. `RulesAnnotator` needs no
-model; an annotator that asks a language model is in `annotate_openai.py`.
+model; the default annotator reads the trace's own response (`annotate_response.py`), another asks a language model
+(`annotate_openai.py`).
 
     annotate_file("traces.jsonl", "annotated.jsonl", RulesAnnotator(keep_share=0.3))
 """
@@ -17,12 +18,15 @@ from cot_compressor._version import __version__
 from cot_compressor.budget.counting import count_words
 from cot_compressor.budget.ratios import token_budget
 from cot_compressor.budget.select import select
+from cot_compressor.budget.stages import Stager
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
 from cot_compressor.resumable import Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.rules import RuleScorer
 from cot_compressor.text.render import Span
 from cot_compressor.text.segment import segment
+
+from .annotate_response import ResponseAnnotator
 
 _BATCH_ROWS = 64
 
@@ -39,13 +43,14 @@ class Annotator(Protocol):
     concurrency: int
     """Number of traces annotated at a time; `keep` is called from as many threads."""
 
-    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+    def keep(self, question: str, cot: str, answer: str = "", response: str = "") -> list[Span]:
         """Choose spans of `cot`.
 
         Args:
             question: The question of the trace.
             cot: The chain of thought.
             answer: The reference answer.
+            response: What the model wrote after the chain of thought.
 
         Returns:
             Spans to keep: sorted, disjoint, made of whole units.
@@ -77,15 +82,17 @@ class RulesAnnotator:
         self.settings: dict[str, Any] = {"keep_share": keep_share}
         self._scorer = RuleScorer()
 
-    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
-        """See `Annotator.keep`; the answer is not used."""
+    def keep(self, question: str, cot: str, answer: str = "", response: str = "") -> list[Span]:
+        """See `Annotator.keep`; answer and response are not used."""
         units = segment(cot)
         if not units:
             raise RejectedRow("empty_cot", "the chain of thought is blank")
         (scores,) = self._scorer.score([ScoringInput(question, cot, units)])
         budget = token_budget(self.settings["keep_share"], count_words(cot))
         try:
-            (choice,) = select(cot, units, scores, [budget], count_words)
+            stager = Stager(cot, units, scores)
+            stages = [stager.whole(), *stager.fillers(), stager.anything()]
+            (choice,) = select(cot, units, scores, [budget], count_words, stages=stages)
         except InfeasibleBudget as error:
             raise RejectedRow("infeasible_budget", str(error)) from error
         return list(choice.spans)
@@ -99,7 +106,7 @@ def annotate_file(
     Args:
         source: Path of a `traces` file.
         out: Path of the new file.
-        annotator: Annotator that chooses what to keep; by default the rules, which keep 0.3 of each trace.
+        annotator: Annotator that chooses what to keep; by default a `ResponseAnnotator` with a share of 0.3.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
@@ -108,7 +115,7 @@ def annotate_file(
     Raises:
         DataError: the input is bad, or `out` was made with other settings or by another command.
     """
-    chosen = annotator or RulesAnnotator()
+    chosen = annotator or ResponseAnnotator()
     made_by = {"name": chosen.name, "version": chosen.version, "settings": chosen.settings}
     settings = {"input": runs.digest(source), "annotator": made_by}
     job = Job("annotate", source, out, "traces", settings, overwrite)
@@ -117,7 +124,7 @@ def annotate_file(
 
     def mark(row: Row) -> Outcome:
         try:
-            spans = chosen.keep(row["question"], row["cot"], row["answer"])
+            spans = chosen.keep(row["question"], row["cot"], row["answer"], row["response"])
         except RejectedRow as error:
             return error
         return {**row, "keep": [list(span) for span in spans], "annotator": made_by}

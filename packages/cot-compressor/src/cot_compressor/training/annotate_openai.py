@@ -122,7 +122,7 @@ class OpenAIAnnotator:
         self._lock, self._doubt = Lock(), Lock()
         self._sampling: dict[str, Any] = {"temperature": 0.0}
 
-    def keep(self, question: str, cot: str, answer: str = "") -> list[Span]:
+    def keep(self, question: str, cot: str, answer: str = "", response: str = "") -> list[Span]:
         """See `Annotator.keep`; one request for 400 units, and the last answer is checked for the whole text.
 
         Raises:
