@@ -342,9 +342,13 @@ def test_no_field_of_a_config_gets_the_meaning_of_another(folder, place):
             load(folder)
 
 
-@pytest.mark.parametrize("name", ["/tmp/mine", "../mine", "a/b", "", 3, "\x1b[31m"])
+@pytest.mark.parametrize("name", ["/tmp/mine", "../mine", "a/b", ""])
 def test_a_chat_template_whose_name_is_a_path_is_refused(folder, name):
+    (folder / "chat_template.jinja").unlink()
     templates = [{"name": "default", "template": "a"}, {"name": name, "template": "a stranger's"}]
-    edit(folder / "tokenizer_config.json", chat_template=templates)
-    with pytest.raises(DataError, match=r"tokenizer_config\.json: chat_template is named"):
-        load_tokenizer(folder)
+    for given in (templates, {one["name"]: one["template"] for one in templates}):
+        edit(folder / "tokenizer_config.json", chat_template=given)
+        with pytest.raises(DataError, match="model: a chat template is named"):
+            load_tokenizer(folder)
+    edit(folder / "tokenizer_config.json", chat_template=templates[:1])
+    assert load_tokenizer(folder).chat_template

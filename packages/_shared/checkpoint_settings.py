@@ -56,7 +56,6 @@ def check_settings(folder: Path) -> None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (folder / name).is_file():
             _check_names(folder / name)
-            _check_templates(folder / name)
     _check_tokenizer_files(folder)
 
 
@@ -78,17 +77,19 @@ def _check_tokenizer_files(folder: Path) -> None:
                     raise DataError(f"{path}: {name} is {file[:100]!r}, a file outside the folder; remove this field")
 
 
-def _check_templates(path: Path) -> None:
+def check_templates(templates: Any, where: str) -> None:
     """Refuse chat templates whose names are paths: each is saved as a file of this name.
+
+    Args:
+        templates: Chat template of a tokenizer, or several by name.
+        where: Place that an error names.
 
     Raises:
         DataError: there is one.
     """
-    templates = read_settings(path).get("chat_template")
-    for each in templates if isinstance(templates, list) else ():
-        name = each.get("name") if isinstance(each, dict) else each
+    for name in templates if isinstance(templates, dict) else ():
         if not isinstance(name, str) or not _TEMPLATE_NAME.fullmatch(name):
-            raise DataError(f"{path}: chat_template is named {str(name)[:100]!r}; use letters, digits, dashes")
+            raise DataError(f"{where}: a chat template is named {str(name)[:100]!r}; use letters, digits and dashes")
 
 
 def _is_elsewhere(folder: Path, file: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import DataError
 from .bounded import in_child
 from .checkpoint_files import check_checkpoint
-from .checkpoint_settings import check_kernels, check_settings, read_settings
+from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings
 from .terminal import printable
 from .tokenizer_file import check_growth, first_loading
 
@@ -89,6 +89,7 @@ def _tokenizer(folder: str | Path, options: dict[str, Any]) -> Any:
 
     with _reading(folder, "the tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_SAFE, **options)
+        check_templates(tokenizer.chat_template, str(folder))
         if tokenizer.is_fast:
             tokenizer.backend_tokenizer.no_padding()
             tokenizer.backend_tokenizer.no_truncation()
