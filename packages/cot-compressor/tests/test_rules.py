@@ -49,8 +49,7 @@ def test_repetitions_chatter_and_what_a_correction_replaces_come_last() -> None:
     )
     text = " ".join(ranked("When is the market?", cot))
     assert text.index("Friday") < text.index("A baker")
-    ends = text[text.index("A baker") :]
-    assert ends == "A baker sells bread . Hmm . The sign says the market is on Sunday . A baker sells bread ."
+    assert text.endswith("Hmm . The sign says the market is on Sunday . A baker sells bread .")
 
 
 def test_a_check_comes_after_what_it_checks() -> None:
@@ -137,10 +136,12 @@ def test_roles_of_sentences(sentence: str, role: str) -> None:
 @pytest.mark.parametrize(
     ("texts", "wanted"),
     [
-        (["It is hot.", "So it melts.", "I will write that down."], [1, 0]),
-        (["The answer is (B).", "It melts.", "Now I need to format my final answer."], [0, 1]),
-        (["A melts.", "Option B.", "Let me check again.", "Hmm."], [1, 0]),
+        (["It is hot.", "So it melts.", "I will write that down."], [1]),
+        (["The answer is (B).", "It melts.", "Now I need to format my final answer."], [0]),
+        (["A melts.", "Option B.", "Let me check again.", "Hmm."], [1]),
         (["<answer>4</answer>"], [0]),
+        (["The length is not given.", "The figure is neat."], [0]),
+        (["It is hot.", "It melts.", "Hmm."], [1]),
         (["I should ask for the code."], [0]),
     ],
 )

@@ -206,7 +206,7 @@ def test_a_long_line_of_code_is_cut_between_its_values() -> None:
     line = '{"events": [' + ", ".join(f'{{"at": {at}, "what": "door {at} open"}}' for at in range(9)) + "]}"
     found = pieces(f"```\n{line}\n```")
     assert found[0] == found[-1] == "```"
-    assert '{"at": 3, "what": "door 3 open"},' in found
+    assert '"what": "door 3 open"},' in found
 
 
 def test_currency_and_signed_numbers_are_numbers() -> None:

@@ -296,9 +296,14 @@ def _check_lengths(units: Sequence[object], scores: Sequence[float], budgets: Se
 
 def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *, wanted: float) -> list[_State]:
     """The selection of each budget, grown from what the selector has kept so far."""
-    results = _descend(selector, _State(selector.kept, selector.tokens), stages, budgets)
+    start = _State(selector.kept, selector.tokens)
+    results = _descend(selector, start, stages, budgets)
     for at, budget in enumerate(budgets[:-1]):
         filled = _grown(selector, results[at], stages, budget)
+        if filled.tokens < wanted * budget:
+            # What the larger selection left may be too little to grow from; begin again after the smaller one.
+            again = _grown(selector, results[at - 1] if at else start, stages, budget)
+            filled = max(filled, again, key=lambda state: state.tokens)
         if filled.tokens > results[at].tokens:
             larger = _descend(selector, filled, stages, budgets[at + 1 :])
             unused = budget >= _SMALL_BUDGET and results[at].tokens < wanted * budget

@@ -20,7 +20,7 @@ class Stager:
     """The parts of one text, best first.
 
     The score of a part is that of its lowest unit, so a scorer that gives the units of a sentence one score has them
-    chosen together. With equal scores, an earlier sentence comes first, and a sentence comes before its own clauses.
+    chosen together. With equal scores, an earlier sentence comes first, and of its parts the longest.
     """
 
     def __init__(self, text: str, units: Sequence[Unit], scores: Sequence[float]) -> None:
@@ -36,9 +36,12 @@ class Stager:
 
     def _ranked(self, parts: Iterable[Part]) -> list[Part]:
         scores, units = self._scores, self._units
-        return sorted(
-            parts, key=lambda part: (-min([scores[at] for at in part]), units[part[-1]].step, -len(part), part)
-        )
+
+        def rank(part: Part) -> tuple[float, int, int, Part]:
+            size = sum([units[at].end - units[at].start for at in part])
+            return -min([scores[at] for at in part]), units[part[-1]].step, -size, part
+
+        return sorted(parts, key=rank)
 
     def whole(self) -> list[Part]:
         """Sentences, clauses and formulas."""

@@ -118,8 +118,8 @@ def closing_sentences(texts: Sequence[str], roles: Sequence[Role], *, computed: 
     """Indices of the sentences that state the result, the most decisive first.
 
     Looked for among the last sentences: the last two that give the answer (a box, a tag, an option, `the answer is`),
-    the last that draws a conclusion (`so`, `therefore`), and, unless the result is computed, the last that is no plan,
-    check or chatter. A text without any of them ends in what is going to be done, so its last plan is taken.
+    and the last that draws a conclusion (`so`, `therefore`). Without them, and unless the result is computed, it is the
+    last that points out a gap, or the last that is no plan, check or chatter, or what is going to be done.
 
     Args:
         texts: Texts of all sentences.
@@ -129,6 +129,7 @@ def closing_sentences(texts: Sequence[str], roles: Sequence[Role], *, computed: 
     first = len(texts) - max(_FEWEST_LAST, round(_LAST_SHARE * len(texts)))
     answers: list[int] = []
     conclusions: list[int] = []
+    gaps: list[int] = []
     plain: list[int] = []
     plans: list[int] = []
     for at in range(len(texts) - 1, max(-1, first - 1), -1):
@@ -142,7 +143,9 @@ def closing_sentences(texts: Sequence[str], roles: Sequence[Role], *, computed: 
             answers.append(at)
         elif role == "plan":
             plans.append(at)
+        elif role == "gap":
+            gaps.append(at)
         else:
             (conclusions if _SO.match(text) or _EVIDENCE.search(text) else plain).append(at)
     found = [*answers[:1], *conclusions[:1], *answers[1:2]]
-    return found if computed else [*found, *plain[:1]] or plans[:1]
+    return found if computed or found else gaps[:1] or plain[:1] or plans[:1]

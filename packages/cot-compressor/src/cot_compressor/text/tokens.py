@@ -81,7 +81,9 @@ _TOKEN = re.compile(
 )
 _FENCE = re.compile(r"^[^\S\n]*```[^\n]*$", re.MULTILINE)
 _LONG_LINE = 120
-_VALUE_END = re.compile(r"(?<=[}\]],)\s+|(?<=[\[{;])\s+|(?<=[\[:])\s*(?=[{\[])|(?<=\w;)\s*(?=\w)")
+_VALUE_END = re.compile(
+    r"(?<=[}\])],)\s+|(?<=,)\s+(?=\"[^\"\n]{1,40}\":)|(?<=[\[{;])\s+|(?<=[\[:])\s*(?=[{\[])|(?<=\w;)\s*(?=\w)"
+)
 _LINE = re.compile(r"\S(?:[^\n]*\S)?")
 
 
