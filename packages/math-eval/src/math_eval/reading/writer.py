@@ -2,7 +2,7 @@ r"""The LaTeX of a tree, in one spelling that every parser of LaTeX reads alike;
 
 >>> from . import read
 >>> print(latex(read("3/4 sin(2x)").tree))
-\frac{3}{4} \sin\left(2 x\right)
+\frac{3}{4} \cdot \sin\left(2 \cdot x\right)
 """
 
 from .tree import Tree
@@ -41,9 +41,7 @@ def latex(tree: Tree) -> str:  # noqa: C901 - one return for each kind
     if kind == "negative":
         return f"-{_factor(parts[0])}"
     if kind == "product":
-        return " ".join(map(_factor, parts)) if all(part.kind != "number" for part in parts[1:]) else r" \cdot ".join(
-            map(_factor, parts)
-        )  # fmt: skip
+        return r" \cdot ".join(map(_factor, parts))
     if kind == "quotient":
         return rf"\frac{{{latex(parts[0])}}}{{{latex(parts[1])}}}"
     if kind == "power":
