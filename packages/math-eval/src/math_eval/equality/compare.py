@@ -225,6 +225,9 @@ class _Judge:
     # --- lists and relations ---
 
     def _statements(self, one: Tree, two: Tree) -> bool | None:
+        member, other = (one, two) if one.kind == "relation" else (two, one)
+        if member.data == ("∈",) and other.kind == "set" and (pair := named(member)):
+            return self.same(pair[1], other)
         left, right = expand(one), expand(two)
         if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):
             return self.same(left[0], right[0])
@@ -284,8 +287,9 @@ class _Judge:
             return self._says(False, f"{len(left)} and {len(right)} values are compared")
         pairs = [[named(one) for one in side] for side in (left, right)]
         for side, found, others in ((left, pairs[0], pairs[1]), (right, pairs[1], pairs[0])):
-            labels = {pair[0] for pair in found if pair is not None}
-            if len(labels) == 1 and not any(others):
+            roots = {pair[0].partition("_")[0] for pair in found if pair is not None}
+            other_roots = {pair[0].partition("_")[0] for pair in others if pair is not None}
+            if len(roots) == 1 and other_roots <= roots:
                 side[:] = [pair[1] if pair is not None else one for one, pair in zip(side, found, strict=True)]
         return self._in_order(left, right) if ordered else self._members(left, right)
 

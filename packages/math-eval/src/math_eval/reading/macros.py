@@ -13,7 +13,7 @@ SKIPPED = word_set(
     "bigl bigr bigm Bigl Bigr Bigm biggl biggr biggm Biggl Biggr Biggm rm bf it sf tt sl bfseries itshape "
     "normalfont normalsize large Large LARGE huge Huge small centering hfill hfil noindent boldmath allowbreak "
     "nobreak relax strut mathstrut protect null mathop mathrel mathbin mathord mathopen mathclose mathpunct "
-    "nonumber notag hline par"
+    "nonumber therefore notag hline par"
 )
 """Macros without a meaning for the value: style switches, sizes of brackets."""
 

@@ -41,7 +41,7 @@ NOT_NEUTRAL = word_set(
     "left right up down upward upwards downward downwards north south east west n s e w ne nw se sw above below "
     "over under more less fewer greater least most not never no negative positive remainder than before after "
     "ago later earlier clockwise counterclockwise anticlockwise forward backward inside outside higher lower bc "
-    "ad bce ce loss profit gain debt increase decrease increasing decreasing each or and is only odd even per"
+    "ad bce ce off loss profit gain debt increase decrease increasing decreasing each or and is only odd even per"
 )
 """Words after a number that change it, so that they are not a unit that may be left out."""
 

@@ -42,8 +42,8 @@ class Wording(Quantities, ABC):
         while True:
             token = self.peek()
             hedge = token.kind == "word" and token.text.lower() in HEDGES and not token.text.isupper()
-            after_hedge = self.at == 0 or (token.text == ":" and self.peek(-1).text.lower() in HEDGES)
-            if hedge or (token.kind == "mark" and token.text in ("≈", "~", ":") and after_hedge):
+            after_hedge = self.at == 0 or (token.text in ":," and self.peek(-1).text.lower() in HEDGES)
+            if hedge or (token.kind == "mark" and token.text in ("≈", "~", ":", ",") and after_hedge):
                 if self.at + 1 >= len(self.tokens):
                     return
                 self.at += 1
@@ -58,7 +58,9 @@ class Wording(Quantities, ABC):
         """`The area is 5`, `Area = 5`, `Total: 5`: words, a sign of equality, and a value."""
         index, words = 0, list[str]()
         while index < _MAX_LABEL and (
-            self.peek(index).kind == "word" or (self.peek(index).kind == "letter" and index > 0)
+            self.peek(index).kind == "word"
+            or (self.peek(index).kind == "letter" and index > 0)
+            or (self.peek(index).kind == "function" and self.peek(index).upright and self.is_mark("=", ahead=index + 1))
         ):
             token = self.peek(index)
             if token.text.lower() in EQUALS and token.kind == "word":
@@ -165,6 +167,7 @@ class Wording(Quantities, ABC):
             elif (
                 (mark or named)
                 and not ended
+                and rest.text.lower() not in AND | OR
                 and (rest.gap or rest.kind == "word" or token.upright)
                 and (rest.kind != "mark" or rest.text in ("(", "$", "-", r"\{"))
             ):

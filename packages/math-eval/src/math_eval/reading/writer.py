@@ -5,7 +5,7 @@ r"""The LaTeX of a tree, in one spelling that every parser of LaTeX reads alike;
 \frac{3}{4} \cdot \sin\left(2 \cdot x\right)
 """
 
-from .tree import Tree
+from .tree import Tree, name
 from .words import word_set
 
 _FUNCTIONS = word_set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln exp min max gcd det arg dim")
@@ -102,6 +102,9 @@ def _big(tree: Tree) -> str:
     text = f"\\{tree.data}"
     for script in scripts:
         text += ("_" if script.data == "below" else "^") + f"{{{_script(script.parts[0])}}}"
+    if tree.data == "int" and body.kind == "product" and len(body.parts) > 2 and body.parts[-2] == name("d"):
+        rest = body.parts[:-2]
+        return f"{text} {latex(rest[0] if len(rest) == 1 else body._replace(parts=rest))} d{latex(body.parts[-1])}"
     return f"{text} {latex(body)}"
 
 
