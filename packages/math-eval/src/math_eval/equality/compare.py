@@ -69,24 +69,24 @@ class _Judge:
         self.why = ""
         self._pairs = 0
 
-    def _says(self, verdict: bool | None, why: str) -> bool | None:
+    def _because(self, verdict: bool | None, why: str) -> bool | None:
         self.why = why
         return verdict
 
     def same(self, one: Tree, two: Tree) -> bool | None:
         """Whether two trees are the same answer."""
         if one == two:
-            return self._says(True, "both are read alike")
+            return self._because(True, "both are read alike")
         one, two = self._plain(one), self._plain(two)
         if one == two:
-            return self._says(True, "both are read alike")
+            return self._because(True, "both are read alike")
         kinds = {one.kind, two.kind}
         if "option" in kinds:
             return self._option(one, two)
         if "given" in kinds:
             return self._given(one, two)
         if "remark" in kinds:
-            return self._says(None, "a remark is on one side only") if one.kind != two.kind else None
+            return self._because(None, "a remark is on one side only") if one.kind != two.kind else None
         if kinds & {"phrase"} or (kinds <= {"word", "name"} and kinds != {"name"} and self._words_agree(one, two)):
             return self._phrase(one, two)
         return self._structured(one, two)
@@ -103,7 +103,9 @@ class _Judge:
             return same_congruence(one, two, self.same)
         if is_quantity(one) or is_quantity(two):
             verdict = same_quantity(one, two, self.same, self.policy)
-            return self._says(verdict, self.why if verdict else f"{show(one)} and {show(two)} are different quantities")
+            return self._because(
+                verdict, self.why if verdict else f"{show(one)} and {show(two)} are different quantities"
+            )
         if "digits" in kinds:
             return self._digits(one, two)
         if kinds == {"ratio"}:
@@ -117,7 +119,7 @@ class _Judge:
             return self._members(list(one.parts), list(two.parts)) if verdict is False and one.kind == "by" else verdict
         if kinds <= _VALUES:
             return self._values(one, two)
-        return self._says(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
+        return self._because(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
 
     def _plain(self, tree: Tree) -> Tree:
         """The tree without what changes nothing: a reason, a free constant, a chain that only computes."""
@@ -161,21 +163,21 @@ class _Judge:
     def _option(self, one: Tree, two: Tree) -> bool | None:
         if one.kind == two.kind:
             if one.data != two.data:
-                return self._says(False, f"the options {one.data} and {two.data} differ")
+                return self._because(False, f"the options {one.data} and {two.data} differ")
             contents = self.same(one.parts[0], two.parts[0]) if one.parts and two.parts else True
-            return self._says(contents is not False, f"both are option {one.data}")
+            return self._because(contents is not False, f"both are option {one.data}")
         option, other = (one, two) if one.kind == "option" else (two, one)
         if other.kind == "name" and len(other.data) == 1 and other.data.isupper():
-            return self._says(other.data == option.data, f"option {option.data} and {other.data} are compared")
+            return self._because(other.data == option.data, f"option {option.data} and {other.data} are compared")
         if option.parts:
             return self.same(option.parts[0], other)
-        return self._says(False, f"option {option.data} and {show(other)} are compared")
+        return self._because(False, f"option {option.data} and {show(other)} are compared")
 
     def _given(self, one: Tree, two: Tree) -> bool | None:
         if one.kind != two.kind:
-            return self._says(False, "only one side has a condition")
+            return self._because(False, "only one side has a condition")
         verdict = same_given(one, two, self.same)
-        return self._says(verdict, "values and conditions are equal" if verdict else "values or conditions differ")
+        return self._because(verdict, "values and conditions are equal" if verdict else "values or conditions differ")
 
     def _words_agree(self, one: Tree, two: Tree) -> bool:
         return one.kind == two.kind == "word" or (self.policy.same_words and _meaning(one) == _meaning(two))
@@ -188,14 +190,14 @@ class _Judge:
             exact = one.kind == two.kind == "word"
             equal = one.data == two.data if exact else left.replace(" ", "") == right.replace(" ", "")
             what = "letters" if exact else "words"
-            return self._says(equal, f"the {what} {_spelt(one)} and {_spelt(two)} {'agree' if equal else 'differ'}")
+            return self._because(equal, f"the {what} {_spelt(one)} and {_spelt(two)} {'agree' if equal else 'differ'}")
         phrase, other = (one, two) if one.kind == "phrase" else (two, one)
         flat = "".join(part.data for part in walk(other) if part.kind == "name")
         if other.kind in ("product", "list") and flat.lower() == _spelt(phrase).replace(" ", "").lower():
-            return self._says(True, "both spell the same word")
+            return self._because(True, "both spell the same word")
         if self.policy.same_words and _meaning(phrase) == _NONE_WORDS and other == Tree("set"):
-            return self._says(True, "both are empty")
-        return self._says(False, f"the words {_spelt(phrase)} and {show(other)} are compared")
+            return self._because(True, "both are empty")
+        return self._because(False, f"the words {_spelt(phrase)} and {show(other)} are compared")
 
     # --- sets of real numbers ---
 
@@ -205,7 +207,7 @@ class _Judge:
         relations = [bool(letter_of(tree)) and not named(tree) for tree in (one, two)]
         assigned = [named(tree) for tree in (one, two)]
         if relations == [True, True] and letter_of(one) != letter_of(two):
-            return self._says(False, f"they are about {letter_of(one)} and {letter_of(two)}")
+            return self._because(False, f"they are about {letter_of(one)} and {letter_of(two)}")
         either = self.policy.either_interval and any(relations)
         if not (any(sure) or either or relations == [True, True] or (relations[1] and one.kind == "tuple")) or (
             any(relations) and not self.policy.equivalent_forms
@@ -220,7 +222,7 @@ class _Judge:
         if found[0] is None or found[1] is None:
             return ""
         verdict = same_region(found[0], found[1], self.same)
-        return self._says(verdict, "the sets of numbers are equal" if verdict else "the sets of numbers differ")
+        return self._because(verdict, "the sets of numbers are equal" if verdict else "the sets of numbers differ")
 
     # --- lists and relations ---
 
@@ -238,14 +240,14 @@ class _Judge:
                 return verdict
         if one.kind == two.kind == "relation" and len(left) == len(right) == 1:
             verdict = same_relation(one, two, self.same, self.policy)
-            return self._says(verdict, "the relations agree" if verdict else f"{show(one)} and {show(two)} differ")
+            return self._because(verdict, "the relations agree" if verdict else f"{show(one)} and {show(two)} differ")
         if len(left) == len(right) == 1:
             return self._one_relation(left[0], right[0])
         if "tuple" in (one.kind, two.kind) and one.kind != two.kind:
             loose = one.kind == "list" or (one.kind == "set" and one.data == "plain")
             if loose and two.data == "()" and self.policy.equivalent_forms:  # a tuple without its brackets
                 return self._in_order(left, two.parts)
-            return self._says(False, "a tuple and a list are compared")
+            return self._because(False, "a tuple and a list are compared")
         return self._lists(left, right, ordered=not self.policy.any_order and "set" not in (one.kind, two.kind))
 
     def _one_relation(self, one: Tree, two: Tree) -> bool | None:
@@ -256,10 +258,10 @@ class _Judge:
             return (
                 self._structured(one, two)
                 if _has_no_list(one) and _has_no_list(two)
-                else self._says(False, "kinds differ")
+                else self._because(False, "kinds differ")
             )
         if pair is None or other.kind == "relation":
-            return self._says(False, f"{show(relation)} is not a name with a value")
+            return self._because(False, f"{show(relation)} is not a name with a value")
         return same_free(pair[1], pair[0], other, self.same)
 
     def _assignments(self, first: dict[str, Tree] | None, second: dict[str, Tree] | None, one: Tree, two: Tree):
@@ -267,7 +269,7 @@ class _Judge:
             if first.keys() != second.keys():
                 if {key.partition("_")[0] for key in first} == {key.partition("_")[0] for key in second}:
                     return self._lists(list(first.values()), list(second.values()))
-                return self._says(False, f"the names {', '.join(first)} and {', '.join(second)} differ")
+                return self._because(False, f"the names {', '.join(first)} and {', '.join(second)} differ")
             return self._in_order([first[key] for key in sorted(first)], [second[key] for key in sorted(first)])
         table, other = (first, two) if first is not None else (second, one)
         if table is None or not self.policy.equivalent_forms:
@@ -284,7 +286,7 @@ class _Judge:
 
     def _lists(self, left: list[Tree], right: list[Tree], *, ordered: bool = False) -> bool | None:
         if len(left) == 1 or len(right) == 1:
-            return self._says(False, f"{len(left)} and {len(right)} values are compared")
+            return self._because(False, f"{len(left)} and {len(right)} values are compared")
         pairs = [[named(one) for one in side] for side in (left, right)]
         for side, found, others in ((left, pairs[0], pairs[1]), (right, pairs[1], pairs[0])):
             roots = {pair[0].partition("_")[0] for pair in found if pair is not None}
@@ -295,20 +297,20 @@ class _Judge:
 
     def _in_order(self, parts: "list[Tree] | tuple[Tree, ...]", others: "list[Tree] | tuple[Tree, ...]") -> bool | None:
         if len(parts) != len(others):
-            return self._says(False, f"{len(parts)} and {len(others)} parts are compared")
+            return self._because(False, f"{len(parts)} and {len(others)} parts are compared")
         undecided = False
         for index, (one, two) in enumerate(zip(parts, others, strict=True), start=1):
             verdict = self.same(one, two)
             if verdict is False:
-                return self._says(False, f"part {index}: {self.why}")
+                return self._because(False, f"part {index}: {self.why}")
             undecided = undecided or verdict is None
-        return self._says(None if undecided else True, "all parts agree in order")
+        return self._because(None if undecided else True, "all parts agree in order")
 
     def _members(self, parts: list[Tree], others: list[Tree]) -> bool | None:
         """Whether each member has an equal one of its own on the other side; a repeated tuple counts once."""
         parts, others = _without_repeated_tuples(parts), _without_repeated_tuples(others)
         if len(parts) != len(others):
-            return self._says(False, f"{len(parts)} and {len(others)} members are compared")
+            return self._because(False, f"{len(parts)} and {len(others)} members are compared")
         rest = list(others)
         undecided = False
         for one in parts:
@@ -317,15 +319,15 @@ class _Judge:
                 continue
             self._pairs += len(rest)
             if self._pairs > _MAX_PAIRS:
-                return self._says(None, "too many members are compared")
+                return self._because(None, "too many members are compared")
             verdicts = [self.same(one, two) for two in rest]
             if True in verdicts:
                 del rest[verdicts.index(True)]
             elif None in verdicts:
                 undecided = True
             else:
-                return self._says(False, f"{show(one)} is on one side only")
-        return self._says(None if undecided else True, "all members agree")
+                return self._because(False, f"{show(one)} is on one side only")
+        return self._because(None if undecided else True, "all members agree")
 
     # --- tuples, vectors and matrices ---
 
@@ -339,7 +341,7 @@ class _Judge:
             return (
                 verdict
                 if point or verdict is False
-                else self._says(False, f"the brackets {one.data} and {two.data} differ")
+                else self._because(False, f"the brackets {one.data} and {two.data} differ")
             )
         kinds = {one.kind, two.kind}
         if kinds == {"matrix", "tuple"} and self.policy.equivalent_forms:
@@ -348,38 +350,38 @@ class _Judge:
             if 1 in (len(array.parts), len(array.parts[0].parts)):
                 return self._in_order(cells, parts)
         if "list" in kinds or "set" in kinds or not kinds & {"tuple", "matrix"}:
-            return self._says(False, "a tuple and a list are compared")
-        return self._says(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
+            return self._because(False, "a tuple and a list are compared")
+        return self._because(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
 
     # --- numbers ---
 
     def _values(self, one: Tree, two: Tree) -> bool | None:
-        return self._says(*same_value(one, two, self.policy))
+        return self._because(*same_value(one, two, self.policy))
 
     def _digits(self, one: Tree, two: Tree) -> bool | None:
         values = [int(*tree.data) if tree.kind == "digits" else None for tree in (one, two)]
         if None not in values:
             equal = one.data == two.data or (self.policy.other_base and values[0] == values[1])
-            return self._says(equal, "the digits and bases are compared")
+            return self._because(equal, "the digits and bases are compared")
         based, other = (one, two) if one.kind == "digits" else (two, one)
         if other.kind == "number" and other.data[0] == int(based.data[0]):
-            return self._says(self.policy.one_unit, "the base is on one side only")
+            return self._because(self.policy.one_unit, "the base is on one side only")
         if self.policy.other_base:
             return self.same(number(int(*based.data)), other)
-        return self._says(False, f"{show(based)} and {show(other)} are written in different bases")
+        return self._because(False, f"{show(based)} and {show(other)} are written in different bases")
 
     def _ratio(self, one: Tree, two: Tree) -> bool | None:
         if one.data and two.data:
-            return self._says(False, "the times differ")
+            return self._because(False, "the times differ")
         if len(one.parts) != len(two.parts):
-            return self._says(False, f"{len(one.parts)} and {len(two.parts)} parts are compared")
+            return self._because(False, f"{len(one.parts)} and {len(two.parts)} parts are compared")
         undecided = False
         for left, right in zip(one.parts[1:], two.parts[1:], strict=True):
             verdict = self.same(Tree("product", (left, two.parts[0])), Tree("product", (one.parts[0], right)))
             if verdict is False:
-                return self._says(False, "the ratios differ")
+                return self._because(False, "the ratios differ")
             undecided = undecided or verdict is None
-        return self._says(None if undecided else True, "the ratios are equal")
+        return self._because(None if undecided else True, "the ratios are equal")
 
 
 def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:

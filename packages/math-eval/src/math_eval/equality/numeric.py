@@ -1,7 +1,7 @@
 r"""Values of expressions to many digits, where exact algebra proves nothing.
 
 Two constants are equal if they agree to 60 digits at two precisions, in expressions of at most 200 parts: evidence, not
-a proof, and `Sameness.how` says so. Two functions of letters are equal if they agree to 40 digits at every tried point
+a proof. Two functions of letters are equal if they agree to 40 digits at every tried point
 where both are real: letters count as positive wherever a root or a logarithm of them needs it. They differ if they
 differ at one point. Odd roots of negative numbers are real. Too large numbers are refused before they are computed.
 
@@ -79,7 +79,7 @@ def approximate(tree: Tree) -> float | None:
 
 
 def _letter(part: Tree) -> str:
-    """The name that stands for an unknown value: a letter, letters in order, or an unknown function of something."""
+    """The name of an unknown value: a letter, letters in order, or an unknown function of something."""
     if part.kind == "name" and part.data not in _CONSTANTS:
         return part.data
     if part.kind == "word":

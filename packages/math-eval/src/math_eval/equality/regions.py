@@ -63,7 +63,8 @@ def letter_of(tree: Tree) -> str:
     """The only letter that an inequality or a list of inequalities is about, or an empty string."""
     if tree.kind == "list":
         letters = {letter_of(part) for part in tree.parts}
-        return letters.pop() if len(letters) == 1 else ""
+        bounded = any(part.data != ("=",) for part in tree.parts)
+        return letters.pop() if len(letters) == 1 and bounded else ""
     if tree.kind != "relation" or not set(tree.data) <= _FLIPPED.keys() | {"∈"}:
         return ""
     letters = {_subject(part) for part in tree.parts} - {""}

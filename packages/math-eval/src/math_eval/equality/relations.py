@@ -306,7 +306,7 @@ def _integers(condition: Tree) -> list[str]:
 
 
 def is_free(condition: Tree, value: Tree) -> bool:
-    """Whether a condition only says that a letter is any real number or constant, and so changes nothing."""
+    """Whether a condition changes nothing: it only declares a letter to be any real number or constant."""
     if condition.kind == "relation" and len(condition.parts) == 2:
         left, right = condition.parts
         if condition.data == ("∈",) and right in (name("ℝ"), name("ℂ")):

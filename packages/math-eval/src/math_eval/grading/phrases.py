@@ -142,7 +142,7 @@ def last_formulas(text: str, parts: int = 1) -> str | None:
 
 
 def _row(text: str, found: list[re.Match[str]], parts: int) -> list[re.Match[str]]:
-    """The last match, or the last `parts` ones if nothing but commas and joiners stands between them."""
+    """The last match, or the last `parts` ones if only commas and joiners are between them."""
     row = found[-1:]
     for match in reversed(found[:-1]):
         if len(row) >= parts or not _LINK.fullmatch(text[match.end() : row[0].start()]):

@@ -1,4 +1,4 @@
-r"""The grammar of what stands alone in an expression: numbers, letters, functions, fractions, roots and arrays.
+r"""The grammar of operands: numbers, letters, functions, fractions, roots and arrays.
 
 A macro's argument may stand without braces. A function without brackets takes the factors up to the next sign,
 explicit multiplication or function. Sums, products and powers are left to `expression`, which extends this class.
@@ -22,7 +22,7 @@ _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", 
 
 
 class Atoms(Cursor, ABC):
-    """Reads what stands alone; larger forms are read by the methods that a subclass defines."""
+    """Reads operands; larger forms are read by the methods that a subclass defines."""
 
     @abstractmethod
     def sum(self) -> Tree:
@@ -42,7 +42,7 @@ class Atoms(Cursor, ABC):
 
     @abstractmethod
     def group(self) -> Tree:
-        """What stands between brackets."""
+        """The content of brackets."""
 
     def _number(self) -> Tree:
         token = self.take()

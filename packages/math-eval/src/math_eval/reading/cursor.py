@@ -12,7 +12,7 @@ from .words import word_set
 
 _MAX_DEPTH = 28
 END = Token("end", "")
-"""What stands after the last token."""
+"""The token after the last one."""
 RELATIONS = word_set("= < > <= >= != ≈ ≡ ≅ ~ ∈ ∉ ∋ ⊂ ⊆ → ↦ ⇒ ⇔ ∝ ⊥ ∥")
 """Marks between the sides of a relation."""
 
@@ -37,7 +37,7 @@ class Cursor:
         return self.tokens[self.at - 1]
 
     def is_mark(self, *marks: str, ahead: int = 0) -> bool:
-        """Whether one of these marks stands `ahead` of this place."""
+        """Whether the token `ahead` of this place is one of these marks."""
         token = self.peek(ahead)
         return token.kind == "mark" and token.text in marks
 

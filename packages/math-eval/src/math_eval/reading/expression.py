@@ -66,10 +66,10 @@ class Expression(Atoms):
         return parts[0] if len(parts) == 1 else Tree("sum", tuple(parts))
 
     def _minus_word(self) -> bool:
-        """Whether `negative` or `minus` stands before a number; it is consumed."""
-        said = self.peek().kind == "word" and self.peek().text.lower() in ("negative", "minus")
+        """Whether the next words are `negative` or `minus` and a number; the first one is consumed."""
+        word = self.peek().kind == "word" and self.peek().text.lower() in ("negative", "minus")
         after = self.peek(1)
-        found = said and (after.kind in ("number", "macro") or after.text == "infty" or after.text.lower() in NUMBERS)
+        found = word and (after.kind in ("number", "macro") or after.text == "infty" or after.text.lower() in NUMBERS)
         self.at += found
         return found
 
@@ -158,11 +158,11 @@ class Expression(Atoms):
         )
 
     def _begins_argument(self, ahead: int) -> bool:
-        """Whether a number, a letter, a fraction or a bracket stands there."""
+        """Whether the token there is a number, a letter, a fraction or a bracket."""
         return self.peek(ahead).kind in ("number", "letter", "macro") or self.is_mark("(", "{", "|", ahead=ahead)
 
     def _holds_relation(self, at: int) -> bool:
-        """Whether a relation stands between the bracket at a token and its closing one."""
+        """Whether the bracket at a token contains a relation."""
         depth = 0
         for token in self.tokens[at:]:
             if token.kind == "mark":
@@ -275,7 +275,7 @@ class Expression(Atoms):
         return Tree("word", (), token.text + self._index() + self._primes())
 
     def group(self) -> Tree:
-        """What stands between brackets; `statement` reads lists, sets and intervals there."""
+        """The content of brackets; `statement` reads lists, sets and intervals there."""
         opening = self.take().text
         self._deeper()
         inside = self.sum()

@@ -87,7 +87,7 @@ class Statement(Wording):
             self.at += 1
 
     def _is_comparative(self) -> bool:
-        """Whether `or more`, `and above` or the like stands here."""
+        """Whether the next words are `or more`, `and above` or the like."""
         return self.peek(1).kind == "word" and self.peek(1).text.lower() in COMPARATIVES
 
     def listed(self, found: list[Tree]) -> Tree:
@@ -244,7 +244,7 @@ class Statement(Wording):
     # --- brackets ---
 
     def group(self) -> Tree:
-        """What stands between brackets: a value, tuple, interval, set, or rounding to a whole number."""
+        """The content of brackets: a value, tuple, interval, set, or rounding to a whole number."""
         opening = self.take().text
         self._deeper()
         if opening in ("⌊", "⌈"):

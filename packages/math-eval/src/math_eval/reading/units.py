@@ -112,5 +112,5 @@ def is_unit(word: str) -> bool:
 
 
 def is_count(word: str) -> bool:
-    """Whether the word only says that something is counted in units of unknown size."""
+    """Whether the word means units of unknown size."""
     return word.removesuffix("s") in _COUNTED

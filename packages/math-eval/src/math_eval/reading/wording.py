@@ -20,7 +20,7 @@ _MAX_LABEL = 12
 
 
 class Wording(Quantities, ABC):
-    """Reads words; what stands between them is read by the methods that a subclass defines."""
+    """Reads words; what is between them is read by the methods that a subclass defines."""
 
     @abstractmethod
     def relation(self) -> Tree:
