@@ -22,10 +22,9 @@ from typing import Any
 from recording import record, spread
 
 from math_eval import Grader
-from math_eval.grading.exact import decide
-from math_eval.grading.expression import read
+from math_eval.grading.decide import decide
+from math_eval.reading import read
 from math_eval.grading.extract import extract_answer
-from math_eval.grading.spelling import normalise
 
 Pair = tuple[str, str]
 _NEEDS_A_WORKER = (r"\boxed{\sin(x)+1}", r"1+\sin(x)")
@@ -76,7 +75,7 @@ def _ours(pairs: list[Pair], clock: Callable[[], float] = time.perf_counter) -> 
     with Grader(2) as grader:
         grader.grade_many([_NEEDS_A_WORKER] * 4)
         read.cache_clear()
-        normalise.cache_clear()
+
         start = clock()
         verdicts = [verdict.correct for verdict in grader.grade_many(pairs)]
         return verdicts, clock() - start
@@ -84,7 +83,7 @@ def _ours(pairs: list[Pair], clock: Callable[[], float] = time.perf_counter) -> 
 
 def _is_quick(pair: Pair) -> bool:
     answer = extract_answer(pair[0])
-    return answer is None or decide(answer, pair[1]) is not None
+    return answer is None or decide(answer, pair[1]).equal is not None
 
 
 def measure(pairs: list[Pair], rounds: int) -> dict[str, Any]:

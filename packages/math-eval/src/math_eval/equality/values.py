@@ -23,24 +23,29 @@ def same_value(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
         return (True, "the letters are equal but for their case")
     if ((infinite := _infinite(one)) or _infinite(two)) and not _has_operator(one) and not _has_operator(two):
         return (infinite == _infinite(two), f"{show(one)} and {show(two)} are compared")
-    verdict = prove(one, two)
-    if verdict is not None:
-        rounded = verdict is False and _rounds(one, two, policy)
-        why = (
-            "one rounds the other"
-            if rounded
-            else "proved by exact algebra"
-            if verdict
-            else f"{show(one)} and {show(two)} differ"
+    verdict, why = prove(one, two), "proved by exact algebra"
+    if verdict is None:
+        verdict, why = _by_digits(one, two, policy)
+    if verdict is False:
+        return (
+            (True, "one rounds the other")
+            if _rounds(one, two, policy)
+            else (False, f"{show(one)} and {show(two)} differ")
         )
-        return (verdict or rounded, why)
+    return verdict, why
+
+
+def _by_digits(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
     verdict = identical(one, two, positive=policy.positive_letters)
     if verdict is False and (_has_plain_log(one) or _has_plain_log(two)):  # `log` may be natural or common
         verdict = identical(_with_base(one), _with_base(two), positive=policy.positive_letters)
-    if verdict is not None:
-        rounded = verdict is False and _rounds(one, two, policy)
-        return (verdict or rounded, "equal to 60 digits" if verdict else "the values differ")
-    return (None, f"nothing here decides {show(one)} and {show(two)}")
+    if verdict is None:
+        return None, f"nothing here decides {show(one)} and {show(two)}"
+    letters = any(
+        part.kind in ("word", "apply") or (part.kind == "name" and part.data not in ("pi", "e", "i"))
+        for part in walk(one)
+    )
+    return verdict, "equal at every tried point" if letters else "equal to 60 digits"
 
 
 def _rounds(one: Tree, two: Tree, policy: Policy) -> bool:
