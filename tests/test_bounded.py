@@ -18,12 +18,17 @@ def test_the_result_comes_back_whole():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda: 1 / 0, "there: ZeroDivisionError: division by zero"), (lambda: object(), "there: TypeError: Object of
-        type object is not JSON serializable"), (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
-        (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"), (lambda: time.sleep(60), "there: takes longer
-        than 3 seconds"), (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed
-        (SIGKILL)"), (lambda: signal.raise_signal(signal.SIGTRAP), "there: the process that ran it was killed (SIGTRAP);
-        does it need more than 64 MiB of memory?"), (lambda: exit(3), "there: SystemExit: 3"),
+        (lambda: 1 / 0, "there: ZeroDivisionError: division by zero"),
+        (lambda: object(), "there: TypeError: Object of type object is not JSON serializable"),
+        (lambda: "a" * 3 * 10**9, "there: needs more than 64 MiB of memory"),
+        (lambda: "a" * 10**7, "there: gives more than 1000000 bytes"),
+        (lambda: time.sleep(60), "there: takes longer than 3 seconds"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "there: the process that ran it was killed (SIGKILL)"),
+        (
+            lambda: signal.raise_signal(signal.SIGTRAP),
+            "there: the process that ran it was killed (SIGTRAP); does it need more than 64 MiB of memory?",
+        ),
+        (lambda: exit(3), "there: SystemExit: 3"),
     ],
 )
 def test_each_limit_is_one_clear_error_and_leaves_no_process(function, message, monkeypatch):

@@ -58,7 +58,7 @@ def read_tokenizer(folder: str | Path) -> "Tokenizer":
     check_inside(Path(folder))
 
     def check() -> None:
-        check_growth(_read(file).to_str(), str(file))
+        check_growth(_read(file), str(file))
 
     first_loading(check, str(file), [file])
     tokenizer = _read(file)
@@ -112,26 +112,24 @@ def _one_error(what: str, remedy: str) -> Iterator[None]:
         raise DataError(f"{what} ({reason}); {remedy}") from error
 
 
-def check_growth(definition: str, where: str) -> None:
+def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     """Refuse a tokenizer that could make very much of little text, in time or memory.
 
     Args:
-        definition: Content of a tokenizer.json as the library writes it.
+        tokenizer: The tokenizer, which has met no text yet.
         where: Place that an error names.
 
     Raises:
         DataError: the steps of the tokenizer multiply text, or a token or word is longer than in any real one.
     """
-    parts: _Json = json.loads(definition)
-    steps = {part: list(_steps(parts.get(part), inner)) for part, inner in _CHAINS.items()}
+    steps = {part: _steps(getattr(tokenizer, part), inner) for part, inner in _CHAINS.items()}
     for part, chain in steps.items():
         if len(chain) > _MOST_STEPS:
             raise DataError(f"{where}: {part} has {len(chain)} steps; no tokenizer has more than {_MOST_STEPS}")
-    model: _Json = parts["model"]
-    longest = max(map(len, _texts(model, parts.get("added_tokens") or [])), default=0)
+    longest = max(map(len, _texts(tokenizer)), default=0)
     if longest > _MOST_CHARS:
         raise DataError(f"{where}: a token of {longest} characters; no tokenizer has one above {_MOST_CHARS}")
-    word = model.get("max_input_chars_per_word", 0)
+    word = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if word > _MOST_WORD_CHARS:
         raise DataError(f"{where}: max_input_chars_per_word is {word}; no tokenizer has more than {_MOST_WORD_CHARS}")
     encoded = prod(_growth(step, part) for part, chain in steps.items() if part != "decoder" for step in chain)
@@ -143,22 +141,24 @@ def check_growth(definition: str, where: str) -> None:
             )
 
 
-def _steps(step: _Json | None, inner: str) -> Iterator[_Json]:
-    if step is None:
-        return
-    if step["type"] != "Sequence":
-        yield step
-    else:
-        for each in step[inner]:
-            yield from _steps(each, inner)
+def _steps(part: Any, inner: str) -> list[_Json]:
+    """The steps of one part of a tokenizer, as the library writes them into a tokenizer.json."""
+    left: list[_Json] = [] if part is None else [json.loads(part.__getstate__())]
+    found: list[_Json] = []
+    while left:
+        step = left.pop(0)
+        if step["type"] == "Sequence":
+            left = step[inner] + left
+        else:
+            found.append(step)
+    return found
 
 
-def _texts(model: _Json, added: list[_Json]) -> Iterator[str]:
+def _texts(tokenizer: "Tokenizer") -> Iterator[str]:
     """Every token, and what is put before or behind the parts of a word."""
-    vocabulary: Any = model.get("vocab") or ()
-    yield from vocabulary if isinstance(vocabulary, dict) else (token for token, *_ in vocabulary)
-    yield from (token["content"] for token in added)
-    yield from (model.get(name) or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
+    yield from tokenizer.get_vocab(with_added_tokens=True)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        yield getattr(tokenizer.model, name, None) or ""
 
 
 def _growth(step: _Json, part: str) -> float:

@@ -7,6 +7,7 @@ configuration or tokenizer. What runs is up to the caller. The child prints noth
     in_child(lambda: tokenizer.apply_chat_template(messages, tokenize=False), "checkpoints/sft: chat template")
 """
 
+import gc
 import json
 import os
 import select
@@ -83,6 +84,7 @@ def _ending(status: int, memory_bytes: int) -> str:
 def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
     """What the child does; it never returns."""
     try:
+        gc.freeze()  # a collection would copy every page that parent and child share
         _silence()
         _limit_memory(memory_bytes)
         answer = b"result " + json.dumps(function()).encode()

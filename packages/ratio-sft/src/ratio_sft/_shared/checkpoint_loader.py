@@ -72,7 +72,7 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
         tokenizer = _tokenizer(folder, options)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
-            check_growth(backend.to_str(), where)
+            check_growth(backend, where)
         with _reading(folder, "the tokenizer"):
             tokenizer("a")  # a setting of a wrong type fails only in use
 
