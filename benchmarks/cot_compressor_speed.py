@@ -75,9 +75,10 @@ def checkpoint(folder: Path, encoder: Path) -> Path:
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     torch.manual_seed(0)
-    model = AutoModelForTokenClassification.from_pretrained(encoder, num_labels=2)
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    model = AutoModelForTokenClassification.from_pretrained(encoder, num_labels=2, use_safetensors=True, **safe)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(encoder, **safe).save_pretrained(folder)
     settings = {"format": 1, "max_length": 512, "labels": {"0": "drop", "1": "keep"}}
     (folder / "compressor.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder

@@ -41,8 +41,10 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, use_safetensors=True, **safe)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, **safe)
     ladder = tokenizer.convert_tokens_to_ids(list(tokens.ratios))
     reader = RolloutReader(tokenizer, tokens, [tokenizer.eos_token_id], grade)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
