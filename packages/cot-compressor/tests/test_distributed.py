@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -178,3 +179,22 @@ def test_two_processes_and_one_do_not_write_the_same_output(
     assert process.returncode != 0
     assert "out: another process is writing it" in errors
     assert {path.name for path in tmp_path.iterdir()} <= {".out.1.lock"}
+
+
+def test_a_process_whose_partner_never_comes_ends_with_a_clear_error() -> None:
+    code = """
+from datetime import timedelta
+from cot_compressor import distributed
+distributed._LONGEST_JOINING = timedelta(seconds=2)
+try:
+    distributed.wait()
+except distributed.CompressorError as error:
+    print(error)
+"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **place}, capture_output=True, text=True)
+    assert done.stdout.startswith("process 0 of 2: the others did not join ("), done.stderr
+    assert "start all with torchrun" in done.stdout

@@ -230,7 +230,7 @@ def test_evaluate_compares_with_the_baselines_and_escapes_what_it_shows(
         assert ours["metrics"]["torn_equations"]["mean"] == 0.0
         assert -0.05 < ours["metrics"]["ratio_error"]["mean"] <= 0
         assert abs(ours["metrics"]["ratio_error"]["mean"]) <= ours["ratio_error_p95"] < 0.05
-        assert 0.9 <= ours["metrics"]["budget_used"]["mean"] <= 1.0
+        assert 0.85 <= ours["metrics"]["budget_used"]["mean"] <= 1.0
         for name in BASELINES:
             other = results[ratio, name]
             assert other["tokens"] <= ours["tokens"]

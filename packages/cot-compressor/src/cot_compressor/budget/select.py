@@ -74,6 +74,8 @@ class _GreedySelector:
         """Indices of the kept units, rising."""
         self.tokens = 0
         """Number of tokens of their text, counted as a whole."""
+        self.largest = 0
+        """The largest budget."""
         self._least: dict[int, int] = {}
         self._breaks = line_breaks(text)
 
@@ -149,6 +151,14 @@ class _GreedySelector:
             taken = self._take_prefix(rest, budget)
             if taken < len(rest):
                 self._fill(order[places[taken] :], budget)
+
+    def take_one(self, order: Iterable[Part], budget: int) -> None:
+        """Add the first part of `order` that fits."""
+        for part in order:
+            tokens, kept = self.count_with(part, self.count)
+            if tokens <= budget:
+                self.tokens, self.kept = tokens, kept
+                return
 
     def _take_prefix(self, rest: Sequence[Part], budget: int) -> int:
         """Take the longest part from the front of `rest` that fits; returns its length.
@@ -239,7 +249,8 @@ def select(
     larger selection.
 
     With `stages`, parts of several units are taken whole, stage by stage; a later stage is used only while a budget is
-    used by less than nine tenths.
+    used by less than nine tenths. A budget of less than 25 tokens that is not the largest takes no more from the
+    later stages than one part, and only if nothing else fits.
 
     Our choice: a small selection takes further units only if no larger selection loses units of more than a twentieth
     of its budget for them, or, with stages, if otherwise a tenth of a budget of 25 tokens or more would be left.
@@ -296,6 +307,7 @@ def _check_lengths(units: Sequence[object], scores: Sequence[float], budgets: Se
 
 def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *, wanted: float) -> list[_State]:
     """The selection of each budget, grown from what the selector has kept so far."""
+    selector.largest = budgets[-1]
     start = _State(selector.kept, selector.tokens)
     results = _descend(selector, start, stages, budgets)
     for at, budget in enumerate(budgets[:-1]):
@@ -307,8 +319,12 @@ def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *
         if filled.tokens > results[at].tokens:
             larger = _descend(selector, filled, stages, budgets[at + 1 :])
             unused = budget >= _SMALL_BUDGET and results[at].tokens < wanted * budget
-            short = unused or not results[at].kept
-            if short or not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs):
+            dear = _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs)
+            if dear and not unused and not results[at].kept and len(stages) > 2:
+                # Something has to be kept, and a single word takes least from the larger selections.
+                filled = _grown(selector, start, [[], [], *stages[2:]], budget)
+                larger = _descend(selector, filled, stages, budgets[at + 1 :])
+            if unused or not dear or not results[at].kept:
                 results[at:] = [filled, *larger]
     for at in reversed(range(len(budgets) - 1)):
         results[at] = _grown(selector, results[at], _within(stages, results[at + 1].kept), budgets[at])
@@ -317,10 +333,13 @@ def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *
 
 def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int) -> _State:
     selector.kept, selector.tokens = start
-    for stage in stages:
-        selector.grow(stage, budget)
-        if selector.tokens >= WANTED_SHARE * budget:
+    for place, stage in enumerate(stages):
+        if place and selector.kept and selector.tokens >= WANTED_SHARE * budget:
             break
+        if place == 0 or budget >= _SMALL_BUDGET or budget == selector.largest:
+            selector.grow(stage, budget)
+        elif not selector.kept:
+            selector.take_one(stage, budget)
     return _State(selector.kept, selector.tokens)
 
 

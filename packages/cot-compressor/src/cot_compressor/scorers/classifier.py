@@ -1,14 +1,15 @@
 """A trained token classifier as a scorer, loaded from a folder that `cot-compressor train` or `export` wrote.
 
 One forward pass over question and text serves every ratio. The score of a unit is the mean of `keep logit - drop logit`
-over its tokens; a token in two windows is scored in the window where it has more context. Training is in
-`training/trainer.py`.
+over the tokens of its sentence; a token in two windows is scored in the window where it has more context. Training is
+in `training/trainer.py`.
 
     scorer = TokenClassifier.from_folder(Path("models/compressor"))
     (scores,) = scorer.score([ScoringInput(question, cot, segment(cot))])
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cot_compressor._shared.checkpoint_files import check_checkpoint, check_insi
 from cot_compressor._shared.records import read_object
 from cot_compressor.budget.counting import load_tokenizer
 from cot_compressor.errors import DataError
+from cot_compressor.text.segment import Unit
 
 from .base import DTYPES, ScoringInput
 from .hub import SETTINGS_FILE
@@ -115,7 +117,7 @@ class TokenClassifier:
         )
 
     def score(self, items: Sequence[ScoringInput]) -> list[list[float]]:
-        """The mean of `keep logit - drop logit` over the tokens of each unit of each item."""
+        """The mean of `keep logit - drop logit` over the tokens of the sentence of each unit of each item."""
         encoded = [self._maker.encode(item.question, item.cot, item.units) for item in items]
         jobs = [(at, window) for at, text in enumerate(encoded) for window in text.windows if window.cot_tokens]
         jobs.sort(key=lambda job: len(job[1].ids))
@@ -132,7 +134,9 @@ class TokenClassifier:
                     if min(before, behind) > context[at][token]:
                         context[at][token] = min(before, behind)
                         margins[at][token] = value
-        return [_unit_scores(text, values) for text, values in zip(encoded, margins, strict=True)]
+        return [
+            _unit_scores(item.units, text, values) for item, text, values in zip(items, encoded, margins, strict=True)
+        ]
 
     @torch.inference_mode()
     def _margins(self, windows: Sequence[Window]) -> list[list[float]]:
@@ -192,10 +196,17 @@ def _batches(jobs: Sequence[tuple[int, Window]], tokens: int) -> Iterator[list[t
         yield batch
 
 
-def _unit_scores(encoded: Encoded, margins: Sequence[float]) -> list[float]:
-    """The mean margin of each unit, rounded so that padding changes no order; a unit without tokens gets the lowest."""
+def _unit_scores(units: Sequence[Unit], encoded: Encoded, margins: Sequence[float]) -> list[float]:
+    """The mean margin of each unit's sentence, rounded so that padding changes no order.
+
+    Our choice: one score for a sentence, because the selection keeps sentences whole, and the mean over a sentence
+    covers more of what a response says than the scores of single units. A sentence without tokens gets the lowest.
+    """
     lowest = min(margins, default=0.0)
-    return [
-        round(sum(margins[low:high]) / (high - low), _DECIMALS) if high > low else round(lowest, _DECIMALS)
-        for low, high in encoded.unit_tokens
-    ]
+    scores: list[float] = []
+    for _, group in groupby(zip(units, encoded.unit_tokens, strict=True), key=lambda pair: pair[0].step):
+        spans = [span for _, span in group]
+        inside = margins[min(low for low, _ in spans) : max(high for _, high in spans)]
+        mean = sum(inside) / len(inside) if inside else lowest
+        scores += [round(mean, _DECIMALS)] * len(spans)
+    return scores

@@ -32,7 +32,8 @@ _PLAN = re.compile(
     r"(?:let me|let's|let us|i(?:'ll|'m going to| will| need to| should| have to| want to| must| can| could| might| am)"
     r"|i'(?:d|ve)|we(?:'ll| need to| should| have to| want to| can| could)|the (?:user|question|problem|task|prompt) "
     r"(?:wants|asks|is asking|says|asked|is about)|my (?:task|job|response)|how (?:do|can|should)|what (?:about|if)|"
-    r"that should be all|time to|i (?:wonder|remember|recall|guess)|我(?:需要|应该|要|先|来)|让我|首先|用户)",
+    r"that should be all|by the way|time to|i (?:wonder|remember|recall|guess)|"
+    r"我(?:需要|应该|要|先|来)|让我|首先|用户)",
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(

@@ -173,7 +173,7 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
 
 
 def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
-    """The phrases of some clauses: from a function word to the next one behind a word of content."""
+    """The phrases of some clauses, of two units or more: from a function word to the next one behind a content word."""
     for clause in clauses:
         if _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
             continue
@@ -183,12 +183,13 @@ def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) 
             said = text[units[at].start : units[at].end]
             mark = units[at].kind == "punctuation"
             if filled and (mark or said.lower() in _FUNCTION_WORDS):
-                yield tuple(phrase)
+                if len(phrase) > 1:
+                    yield tuple(phrase)
                 phrase, filled = [], False
             elif mark:
                 phrase = []
             if not mark:
                 phrase.append(at)
                 filled = filled or units[at].kind == "math" or is_content(text, units[at])
-        if filled:
+        if filled and len(phrase) > 1:
             yield tuple(phrase)
