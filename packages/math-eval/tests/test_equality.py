@@ -39,13 +39,17 @@ JUDGED = [  # answer, gold, whether the policies strict, default and lenient cou
 ]
 
 
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(1) as shared:
+        yield shared
+
+
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: f"{row['answer']} ~ {row['gold']}"[:60])
-def test_pairs_of_answers(row):
-    with Grader(1) as fresh:
-        verdict = fresh.grade(rf"\boxed{{{row['answer']}}}", row["gold"])
-        assert (verdict.verdict == "correct") is row["equal"], verdict.detail
-        assert verdict.detail
-        assert not fresh.worker_pids
+def test_pairs_of_answers(row, grader):
+    verdict = grader.grade(rf"\boxed{{{row['answer']}}}", row["gold"])
+    assert (verdict.verdict == "correct") is row["equal"], verdict.detail
+    assert verdict.detail
 
 
 @pytest.mark.parametrize(("answer", "gold", "equal"), JUDGED)

@@ -1,8 +1,14 @@
+import json
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from math_eval import grade
 from math_eval.grading import extract_answer
 from math_eval.grading.boxes import boxed_answer
+from math_eval.grading.final_text import final_text
 
 
 def test_the_last_box_after_the_thinking_block_counts():
@@ -106,3 +112,32 @@ def test_a_box_put_last_is_always_found(before, inside):
 def test_any_text_gives_text_or_none(text):
     found = extract_answer(text)
     assert found is None or found.strip()
+
+
+COMPLETIONS = Path(__file__).with_name("completions.jsonl").read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize("line", COMPLETIONS, ids=lambda line: json.loads(line)["completion"][:50])
+def test_completions_as_models_write_them(line):
+    row = json.loads(line)
+    verdict = grade(row["completion"], row["gold"])
+    assert (verdict.verdict == "correct") is row["correct"], (verdict.extracted, verdict.detail)
+
+
+def test_thinking_in_every_markup_is_left_out():
+    assert final_text("<think>a <think>b</think> c</think>d") == "d"
+    assert final_text("<think>a <think>b</think> c") is None
+    assert final_text("<think>it ends with `</think>`, later</think>d") == "d"
+    assert final_text("a</think>b") == "b"
+    assert final_text("b <think>c</think> d").split() == ["b", "d"]
+    assert final_text("a", prompt="q [THINK]\n") is None
+    assert final_text("a[/THINK]b", prompt="q [THINK]\n") == "b"
+
+
+@pytest.mark.parametrize(
+    "piece", ["<think>", "</think>", "<answer>", "[THINK]", "\\boxed ", "\\boxed{", "answer is ", "$", "#", "**"]
+)
+def test_a_hundred_thousand_marks_give_an_answer_or_none(piece):
+    text = piece * 100_000
+    found = extract_answer(text)
+    assert found is None or found in text.replace("*", "")

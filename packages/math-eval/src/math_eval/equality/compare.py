@@ -228,7 +228,8 @@ class _Judge:
 
     def _statements(self, one: Tree, two: Tree) -> bool | None:
         member, other = (one, two) if one.kind == "relation" else (two, one)
-        if member.data == ("∈",) and other.kind == "set" and (pair := named(member)):
+        plain = other.kind == "set" or (other.kind == "list" and all(part.kind != "relation" for part in other.parts))
+        if member.data == ("∈",) and plain and (pair := named(member)):
             return self.same(pair[1], other)
         left, right = expand(one), expand(two)
         if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):

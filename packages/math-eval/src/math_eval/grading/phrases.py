@@ -14,7 +14,7 @@ import re
 _MARK = r"[\s*_\"'`]{0,4}"
 _ASKED = (
     rf"(?:final\s+)?answer{_MARK}(?:is(?!n['’]t)|=|would\s+be|must\s+be|will\s+be)|(?:correct|right|best)\s+(?:option|choice|answer){_MARK}(?:is(?!n['’]t))"
-    r"|(?:最终|最后|正确)?答案(?:应该)?(?:是|为|選|选)|答えは|正解は|解答は|정답은|답은"
+    r"|(?:最终|最后|正确)?答案(?:应该)?(?:是|为|選|选)|故选|应选|答案选|答えは|正解は|解答は|정답은|답은"
     r"|respuesta(?:\s+final|\s+correcta)?\s+es|r[ée]ponse(?:\s+finale)?\s+est|antwort\s+(?:lautet|ist)|risposta(?:\s+finale)?\s+[èe]"
     r"|resposta(?:\s+final)?\s+[ée]|ответ\s+(?:равен|это)|(?:ال)?(?:إجابة|جواب)(?:\s+النهائية?)?\s+(?:هي|هو)|đáp\s+án\s+là|antwoord\s+is|उत्तर\s+है"
 )
@@ -44,7 +44,7 @@ _VARIABLE = re.compile(r"[A-Za-z]\w*")
 _LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n。]")
 _TAIL = re.compile(
-    r",?\s+(?:as|which|since|because|so that|where|that is|i\.e\.|using|but"
+    r",?\s+(?:as|(?<=, )not|which|since|because|so that|where|that is|i\.e\.|using|but"
     r"|given that|meaning|and so|and therefore|and thus"
     r"|and hence)\b(?!\s+(?:much|many))",
     re.IGNORECASE,
@@ -54,6 +54,7 @@ _HEDGE = re.compile(
     r"given by|equal to|found to be|going to be|obtained as|option|choice|that)\b[\s,:]*)+",
     re.IGNORECASE,
 )
+_REJECTED = re.compile(r"not\b[^.]*\bbut\s+", re.IGNORECASE)
 _OPTION = re.compile(r"\s*\(?([A-J])\)?\s*[.,;]?\s*(?:$|\n|because|since|as\b)")
 _SHORT_ANSWER = re.compile(rf"\s*(?:\(?[A-J]\)?|[-−]?\\?[$€£]?{_WHOLE}(?:/\d+)?\s*\\?%?)\s*[.]?\s*$")
 _PROSE_BEFORE_NUMBER = re.compile(r"[^\W\d_A-Za-z\u0370-\u03ff]{2}\s?\d")
@@ -174,6 +175,8 @@ def _trim(text: str, parts: int) -> str:
             row.append(span)
         return ", ".join(map(_inside, row))
     sentence = _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
+    if rejected := _REJECTED.match(sentence):
+        sentence = sentence[rejected.end() :]
     sentence = _TAIL.split(sentence, maxsplit=1)[0].strip(" ,") or sentence
     hedge = _HEDGE.match(sentence)
     bare = sentence[hedge.end() :] if hedge else sentence

@@ -158,6 +158,8 @@ class Wording(Quantities, ABC):
         if token.kind == "letter" and token.text in _OPTIONS:
             self.take()
             mark = self.accept(")") if bracket else self.accept(")", ".", ":")
+            if bracket and mark and self.at + 1 < len(self.tokens):
+                self.accept(":", ".")
             self.at += braced
             rest = self.peek()
             ended = self.at >= len(self.tokens) or (self.is_mark(".") and self.at + 1 == len(self.tokens))
