@@ -89,7 +89,7 @@ def test_code_of_an_encoder_without_weights_is_never_run_and_never_asked_about(
     (encoder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\n")
     code = {"AutoModelForTokenClassification": "evil.C"}
     (encoder / "config.json").write_text(json.dumps({"model_type": "siglip_text_model", "auto_map": code}))
-    with pytest.raises(DataError, match=r"execute custom code|cannot be built"):
+    with pytest.raises(DataError, match="custom code"):
         train_file(annotated, tmp_path / "out", TrainSettings(encoder=encoder, epochs=1))
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 

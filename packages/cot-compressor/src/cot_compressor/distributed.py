@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._shared.lock import locked
-from .errors import needs_extra
+from .errors import CompressorError, needs_extra
 
 if TYPE_CHECKING:
     import torch
 
+_LONGEST_JOINING = timedelta(minutes=10)
+"""Time in which all processes have to start."""
 _LONGEST_WAIT = timedelta(days=7)
 """Time to wait for the slowest process; the default of half an hour is less than a large file takes."""
 
@@ -79,8 +81,22 @@ def _state() -> Any:
 
     Raises:
         DataError: accelerate is not installed.
+        CompressorError: the other processes did not start.
     """
     with needs_extra("train", "several processes need accelerate"):
         from accelerate import PartialState
-        from torch.cuda import is_available
-    return PartialState(cpu=not is_available(), timeout=_LONGEST_WAIT)
+    from torch import cuda, distributed
+    from torch.distributed.distributed_c10d import _set_pg_timeout
+
+    if distributed.is_initialized():
+        return PartialState()
+    try:
+        state = PartialState(cpu=not cuda.is_available(), timeout=_LONGEST_JOINING)
+        distributed.barrier()
+    except RuntimeError as error:
+        raise CompressorError(
+            f"process {rank()} of {count()}: the others did not join ({' '.join(str(error).split())[:200]}); start all "
+            "with torchrun or accelerate launch, which end all if one ends"
+        ) from error
+    _set_pg_timeout(_LONGEST_WAIT)
+    return state

@@ -238,10 +238,8 @@ def _load_encoder(folder: Path) -> tuple[Any, bool]:
     if pretrained:
         options = {"auto_class": "AutoModelForTokenClassification", "config": config}
         return checkpoint_loader.load_model(folder, torch.float32, **options), False
-    try:
-        return AutoModelForTokenClassification.from_config(config, trust_remote_code=False).float(), True
-    except (ValueError, KeyError) as error:
-        raise DataError(f"encoder {folder}: cannot be built ({error}); is it a model folder?") from error
+    checkpoint_loader.check_building(folder, config, "AutoModelForTokenClassification")
+    return AutoModelForTokenClassification.from_config(config, trust_remote_code=False).float(), True
 
 
 def _state_file(history: Sequence[float]) -> str:
