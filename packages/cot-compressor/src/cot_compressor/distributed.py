@@ -89,7 +89,7 @@ def _state() -> Any:
     from torch.distributed.distributed_c10d import _set_pg_timeout
 
     if distributed.is_initialized():
-        return PartialState()
+        return PartialState(cpu=not cuda.is_available())
     try:
         state = PartialState(cpu=not cuda.is_available(), timeout=_LONGEST_JOINING)
         distributed.barrier()
