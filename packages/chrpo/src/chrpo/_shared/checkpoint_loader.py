@@ -51,7 +51,7 @@ def _config(folder: str | Path) -> Any:
 
 
 def load_tokenizer(folder: str | Path, **options: Any) -> Any:
-    """The tokenizer of a checkpoint, which neither pads nor cuts unless it is told to.
+    """The tokenizer of a checkpoint, which pads and cuts only on request.
 
     Args:
         folder: Path of the checkpoint.
