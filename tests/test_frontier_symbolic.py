@@ -161,7 +161,7 @@ def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     chrpo = found["chrpo"]
     assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
     assert chrpo.prompts.deviation[:2] == pytest.approx([-0.1, 0.1])
-    assert chrpo.prices()["policy"] == 5
+    assert chrpo.prices()["policy"] == 10
     assert chrpo.objective.ladder_share == 0.125
     lower = row_settings.row_controller("chrpo-2", problems, references)
     assert lower.constraint.floors == {"policy": pytest.approx(0.88)}

@@ -12,23 +12,37 @@ from chrpo.core.constraint import Paired
 from chrpo.errors import DataError
 
 
+def past_the_first(constraint, accuracy):
+    """The constraint after its first 20 updates at this accuracy, which count as a rise."""
+    for _ in range(20):
+        constraint.update({group: (accuracy * 1000, 1000) for group in constraint.floors})
+    return constraint
+
+
 def test_price_by_hand():
-    gains = Gains(proportional=5, integral=1, integral_clip=0.2, ema_decay=0.5, minimum=0.5, cap=9, start=2)
+    gains = Gains(proportional=5, integral=1, integral_clip=0.2, ema_decay=0, minimum=0.5, cap=9, start=2)
     constraint = AccuracyConstraint({"policy": 0.9}, gains)
     assert constraint.price("policy") == 2
-    constraint.update({"policy": (8, 10)})  # E = .1, B = 2 exp(.1)
+    past_the_first(constraint, 0.8)  # E = .1, but these updates count as a rise: B stays, and E counts as .01
+    assert constraint.price("policy") == pytest.approx(2 * math.exp(5 * 0.01))
+    constraint.update({"policy": (80, 100)})  # E = .1: B = 2 exp(.1)
     assert constraint.price("policy") == pytest.approx(2 * math.exp(0.1 + 5 * 0.1))
-    constraint.update({"policy": (6, 10)})  # (4 + 6) / (5 + 10) = .6667; E = .2333, counted as .2: B = 2 exp(.3)
+    constraint.update({"policy": (60, 100)})  # E = .3, counted as .2 by the integral: B = 2 exp(.3)
+    assert constraint.price("policy") == 9
+    constraint.update({"policy": (89, 100)})  # E = .01, far above the slow mean: B stays
+    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.01))
+    constraint.update({"policy": (95, 100)})  # E = -.05: B falls although accuracy rises
+    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 - 0.05 - 5 * 0.05))
+
+
+def test_the_running_accuracy_is_an_exponential_mean():
+    constraint = AccuracyConstraint({"policy": 0.9}, Gains(ema_decay=0.5))
+    constraint.update({"policy": (8, 10)})
+    constraint.update({"policy": (6, 10)})  # (4 + 6) / (5 + 10)
     assert constraint.accuracy("policy") == pytest.approx(10 / 15)
-    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.23333), abs=1e-3)
-    # (5 + 10) / (7.5 + 10) = .8571; E = .0429, but accuracy rises: B stays, and E counts as .01.
-    constraint.update({"policy": (10, 10)})
-    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 + 5 * 0.01), abs=1e-3)
-    constraint.update({"policy": (10, 10)})  # 17.5 / 18.75 = .9333; E = -.0333: B falls although accuracy rises
-    assert constraint.price("policy") == pytest.approx(2 * math.exp(0.3 - 0.03333 - 5 * 0.03333), abs=1e-3)
 
 
-@pytest.mark.parametrize(("gains", "first"), [(Gains(), 5), (Gains(start=7), 7), (Gains(start=0, minimum=0), 0)])
+@pytest.mark.parametrize(("gains", "first"), [(Gains(), 10), (Gains(start=7), 7), (Gains(start=0, minimum=0), 0)])
 def test_the_first_price_is_the_given_one(gains, first):
     """Floor and accuracy are equal, so nothing moves the price later."""
     constraint = AccuracyConstraint({"policy": 0.5}, gains)
@@ -38,11 +52,11 @@ def test_the_first_price_is_the_given_one(gains, first):
 
 
 def test_a_steady_violation_multiplies_the_price_at_every_update():
-    """E = .01: the first update gives 5 exp((1.5 + 50) .01), each further one exp(.015) times as much."""
-    constraint = AccuracyConstraint({"policy": 0.51})
-    for update in range(1, 6):
+    """E = .01: the first updates give 10 exp(.5), each further one exp(1.5 x .01) times as much."""
+    constraint = past_the_first(AccuracyConstraint({"policy": 0.51}), 0.5)
+    for update in range(6):
+        assert constraint.price("policy") == pytest.approx(10 * math.exp(0.015 * update + 0.5))
         constraint.update({"policy": (50, 100)})
-        assert constraint.price("policy") == pytest.approx(5 * math.exp(0.015 * update + 0.5))
 
 
 def test_while_the_accuracy_is_above_the_floor_the_price_rests_at_its_minimum():
@@ -168,9 +182,10 @@ def test_an_update_without_prompts_at_every_ratio_does_not_end_the_evidence_of_t
 
 @pytest.mark.parametrize("cap", [5, 7, 10, 20, 30])
 def test_a_price_at_its_cap_tells_where_the_best_of_few_samples_looks_within_reach(cap):
-    constraint = AccuracyConstraint({"policy": 0.9}, Gains(cap=cap, patience=3))
+    constraint = past_the_first(AccuracyConstraint({"policy": 0.9}, Gains(cap=cap, start=1, patience=3)), 0.6)
+    assert constraint.infeasible == []
     for _ in range(3):
-        constraint.update({"policy": (6, 10)}, {"policy": (10, 10)})  # 5 exp(50 x .3) is above the cap
+        constraint.update({"policy": (6, 10)}, {"policy": (10, 10)})  # exp(50 x .3) is above the cap
     assert constraint.infeasible == ["policy"]
 
 
@@ -183,10 +198,10 @@ def test_a_floor_that_the_best_ratios_just_reach_is_in_reach(accuracy):
 
 
 def test_the_integral_does_not_wind_up_while_the_policy_is_far_away():
-    constraint = AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, ema_decay=0))
-    for _ in range(15):
+    constraint = past_the_first(AccuracyConstraint({"policy": 0.9}, Gains(proportional=0, ema_decay=0)), 0.1)
+    for _ in range(10):
         constraint.update({"policy": (1, 10)})
-    assert constraint.price("policy") == pytest.approx(5 * math.exp(15 * 1.5 * 0.05))
+    assert constraint.price("policy") == pytest.approx(10 * math.exp(10 * 1.5 * 0.05))
 
 
 def test_the_price_does_not_wind_up_while_the_accuracy_rises_towards_the_floor():
@@ -196,16 +211,15 @@ def test_the_price_does_not_wind_up_while_the_accuracy_rises_towards_the_floor()
         constraint.update({"policy": (200 + 10 * update, 1000)})
         prices.append(constraint.price("policy"))
     assert constraint.violation("policy") > 0.1
-    # The two running means drift apart for some updates before the rise is seen; until then the base grows.
-    assert 5 < prices[30] == prices[-1] < 5 * math.exp(15 * 1.5 * 0.05)
+    assert set(prices) == {10}
 
 
 def test_a_floor_that_the_accuracy_rises_to_is_not_infeasible_though_the_price_is_at_its_cap():
-    rising, stuck = (AccuracyConstraint({"policy": 0.9}, Gains(start=20)) for _ in range(2))
+    rising, stuck = (AccuracyConstraint({"policy": 0.9}, Gains(start=30)) for _ in range(2))
     for update in range(40):
         rising.update({"policy": (200 + 10 * update, 1000)})
         stuck.update({"policy": (500, 1000)})
-    assert rising.price("policy") == stuck.price("policy") == 20
+    assert rising.price("policy") == stuck.price("policy") == 30
     assert (rising.infeasible, stuck.infeasible) == ([], ["policy"])
 
 
@@ -217,9 +231,9 @@ def test_without_a_minimum_a_held_floor_costs_next_to_nothing():
 
 
 @pytest.mark.parametrize("gains", [{"integral": 1e9}, {"proportional": 1e9}])
-@pytest.mark.parametrize(("correct", "price"), [(0, 20), (10, 1)])
+@pytest.mark.parametrize(("correct", "price"), [(0, 30), (10, 1)])
 def test_gains_of_any_size_end_at_a_limit(gains, correct, price):
-    constraint = AccuracyConstraint({"policy": 0.5}, Gains(**gains))
+    constraint = past_the_first(AccuracyConstraint({"policy": 0.5}, Gains(**gains)), correct / 10)
     constraint.update({"policy": (correct, 10)})
     assert constraint.price("policy") == price
 
@@ -227,11 +241,11 @@ def test_gains_of_any_size_end_at_a_limit(gains, correct, price):
 def test_an_absent_or_empty_group_keeps_its_price():
     constraint = AccuracyConstraint({"policy": 0.9, "fixed@0.2": 0.4})
     constraint.update({"policy": (5, 10), "fixed@0.2": (0, 0)})
-    assert constraint.price("fixed@0.2") == 5
+    assert constraint.price("fixed@0.2") == 10
     assert constraint.accuracy("fixed@0.2") is None
     before = constraint.price("policy")
     constraint.update({"fixed@0.2": (1, 10)})
-    assert constraint.price("policy") == before > 5
+    assert constraint.price("policy") == before > 10
 
 
 def test_an_unreachable_floor_stops_at_the_cap_is_flagged_and_comes_back():
@@ -268,7 +282,7 @@ def test_a_saved_state_is_a_copy():
     constraint = AccuracyConstraint({"policy": 0.9})
     state = constraint.state_dict()
     constraint.update({"policy": (1, 10)})
-    assert state["duals"]["policy"]["price"] == 5
+    assert state["duals"]["policy"]["price"] == 10
 
 
 @pytest.mark.parametrize(
@@ -280,11 +294,11 @@ def test_a_saved_state_is_a_copy():
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (2, 1)}), "0 <= correct <= count"),
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (np.nan, 1)}), "0 <= correct <= count"),
         (lambda: AccuracyConstraint({"policy": 0.9}).update({"policy": (1, np.inf)}), "0 <= correct <= count"),
-        (lambda: Gains(start=0.5), "within the smallest and the largest, 1 to 20; got 0.5"),
-        (lambda: Gains(start=21), "1 to 20; got 21"),
+        (lambda: Gains(start=0.5), "within the smallest and the largest, 1 to 30; got 0.5"),
+        (lambda: Gains(start=31), "1 to 30; got 31"),
         (lambda: Gains(cap=0), "must be positive"),
         (lambda: Gains(minimum=-1), "must not be negative"),
-        (lambda: Gains(minimum=40), "first price must be within the smallest and the largest, 40 to 20; got 5"),
+        (lambda: Gains(minimum=40), "smallest price, 40, is above the largest, 30"),
         (lambda: Gains(integral=float("nan")), "must be finite"),
         (lambda: Gains(ema_decay=1), "ema_decay"),
         (

@@ -75,7 +75,7 @@ def test_the_objective_that_settings_describe_has_all_of_them():
         ({"accuracy_slack": float("inf")}, "accuracy_slack must be a finite number"),
         ({"objective": "grpo", "price_cap": 40.0}, "cap: this objective has no price"),
         ({"objective": "grpo", "price_start": 3.0}, "start: this objective has no price"),
-        ({"price_start": 0.5}, "first price must be within the smallest and the largest, 1 to 20; got 0.5"),
+        ({"price_start": 0.5}, "first price must be within the smallest and the largest, 1 to 30; got 0.5"),
         ({"price_ema_decay": 1.0}, "ema_decay must be in"),
         ({"objective": "ppo"}, "unknown objective 'ppo'"),
     ],

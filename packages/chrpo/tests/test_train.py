@@ -211,7 +211,7 @@ def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tm
     ("flags", "words"),
     [
         (["--rollouts", "2"], "take 3 or more"),
-        (["--price-start", "40"], "first price must be within the smallest and the largest, 1 to 20; got 40"),
+        (["--price-start", "40"], "first price must be within the smallest and the largest, 1 to 30; got 40"),
         (["--price-min", "40"], "smallest price, 40, is above the largest, 30"),
         (["--ladder-share", "2"], "ladder_share must be in [0, 1]"),
         (["--steps", "0"], "max_steps must be positive"),
@@ -242,7 +242,7 @@ def test_gains_reach_the_price(undisturbed, checkpoint, prompts, tmp_path):
     assert run("train", prompts, tmp_path / "out", "--model", checkpoint, *flags).exit_code == 0
     free, priced = metrics(tmp_path / "out"), metrics(undisturbed)
     assert free[0]["violation/policy"] == priced[0]["violation/policy"] > 0
-    assert free[1]["lambda/policy"] == 4 == priced[0]["lambda/policy"] < priced[1]["lambda/policy"]
+    assert free[1]["lambda/policy"] == 10 == priced[0]["lambda/policy"] < priced[1]["lambda/policy"]
 
 
 @pytest.mark.parametrize("manifest", [None, {"command": "math-eval run", "settings": {}}])

@@ -134,12 +134,8 @@ def _measure(
     teachers = {
         key: _teacher(found, ladder, options["confidence"], options["threshold"]) for key, found in usable.items()
     }
-    difficulties = {
-        key: _difficulty(found, ladder, requested[key], options["confidence"], options["threshold"])
-        for key, found in usable.items()
-    }
     prompts = [
-        _prompt(found, ladder, teachers[key], difficulties[key], tokens, requested[key], instruction)
+        _prompt(found, ladder, teachers[key], requested[key], tokens=tokens, options=options)
         for key, found in usable.items()
     ]
     tally.written = len(prompts)
@@ -284,16 +280,14 @@ def _teacher(problem: _Problem, ladder: list[float], confidence: float, threshol
     return teacher_ratio(counts, confidence, threshold)
 
 
-def _difficulty(
-    problem: _Problem, ladder: list[float], requested: float | None, confidence: float, threshold: float
-) -> str:
+def _difficulty(problem: _Problem, ladder: list[float], requested: float | None, options: Row) -> str:
     """Index of the teacher ratio among the ratios whose accuracy is not the problem's floor.
 
     Our choice: without the floor's own samples, because in a group of the problems that these samples fail, their mean
     is lower than the accuracy that new samples have.
     """
     others = [ratio for ratio in ladder if ratio != (requested or ladder[-1])]
-    ratio = _teacher(problem, others, confidence, threshold).ratio if others else None
+    ratio = _teacher(problem, others, options["confidence"], options["threshold"]).ratio if others else None
     return "none" if ratio is None else str(ladder.index(ratio))
 
 
@@ -301,20 +295,20 @@ def _prompt(
     problem: _Problem,
     ladder: list[float],
     teacher: TeacherRatio,
-    difficulty: str,
-    tokens: ControlTokens,
     requested: float | None,
-    instruction: str,
+    *,
+    tokens: ControlTokens,
+    options: Row,
 ) -> Row:
     top = problem.ratios[ladder[-1]]
     token = tokens.token("policy" if requested is None else requested)
     accuracies = {f"{ratio:g}": problem.ratios[ratio].accuracy for ratio in ladder}
     return {
         **problem.carried,
-        "prompt": [{"role": "user", "content": user_turn(problem.question, token, instruction)}],
+        "prompt": [{"role": "user", "content": user_turn(problem.question, token, options["instruction"])}],
         "mode": "policy" if requested is None else "fixed",
         "teacher_ratio": teacher.ratio,
-        "difficulty": difficulty,
+        "difficulty": _difficulty(problem, ladder, requested, options),
         "reference_tokens": max(1, round(top.thinking / top.samples)),
         "reference_completion_tokens": max(1, round(top.completion / top.samples)),
         "reference_accuracy": accuracies[f"{ladder[-1]:g}"],

@@ -23,8 +23,9 @@ _CLEARLY = 0.02
 _SLOW_DECAY = 0.97
 _RISE = 0.006
 """Accuracy rises while its running mean is this much above a slower one, whose weight of the past is _SLOW_DECAY."""
-_FEW_UPDATES = 20
-"""Updates before the best accuracy of the run counts."""
+_FIRST_UPDATES = 20
+"""Number of updates that count as a rise, because the two running means need time to differ, and that give no best
+accuracy."""
 _WHILE_RISING = 0.01
 """Largest violation that raises the price while accuracy rises: a model that learns may be far below its floor at a
 price that is high enough."""
@@ -66,10 +67,10 @@ class Gains:
     )
     """Without it, a correct long answer earns next to nothing while the floor is exceeded, so hard problems teach
     nothing."""
-    cap: float = field(default=20.0, metadata={"help": "Largest price of accuracy.", "flag": False})
-    """Our choice: at 20 a part of the thinking that costs a tenth of the tokens is kept if it is worth half a point. A
+    cap: float = field(default=30.0, metadata={"help": "Largest price of accuracy.", "flag": False})
+    """Our choice: at 30 a part of the thinking that costs a tenth of the tokens is kept if it is worth .3 points. A
     higher price only slows the removal of needless tokens."""
-    start: float = field(default=5.0, metadata={"help": "First price of accuracy.", "flag": "--price-start"})
+    start: float = field(default=10.0, metadata={"help": "First price of accuracy.", "flag": "--price-start"})
     """Our choice: between the smallest and the largest price that tasks need. A start at the price of the best mixture
     of the frozen model's ratios held no more floors of random bandits."""
     patience: int = field(
@@ -87,6 +88,8 @@ class Gains:
             raise DataError(f"gains must not be negative; cap, integral_clip and patience must be positive; got {self}")
         if not 0 <= self.ema_decay < 1:
             raise DataError(f"ema_decay must be in [0, 1); got {self.ema_decay:g}")
+        if self.minimum > self.cap:
+            raise DataError(f"the smallest price, {self.minimum:g}, is above the largest, {self.cap:g}")
         if not self.minimum <= self.start <= self.cap:
             raise DataError(
                 "the first price must be within the smallest and the largest, "
@@ -140,7 +143,7 @@ class _Dual:
 
     def surely_reached(self) -> float:
         """Slow running mean minus two standard errors, from the variance of the updates; 0 in the first updates."""
-        if self.updates < _FEW_UPDATES:
+        if self.updates < _FIRST_UPDATES:
             return 0.0
         mean = self.slow_correct / self.slow_count
         variance = max(self.slow_square / self.slow_count - mean * mean, 0.0)
@@ -245,7 +248,7 @@ class AccuracyConstraint:
         dual.reached = max(dual.reached, dual.surely_reached())
         accuracy = dual.correct / dual.count
         dual.violation = floor - accuracy
-        rises = accuracy > dual.slow_correct / dual.slow_count + _RISE
+        rises = dual.updates <= _FIRST_UPDATES or accuracy > dual.slow_correct / dual.slow_count + _RISE
         if dual.violation <= 0 or not rises:
             clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
             dual.base = self._grown(dual.base, gains.integral * clipped, _SMALLEST)
