@@ -168,7 +168,7 @@ def recall(texts: str, rows: list[dict], compressor: Compressor, ratios: list[fl
         for result in results:
             kept = {"rules": measure_fidelity(sample, result.spans, result.text)["grounded_recall"]}
             for name in BASELINES:
-                choice = select_baseline(name, cot, result.tokens, counter)
+                choice = select_baseline(name, cot, result.tokens, counter, question=question)
                 kept[name] = measure_fidelity(sample, choice.spans, choice.text)["grounded_recall"]
             for name, value in kept.items():
                 values.setdefault((result.ratio, name), []).append(value)

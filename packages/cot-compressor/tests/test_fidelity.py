@@ -82,6 +82,7 @@ def test_what_the_response_says_and_which_statements_are_kept() -> None:
     assert values("The cook slept at ten.")["conclusion_kept"] == 0.0
     assert values("The cook slept at ten.")["decisive"] == 1.0
     assert values("The gardener stood at the gate.")["decisive"] == 0.0
+    assert values()["conclusion_kept"] == values()["decisive"] == 0.0
     cut = values("The cook", "at ten", "So the gardener locked the gate.")
     assert (cut["fragments"], cut["holes"]) == (0.5, 0.5)
     end = values("The gardener stood", "So the gardener locked the gate.")

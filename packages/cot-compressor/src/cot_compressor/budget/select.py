@@ -244,9 +244,8 @@ def select(
     """Greedy selections, one for each budget, each within the selection of the next larger budget.
 
     Without `stages`, units are taken best first (ties: earlier first); a unit that does not fit is skipped. The
-    selection of the largest budget cannot take one more unit that costs tokens: each unit left out costs, between its
-    kept neighbours, more tokens than are left. The selection of a smaller budget cannot take one more unit of the next
-    larger selection.
+    selection of the largest budget cannot take one more unit that costs tokens, and that of a smaller budget cannot
+    take one more unit of the next larger selection.
 
     With `stages`, parts of several units are taken whole, stage by stage; a later stage is used only while a budget is
     used by less than nine tenths. A budget of less than 25 tokens that is not the largest takes no more from the
@@ -289,11 +288,12 @@ def select(
         raise InfeasibleBudget(
             f"no unit fits a budget of {budgets[0]} tokens; the smallest needs {needed}", needed_tokens=needed
         )
-    spans = [tuple(merge_spans(units, state.kept)) for state in results]
-    return [
-        Selection(tuple(state.kept), kept, render(text, kept), state.tokens)
-        for state, kept in zip(results, spans, strict=True)
-    ]
+    return [_selection(text, units, state) for state in results]
+
+
+def _selection(text: str, units: Sequence[Sequence[object]], state: _State) -> Selection:
+    spans = tuple(merge_spans(units, state.kept))
+    return Selection(tuple(state.kept), spans, render(text, spans), state.tokens)
 
 
 def _check_lengths(units: Sequence[object], scores: Sequence[float], budgets: Sequence[int]) -> None:

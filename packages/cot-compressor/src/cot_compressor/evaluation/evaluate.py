@@ -57,8 +57,7 @@ def evaluate_file(
     """Write the report.
 
     Args:
-        source: Path of a JSON Lines file with `id`, `question`, `cot` and perhaps `answer`, `response` and `decisive`
-            (a list of statements) in every row.
+        source: Path of a JSON Lines file with `id`, `question`, `cot`, perhaps `answer`, `response`, `decisive`.
         out: Folder of the report.
         ratios: Shares of the tokens to keep, each in (0, 1].
         scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.

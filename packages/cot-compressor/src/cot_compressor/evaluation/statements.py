@@ -7,7 +7,7 @@ Sentences and lines are the steps of the units. Equations and form are measured 
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from cot_compressor.scorers.statements import closing_sentences, statement_role
@@ -25,7 +25,7 @@ def kept_share(text: str, statement: str) -> float:
     """The largest share of a statement's content that one or two neighbouring sentences of a text contain."""
     wanted = item_weights(statement)
     sentences = [read_items(text, units) for units in _sentences(segment(text))]
-    pairs = zip(sentences, [*sentences[1:], set[str]()], strict=True)
+    pairs = pairwise([*sentences, set[str]()])
     return max((coverage(first | second, wanted) for first, second in pairs), default=0.0)
 
 

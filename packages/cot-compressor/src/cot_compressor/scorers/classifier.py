@@ -200,7 +200,7 @@ def _unit_scores(units: Sequence[Unit], encoded: Encoded, margins: Sequence[floa
     """The mean margin of each unit's sentence, rounded so that padding changes no order.
 
     Our choice: one score for a sentence, because the selection keeps sentences whole, and the mean over a sentence
-    covers more of what a response says than the scores of single units. A sentence without tokens gets the lowest.
+    covers more of a response than the scores of single units. A sentence without tokens gets the lowest.
     """
     lowest = min(margins, default=0.0)
     scores: list[float] = []

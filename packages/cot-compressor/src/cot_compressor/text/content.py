@@ -66,7 +66,7 @@ def read_items(text: str, units: Sequence[Unit]) -> set[str]:
 
 
 def item_weight(item: str) -> float:
-    """What an item is worth. Our choice: a formula says as much as three words, a number as much as one and a half."""
+    """What an item is worth. Our choice: a formula as much as three words, a number as one and a half."""
     return 3.0 if item[0] == FORMULA else 1.5 if item[0].isdigit() else 1.0
 
 

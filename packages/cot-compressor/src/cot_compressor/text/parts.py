@@ -1,6 +1,6 @@
 """Groups units into the parts that are chosen whole: sentences, their clauses, formulas that can stand alone, phrases.
 
-A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change what it says. A
+A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change its meaning. A
 formula can stand alone between words and marks if its clause does not deny it. A phrase is cut before an article, a
 preposition or a conjunction, from clauses without negation. What a unit needs beside it comes with it: a row of a table
 its header, a line of code its fences. Choosing parts is left to `budget/select.py`.
@@ -97,7 +97,7 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
 
 
 def is_content(text: str, unit: Unit) -> bool:
-    """True for a word that says something by itself: no function word, negation, number, mark or line of a table."""
+    """True for a word that has a meaning by itself: no function word, negation, number, mark or line of a table."""
     said = text[unit.start : unit.end]
     return (
         unit.kind == "word"
@@ -159,7 +159,7 @@ def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Itera
 
 
 def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
-    """True for a formula that is whole by itself and says what its clause says, and for a box or an answer in a tag."""
+    """True for a formula that is whole by itself and that its clause does not deny, and for a box or tagged answer."""
     formula = text[unit.start : unit.end]
     if formula.startswith(ANSWERS):
         return True

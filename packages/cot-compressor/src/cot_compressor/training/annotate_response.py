@@ -52,7 +52,7 @@ class ResponseAnnotator:
         """See `Annotator.keep`.
 
         Our choice: a response of fewer than 150 characters, or one of which the thinking contains less than a fifth,
-        says too little about the thinking, and the trace is rejected.
+        has too little of the thinking, and the trace is rejected.
         """
         units = segment(cot)
         if not units:

@@ -1,0 +1,214 @@
+"""Measures what `rules` keeps of the meaning: the response's content, conclusions, answers, whole sentences, equations.
+
+Two files of real traces are read: mathematics, and general reasoning of many domains. Questions are split by their
+hash; a third is held out, and nothing was fitted to it. The other methods get the same number of tokens. *At most* is
+the selection of whole sentences that reads the response itself. Torn formulas are counted by patterns of this script,
+over lines that are only an equation, because the package would count with its own units.
+
+    python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base
+
+The script needs no network and no model.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from recording import data_dir_option, record
+from tqdm import tqdm
+
+from cot_compressor import Compressor, InfeasibleBudget, segment, select_baseline
+from cot_compressor.budget.counting import Counter
+from cot_compressor.errors import RejectedRow
+from cot_compressor.evaluation.baselines import BASELINES
+from cot_compressor.evaluation.fidelity import Sample, mean_with_interval, measure_fidelity
+from cot_compressor.text.render import Span, render
+from cot_compressor.training.annotate_response import ResponseAnnotator
+
+RATIOS = [0.1, 0.2, 0.4]
+FILES = {"mathematics": "traces_math_train.jsonl.gz", "general": "traces_general.jsonl.gz"}
+METHODS = ("rules", *BASELINES, "at most")
+SHOWN = {
+    "response_coverage": "content of the response",
+    "conclusion_kept": "conclusion kept",
+    "answer_retention": "answer kept",
+    "grounded_recall": "grounded equations",
+    "fragments": "cut sentences",
+    "torn": "torn equation lines",
+}
+SHORTEST_RESPONSE, LONGEST_COT = 150, 20_000
+LINE = re.compile(r"^[ \t]*(?:[-*•][ \t]+|\d+[.)][ \t]+)?([^\n`]{3,160}?)[ \t]*$", re.MULTILINE)
+PART = re.compile(r",\s|;\s|\.\s+(?=[A-Z])|\s*(?:→|⇒|=>|->)\s*")
+RELATION = re.compile(r"[=<>≤≥≈]")
+NAMES = {
+    "sin",
+    "cos",
+    "tan",
+    "log",
+    "exp",
+    "sqrt",
+    "max",
+    "min",
+    "mod",
+    "gcd",
+    "days",
+    "hours",
+    "miles",
+    "feet",
+    "minutes",
+}
+
+
+def load(path: Path, *, held_out: bool) -> list[dict[str, Any]]:
+    """The rows with a usable response, of the held-out questions or of the others."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [
+        row
+        for row in rows
+        if (int(hashlib.sha256(("dev" + row["question"]).encode()).hexdigest(), 16) % 3 == 0) == held_out
+        and len(row["response"]) >= SHORTEST_RESPONSE
+        and len(row["cot"]) <= LONGEST_COT
+    ]
+
+
+def equation_parts(text: str) -> Iterator[Span]:
+    """Spans of equations, between commas and arrows, in lines that contain no word of three letters but a few names."""
+    for line in LINE.finditer(text):
+        words = re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[A-Za-z]+", "", line[1]))
+        if any(word not in NAMES for word in words):
+            continue
+        start = line.start(1)
+        for border in [*PART.finditer(text, *line.span(1)), None]:
+            end = border.start() if border else line.end(1)
+            part = text[start:end].rstrip(".,;:!? ")
+            if RELATION.search(part):
+                yield start, start + len(part)
+            start = border.end() if border else end
+
+
+def torn_share(parts: Sequence[Span], spans: Sequence[Span], text: str) -> float | None:
+    """The share of equations that are cut, of those of which something is kept."""
+    kept = {at for start, end in spans for at in range(start, end)}
+    found = [[at in kept for at in range(start, end) if not text[at].isspace()] for start, end in parts]
+    touched = [marks for marks in found if any(marks)]
+    return sum(not all(marks) for marks in touched) / len(touched) if touched else None
+
+
+def best_cover(row: dict[str, Any], tokens: int, counter: Counter) -> tuple[str, Sequence[Span]]:
+    """Whole sentences chosen with the response at hand, within a number of tokens."""
+    cot = row["cot"]
+    share = min(0.95, tokens / max(1, counter.count(cot)))
+    while True:
+        try:
+            spans = ResponseAnnotator(share).keep(row["question"], cot, row["answer"] or "", row["response"])
+        except RejectedRow:
+            return "", ()
+        text = render(cot, spans)
+        if counter.count(text) <= tokens:
+            return text, spans
+        share *= 0.95
+
+
+def measure(rows: list[dict[str, Any]], compressor: Compressor, name: str) -> dict[str, Any]:
+    """All metrics of all methods, as means with intervals over questions."""
+    counter = compressor.counter
+    values: dict[tuple[float, str], list[dict[str, float | None]]] = {}
+    groups: list[str] = []
+    infeasible = 0
+    used: list[float] = []
+    for row in tqdm(rows, desc=name):
+        cot = row["cot"]
+        try:
+            results = compressor.compress(cot, question=row["question"], ratios=RATIOS)
+        except InfeasibleBudget:
+            infeasible += 1
+            continue
+        groups.append(row["question"])
+        sample = Sample(row["question"], cot, segment(cot), row["answer"], row["response"])
+        parts = list(equation_parts(cot))
+        for result in results:
+            used.append(result.tokens / max(1, int(result.ratio * result.original_tokens)))
+            kept: dict[str, tuple[str, Sequence[Span]]] = {"rules": (result.text, result.spans)}
+            for method in BASELINES:
+                choice = select_baseline(method, cot, result.tokens, counter, question=row["question"])
+                kept[method] = choice.text, choice.spans
+            kept["at most"] = best_cover(row, result.tokens, counter)
+            for method, (text, spans) in kept.items():
+                metrics = {**measure_fidelity(sample, spans, text), "torn": torn_share(parts, spans, cot)}
+                values.setdefault((result.ratio, method), []).append({each: metrics[each] for each in SHOWN})
+    entries = [
+        {
+            "ratio": ratio,
+            "method": method,
+            "metrics": {
+                each: asdict(mean) if (mean := mean_with_interval([one[each] for one in found], groups)) else None
+                for each in SHOWN
+            },
+        }
+        for (ratio, method), found in values.items()
+    ]
+    return {
+        "name": name,
+        "rows": len(groups),
+        "questions": len(set(groups)),
+        "infeasible": infeasible,
+        "short_budgets": sum(share < 0.9 for share in used),
+        "selections": len(used),
+        "entries": entries,
+    }
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines: list[str] = []
+    for group in result["groups"]:
+        lines += [
+            f"{group['name']}: {group['rows']} traces on {group['questions']} questions; {group['infeasible']} too "
+            f"short. {group['short_budgets']} of {group['selections']} selections use less than nine tenths of their "
+            "budget.",
+            "",
+            f"| ratio | method | {' | '.join(SHOWN.values())} |",
+            "|---|---|" + "---:|" * len(SHOWN),
+        ]
+        for entry in group["entries"]:
+            cells = [
+                "–" if mean is None else f"{mean['mean']:.3f} ({mean['low']:.3f}–{mean['high']:.3f})"
+                for mean in entry["metrics"].values()
+            ]
+            lines.append(f"| {entry['ratio']:g} | {entry['method']} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+@click.command()
+@data_dir_option
+@click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
+@click.option("--development", is_flag=True, help="Use the questions that are not held out, and record nothing.")
+@click.option("--limit", type=click.IntRange(1), help="Number of traces of each file; by default all.")
+def main(data_dir: Path, tokenizer: Path, development: bool, limit: int | None) -> None:
+    """Measure, print and record."""
+    missing = [name for name in FILES.values() if not (data_dir / name).is_file()]
+    if missing:
+        print(f"skipped: no {', '.join(missing)} in {data_dir}; give --data-dir")
+        return
+    compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
+    groups = []
+    for name, file in FILES.items():
+        rows = load(data_dir / file, held_out=not development)
+        groups.append(measure(rows[:: -(-len(rows) // limit)] if limit else rows, compressor, name))
+    result = {"groups": groups}
+    if development:
+        print(tables(result))
+    else:
+        record(__file__, result, tables)
+
+
+if __name__ == "__main__":
+    main()
