@@ -128,6 +128,8 @@ class _Judge:
                 tree.kind == "given" and is_free(tree.parts[1], tree.parts[0])
             ):
                 tree = tree.parts[0]
+            elif tree.kind == "product" and _is_point(tree):
+                return Tree("relation", tree.parts, ("=",))
             elif tree.kind == "relation" and len(tree.parts) > 1 and set(tree.data) <= {"=", "≈"}:
                 plain = self._computed(tree)
                 if plain is tree:
@@ -387,6 +389,12 @@ class _Judge:
 
 def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:
     return list(dict.fromkeys(parts)) if parts and all(part.kind == "tuple" for part in parts) else parts
+
+
+def _is_point(tree: Tree) -> bool:
+    """Whether the tree is a capital letter with coordinates, such as `D(0, 3)`."""
+    point, place = tree.parts[0], tree.parts[-1]
+    return len(tree.parts) == 2 and place.kind == "tuple" and point.kind == "name" and point.data.isupper()
 
 
 def _is_constant(tree: Tree) -> bool:

@@ -19,11 +19,17 @@ _MAX_SHOWN = 100
 
 
 class Decision(NamedTuple):
-    """Whether two answers are equal (None if undecided), why, and whether the second could be read."""
+    """Whether two answers are equal (None if undecided), why, and whether the answer and the gold could be read."""
 
     equal: bool | None
     why: str
+    answer_read: bool = True
     gold_read: bool = True
+
+    @property
+    def compared(self) -> bool:
+        """Whether both were read and found equal or different."""
+        return self.equal is not None and self.answer_read and self.gold_read
 
 
 def decide(answer: str, gold: str, policy: Policy | None = None) -> Decision:
@@ -36,11 +42,12 @@ def decide(answer: str, gold: str, policy: Policy | None = None) -> Decision:
     """
     one, two = read(answer), read(gold)
     if one.spelling == two.spelling and one.spelling:
-        return Decision(True, f"both are spelt {_short(one.spelling)}", two.tree is not None)
+        return Decision(True, f"both are spelt {_short(one.spelling)}", one.tree is not None, two.tree is not None)
     if two.tree is None:
-        return Decision(False, f"the reference answer {_short(gold)} is unread: {two.reason}", False)
+        why = f"the reference answer {_short(gold)} is unread: {two.reason}"
+        return Decision(False, why, one.tree is not None, gold_read=False)
     if one.tree is None:
-        return Decision(False, f"the answer {_short(answer)} is unread: {one.reason}")
+        return Decision(False, f"the answer {_short(answer)} is unread: {one.reason}", answer_read=False)
     first = compare(one.tree, two.tree, policy)
     if first.equal is not True:
         for left, right in _alternatives(one, two):

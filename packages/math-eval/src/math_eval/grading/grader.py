@@ -122,11 +122,19 @@ class Grader:
             return Verdict("gold_unparsable", answer[:_MAX_SHOWN], f"the reference answer has {reason}")
         if reason := limits.too_much(answer):
             return Verdict("limit", answer[:_MAX_SHOWN], reason)
+        return self._compared(answer, gold)
+
+    def _compared(self, answer: str, gold: str) -> Verdict:
+        """The verdict on an answer and a reference answer that are small enough to be read."""
         decision = decide(answer, gold, self._policy)
-        if not decision.gold_read and not decision.equal:
-            return Verdict("gold_unparsable", answer, decision.why)
-        if decision.equal is not None:
+        if decision.equal is True or decision.compared:
             return Verdict("correct" if decision.equal else "incorrect", answer, decision.why)
+        if reason := limits.explosive(answer):
+            return Verdict("limit", answer[:_MAX_SHOWN], reason)
+        if reason := limits.explosive(gold):
+            return Verdict("gold_unparsable", answer, f"the reference answer has {reason}")
+        if decision.equal is False:
+            return Verdict("incorrect" if decision.gold_read else "gold_unparsable", answer, decision.why)
         return self._ask(answer, gold, decision.why)
 
     def _ask(self, answer: str, gold: str, why: str) -> Verdict:

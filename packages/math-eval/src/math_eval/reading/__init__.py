@@ -23,6 +23,7 @@ __all__ = ["Reading", "read"]
 
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])|\d,\d{3}(?!\d)")
 _BRACKET = re.compile(r"[(\[{;]")
+_EULER = re.compile(r"-?\d+e[-+][1-9]\d?")
 _COMMA = re.compile(r"[-+]?(?:0(?=,\d)|\d+(?=,(?:\d\d|\d{4,})$)),\d+")
 
 
@@ -31,7 +32,7 @@ class Reading(NamedTuple):
 
     Args:
         tree: Its tree, or None if it is unread.
-        other: Another tree if a comma has two meanings: as a separator, or between thousands.
+        other: Another tree if a comma may separate members or thousands, or if `2e-3` may contain Euler's number.
         comma: The tree of a number with a decimal comma.
         spelling: Its tokens without style and spacing.
         reason: Why it is unread.
@@ -57,6 +58,8 @@ def read(text: str) -> Reading:
         other, _ = _tree(tokenize(text, grouped=not grouped))
         if other is not None and grouped is False and _separators(other) < 1:
             other = None
+    elif _EULER.fullmatch(text.strip()):
+        other, _ = _tree(tokenize(text, scientific=False))
     if _COMMA.fullmatch(text.strip()):
         comma, _ = _tree(tokenize(text.replace(",", ".")))
     return Reading(tree, other, comma, spelling, reason)

@@ -116,7 +116,7 @@ class Expression(Atoms):
             factors[:] = [
                 Tree("quotient", (factors[0] if len(factors) == 1 else Tree("product", tuple(factors)), other))
             ]
-        elif mark == "×" and (_is_vector(factors[-1]) or _is_vector(other)):
+        elif mark == "×" and (_is_vector(factors[-1]) or _is_vector(other) or _is_capital(factors[-1], other)):
             factors[-1] = Tree("cross", (factors[-1], other))
         else:
             factors.append(other)
@@ -240,6 +240,9 @@ class Expression(Atoms):
         return Tree("degrees", (parts[0] if len(parts) == 1 else Tree("sum", tuple(parts)),))
 
     def _based(self, value: Tree) -> Tree:
+        if self.is_mark("{") and self.peek(1).text == "base" and self.is_mark("}", ahead=3):
+            self.tokens[self.at + 1] = self.tokens[self.at + 2]
+            del self.tokens[self.at + 2]
         digits, index = str(int(value.data[0])), self.script()
         if index.kind == "phrase":
             index = number(number_of(list(index.data)) or 0)
@@ -267,7 +270,8 @@ class Expression(Atoms):
     def _word(self) -> Tree:
         """A number in words, or capital letters in order."""
         token = self.peek()
-        if token.text.lower() in NUMBERS and not token.text.isupper():
+        article = token.text == "a" and self.peek(1).text.lower() in NUMBERS
+        if article or (token.text.lower() in NUMBERS and not token.text.isupper()):
             return self._number_words()
         if not token.text.isupper() or len(token.text) == 1 or not token.text.isascii():
             self.fail()
@@ -286,6 +290,11 @@ class Expression(Atoms):
 
 def _is_factor_word(token: Token) -> bool:
     return token.text.lower() in NUMBERS or (token.text.isupper() and token.text.isascii())
+
+
+def _is_capital(one: Tree, two: Tree) -> bool:
+    """Whether both are capital letters, such as sets or matrices, whose product has an order."""
+    return all(tree.kind == "name" and len(tree.data) == 1 and tree.data.isupper() for tree in (one, two))
 
 
 def _is_vector(tree: Tree) -> bool:

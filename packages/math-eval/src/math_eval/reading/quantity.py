@@ -12,10 +12,11 @@ from .expression import Expression
 from .token import Token
 from .tree import Tree, number
 from .units import CURRENCIES, Unit, find_unit, is_count
-from .vocabulary import AND, CONDITIONS, EQUALS, OR, REASONS
+from .vocabulary import AND, CONDITIONS, EQUALS, EXCEPT, OR, REASONS
 from .words import word_set
 
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
+_NAMED_TIMES = {"noon": (720, "pm"), "midday": (720, "pm"), "midnight": (720, "am")}
 _UNIT_SYMBOLS = word_set("m s g h L l A V W J N K C F T")
 _NUMBER_SETS = frozenset({"ℝ", "ℤ", "ℕ", "ℚ", "ℂ"})
 
@@ -59,6 +60,8 @@ class Quantities(Expression):
         )
 
     def _clock(self) -> Tree | None:
+        if self.peek().text.lower() in _NAMED_TIMES and self.peek().kind == "word":
+            return Tree("clock", (), _NAMED_TIMES[self.take().text.lower()])
         if self.peek().kind != "number":
             return None
         if self.peek(1).kind == "word" and self.peek(1).text.lower() in ("am", "pm") and self.peek().value <= 12:
@@ -120,6 +123,10 @@ class Quantities(Expression):
     def _with_unit(self, value: Tree) -> Tree:
         if value.kind in ("phrase", "word", "set", "tuple"):
             return value
+        if self.peek().kind == "word" and self.peek().text == "base" and value.kind == "number":
+            return self._with_base(value)
+        if (split := _fraction_of_units(value)) is not None:
+            return split
         factors, words = self._unit(compass=value.kind == "degrees")
         if value.kind == "quantity":
             return value if not (factors or words) else value._replace(data=(value.data[0] + factors, words))
@@ -169,6 +176,15 @@ class Quantities(Expression):
             factors.pop("degree", None)
         return tuple(sorted(factors.items())), tuple(words)
 
+    def _with_base(self, value: Tree) -> Tree:
+        """Digits with their base in words, such as `1101 base 2`."""
+        self.take()
+        base = self.atom()
+        digits = str(int(value.data[0]))
+        if base.kind != "number" or not 2 <= base.data[0] <= 36 or int(max(digits)) >= base.data[0]:
+            self.fail()
+        return Tree("digits", (), (digits, int(base.data[0])))
+
     def _divides_unit(self) -> bool:
         after = self.peek(1)
         named = after.kind in ("word", "letter", "function") and (
@@ -188,7 +204,7 @@ class Quantities(Expression):
         if token.kind == "word":
             lower = text.lower()
             spelt = lower if not text.isupper() else text
-            stops = AND | OR | CONDITIONS | frozenset(REASONS) | EQUALS | {"to", "by", "mod", "per"}
+            stops = AND | OR | CONDITIONS | frozenset(REASONS) | EQUALS | EXCEPT | {"to", "by", "mod", "per"}
             if find_unit(text) is not None and lower not in ("as", "to"):
                 return text
             if lower == "per" and self.peek(1).text.lower() == "cent":
@@ -235,8 +251,31 @@ class Quantities(Expression):
         return int(exponent.data[0])
 
 
+def _fraction_of_units(tree: Tree) -> Tree | None:
+    r"""The quantity of `30 \frac{\text{km}}{\text{h}}`, whose unit is a fraction; None for other trees."""
+    if tree.kind != "product" or tree.parts[-1].kind != "quotient":
+        return None
+    spelt = [
+        part.data[0] if part.kind == "phrase" and len(part.data) == 1 else part.data for part in tree.parts[-1].parts
+    ]
+    units = [find_unit(text) if isinstance(text, str) else None for text in spelt]
+    if units[0] is None or units[1] is None or tree.parts[-1].parts[0].kind != "phrase":
+        return None
+    rest = tree.parts[:-1]
+    value = rest[0] if len(rest) == 1 else Tree("product", rest)
+    return Tree("quantity", (value,), (tuple(sorted(((units[0].name, 1), (units[1].name, -1)))), ()))
+
+
+def _of_arc(tree: Tree) -> Tree:
+    """Minutes and seconds behind degrees are those of an arc."""
+    arcs = {(("min", 1),): (("arcminute", 1),), (("s", 1),): (("arcsecond", 1),)}
+    return tree._replace(data=(arcs[tree.data[0]], ())) if tree.kind == "quantity" and tree.data[0] in arcs else tree
+
+
 def compound(found: list[Tree]) -> Tree | None:
     """Quantities of one dimension in falling units, such as feet and inches, as one quantity; otherwise None."""
+    if found[0].kind == "quantity" and found[0].data[0] == (("degree", 1),):
+        found = [found[0], *map(_of_arc, found[1:])]
     units: list[Unit] = []
     for one in found:
         if one.kind != "quantity" or one.data[1] or len(one.data[0]) != 1 or one.data[0][0][1] != 1:

@@ -16,7 +16,7 @@ from .macros import CASES, MATRICES
 from .quantity import compound
 from .token import Token
 from .tree import Tree, Unread, name, names
-from .units import find_unit, is_count
+from .units import is_count
 from .vocabulary import AND, COMPARATIVES, CONDITIONS, EQUALS, OR
 from .wording import Wording, lower
 
@@ -180,8 +180,10 @@ class Statement(Wording):
             return None
         self.at = end
         phrase = Tree("phrase", (), lower(words))
-        if len(words) == 1 and (unit := find_unit(words[0])) is not None:
-            return lambda value: Tree("quantity", (value,), (((unit.name, 1),), ()))
+        units = Statement(inside)
+        factors, others = units._unit(compass=False)
+        if factors and not others and units.at == len(inside):
+            return lambda value: Tree("quantity", (value,), (factors, ()))
         if len(words) == 1 and is_count(words[0]):
             return lambda value: value
         if words[0].lower() in CONDITIONS:
@@ -233,8 +235,10 @@ class Statement(Wording):
             while kinds[mark] != "difference" and self.accept(mark):
                 found.append(self.ratio())
             value = Tree(kinds[mark], tuple(found))
-        if value.kind == "difference" and value.parts[0] == name("R"):
-            value = value._replace(parts=(name("ℝ"), *value.parts[1:]))
+        if value.kind in ("difference", "quotient") and _is_without(value):
+            value = Tree("difference", (name("ℝ"), *value.parts[1:]))
+        if value == name("ℝ") and (excluded := self.exceptions()):
+            return Tree("difference", (value, Tree("set", excluded)))
         if value.kind == "sum" and value.parts[0].kind == "name" and value.parts[0].data in _NUMBER_SETS:
             rest = value.parts[1:]
             if all(part.kind == "negative" and part.parts[0].kind == "set" for part in rest):
@@ -314,6 +318,12 @@ class Statement(Wording):
         tree = super()._environment()
         self.colon_ends -= inside in MATRICES | CASES
         return tree
+
+
+def _is_without(tree: Tree) -> bool:
+    """Whether the tree is the real numbers without some, written as a difference or with a slash."""
+    reals = tree.parts[0].data in ("R", "vec R", "ℝ")
+    return reals and (tree.kind == "difference" or tree.parts[1].kind == "set")
 
 
 def _cells(tree: Tree) -> list[Tree]:

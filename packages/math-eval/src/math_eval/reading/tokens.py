@@ -22,21 +22,24 @@ _REPEATING = (
     r"|(?<=[.\d])\((?P<round>\d+)\)(?![\w(])|\\dot\s?\{?(?P<first>\d)\}?(?:(?P<between>\d*)\\dot\s?\{?(?P<last>\d)\}?)?)"
 )
 _LATIN = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
+_SCIENCE = r"(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+(?![\w.])"
 _PIECE = (
-    r"(?P<repeating>REPEATING)|(?P<science>(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d{1,4}(?![\w.]))|(?P<number>NUMBER)"
+    r"(?P<repeating>REPEATING)|(?P<science>SCIENCE)|(?P<number>NUMBER)"
     r"|(?P<clock>(?<=[\d ])[apAP]\.\s?[mM]\.?(?![A-Za-z]))"
     r"|(?P<run>(?:[LATIN]+|[^\W\d_LATIN]+)(?:'(?:t|s|re|ve|ll)(?![^\W\d_]))?)"
     r"|\\(?P<macro>[A-Za-z]+\*?|.)"
     r"|(?P<dots>\.\.\.+)|(?P<mark>\*\*|<=|>=|!=|==|->|:=|\+/-|[^\s\w]|_)|(?P<space>\s+)"
 )
 _PIECES = {
-    grouped: re.compile(
+    (grouped, scientific): re.compile(
         _PIECE.replace("REPEATING", _REPEATING)
         .replace("LATIN", _LATIN)
+        .replace("SCIENCE", _SCIENCE if scientific else "(?!)")
         .replace("NUMBER", _DIGITS.replace("{comma}", "," if grouped else "(?!)")),
         re.DOTALL,
     )
     for grouped in (False, True)
+    for scientific in (False, True)
 }
 _MARKS = {"**": "^", "==": "=", "->": "→", ":=": "=", "+/-": "±"}
 _TIMES = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
@@ -55,24 +58,27 @@ _BLACKBOARD = re.compile(r"\s*\{?\s*([A-Za-z])\s*\}?(?:\s*\^\s*\{?\s*([-+*])\s*\
 _SHORT_SETS = {"R": "ℝ", "Z": "ℤ", "N": "ℕ", "Q": "ℚ", "C": "ℂ"}
 _GLUED = ("qquad", "quad", "cdot", "times", "cup", "cap")
 _MAX_DIGITS = 300
+_MAX_EXPONENT = 9999
 
 
-def tokenize(text: str, *, grouped: bool = True) -> list[Token]:
+def tokenize(text: str, *, grouped: bool = True, scientific: bool = True) -> list[Token]:
     """The tokens of an answer.
 
     Args:
         text: The answer.
         grouped: Whether `1,234` is one number; otherwise its comma is a separator.
+        scientific: Whether `2e-3` is one number; otherwise it contains Euler's number.
     """
     text = _TIMES.sub("×", unify(text).strip("` \t\n").rstrip("\\ "))
     if "\\\\" in text and r"\begin" not in text:
         text = _ESCAPED.sub(_unescape, text)
     text = re.sub(r"(?<!\*)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\*)", r"\1", text) if text.startswith("**") else text
+    text = text.replace("{}", "")
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
-    return _Tokenizer(text, _PIECES[grouped]).tokens()
+    return _Tokenizer(text, _PIECES[grouped, scientific]).tokens()
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -114,11 +120,12 @@ class _Tokenizer:
 
     def _piece(self, match: re.Match[str]) -> None:
         kind, text = match.lastgroup or "", match.group()
-        if len(text) > _MAX_DIGITS and kind in ("number", "science", "repeating"):
+        too_large = kind == "science" and abs(int(re.split("[eE]", text)[1][:7])) > _MAX_EXPONENT
+        if too_large or (len(text) > _MAX_DIGITS and kind in ("number", "science", "repeating")):
             self._add("unknown", text)
         elif match["repeating"]:
             self._add("number", text, _repeating_value(match), -1)
-        elif kind == "number" or kind == "science":
+        elif kind in ("number", "science"):
             self._number(text)
         elif kind == "run" and text == "log" and (base := _LOG_BASE.match(self._text, self._at)):
             self._at = base.end()

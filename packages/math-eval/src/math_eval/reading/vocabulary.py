@@ -37,6 +37,7 @@ REASONS = (
     "that",
 )
 COMPARATIVES = word_set("more less fewer greater above below over under higher lower larger smaller")
+EXCEPT = word_set("except excluding besides without")
 NOT_NEUTRAL = word_set(
     "left right up down upward upwards downward downwards north south east west n s e w ne nw se sw above below "
     "over under more less fewer greater least most not never no negative positive remainder than before after "

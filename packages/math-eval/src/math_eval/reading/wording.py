@@ -10,12 +10,10 @@ from abc import ABC, abstractmethod
 
 from .quantity import Quantities
 from .tree import Tree, Unread, name
-from .vocabulary import AND, ARTICLES, CONDITIONS, EQUALS, HEDGES, NUMBERS, OR, REASONS, meaning
-from .words import word_set
+from .vocabulary import AND, ARTICLES, CONDITIONS, EQUALS, EXCEPT, HEDGES, NUMBERS, OR, REASONS, meaning
 
 _SETS = {"real numbers": "ℝ", "integers": "ℤ"}
 _OPTIONS = frozenset("ABCDEFGHIJ")
-_EXCEPT = word_set("except excluding besides without")
 _MAX_LABEL = 12
 
 
@@ -89,7 +87,7 @@ class Wording(Quantities, ABC):
         """The real numbers or the integers in words, perhaps with exceptions."""
         index = 0
         while index < _MAX_LABEL and self.peek(index).kind in ("word", "letter"):
-            if self.peek(index).text.lower() in _EXCEPT | CONDITIONS:
+            if self.peek(index).text.lower() in EXCEPT | CONDITIONS:
                 break
             index += 1
         words = tuple(token.text for token in self.tokens[self.at : self.at + index])
@@ -97,16 +95,21 @@ class Wording(Quantities, ABC):
         if symbol is None:
             return None
         self.at += index
-        if self.peek().kind == "word" and self.peek().text.lower() in _EXCEPT:
-            self.take()
-            if self.peek().kind == "word" and self.peek().text.lower() == "for":
-                self.take()
-            excluded = [self.relation()]
-            while self.separator():
-                excluded.append(self.relation())
-            excluded = [one.parts[1] if one.kind == "relation" and one.data == ("=",) else one for one in excluded]
-            return Tree("difference", (name(symbol), Tree("set", tuple(excluded))))
+        if excluded := self.exceptions():
+            return Tree("difference", (name(symbol), Tree("set", excluded)))
         return name(symbol)
+
+    def exceptions(self) -> tuple[Tree, ...]:
+        """The values after `except`; none without the word."""
+        if not (self.peek().kind == "word" and self.peek().text.lower() in EXCEPT):
+            return ()
+        self.take()
+        if self.peek().kind == "word" and self.peek().text.lower() == "for":
+            self.take()
+        excluded = [self.relation()]
+        while self.separator():
+            excluded.append(self.relation())
+        return tuple(one.parts[1] if one.kind == "relation" and one.data == ("=",) else one for one in excluded)
 
     def _phrase(self) -> Tree | None:
         words: list[str] = []
