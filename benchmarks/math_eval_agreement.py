@@ -1,18 +1,22 @@
-r"""Agreement of math-eval's grader with labels: real graded completions and the public cases of other graders.
+r"""Agreement of graders with labels: real graded completions, the public cases of other graders, and public reports.
 
 CHECKOUTS is a folder with git checkouts of huggingface/Math-Verify, huggingface/lighteval, NVIDIA/NeMo-Skills,
 UKGovernmentBEIS/inspect_ai, QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing is copied
-from them. A missing checkout is skipped and named. math-verify grades the same items with its documented defaults,
-except that its time-outs are off: they count wall time, so a busy machine would change its verdicts.
+from them. DATA has cases/math_eval.jsonl, inputs made after public bug reports. What is missing is skipped and named.
+math-verify and TRL's accuracy reward grade the same items with their documented defaults, except that time-outs are
+off: they count wall time, so a busy machine would change verdicts.
 
-    python benchmarks/math_eval_agreement.py CHECKOUTS --misses
+    python benchmarks/math_eval_agreement.py CHECKOUTS --data DATA --misses
 """
 
 import argparse
 import ast
 import json
+import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,6 +83,13 @@ def nemo_skills(root: Path) -> Iterator[Item]:
                     yield Item(rf"\boxed{{{answer} }}", str(gold), "incorrect" not in test.name)
 
 
+def reports(data: Path) -> Iterator[Item]:
+    """Inputs made after public bug reports of graders, without those that reasonable people judge differently."""
+    for row in map(json.loads, (data / "cases/math_eval.jsonl").read_text("utf-8").splitlines()):
+        if not row["policy"]:
+            yield Item(row["prediction"], row["gold"], row["expected"])
+
+
 def _triples(path: Path) -> Iterator[Item]:
     for test, names, cases in _parametrized(path):
         used = ast.unparse(test)
@@ -120,70 +131,113 @@ SOURCES = {
     "lighteval's test cases": lighteval,
     "NeMo-Skills' test cases": nemo_skills,
     "inspect_ai's math cases": inspect,
+    "public bug reports": reports,
 }
 
 
-def ours(items: list[Item]) -> list[str]:
+def ours(items: list[Item]) -> list[bool]:
     """The verdicts of math-eval."""
     with Grader() as grader:
-        return [verdict.verdict for verdict in grader.grade_many([(one.completion, one.gold) for one in items])]
+        return [verdict.correct for verdict in grader.grade_many([(one.completion, one.gold) for one in items])]
 
 
-def theirs(items: list[Item]) -> list[str]:
+def math_verify(items: list[Item]) -> list[bool]:
     """The verdicts of math-verify, called as its README does; a gold without delimiters gets dollar signs."""
     from math_verify import parse, verify
 
-    golds = [one.gold if re.search(r"\$|\\boxed|\\[(\[]", one.gold) else f"${one.gold}$" for one in items]
-    pairs = zip(golds, items, strict=True)
-    equal = [
-        verify(parse(gold, parsing_timeout=None), parse(one.completion, parsing_timeout=None), timeout_seconds=None)
-        for gold, one in pairs
+    return [
+        bool(
+            verify(
+                parse(_delimited(item.gold), parsing_timeout=None),
+                parse(item.completion, parsing_timeout=None),
+                timeout_seconds=None,
+            )
+        )
+        for item in items
     ]
-    return ["correct" if same else "incorrect" for same in equal]
 
 
-def _score(items: list[Item], verdicts: list[str]) -> dict[str, int]:
-    pairs = [(verdict == "correct", item.correct) for verdict, item in zip(verdicts, items, strict=True)]
-    return {"agree": sum(one == two for one, two in pairs), "wrong": sum(one and not two for one, two in pairs)}
+def trl_reward(items: list[Item]) -> list[bool]:
+    """The verdicts of TRL's accuracy reward, which has no time-outs outside of the main thread."""
+    from trl.rewards.accuracy_rewards import accuracy_reward
+
+    completions = [[{"role": "assistant", "content": item.completion}] for item in items]
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(accuracy_reward, completions, [_delimited(item.gold) for item in items]).result()
+    return [reward == 1.0 for reward in found]
+
+
+def _delimited(gold: str) -> str:
+    return gold if re.search(r"\$|\\boxed|\\[(\[]", gold) else f"${gold}$"
+
+
+GRADERS: dict[str, Callable[[list[Item]], list[bool]]] = {
+    "math-eval": ours,
+    "math-verify": math_verify,
+    "TRL's accuracy_reward": trl_reward,
+}
+
+
+def score(items: list[Item], grade: Callable[[list[Item]], list[bool]]) -> tuple[dict[str, float], list[bool]]:
+    """Agreement, wrong `correct`, right refused and items per second of one grader, and its verdicts."""
+    grade(items[:2])
+    start = time.perf_counter()
+    verdicts = grade(items)
+    seconds = time.perf_counter() - start
+    pairs = [(verdict, item.correct) for verdict, item in zip(verdicts, items, strict=True)]
+    return {
+        "agree": sum(one == two for one, two in pairs),
+        "wrong": sum(one and not two for one, two in pairs),
+        "refused": sum(two and not one for one, two in pairs),
+        "per_second": len(items) / seconds,
+    }, verdicts
 
 
 def tables(result: dict[str, Any]) -> str:
-    """One row for each source."""
+    """One row for each source and grader."""
     lines = [
-        "| items | n | math-eval agrees | wrong `correct` | math-verify agrees | wrong `correct` |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| items | n | grader | agrees | wrong `correct` | right refused | items/s |",
+        "|---|---:|---|---:|---:|---:|---:|",
     ]
     for row in result["rows"]:
-        cells = [row["items"], str(row["n"])]
-        for who in ("math-eval", "math-verify"):
-            agree, wrong = row[who]["agree"], row[who]["wrong"]
-            cells += [f"{agree} ({agree / row['n']:.1%})", str(wrong)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines + [f"| {name} | skipped: no checkout | | | | |" for name in result["skipped"]])
+        for index, (name, found) in enumerate(row["graders"].items()):
+            head = [row["items"], str(row["n"])] if index == 0 else ["", ""]
+            cells = [*head, name, f"{found['agree']} ({found['agree'] / row['n']:.1%})", str(found["wrong"])]
+            lines.append(f"| {' | '.join([*cells, str(found['refused']), format(found['per_second'], ',.0f')])} |")
+    return "\n".join(lines + [f"| {name} | skipped: not there | | | | | |" for name in result["skipped"]])
 
 
 def main() -> None:
-    """Grade every source with both graders, and print the misses on request."""
+    """Grade every source with every grader, and print the misses of math-eval on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="?", type=Path, default=Path("checkouts"))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("DATA") or "data"), help="Folder of data files."
+    )
     parser.add_argument("--misses", action="store_true", help="Print each item whose verdict differs from its label.")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
     for name, read in SOURCES.items():
         try:
-            items = list(read(options.checkouts))
+            items = list(read(options.data if read is reports else options.checkouts))
         except FileNotFoundError:
             skipped.append(name)
             continue
-        verdicts = ours(items)
-        scores = {"math-eval": _score(items, verdicts), "math-verify": _score(items, theirs(items))}
-        rows.append({"items": name, "n": len(items), **scores})
-        for item, verdict in zip(items, verdicts, strict=True):
-            if options.misses and (verdict == "correct") != item.correct:
-                should = "correct" if item.correct else "not"
-                print(f"{name}: {verdict}, should be {should}: {item.completion[-160:]!r} against {item.gold[-120:]!r}")
+        found: dict[str, dict[str, float]] = {}
+        for grader, grade in GRADERS.items():
+            found[grader], verdicts = score(items, grade)
+            if options.misses and grade is ours:
+                _print_misses(name, items, verdicts)
+        rows.append({"items": name, "n": len(items), "graders": found})
     record(__file__, {"rows": rows, "skipped": skipped}, tables)
+
+
+def _print_misses(name: str, items: list[Item], verdicts: list[bool]) -> None:
+    for item, verdict in zip(items, verdicts, strict=True):
+        if verdict != item.correct:
+            should = "correct" if item.correct else "not"
+            print(f"{name}: should be {should}: {item.completion[-160:]!r} against {item.gold[-120:]!r}")
 
 
 if __name__ == "__main__":

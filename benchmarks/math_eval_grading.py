@@ -23,8 +23,8 @@ from recording import record, spread
 
 from math_eval import Grader
 from math_eval.grading.decide import decide
-from math_eval.reading import read
 from math_eval.grading.extract import extract_answer
+from math_eval.reading import read
 
 Pair = tuple[str, str]
 _NEEDS_A_WORKER = (r"\boxed{\sin(x)+1}", r"1+\sin(x)")

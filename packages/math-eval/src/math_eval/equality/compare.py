@@ -11,8 +11,8 @@ Comparison(equal=False, why='the letters BAC and CAB differ')
 from itertools import pairwise
 from typing import NamedTuple
 
-from math_eval.reading.tree import Tree, name, number, show, walk
-from math_eval.reading.vocabulary import REASONS, meaning
+from math_eval.reading.tree import Tree, number, show, walk
+from math_eval.reading.vocabulary import REASONS
 from math_eval.reading.words import word_set
 
 from .arrays import array_of, is_array
@@ -31,6 +31,7 @@ from .relations import (
     same_relation,
 )
 from .values import same_value
+from .wording import are_words, same_words
 
 _MAX_PAIRS = 400
 _VALUES = word_set(
@@ -38,7 +39,6 @@ _VALUES = word_set(
 )
 _NO_ORDER = frozenset({"union", "intersection"})
 _IN_ORDER = frozenset({"difference", "by", "cases", "row"})
-_NONE_WORDS = "no solution"
 
 
 class Comparison(NamedTuple):
@@ -87,8 +87,8 @@ class _Judge:
             return self._given(one, two)
         if "remark" in kinds:
             return self._because(None, "a remark is on one side only") if one.kind != two.kind else None
-        if kinds & {"phrase"} or (kinds <= {"word", "name"} and kinds != {"name"} and self._words_agree(one, two)):
-            return self._phrase(one, two)
+        if are_words(one, two, self.policy):
+            return self._because(*same_words(one, two, self.policy))
         return self._structured(one, two)
 
     def _structured(self, one: Tree, two: Tree) -> bool | None:
@@ -180,26 +180,6 @@ class _Judge:
             return self._because(False, "only one side has a condition")
         verdict = same_given(one, two, self.same)
         return self._because(verdict, "values and conditions are equal" if verdict else "values or conditions differ")
-
-    def _words_agree(self, one: Tree, two: Tree) -> bool:
-        return one.kind == two.kind == "word" or (self.policy.same_words and _meaning(one) == _meaning(two))
-
-    def _phrase(self, one: Tree, two: Tree) -> bool | None:
-        if one.kind in ("word", "name", "phrase") and two.kind in ("word", "name", "phrase"):
-            left, right = _meaning(one), _meaning(two)
-            if not self.policy.same_words:
-                left, right = _spelt(one), _spelt(two)
-            exact = one.kind == two.kind == "word"
-            equal = one.data == two.data if exact else left.replace(" ", "") == right.replace(" ", "")
-            what = "letters" if exact else "words"
-            return self._because(equal, f"the {what} {_spelt(one)} and {_spelt(two)} {'agree' if equal else 'differ'}")
-        phrase, other = (one, two) if one.kind == "phrase" else (two, one)
-        flat = "".join(part.data for part in walk(other) if part.kind == "name")
-        if other.kind in ("product", "list") and flat.lower() == _spelt(phrase).replace(" ", "").lower():
-            return self._because(True, "both spell the same word")
-        if self.policy.same_words and _meaning(phrase) == _NONE_WORDS and other == Tree("set"):
-            return self._because(True, "both are empty")
-        return self._because(False, f"the words {_spelt(phrase)} and {show(other)} are compared")
 
     # --- sets of real numbers ---
 
@@ -406,16 +386,6 @@ def _is_constant(tree: Tree) -> bool:
 
 def _as_quotient(tree: Tree) -> Tree:
     return Tree("quotient", tree.parts) if tree.kind == "ratio" and len(tree.parts) == 2 else tree
-
-
-def _meaning(tree: Tree) -> str:
-    if tree == name("emptyset"):
-        return _NONE_WORDS
-    return meaning(tuple(_spelt(tree).split())) if tree.kind in ("phrase", "word", "name") else ""
-
-
-def _spelt(tree: Tree) -> str:
-    return " ".join(tree.data) if tree.kind == "phrase" else str(tree.data)
 
 
 def _has_choice(tree: Tree) -> bool:
