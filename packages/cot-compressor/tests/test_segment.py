@@ -179,6 +179,7 @@ def test_a_literal_and_a_number_with_its_unit_are_one_unit(text: str, whole: lis
         ("if P -> Q and Q → R", ["P -> Q", "Q → R"]),
         ("2 H2 + O2 -> 2 H2O, and CaCO3 -> CaO + CO2", ["2 H2 + O2 -> 2 H2O", "CaCO3 -> CaO + CO2"]),
         ("Total cost = 5 * 3 = 15\nso x = 3 is it", ["Total cost = 5 * 3 = 15", "x = 3"]),
+        ("3! is 3 * 2 * 1 = 6\nit is 3 = x", ["3! is 3 * 2 * 1 = 6", "3 = x"]),
         ("F = m a\nA = pi r^2\narea(ABC) = 5", ["F = m a", "A = pi r^2", "area(ABC) = 5"]),
         ("p = (number of heads) / 2 and x = 3 (mod 5)", ["p = (number of heads) / 2", "x = 3 (mod 5)"]),
         ("It follows:\n\n= 3 + 4\n= 7", ["= 3 + 4\n= 7"]),

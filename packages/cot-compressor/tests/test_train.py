@@ -417,7 +417,7 @@ def test_any_encoder_trains_and_scores_a_text_longer_than_its_window(
     items = [ScoringInput("How many eggs?", cot, segment(cot)) for cot in (long, "Tom gets 5 more.")]
     together = scorer.score(items)
     assert [len(scores) for scores in together] == [len(item.units) for item in items]
-    assert len(set(together[0][-30:])) > 5
+    assert len(set(together[0][-30:])) > 3, "one score for a sentence"
     assert together[1] == pytest.approx(scorer.score(items[1:])[0], abs=2e-4)
     asked = scorer.score([items[1]._replace(question="Check: 5 + 15 = 20, yes.")])
     assert asked[0] != together[1]

@@ -26,7 +26,7 @@ _EQUATION_LINE = re.compile(r"^(?=[^\n]*[=≈≤≥<>])[^\n]{3,200}$", re.MULTIL
 _BULLET = re.compile(r"\s*(?:[-+*•]\s+|\d+[.)]\s+)?")
 _DELIMITED = re.compile(r"\\[(\[]|\$\D|[`|<>{}]{2}|\*\*|`")
 _PART_END = re.compile(r"[,;.]\s+|\s*(?:→|⇒|⟹|=>|-+>)\s*|[.,;:!?]*\s*$")
-_RELATION = re.compile(r"[=≈≤≥<>]")
+_RELATION = re.compile(r"[=≈≤≥<>]|\bis\b")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NAME = re.compile(r"[^\W\d]+(?:[ '’-][^\W\d]+)*(?:\([^()=]{1,20}\))?\s*")
 _READ = FUNCTIONS | MEASURES | {"mod", "gcd", "lcm", "max", "min"}
