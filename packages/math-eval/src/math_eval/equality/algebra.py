@@ -4,7 +4,7 @@ A function of something, such as `\sin(2x)`, is a generator of its own: two of t
 So a proved identity is an identity; a difference proves nothing once functions occur, and is left to `numeric`.
 
 >>> from math_eval.reading import read
->>> prove(read("(x+1)^2").tree, read("x^2+2x+1").tree), prove(read(r"\\sin^2 x").tree, read(r"1-\\cos^2 x").tree)
+>>> prove(read("(x+1)^2").tree, read("x^2+2x+1").tree), prove(read(r"\sin^2 x").tree, read(r"1-\cos^2 x").tree)
 (True, None)
 """
 

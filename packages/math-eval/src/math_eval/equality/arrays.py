@@ -2,8 +2,8 @@ r"""Vectors and matrices: multiples, sums and products written out, and sums of 
 
 >>> from math_eval.reading import read
 >>> from math_eval.reading.tree import show
->>> show(array_of(read(r"4\\mathbf{i} - \\mathbf{k}").tree))
-'(4, 0, -(1))'
+>>> show(array_of(read(r"4\mathbf{i} - \mathbf{k}").tree))
+'(4 * 1, 0, -1)'
 """
 
 from math_eval.reading.tree import Tree, name, number, walk

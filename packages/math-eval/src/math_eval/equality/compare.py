@@ -213,6 +213,8 @@ class _Judge:
         plain = other.kind == "set" or (other.kind == "list" and all(part.kind != "relation" for part in other.parts))
         if member.data == ("∈",) and plain and (pair := named(member)):
             return self.same(pair[1], other)
+        if {one.data, two.data} == {"or", "∧"}:
+            return self._because(False, "one is joined by or, the other by and")
         left, right = expand(one), expand(two)
         if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):
             return self.same(left[0], right[0])

@@ -6,9 +6,9 @@ where both are real: letters count as positive wherever a root or a logarithm of
 differ at one point. Odd roots of negative numbers are real. Too large numbers are refused before they are computed.
 
 >>> from math_eval.reading import read
->>> identical(read(r"\\cos\\frac\\pi7+\\cos\\frac{3\\pi}7+\\cos\\frac{5\\pi}7").tree, read(r"\\frac12").tree)
+>>> identical(read(r"\cos\frac\pi7+\cos\frac{3\pi}7+\cos\frac{5\pi}7").tree, read(r"\frac12").tree)
 True
->>> identical(read(r"\\sqrt{x^2}").tree, read("x").tree), identical(read(r"\\ln x^2").tree, read(r"2\\ln x").tree)
+>>> identical(read(r"\sqrt{x^2}").tree, read("x").tree), identical(read(r"\ln x^2").tree, read(r"2\ln x").tree)
 (False, True)
 """
 

@@ -5,7 +5,7 @@ compared exactly; only their order comes from their approximate values. Sets wit
 caller.
 
 >>> from math_eval.reading import read
->>> region(read(r"\\mathbb{R}\\setminus\\{5\\}").tree) == region(read(r"(-\\infty,5)\\cup(5,\\infty)").tree)
+>>> region(read(r"\mathbb{R}\setminus\\{5\\}").tree) == region(read(r"(-\infty,5)\cup(5,\infty)").tree)
 True
 """
 

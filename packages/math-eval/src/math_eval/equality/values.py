@@ -1,7 +1,7 @@
 r"""The comparison of two expressions: exact algebra first, then digits, then what the policy counts as rounding.
 
 >>> from math_eval.reading import read
->>> same_value(read(r"\\sqrt2").tree, read("1.414214").tree, Policy())
+>>> same_value(read(r"\sqrt2").tree, read("1.414214").tree, Policy())
 (True, 'one rounds the other')
 """
 

@@ -6,7 +6,7 @@ opening one ends thinking that the prompt opened. Tokens that end a turn end the
 to `extract`.
 
 >>> final_text("<think>a <think>b</think> c</think> It is 5.<|im_end|>")
-' It is 5.'
+'It is 5.'
 >>> final_text("[THINK]It is 4") is None
 True
 """

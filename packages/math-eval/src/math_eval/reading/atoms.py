@@ -180,7 +180,7 @@ class Atoms(Cursor, ABC):
         if not letters:
             self.fail()
         if kind == "triangle":
-            return name("triangle " + "".join(sorted(letters)))
+            return name("triangle " + letters)
         return name("angle " + min(letters, letters[::-1]))
 
     def _function(self) -> Tree:

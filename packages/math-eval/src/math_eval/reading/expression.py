@@ -198,7 +198,10 @@ class Expression(Atoms):
         if self.is_mark("{") and self.is_mark("∘", "°", ahead=1) and self.is_mark("}", ahead=2):
             self.at += 3
             return self._degrees(base)
-        return Tree("power", (base, self.script()))
+        power = Tree("power", (base, self.script()))
+        if self.is_mark("^"):
+            self.fail()  # `2^3^2` has two meanings
+        return power
 
     def script(self) -> Tree:
         """An exponent or index: a group, or one signed number, letter or macro."""

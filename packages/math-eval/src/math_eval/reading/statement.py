@@ -7,8 +7,8 @@ is left over makes the answer unread.
 >>> from .tree import show
 >>> show(Statement(tokenize(r"\{(1, 2], 6 \text{ feet}\}")).answer())
 '{(1, 2], 6 ft}'
->>> show(Statement(tokenize("The total is 1 1/2 hours")).answer())
-'"the total" = 3/2 h'
+>>> show(Statement(tokenize("The area is 1 1/2 acres")).answer())
+'"the area" = 3/2 acre'
 """
 
 from .cursor import RELATIONS
@@ -50,8 +50,9 @@ class Statement(Wording):
         while True:
             start = self.at
             joined = self.separator()
-            if any(token.kind == "word" and token.text.lower() in OR for token in self.tokens[start : self.at]):
-                found[-1] = Tree("either", (found[-1],))
+            joiners = {token.text.lower() for token in self.tokens[start : self.at] if token.kind == "word"}
+            if joiners & OR or "∧" in joiners:
+                found[-1] = Tree("joined", (found[-1],), "or" if joiners & OR else "∧")
             if not joined or self._at_close():
                 return found
             if self.peek().kind == "word" and self._begins_reason():
@@ -92,8 +93,8 @@ class Statement(Wording):
 
     def listed(self, found: list[Tree]) -> Tree:
         """Statements as one tree: a value with its condition, a compound quantity, or a list."""
-        either = any(one.kind == "either" for one in found)
-        found = [one.parts[0] if one.kind == "either" else one for one in found]
+        joiner = next((one.data for one in found if one.kind == "joined"), None)
+        found = _unjoined(found)
         if len(found) == 1:
             return found[0]
         if found[-1].kind == "relation" and found[-1].data == ("∈",) and found[-1].parts[1].kind == "name":
@@ -102,11 +103,11 @@ class Statement(Wording):
                 one.kind == "relation" and one.data == ("∈",) for one in rest
             ):
                 return Tree("given", (self.listed(rest), domain))
-        if _is_bound(found[-1]) and not either and not any(map(_is_bound, found[:-1])):
+        if _is_bound(found[-1]) and joiner is None and not any(map(_is_bound, found[:-1])):
             subjects, letters = names(found[-1]), set().union(*map(names, found[:-1]))
             if subjects & letters and found[0].kind != "relation":
                 return Tree("given", (self.listed(found[:-1]), found[-1]))
-        return compound(found) or Tree("list", tuple(found), "or" if either else None)
+        return compound(found) or Tree("list", tuple(found), joiner)
 
     def statement(self) -> Tree:
         """A relation or value with its condition and remark; words that are none of these are a phrase."""
@@ -271,7 +272,7 @@ class Statement(Wording):
         self.colon_ends += 1
         found = self.items()
         self.colon_ends -= 1
-        found = [one.parts[0] if one.kind == "either" else one for one in found]
+        found = _unjoined(found)
         if opening == r"\{" and self.accept("right."):
             self.bars = bars
             return self.listed([cell for one in found for cell in _cells(one)])
@@ -291,7 +292,7 @@ class Statement(Wording):
         bars, self.bars = self.bars, 0
         ends, self.colon_ends = self.colon_ends, 0
         self._angle_depth += opening == "<"
-        found = [one.parts[0] if one.kind == "either" else one for one in self.items()]
+        found = _unjoined(self.items())
         bar = self.accept("|")
         if bar:
             found = [
@@ -318,6 +319,11 @@ class Statement(Wording):
         tree = super()._environment()
         self.colon_ends -= inside in MATRICES | CASES
         return tree
+
+
+def _unjoined(found: list[Tree]) -> list[Tree]:
+    """The statements without their marks of the joiner that follows them."""
+    return [one.parts[0] if one.kind == "joined" else one for one in found]
 
 
 def _is_without(tree: Tree) -> bool:

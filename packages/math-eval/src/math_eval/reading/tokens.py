@@ -208,7 +208,7 @@ class _Tokenizer:
             sign = macros.SIGNS[name]
             if sign == "row":
                 self._skip(_ROW_SPACE)
-            self._add("word" if sign in ("and", "or", "mod") else "mark", sign)
+            self._add("word" if sign in ("and", "or", "mod", "∧", "∨") else "mark", sign)
         elif name in macros.FRACTIONS:
             self._add("macro", "frac")
         elif name in macros.STRUCTURES or name == "sqrt":

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from .words import word_set, words
 
-AND = word_set("and und et y e и och 和 与 及 並 以及 と 그리고 و") - {"y", "e"}
-OR = word_set("or oder ou или 或 或者 または أو")
+AND = word_set("∧ and und et y e и och 和 与 及 並 以及 と 그리고 و") - {"y", "e"}
+OR = word_set("∨ or oder ou или 或 或者 または أو")
 HEDGES = word_set(
     "about approximately approx roughly around nearly exactly precisely simply just only circa equal equals to "
     "therefore thus hence so then also both total answer final value result is are be it be 约 大约 约为 是 为"
