@@ -19,7 +19,7 @@ from .bounded import in_child
 from .checkpoint_files import check_checkpoint
 from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings
 from .terminal import printable
-from .tokenizer_file import check_growth, first_loading
+from .tokenizer_file import check_growth, first_loading, one_error
 
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -62,10 +62,8 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     from transformers import AutoTokenizer  # noqa: F401 (as above)
 
     check_settings(Path(folder))
-    where, files = (
-        f"{folder}: the tokenizer",
-        [path for path in Path(folder).glob("*") if path.suffix != ".safetensors"],
-    )
+    where = f"{folder}: the tokenizer"
+    files = [path for path in Path(folder).glob("*") if path.suffix != ".safetensors"]
 
     def check() -> None:
         tokenizer = _tokenizer(folder, options)
@@ -174,13 +172,8 @@ def _reading(folder: str | Path, what: str) -> Iterator[None]:
     for handler in logging.getLogger("transformers").handlers:
         if _plain not in handler.filters:
             handler.addFilter(_plain)
-    try:
+    with one_error(f"{folder}: {what} cannot be loaded", "is the folder complete?"):
         yield
-    except (DataError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # tokenizers, written in Rust, may end in a PanicException
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"{folder}: {what} cannot be loaded ({reason}); is the folder complete?") from error
 
 
 def _plain(record: logging.LogRecord) -> bool:

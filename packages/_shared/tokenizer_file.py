@@ -85,7 +85,7 @@ def first_loading(check: Any, where: str, files: list[Path]) -> None:
 def _read(file: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    with _one_error(f"{file}: cannot be loaded", "copy the model's tokenizer again"):
+    with one_error(f"{file}: cannot be loaded", "copy the model's tokenizer again"):
         return Tokenizer.from_file(str(file))
 
 
@@ -96,12 +96,17 @@ def tokenizing(folder: str | Path) -> Iterator[None]:
     Raises:
         DataError: the tokenizer failed.
     """
-    with _one_error(f"{folder}: the tokenizer fails", "mend its tokenizer.json, or use another model's"):
+    with one_error(f"{folder}: the tokenizer fails", "mend its tokenizer.json, or use another model's"):
         yield
 
 
 @contextmanager
-def _one_error(what: str, remedy: str) -> Iterator[None]:
+def one_error(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises into one error: what failed, why, and the remedy.
+
+    Raises:
+        DataError: something was raised that is not an error of this toolkit, an interrupt, or a lack of memory.
+    """
     try:
         yield
     except (DataError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -121,33 +126,42 @@ def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     Raises:
         DataError: the steps of the tokenizer multiply text, or a token or word is longer than in any real one.
     """
-    steps = {part: _steps(getattr(tokenizer, part), inner) for part, inner in _CHAINS.items()}
-    for part, chain in steps.items():
-        if len(chain) > _MOST_STEPS:
-            raise DataError(f"{where}: {part} has {len(chain)} steps; no tokenizer has more than {_MOST_STEPS}")
+    for part in _CHAINS:
+        if (count := len(_steps(tokenizer, part))) > _MOST_STEPS:
+            raise DataError(f"{where}: {part} has {count} steps; no tokenizer has more than {_MOST_STEPS}")
     longest = max(map(len, _texts(tokenizer)), default=0)
     if longest > _MOST_CHARS:
         raise DataError(f"{where}: a token of {longest} characters; no tokenizer has one above {_MOST_CHARS}")
     word = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if word > _MOST_WORD_CHARS:
         raise DataError(f"{where}: max_input_chars_per_word is {word}; no tokenizer has more than {_MOST_WORD_CHARS}")
-    encoded = prod(_growth(step, part) for part, chain in steps.items() if part != "decoder" for step in chain)
-    decoded = max(longest, 1) * prod(_growth(step, "decoder") for step in steps["decoder"])
-    for what, growth, most in (("a character", encoded, _MOST_GROWTH), ("a token", decoded, _MOST_CHARS)):
-        if growth > most:
-            raise DataError(
-                f"{where}: its steps can make {growth:.0f} characters of {what}; no tokenizer makes more than {most}"
-            )
+    encoded = growth(tokenizer, "normalizer", "pre_tokenizer", "post_processor")
+    decoded = max(longest, 1) * growth(tokenizer, "decoder")
+    for what, made, most in (("a character", encoded, _MOST_GROWTH), ("a token", decoded, _MOST_CHARS)):
+        if made > most:
+            number = f"{min(made, 10**15):.0f}"
+            raise DataError(f"{where}: its steps can make {number} characters of {what}; no tokenizer makes {most}")
 
 
-def _steps(part: Any, inner: str) -> list[_Json]:
+def growth(tokenizer: "Tokenizer", *parts: str) -> float:
+    """The most characters that the steps of parts of a tokenizer can make of one.
+
+    Args:
+        tokenizer: The tokenizer.
+        parts: Names of its parts, such as "normalizer".
+    """
+    return prod(_growth(step, part) for part in parts for step in _steps(tokenizer, part))
+
+
+def _steps(tokenizer: "Tokenizer", name: str) -> list[_Json]:
     """The steps of one part of a tokenizer, as the library writes them into a tokenizer.json."""
+    part: Any = getattr(tokenizer, name)
     left: list[_Json] = [] if part is None else [json.loads(part.__getstate__())]
     found: list[_Json] = []
     while left:
         step = left.pop(0)
         if step["type"] == "Sequence":
-            left = step[inner] + left
+            left = step[_CHAINS[name]] + left
         else:
             found.append(step)
     return found
