@@ -7,6 +7,7 @@ r"""Boxed answers: `\boxed{…}` and its variants, signs and factors beside a bo
 """
 
 import re
+from functools import lru_cache
 
 from math_eval._shared.boxed import Box, find_boxes
 
@@ -44,8 +45,7 @@ def boxed_answer(text: str, parts: int = 1, *, ordered: bool = False) -> tuple[s
             them.
         ordered: Whether these answers are a tuple.
     """
-    text = with_braces(text)
-    boxes, unclosed = find_boxes(text)
+    boxes, unclosed = _boxes(text := with_braces(text))
     if not boxes:
         return None, unclosed
     last = [boxes[-1]]
@@ -60,9 +60,15 @@ def boxed_answer(text: str, parts: int = 1, *, ordered: bool = False) -> tuple[s
     return _joined(text, last[::-1], ordered and len(last) == parts), False
 
 
+@lru_cache(maxsize=16)
+def _boxes(text: str) -> tuple[list[Box], bool]:
+    """The boxes of a text, which several rules of the extraction ask for."""
+    return find_boxes(text) if "box" in text else ([], False)
+
+
 def last_box_end(text: str) -> int:
     """The end of the last balanced box in a text that `with_braces` returned, or -1."""
-    boxes, _ = find_boxes(text)
+    boxes, _ = _boxes(text)
     return boxes[-1].end if boxes else -1
 
 

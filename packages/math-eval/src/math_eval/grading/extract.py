@@ -42,7 +42,7 @@ def extract_answer(completion: str, prompt: str = "", parts: int = 1, *, ordered
     if text is None:
         return None
     text = with_braces(text).strip()
-    tagged = tagged_answer(text)
+    tagged = tagged_answer(text) if "<" in text else None
     if tagged is not None and text.rfind(tagged) >= last_box_end(text) - len(tagged):
         found = _untagged(tagged, parts, ordered)
         return tagged if found is None and "\n" not in tagged and "boxed" not in tagged else found

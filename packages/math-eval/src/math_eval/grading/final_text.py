@@ -46,7 +46,8 @@ def final_text(completion: str, prompt: str = "") -> str | None:
         return _channel(completion)
     if _BARE_CHANNELS.match(completion) and _BARE_FINAL in completion:
         return completion.rpartition(_BARE_FINAL)[2]
-    completion = completion.replace(_GEMMA_OPEN, "<think>").replace(_GEMMA_CLOSE, "</think>")
+    if _GEMMA_CLOSE in completion or _GEMMA_OPEN in completion:
+        completion = completion.replace(_GEMMA_OPEN, "<think>").replace(_GEMMA_CLOSE, "</think>")
     parts, depth, at = list[str](), int(opens_thinking(prompt)), 0
     for tag in _TAG.finditer(completion):
         if _is_quoted(completion, tag):
