@@ -90,6 +90,9 @@ def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp
     args = config(tmp_path / "other", model_init_kwargs={"dtype": "bfloat16"})
     with pytest.raises(DataError, match="load the model and pass it"):
         CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
+    args = config(tmp_path / "another")
+    with pytest.raises(DataError, match="a loaded model needs its tokenizer"):
+        CHRPOTrainer(trainer.model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
 
 
 @pytest.mark.parametrize(
