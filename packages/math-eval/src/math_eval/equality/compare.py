@@ -130,6 +130,8 @@ class _Judge:
                 tree = tree.parts[0]
             elif tree.kind == "product" and _is_point(tree):
                 return Tree("relation", tree.parts, ("=",))
+            elif tree.kind == "relation" and tree.parts[0].kind == "phrase" and tree.parts[-1].kind == "relation":
+                tree = tree.parts[-1]
             elif tree.kind == "relation" and len(tree.parts) > 1 and set(tree.data) <= {"=", "≈"}:
                 plain = self._computed(tree)
                 if plain is tree:

@@ -51,9 +51,15 @@ def _is_bare(tree: Tree) -> bool:
         return tree.parts[0].kind in ("word", "name")
     if tree.kind == "product" and len(tree.parts) == 2:
         return tree.parts[0] == name("m") and str(tree.parts[1].data).startswith("angle ")
+    if tree.kind == "quotient" and all(map(_is_differential, tree.parts)):
+        return True
     if tree.kind in ("ratio", "quotient"):  # of lengths and areas, such as `AB/CD`
         return all(part.kind == "word" or (tree.kind == "ratio" and part.kind == "name") for part in tree.parts)
     return tree.kind == "tuple" and all(part.kind == "word" for part in tree.parts) and len(tree.parts) == 1
+
+
+def _is_differential(tree: Tree) -> bool:
+    return tree.kind == "product" and len(tree.parts) == 2 and tree.parts[0] == name("d")
 
 
 def expand(tree: Tree) -> list[Tree]:
