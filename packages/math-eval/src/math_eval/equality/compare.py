@@ -11,7 +11,7 @@ Comparison(equal=False, why='the letters BAC and CAB differ')
 from itertools import pairwise
 from typing import NamedTuple
 
-from math_eval.reading.tree import Tree, number, show, walk
+from math_eval.reading.tree import Tree, show, walk
 from math_eval.reading.vocabulary import REASONS
 from math_eval.reading.words import word_set
 
@@ -30,7 +30,7 @@ from .relations import (
     same_region,
     same_relation,
 )
-from .values import same_value
+from .values import same_digits, same_value
 from .wording import are_words, same_words
 
 _MAX_PAIRS = 400
@@ -107,7 +107,7 @@ class _Judge:
                 verdict, self.why if verdict else f"{show(one)} and {show(two)} are different quantities"
             )
         if "digits" in kinds:
-            return self._digits(one, two)
+            return self._because(*same_digits(one, two, self.policy))
         if kinds == {"ratio"}:
             return self._ratio(one, two)
         if kinds <= _VALUES | {"ratio"} and "ratio" in kinds and self.policy.equivalent_forms:
@@ -344,18 +344,6 @@ class _Judge:
 
     def _values(self, one: Tree, two: Tree) -> bool | None:
         return self._because(*same_value(one, two, self.policy))
-
-    def _digits(self, one: Tree, two: Tree) -> bool | None:
-        values = [int(*tree.data) if tree.kind == "digits" else None for tree in (one, two)]
-        if None not in values:
-            equal = one.data == two.data or (self.policy.other_base and values[0] == values[1])
-            return self._because(equal, "the digits and bases are compared")
-        based, other = (one, two) if one.kind == "digits" else (two, one)
-        if other.kind == "number" and other.data[0] == int(based.data[0]):
-            return self._because(self.policy.one_unit, "the base is on one side only")
-        if self.policy.other_base:
-            return self.same(number(int(*based.data)), other)
-        return self._because(False, f"{show(based)} and {show(other)} are written in different bases")
 
     def _ratio(self, one: Tree, two: Tree) -> bool | None:
         if one.data and two.data:

@@ -35,6 +35,19 @@ def same_value(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
     return verdict, why
 
 
+def same_digits(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
+    """Whether digits with their base equal others, or a number, and why."""
+    if one.kind == two.kind:
+        equal = one.data == two.data or (policy.other_base and int(*one.data) == int(*two.data))
+        return equal, "digits and bases are compared"
+    based, other = (one, two) if one.kind == "digits" else (two, one)
+    if other.kind == "number" and other.data[0] == int(based.data[0]):
+        return policy.one_unit, "the base is on one side only"
+    if policy.other_base and other.kind == "number":
+        return other.data[0] == int(*based.data), "the values in base ten are compared"
+    return False, f"{show(based)} and {show(other)} are written in different bases"
+
+
 def _by_digits(one: Tree, two: Tree, policy: Policy) -> tuple[bool | None, str]:
     verdict = identical(one, two, positive=policy.positive_letters)
     if verdict is False and (_has_plain_log(one) or _has_plain_log(two)):  # `log` may be natural or common
