@@ -149,6 +149,16 @@ def test_the_closing_statement_is_what_answers_or_concludes(texts: list[str], wa
     assert closing_sentences(texts, [statement_role(text) for text in texts], computed=False) == wanted
 
 
+# A pattern that goes back over a long sentence would need hours for these.
+@pytest.mark.parametrize(
+    "unit", ["let me see ", "so ", "answer , ", "( ", "wait, ", "final answer - ", "now then the ", "1) "]
+)
+def test_a_hostile_sentence_is_read_in_linear_time(unit: str) -> None:
+    text = unit * (60_000 // len(unit)) + "x"
+    assert statement_role(text)
+    assert len(ranked("Why?", text)) == len(segment(text))
+
+
 def test_a_text_of_many_sentences_is_ranked_in_near_linear_time() -> None:
     cot = " ".join(f"Item {at} of the list stands in row {at * 7 % 1000}." for at in range(5_000))
     assert len(ranked("Which item?", cot)) == len(segment(cot))

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from typing import Literal
 
 Role = Literal["correction", "check", "chatter", "plan", "gap", "deduction", "plain"]
-_OPENING = r"(?:[-*>•\s]|\d+[.)]\s)*"
+_OPENING = r"^(?:[-*>•\s]|\d{1,4}[.)]\s)*+"
 _CHATTER = re.compile(
     _OPENING
     + r"(?:(?:wait|hmm+|okay|ok|alright|yes|yep|yeah|right|correct|great|good|perfect|nice|well|so|now|um+|oh|ah|"
-    r"let me (?:see|think)[\w\s]{0,40}|that'?s (?:right|correct|it)|i think so|makes sense|got it|"
-    r"done|好的?|嗯)[\s,.!?…:。，]*)+$",
+    r"let me (?:see|think)[\w\s]{0,40}+|that'?s (?:right|correct|it)|i think so|makes sense|got it|"
+    r"done|好的?|嗯)[\s,.!?…:。，]*+)++$",
     re.IGNORECASE,
 )
 _CHECK = re.compile(
     r"\b(?:double[- ]?check\w*|re-?check\w*|let(?:'s| me)? (?:just |also |quickly )?(?:check|verify|"
     r"confirm)|verify(?:ing)?|"
     r"(?:make|making|be) sure|once more|sanity check|checks out|as before|did(?:n't| not) make a mistake)\b"
-    rf"|^{_OPENING}(?:quick |final )?check(?:ing)?\b",
+    rf"|{_OPENING}(?:quick |final )?check(?:ing)?\b",
     re.IGNORECASE,
 )
 _PLAN = re.compile(
@@ -77,7 +77,7 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(
-    r"\b(?i:option|choice|answer)\W{0,4}\(?\*{0,2}[A-J]\b|\*\*\(?[A-J]\)?\*\*|^\W*\(?[A-J]\)?\W*$", re.MULTILINE
+    r"\b(?i:option|choice|answer)\W{0,4}\(?\*{0,2}[A-J]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
 )
 _EVIDENCE = re.compile(
     r"\b(?:consistent with|confirms?|suggests?|indicates?|points? to|diagnos\w+|must be|therefore|which means)\b",
@@ -90,8 +90,8 @@ _SO = re.compile(
 )
 _META = re.compile(
     r"\b(?:format|produce|output|write|craft|present|provide|give|prepare|structure|compose|draft|formulate|state)\b[^.]{0,40}"
-    r"\b(?:answer|response|reply|solution|explanation)\b\W*(?:correctly|now|clearly|properly|in the \w+ format)?\W*$"
-    rf"|^{_OPENING}(?:so |thus |now |then |the )*(?:my )?final answer\W*$",
+    r"\b(?:answer|response|reply|solution|explanation)\b\W*+(?:correctly|now|clearly|properly|in the \w+ format)?\W*+$"
+    rf"|{_OPENING}(?:so |thus |now |then |the )*+(?:my )?final answer\W*+$",
     re.IGNORECASE,
 )
 _LAST_SHARE = 0.3
