@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from math_eval.reading.tree import Tree, name, names, replace, show
+from math_eval.reading.vocabulary import ARTICLES
 from math_eval.reading.words import word_set
 
 from .algebra import numerator, quotient
@@ -40,8 +41,18 @@ def named(tree: Tree) -> tuple[str, Tree] | None:
 
 
 def label(tree: Tree) -> str:
-    """The text of a bare name; words have none, so that they agree with every name."""
-    return "" if tree.kind == "phrase" else show(tree).replace("vec ", "")
+    """The text of a bare name; that of words is in quotation marks and without articles."""
+    if tree.kind == "phrase":
+        return f'"{" ".join(word for word in tree.data if word not in ARTICLES)}"'
+    return show(tree).replace("vec ", "")
+
+
+def _labels_agree(one: str, two: str) -> bool:
+    """Whether two names may be of the same thing: equal ones, words and a symbol, or words that contain the others."""
+    if one == two or one.startswith('"') != two.startswith('"'):
+        return True
+    words, others = ({*text.strip('"').split()} for text in (one, two))
+    return one.startswith('"') and (words <= others or others <= words)
 
 
 def _is_bare(tree: Tree) -> bool:
@@ -125,13 +136,13 @@ def assignments(found: Sequence[Tree]) -> dict[str, Tree] | None:
     if len(found) < 2 or None in pairs:
         return None
     table = {pair[0]: pair[1] for pair in pairs if pair is not None}
-    return table if len(table) == len(pairs) and "" not in table else None
+    return table if len(table) == len(pairs) else None
 
 
 def same_named(one: tuple[str, Tree], two: tuple[str, Tree], same: Same, policy: Policy) -> bool | None:
     """Whether two assignments are equal; bound letters may differ, other names not."""
     (left, value), (right, other) = one, two
-    if left and right and left != right:
+    if not _labels_agree(left, right):
         renamed = _rename_bound(left, right, value)
         if renamed is None:
             return False

@@ -233,7 +233,8 @@ class Quantities(Expression):
         """A unit of one letter: set as text, behind a division, or between two numbers."""
         text = token.text
         if self._is_short_time():
-            return "min" if text == "m" else text
+            after = find_unit(self.peek(2).text)
+            return "min" if text == "m" and after is not None and after.dimension == "time" else text
         upright = token.upright and (text in _UNIT_SYMBOLS or text in "NSEW")
         divided = sign < 0 and text in _UNIT_SYMBOLS
         return text if upright or divided or text == "Omega" else None
