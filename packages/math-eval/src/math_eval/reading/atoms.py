@@ -17,6 +17,7 @@ from .vocabulary import MULTIPLIERS, number_of
 from .words import word_set
 
 _APPLIED = word_set("f g h F G H P Q Gamma phi psi zeta")
+_SAME_ACCENTS = {"widehat": "hat", "widetilde": "tilde", "bar": "overline", "wideparen": "overarc"}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
 
@@ -248,7 +249,8 @@ class Atoms(Cursor, ABC):
         self.fail()
 
     def _accent(self) -> Tree:
-        accent = self.take().text
+        accent = _SAME_ACCENTS.get(self.peek().text, self.peek().text)
+        self.take()
         if accent in ("overset", "underset", "stackrel"):
             self.fail()
         inside = self._argument()

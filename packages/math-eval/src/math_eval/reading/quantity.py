@@ -204,7 +204,7 @@ class Quantities(Expression):
         if token.kind == "word":
             lower = text.lower()
             spelt = lower if not text.isupper() else text
-            stops = AND | OR | CONDITIONS | frozenset(REASONS) | EQUALS | EXCEPT | {"to", "by", "mod", "per"}
+            stops = AND | OR | CONDITIONS | REASONS | EQUALS | EXCEPT | {"to", "by", "mod", "per"}
             if find_unit(text) is not None and lower not in ("as", "to"):
                 return text
             if lower == "per" and self.peek(1).text.lower() == "cent":

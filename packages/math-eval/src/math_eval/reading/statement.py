@@ -17,7 +17,7 @@ from .quantity import compound
 from .token import Token
 from .tree import Tree, Unread, name, names
 from .units import is_count
-from .vocabulary import AND, COMPARATIVES, CONDITIONS, EQUALS, OR
+from .vocabulary import AND, BARE_REASONS, COMPARATIVES, CONDITIONS, EQUALS, OR
 from .wording import Wording, lower
 
 _SEPARATORS = (",", ";", "newline", "row", "quad")
@@ -137,7 +137,7 @@ class Statement(Wording):
                 value = remark(value)
             elif self.is_mark("(") and self._holds_relation(self.at):
                 value = Tree("given", (value, self.group()))
-            elif self.peek().kind == "word" and self._begins_reason():
+            elif self.peek().kind == "word" and self.peek().text.lower() in BARE_REASONS:
                 value = Tree("remark", (value, self._rest()))
             else:
                 return value
@@ -150,6 +150,7 @@ class Statement(Wording):
 
     def _given(self, value: Tree) -> Tree:
         """The value with its condition, which is a list of relations or words."""
+        negated = self.peek().text.lower() == "unless"
         while self._is_condition() or (
             self.peek().kind == "word" and self.peek().text.lower() in ("all", "any", "every", "some", "each", "that")
         ):  # fmt: skip
@@ -162,7 +163,7 @@ class Statement(Wording):
         except Unread:
             self.at = start
             condition = self._rest()
-        return Tree("given", (value, condition))
+        return Tree("given", (value, Tree("negative", (condition,)) if negated else condition))
 
     def _bracketed_words(self):
         """A remark in brackets after a value, as what it makes of the value; None if mathematics is in the brackets."""

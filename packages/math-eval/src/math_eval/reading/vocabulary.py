@@ -20,29 +20,20 @@ HEDGES = word_set(
 )
 EQUALS = word_set("is are equals equal be was were gives 是 为 等于 ist sind es est son это равно")
 CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on")
-REASONS = (
-    "since",
-    "as",
-    "because",
-    "i.e",
-    "ie",
-    "from",
-    "by",
-    "see",
-    "using",
-    "approximately",
-    "approx",
-    "note",
-    "which",
-    "that",
-)
+BARE_REASONS = word_set("since because ie")
+"""Words that begin a reason also where neither a comma nor a bracket is before them."""
+REASONS = BARE_REASONS | word_set("as by see using approximately approx note which")
+"""Words that begin a reason or remark, which is no part of an answer."""
 COMPARATIVES = word_set("more less fewer greater above below over under higher lower larger smaller")
 EXCEPT = word_set("except excluding besides without")
 NOT_NEUTRAL = word_set(
-    "left right up down upward upwards downward downwards north south east west n s e w ne nw se sw above below "
-    "over under more less fewer greater least most not never no negative positive remainder than before after "
-    "ago later earlier clockwise counterclockwise anticlockwise forward backward inside outside higher lower bc "
-    "ad bce ce off loss profit gain debt increase decrease increasing decreasing each or and is only odd even per"
+    "times plus minus over choose factorial squared cubed divided multiplied root powers half halves quarter "
+    "quarters double triple twice thrice pair pairs couple behind ahead short extra late faster slower older "
+    "younger apart away toward towards inward outward th st nd rd left right up down upward upwards downward "
+    "downwards north south east west n s e w ne nw se sw above below under more less fewer greater least most not "
+    "never no negative positive remainder than before after ago later earlier clockwise counterclockwise "
+    "anticlockwise forward backward inside outside higher lower bc ad bce ce off loss profit gain debt increase "
+    "decrease increasing decreasing each or and is only odd even per"
 )
 """Words after a number that change it, so that they are not a unit that may be left out."""
 
