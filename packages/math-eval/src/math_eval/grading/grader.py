@@ -126,7 +126,12 @@ class Grader:
 
     def _compared(self, answer: str, gold: str) -> Verdict:
         """The verdict on an answer and a reference answer that are small enough to be read."""
-        decision = decide(answer, gold, self._policy)
+        try:
+            decision = decide(answer, gold, self._policy)
+        except RecursionError:
+            return Verdict("limit", answer[:_MAX_SHOWN], "nested too deeply")
+        except Exception as error:  # one answer must not end a run; the verdict is counted
+            return Verdict("error", answer[:_MAX_SHOWN], f"{type(error).__name__}: {str(error)[:_MAX_SHOWN]}")
         if decision.equal is True or decision.compared:
             return Verdict("correct" if decision.equal else "incorrect", answer, decision.why)
         if reason := limits.explosive(answer):

@@ -301,7 +301,8 @@ class Atoms(Cursor, ABC):
         if self.take().text != kind:
             self.fail()
         self.depth -= 1
-        tree = _environment_tree(kind, [row for row in rows if row])
+        rows = [row for row in rows if row]
+        tree = _environment_tree(kind, rows) if rows else None
         if tree is None:
             self.fail()
         return tree
