@@ -65,7 +65,7 @@ def test_a_formula_stands_alone_only_where_it_says_what_its_clause_says(text: st
 def test_a_phrase_is_cut_before_function_words_and_never_from_a_negation() -> None:
     text = "The red basket was packed by Noor in the hall. It is not in the cellar."
     units = segment(text)
-    found = phrases(text, units, read_parts(text, units).plain_clauses)
+    found = phrases(text, units, read_parts(text, units).divided)
     assert [text[units[part[0]].start : units[part[-1]].end] for part in found] == [
         "The red basket",
         "was packed",

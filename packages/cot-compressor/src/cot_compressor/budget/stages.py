@@ -38,8 +38,11 @@ class Stager:
         scores, units = self._scores, self._units
 
         def rank(part: Part) -> tuple[float, int, int, Part]:
+            first, last = part[0], part[-1]
+            if last - first + 1 == len(part):
+                return -min(scores[first : last + 1]), units[last].step, units[first].start - units[last].end, part
             size = sum([units[at].end - units[at].start for at in part])
-            return -min([scores[at] for at in part]), units[part[-1]].step, -size, part
+            return -min([scores[at] for at in part]), units[last].step, -size, part
 
         return sorted(parts, key=rank)
 
@@ -50,7 +53,7 @@ class Stager:
     def fillers(self) -> list[list[Part]]:
         """Phrases, and then words of content."""
         words = [(at,) for at in range(len(self._units)) if is_content(self._text, self._units[at])]
-        return [self._ranked(phrases(self._text, self._units, self._parts.plain_clauses)), self._ranked(words)]
+        return [self._ranked(phrases(self._text, self._units, self._parts.divided)), self._ranked(words)]
 
     def anything(self) -> list[Part]:
         """All units, for a budget that nothing else fits."""

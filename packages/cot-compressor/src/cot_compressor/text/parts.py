@@ -43,6 +43,7 @@ _NEGATION = re.compile(
 _CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设", re.IGNORECASE)
 _CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
 _FEWEST_UNITS = 3
+_DIVIDED = re.compile(r"[,;—–；，]|\b(?:because|but|whereas|therefore)\b")
 _OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
 _LETTER = r"[^\W\d_₀-₉⁰-⁹²³¹]"
 _BEFORE_FORMULA = re.compile(
@@ -63,8 +64,8 @@ class Parts(NamedTuple):
     clauses: list[Part]
     """Clauses of sentences that have several; a mark between two clauses belongs to neither."""
     formulas: list[Part]
-    plain_clauses: list[list[int]]
-    """All clauses without a negation, from which phrases can be taken."""
+    divided: list[list[int]]
+    """The clauses of all sentences, from which phrases can be taken."""
 
 
 def read_parts(text: str, units: Sequence[Unit]) -> Parts:
@@ -84,15 +85,16 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
         if sentence[0] in needed:
             found.clauses.extend(_with([at], needed) for at in sentence if len(sentence) > 1)
             continue
-        clauses = list(_clauses(text, units, sentence))
+        divided = _DIVIDED.search(text, units[sentence[0]].start, units[sentence[-1]].end)
+        clauses = list(_clauses(text, units, sentence)) if divided else [sentence]
         if len(clauses) > 1:
             found.clauses.extend(_with(clause, needed) for clause in clauses)
         for clause in clauses:
-            said = text[units[clause[0]].start : units[clause[-1]].end]
-            denied = _NEGATION.search(said) is not None
-            found.formulas.extend(_with([at], needed) for at in clause if _stands_alone(text, units[at], denied))
-            if not denied:
-                found.plain_clauses.append(clause)
+            formulas = [at for at in clause if units[at].kind == "math" or text[units[at].start] == "<"]
+            if formulas:
+                denied = _denied(text, units, clause)
+                found.formulas.extend(_with([at], needed) for at in formulas if _stands_alone(text, units[at], denied))
+        found.divided.extend(clauses)
     return found
 
 
@@ -107,9 +109,14 @@ def is_content(text: str, unit: Unit) -> bool:
     )
 
 
+def _denied(text: str, units: Sequence[Unit], clause: Sequence[int]) -> bool:
+    """True if a clause contains a negation."""
+    return _NEGATION.search(text[units[clause[0]].start : units[clause[-1]].end]) is not None
+
+
 def _with(part: Sequence[int], needed: dict[int, Part]) -> Part:
     """A part and the units that it needs beside it."""
-    more = [other for at in part for other in needed.get(at, ())]
+    more = [other for at in part for other in needed.get(at, ())] if needed else []
     return tuple(sorted({*part, *more})) if more else tuple(part)
 
 
@@ -175,7 +182,7 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
 def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
     """The phrases of some clauses, of two units or more: from a function word to the next one behind a content word."""
     for clause in clauses:
-        if _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
+        if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
             continue
         phrase: list[int] = []
         filled = False
