@@ -59,7 +59,8 @@ TREES = {
     "3,6,9,…": "3, 6, 9, …",
 }
 UNREAD = (
-    "1/2x", "2 1", r"\begin{x} 1", r"\frac{1}", r"\gg", "(1", "1)", r"\sqrt", "x^", r"\begin{equation*}  \end{equation*}", "2^3^2",
+    "1/2x", "2 1", r"\begin{x} 1", r"\frac{1}", r"\gg", "(1", "1)", r"\sqrt", "x^",
+    r"\begin{equation*}  \end{equation*}", "2^3^2",
     "3.14159…", "ln 5/2", "a b 2",
     "(" * 40 + "1" + ")" * 40, "5 @ 3", r"\unknown{3}", "", " ", "9" * 400,
 )  # fmt: skip
