@@ -131,6 +131,13 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
     Last come those that add nothing, chatter, what a correction replaces, and repetitions.
     """
     covered = set[str]().union(*(sentences[at].items for at in closing))
+    left = [sentence.items for sentence in sentences]
+    weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
+
+    def gain(at: int) -> float:
+        left[at] = left[at] - covered
+        return weights[at] * sum(map(worth.__getitem__, left[at]))
+
     replaced = _replaced(sentences)
     said = {_key(sentences[at]) for at in closing}
     queue: list[tuple[float, int, int]] = []
@@ -143,22 +150,21 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
         elif at in replaced or sentence.role == "chatter":
             last.append((2, at) if at in replaced else (1, at))
         else:
-            queue.append((-_late(at, len(sentences)) * _gain(sentence, covered, worth), at, 0))
+            queue.append((-gain(at), at, 0))
         said.add(key)
     heapq.heapify(queue)
     order: list[tuple[int, bool]] = []
     while queue:
-        gain, at, seen = heapq.heappop(queue)
+        value, at, seen = heapq.heappop(queue)
         if seen == len(order):
-            if gain == 0:
+            if value == 0:
                 last.append((0, at))
                 continue
             order.append((at, True))
             covered |= sentences[at].items
         else:
             # The gain was computed before the last sentences were taken; it can only have become smaller.
-            gain = _late(at, len(sentences)) * _gain(sentences[at], covered, worth)
-            heapq.heappush(queue, (-gain, at, len(order)))
+            heapq.heappush(queue, (-gain(at), at, len(order)))
     return order + [(at, False) for _, at in sorted(last)]
 
 
@@ -167,15 +173,10 @@ def _key(sentence: _Sentence) -> str:
     return " ".join(sentence.text.lower().split())
 
 
-def _late(at: int, count: int) -> float:
-    """The weight of a sentence by its place: the last sentences conclude."""
-    return _LATE_WEIGHT if at >= (1 - _LATE_SHARE) * count else 1.0
-
-
-def _gain(sentence: _Sentence, covered: set[str], worth: dict[str, int]) -> float:
-    """What a sentence adds for each token, counted in characters."""
-    added = sum(worth[item] for item in sentence.items - covered)
-    return _ROLE_WEIGHTS[sentence.role] * added / (len(sentence.text) + _COST_START) ** _COST_POWER
+def _weight(sentence: _Sentence, place: float) -> float:
+    """The weight of what a sentence adds: by its role, its place (the last sentences conclude) and its characters."""
+    late = _LATE_WEIGHT if place >= 1 - _LATE_SHARE else 1.0
+    return late * _ROLE_WEIGHTS[sentence.role] / (len(sentence.text) + _COST_START) ** _COST_POWER
 
 
 def _replaced(sentences: Sequence[_Sentence]) -> set[int]:
