@@ -10,8 +10,8 @@ Each function handles one convention. Whether two answers are equal is left to `
 
 import re
 
+from math_eval._shared.boxed import last_boxed
 from math_eval.errors import DataError
-from math_eval.grading.boxes import boxed_answer
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _SCIENTIFIC = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[eE]([-+]?\d+)")
@@ -43,7 +43,7 @@ def last_box(solution: str) -> str | None:
     boxes = list(_BOX.finditer(solution))
     if not boxes:
         return None
-    boxed = boxed_answer(solution[boxes[-1].start() :])[0]
+    boxed = last_boxed(solution[boxes[-1].start() :])
     return (boxed if boxed is not None else solution[boxes[-1].end() :].partition("$")[0]).strip() or None
 
 
