@@ -74,7 +74,7 @@ def test_half_a_character_does_not_break_the_report(tokenizer_folder: Path, tmp_
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps(row) + "\n", "utf-8")
     evaluate_file(source, tmp_path / "report", ratios=[0.6], scorer="rules", tokenizer=tokenizer_folder)
-    assert "\ufffd halves" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "\ufffd" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
 def test_a_tokenizer_without_a_fast_version_is_refused(tmp_path: Path) -> None:
