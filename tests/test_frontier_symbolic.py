@@ -161,7 +161,7 @@ def test_rows_are_the_objectives_of_the_toolkit_with_their_weights():
     chrpo = found["chrpo"]
     assert chrpo.constraint.floors == {"policy": pytest.approx(0.9)}
     assert chrpo.prompts.deviation[:2] == pytest.approx([-0.1, 0.1])
-    assert chrpo.prices()["policy"] == 10
+    assert chrpo.prices()["policy"] == 8
     assert chrpo.objective.ladder_share == 0.125
     lower = row_settings.row_controller("chrpo-2", problems, references)
     assert lower.constraint.floors == {"policy": pytest.approx(0.88)}
@@ -254,7 +254,7 @@ def test_the_table_of_every_task_by_hand(tmp_path):
         (tmp_path / f"steep_{seed}_start.json").write_text(json.dumps(start))
         for row, values in figures.items():
             result = measured(*values[seed], generated_tokens=2_000_000, steps=50, course=[{"price": 5.0}])
-            (tmp_path / f"steep_{seed}_{row.replace(':', '-')}_100_0.0002.json").write_text(json.dumps(result))
+            (tmp_path / f"steep_{seed}_{row.replace(':', '-')}_160_0.0002.json").write_text(json.dumps(result))
         assert each.finished("chrpo")
     record = summary.results(runs, list(figures))
     rows = {row["name"]: row for row in record["tasks"]["steep"]["rows"]}

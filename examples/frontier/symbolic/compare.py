@@ -43,7 +43,7 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Seed; repeatable.")
 @click.option(
     "--steps",
-    default=100,
+    default=160,
     show_default=True,
     type=click.IntRange(1),
     help="Cost of RL: every row generates as many tokens as the SFT model would in this number of steps.",

@@ -59,7 +59,7 @@ class Task:
     steps: tuple[tuple[int, float], ...] = ()
     second_looks: float = 0.8
     max_tokens: int = 36
-    stage_steps: tuple[int, int, int] = (400, 300, 200)
+    stage_steps: tuple[int, int, int] = (700, 300, 200)
     rl_problems: int = 1600
     test_problems: int = 1000
 

@@ -37,7 +37,7 @@ class Run:
     folder: Path
     task: Task
     seed: int
-    steps: int = 100
+    steps: int = 160
     learning_rate: float = 2e-4
 
     def start(self) -> dict[str, Result]:

@@ -242,7 +242,7 @@ def test_gains_reach_the_price(undisturbed, checkpoint, prompts, tmp_path):
     assert run("train", prompts, tmp_path / "out", "--model", checkpoint, *flags).exit_code == 0
     free, priced = metrics(tmp_path / "out"), metrics(undisturbed)
     assert free[0]["violation/policy"] == priced[0]["violation/policy"] > 0
-    assert free[1]["lambda/policy"] == 10 == priced[0]["lambda/policy"] < priced[1]["lambda/policy"]
+    assert free[1]["lambda/policy"] == 8 == priced[0]["lambda/policy"] < priced[1]["lambda/policy"]
 
 
 @pytest.mark.parametrize("manifest", [None, {"command": "math-eval run", "settings": {}}])

@@ -59,8 +59,8 @@ def test_training_changes_every_weight_and_logs_what_happened(recorded):
     assert [line["step"] for line in lines] == [1, 3], "one line for each generation"
     wanted = {"loss", "policy/accuracy", "policy/cost", "policy/entropy", "policy/share/0.2", "ratio/1/thinking_tokens"}
     assert wanted | {"lambda/policy", "violation/policy", "dead_groups", "format_failures"} <= lines[0].keys()
-    assert lines[0]["lambda/policy"] == 10
-    assert lines[1]["lambda/policy"] > 10  # most answers are incorrect
+    assert lines[0]["lambda/policy"] == 8
+    assert lines[1]["lambda/policy"] > 8  # most answers are incorrect
     assert 0.9 < lines[0]["policy/ladder_mass"] <= 1
 
 
@@ -119,7 +119,7 @@ def test_rewards_follow_the_completions(recorded):
             assert scored.reward[index] == 0
         elif trainer.rows[row]["mode"] == "policy":
             savings = 1 - min(len(ids) / 12, 1)
-            assert scored.reward[index] == pytest.approx((10.01 + savings) / 11.01, abs=1e-6)
+            assert scored.reward[index] == pytest.approx((8.01 + savings) / 9.01, abs=1e-6)
     ratio_indices = [trainer.ladder_ids.index(token) for token in batch["completion_ids"][:, 0].tolist()]
     cell = np.arange(24) // 6 * 3 + np.array(ratio_indices)
     alone = np.bincount(cell)[cell] == 1

@@ -6,7 +6,7 @@ caller, who passes sums and counts once per optimiser step; only training may do
 >>> constraint = AccuracyConstraint({"policy": 0.88})
 >>> constraint.update({"policy": (13.0, 15)})            # 13/15 is below the floor
 >>> round(constraint.price("policy"), 2)
-7.9
+15.58
 """
 
 import math
@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 from chrpo.errors import DataError
 
-_SMALLEST = 0.02
-"""Least base of the price, which is multiplied and so never 0."""
+_SMALLEST = 0.3
+"""Least base of the price; from there it is soon back at the prices that tasks need."""
+_FALL = 1 / 5
+"""Share of integral_clip that accuracy above the floor counts at most, because it is lost sooner than regained."""
 _CLEARLY = 0.02
 """Distance from which a floor counts as above the best ratios; some 70 problems stand for all."""
 _SLOW_DECAY = 0.97
@@ -26,7 +28,7 @@ _RISE = 0.006
 _FIRST_UPDATES = 20
 """Number of updates that count as a rise, because the two running means need time to differ, and that give no best
 accuracy."""
-_WHILE_RISING = 0.01
+_WHILE_RISING = 0.015
 """Largest violation that raises the price while accuracy rises: a model that learns may be far below its floor at a
 price that is high enough."""
 
@@ -36,10 +38,11 @@ class Gains:
     """Gains of the controller: how the price follows the violation E = floor - accuracy.
 
     lambda = B exp(proportional E), within [minimum, cap], and each update multiplies the base B by
-    exp(integral clip(E, -integral_clip, integral_clip)). Accuracy is an exponential mean over updates. Source: PI
+    exp(integral clip(E, -integral_clip / 5, integral_clip)). Accuracy is an exponential mean over updates. Source: PI
     control of Lagrange multipliers (Stooke et al. 2020). Our choice: on the logarithm of the price, because the prices
-    that tasks need differ by factors, not by differences. While accuracy rises, B does not grow and E counts as .01 at
-    most, because the present price is then high enough; a price above need slows the removal of needless tokens.
+    that tasks need differ by factors, not by differences; slow above the floor, because accuracy is lost sooner than it
+    is regained. While accuracy rises, B does not grow and E counts as .015 at most, because the present price is then
+    high enough; a price above need slows the removal of needless tokens.
 
     Raises:
         DataError: a gain is out of its range.
@@ -70,7 +73,7 @@ class Gains:
     cap: float = field(default=30.0, metadata={"help": "Largest price of accuracy.", "flag": False})
     """Our choice: at 30 a part of the thinking that costs a tenth of the tokens is kept if it is worth .3 points. A
     higher price only slows the removal of needless tokens."""
-    start: float = field(default=10.0, metadata={"help": "First price of accuracy.", "flag": "--price-start"})
+    start: float = field(default=8.0, metadata={"help": "First price of accuracy.", "flag": "--price-start"})
     """Our choice: between the smallest and the largest price that tasks need. A start at the price of the best mixture
     of the frozen model's ratios held no more floors of random bandits."""
     patience: int = field(
@@ -250,7 +253,7 @@ class AccuracyConstraint:
         dual.violation = floor - accuracy
         rises = dual.updates <= _FIRST_UPDATES or accuracy > dual.slow_correct / dual.slow_count + _RISE
         if dual.violation <= 0 or not rises:
-            clipped = min(max(dual.violation, -gains.integral_clip), gains.integral_clip)
+            clipped = min(max(dual.violation, -_FALL * gains.integral_clip), gains.integral_clip)
             dual.base = self._grown(dual.base, gains.integral * clipped, _SMALLEST)
         counted = min(dual.violation, _WHILE_RISING) if rises else dual.violation
         dual.price = self._grown(dual.base, gains.proportional * counted)
