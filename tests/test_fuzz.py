@@ -231,8 +231,7 @@ class KeptGrader(Grader):
 
 @pytest.fixture(scope="module", autouse=True)
 def graders():
-    """The commands of this module share a grader for each extraction and policy; a new one still "
-    "judges its own names."""
+    """The commands of this module share a grader for each extraction and policy; a new one still judges its names."""
     kept = {}
 
     def grader(extraction, policy):

@@ -109,9 +109,7 @@ class _GreedySelector:
         return self._count_of(without | {unit: self.units[unit][:2] for unit in part}) - self._count_of(without)
 
     def fits(self, part: Part, slack: int) -> bool:
-        """False if the units of `part` certainly cost more than `slack` tokens; for several units, "
-        "by their estimate.
-        """
+        """False if the units of `part` cost more than `slack` tokens: one unit certainly, several by estimate."""
         if len(part) == 1:
             return self.least(part[0]) <= slack
         return sum(self.costs[unit] for unit in part) <= slack + _ESTIMATE_SLACK
