@@ -29,7 +29,7 @@ _EVERY = (
     "settings_flags",
 )
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking")
-_TRAINING = ("file_record", "training_checkpoints")
+_TRAINING = ("file_record", "thinking_formats", "training_checkpoints")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
     "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),
@@ -39,8 +39,8 @@ MODULES = {
 }
 SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "traces"),
-    "ratio_sft": ("compressed", "control_tokens", "problems", "rl_prompts", "samples", "sft"),
-    "chrpo": ("control_tokens", "rl_prompts", "samples"),
+    "ratio_sft": ("compressed", "control_tokens", "problems", "rl_prompts", "samples", "sft", "thinking_format"),
+    "chrpo": ("control_tokens", "rl_prompts", "samples", "thinking_format"),
     "math_eval": (
         "control_tokens",
         "grade_input",

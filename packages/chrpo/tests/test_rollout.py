@@ -1,6 +1,7 @@
 import pytest
 
 from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.thinking_formats import FORMATS, save_format
 from chrpo.errors import DataError
 from chrpo.grader import grade, same_answer
 from chrpo.rollout import RolloutReader, control_ids
@@ -120,3 +121,52 @@ def test_ordinary_answers_never_load_sympy():
 def test_the_answer_is_looked_for_after_the_thinking_block_only():
     assert not grade(r"<think>\boxed{7}</think>It is seven.", "7")
     assert not grade(r"<think>\boxed{7}", "7")
+
+
+# --- thinking formats -------------------------------------------------------------------------------------------------
+
+
+def with_format(checkpoint, template=None, tags=("<think>", "</think>"), folder=None):
+    """A reader of the checkpoint under another chat template, with more tags in the vocabulary."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_tokens(list(tags))
+    tokenizer.chat_template = template or tokenizer.chat_template
+    tokenizer.name_or_path = str(folder or checkpoint)
+    inner = RolloutReader(tokenizer, ControlTokens.load(checkpoint), [tokenizer.eos_token_id], grade)
+    return lambda text: inner.read(tokenizer.encode(text, add_special_tokens=False), "7")
+
+
+OPENING = (
+    "{% for m in messages %}{{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant] <think> {% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "format_ok", "thinking_tokens"),
+    [
+        ("so so </think> \\boxed{ 7 } [end]", True, 2),
+        ("</think> \\boxed{ 7 } [end]", True, 0),
+        ("<think> so so </think> \\boxed{ 7 } [end]", False, 2),
+        ("so so \\boxed{ 7 } [end]", False, 5),
+        ("so </think> so </think> \\boxed{ 7 } [end]", False, 3),
+        ("so </think> <think> \\boxed{ 7 } [end]", False, 6),
+    ],
+)
+def test_a_rollout_begins_inside_a_block_that_the_template_opens(checkpoint, text, format_ok, thinking_tokens):
+    facts = with_format(checkpoint, OPENING)(text)
+    assert (facts.format_ok, facts.thinking_tokens) == (format_ok, thinking_tokens)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rollouts_are_read_in_the_format_beside_the_checkpoint(checkpoint, tmp_path, name):
+    each = FORMATS[name]
+    closing = each.between + each.close
+    save_format(each, tmp_path)
+    read = with_format(checkpoint, tags=(each.open, closing), folder=tmp_path)
+    facts = read(" ".join([each.open, "so so", closing, "\\boxed{ 7 } [end]"]))
+    assert (facts.format_ok, facts.correct, facts.thinking_tokens) == (True, True, 2)
+    assert not read(" ".join([each.open, "so so \\boxed{ 7 } [end]"])).format_ok
+    if name != "think":
+        assert not read(GOOD).format_ok

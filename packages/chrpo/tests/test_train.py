@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.lock import locked
 from chrpo._shared.records import write_records
+from chrpo._shared.thinking_formats import FORMATS, load_format
 from chrpo._shared.training_checkpoints import COMPLETE
 from chrpo.cli import cli
 from chrpo.errors import DataError
@@ -73,6 +74,7 @@ def test_the_output_is_a_complete_checkpoint(undisturbed, checkpoint):
     assert not model.get_input_embeddings().weight.equal(before.get_input_embeddings().weight)
     assert AutoTokenizer.from_pretrained(undisturbed).chat_template
     assert ControlTokens.load(undisturbed) == ControlTokens.load(checkpoint)
+    assert load_format(undisturbed) == FORMATS["think"]
     manifest = json.loads((undisturbed / "manifest.json").read_text())
     assert manifest["settings"]["seed"] == 7
     assert {"chrpo", "torch", "trl"} <= manifest["versions"].keys()

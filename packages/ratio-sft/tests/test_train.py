@@ -160,7 +160,7 @@ def test_a_checkpoint_is_continued_on_its_own_ladder_only(tmp_path, base, mix_di
     again = replace(settings, model=str(tmp_path / "first"))
     train(mix_dir, tmp_path / "second", again)
     first, second = (tmp_path / name for name in ("first", "second"))
-    for name in ("control_tokens.json", "chat_template.jinja", "tokenizer.json"):
+    for name in ("control_tokens.json", "thinking_format.json", "chat_template.jinja", "tokenizer.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     build(compressed, tmp_path / "mix", MixSettings(ratios=(0.2, 0.6)))
     train(tmp_path / "mix", tmp_path / "narrow", settings)

@@ -15,7 +15,8 @@ import numpy as np
 
 from ._shared.boxed import find_boxes
 from ._shared.control_tokens import ControlTokens
-from ._shared.thinking import CLOSE, OPEN, split_thinking
+from ._shared.thinking import ThinkingFormat
+from ._shared.thinking_formats import format_of
 from ._shared.tokenizer_file import tokenizing
 from .errors import DataError
 from .grader import Grader
@@ -31,7 +32,8 @@ class RolloutStats:
 
     Args:
         format_ok: True if the rollout is finished and has one thinking block, which opens the answer and is closed, no
-            further control or special token, and one answer in a box after it (equal answers count once).
+            further control or special token, and one answer in a box after it (equal answers count once). If the chat
+            template's generation prompt opens the block, the completion does not open it again.
         correct: True if the rollout is finished and the grader accepts its answer, whatever its format.
         truncated: True if the token limit ended it.
         thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
@@ -70,7 +72,7 @@ def control_ids(tokenizer: Any, tokens: ControlTokens) -> dict[str, int]:
 
 
 class RolloutReader:
-    """Reads rollouts of one checkpoint.
+    """Reads rollouts of one checkpoint, in its thinking format: `thinking_format.json`, or what its template shows.
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
@@ -79,14 +81,15 @@ class RolloutReader:
         grader: Function (completion, reference answer) -> True if correct.
 
     Raises:
-        DataError: the tokenizer splits a control token.
+        DataError: the tokenizer splits a control token, or the thinking format cannot be read.
     """
 
     def __init__(self, tokenizer: Any, tokens: ControlTokens, eos_ids: Sequence[int], grader: Grader) -> None:
         self._tokenizer = tokenizer
         self._grader = grader
         self._ends = frozenset(eos_ids)
-        tags = {tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE)}
+        self.thinking_format = format_of(tokenizer)
+        tags = set(_tag_ids(tokenizer, self.thinking_format))
         special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
         self._forbidden = frozenset(special - tags)
 
@@ -101,15 +104,9 @@ class RolloutReader:
         body = list(ids[:-1] if finished else ids)
         with tokenizing(str(self._tokenizer.name_or_path)):
             text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            thinking = split_thinking(text)
+            thinking = self.thinking_format.split(text)
             inside = len(self._tokenizer.encode(thinking.text, add_special_tokens=False)) if thinking.text else 0
-        whole = (
-            text.lstrip().startswith(OPEN)
-            and text.count(OPEN) == 1
-            and text.count(CLOSE) == 1
-            and thinking.closed
-            and self._forbidden.isdisjoint(body)
-        )
+        whole = self._has_one_block(text) and thinking.closed and self._forbidden.isdisjoint(body)
         boxes = {thinking.answer[box.start : box.end].strip() for box in find_boxes(thinking.answer)[0]}
         return RolloutStats(
             format_ok=finished and whole and len(boxes) == 1,
@@ -119,6 +116,20 @@ class RolloutReader:
             completion_tokens=len(ids) + 1,
             integrity=((not thinking.text) + _repeats(body)) / 2,
         )
+
+    def _has_one_block(self, text: str) -> bool:
+        """True if a text begins inside the thinking block or with its opening tag, and each tag occurs once."""
+        markup = self.thinking_format
+        opens = 0 if markup.opened else 1
+        begins = markup.opened or text.lstrip().startswith(markup.open)
+        return begins and text.count(markup.open) == opens and text.count(markup.close) == 1
+
+
+def _tag_ids(tokenizer: Any, markup: ThinkingFormat) -> list[int]:
+    """Ids of everything that the tags of a format consist of."""
+    tags = (markup.open, markup.between, markup.close)
+    with tokenizing(str(tokenizer.name_or_path)):
+        return [one for tag in tags if tag for one in tokenizer.encode(tag, add_special_tokens=False)]
 
 
 def _repeats(ids: Sequence[int]) -> bool:

@@ -18,6 +18,7 @@ from ._shared.checkpoint_files import check_checkpoint
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
 from ._shared.records import Row, read_placed
+from ._shared.thinking_formats import save_format
 from ._shared.training_checkpoints import newest_complete, remove_incomplete
 from .errors import DataError
 from .grader import Grader, grade
@@ -190,6 +191,7 @@ def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mappin
     (final / "training_args.bin").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
     job.tokens.save(final)
+    save_format(trainer.reader.thinking_format, final)
     if (job.model / GENERATION_CONFIG_NAME).is_file():
         shutil.copy(job.model / GENERATION_CONFIG_NAME, final / GENERATION_CONFIG_NAME)
     shutil.copy(job.folder / METRICS_FILE, final / METRICS_FILE)

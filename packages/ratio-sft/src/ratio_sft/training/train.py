@@ -30,6 +30,8 @@ from ratio_sft._shared.runs import (
     resolve_state,
     write_manifest,
 )
+from ratio_sft._shared.thinking import THINK
+from ratio_sft._shared.thinking_formats import save_format
 from ratio_sft._shared.training_checkpoints import (
     check_sound,
     newest_complete,
@@ -197,6 +199,7 @@ def _train(run: _Run) -> Row:
         checkpoints.save_model(model, final, like=run.settings.model, weights=weights)
         tokenizer.save_pretrained(final)
         ladder.save(final)
+        save_format(THINK, final)  # the format of every row, whatever the base model's was
         _write_logs(run, final, report, logs)
         publish(final, run.out)
         remove_partial(run.out)

@@ -1,0 +1,305 @@
+"""Thinking formats: cut and joined without loss, read from chat templates, stored, and read alike in every package.
+
+The templates are our own, short ones with the generation prompt and the tags of the published models.
+"""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from chrpo._shared import thinking_formats
+from chrpo._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
+from chrpo._shared.thinking_formats import (
+    FORMATS,
+    format_named,
+    format_of,
+    load_format,
+    save_format,
+    template_format,
+)
+from chrpo.errors import DataError
+from math_eval.grading.final_text import final_text
+
+EVERY = [replace(each, opened=opened) for each in FORMATS.values() for opened in (False, True)]
+TAGS = sorted({tag for each in FORMATS.values() for tag in (each.open, each.close, each.between) if tag})
+
+
+def show(each: ThinkingFormat) -> str:
+    return f"{each.open}{'-opened' * each.opened}"
+
+
+# --- completions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("<think>\n1 + 2\n</think>\n\n3", Thinking("1 + 2", "3", True)),
+        ("<think>1 + 2", Thinking("1 + 2", "", False)),
+        ("3", Thinking("", "3", True)),
+        ("", Thinking("", "", True)),
+        ("<think>\n\n</think>\n\n3", Thinking("", "3", True)),
+        ("1 + 2</think>3", Thinking("1 + 2", "3", True)),
+        ("1</think>2<think>x</think>3", Thinking("1</think>2<think>x", "3", True)),
+        ("So <think>1</think>3", Thinking("1", "3", True)),
+        ("<think>a <think>b</think> c</think>3", Thinking("a <think>b</think> c", "3", True)),
+        ("<think>I open with <think> here.</think>3", Thinking("I open with <think> here.", "3", True)),
+        ("<think>I close with `</think>`, later", Thinking("I close with `</think>`, later", "", False)),
+        ("<think>1</think>Write “</think>” to close.", Thinking("1", "Write “</think>” to close.", True)),
+        ("<think>1</think>3<think>or 4", Thinking("1</think>3<think>or 4", "", False)),
+        ("<thinking>1</thinking>3", Thinking("", "<thinking>1</thinking>3", True)),
+    ],
+)
+def test_the_outermost_block_is_the_thinking(completion, expected):
+    assert THINK.split(completion) == expected
+    assert split_thinking(completion) == expected
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("1 + 2\n</think>\n3", Thinking("1 + 2", "3", True)),
+        ("1 + 2", Thinking("1 + 2", "", False)),
+        ("", Thinking("", "", False)),
+        ("\n<think>1 + 2</think>3", Thinking("1 + 2", "3", True)),
+        ("1 <think>2</think> 3", Thinking("1 <think>2", "3", True)),
+        ("</think>3", Thinking("", "3", True)),
+    ],
+)
+def test_a_completion_begins_inside_a_block_that_the_prompt_opened(completion, expected):
+    assert replace(THINK, opened=True).split(completion) == expected
+    assert split_thinking(completion, "1 + 2?\nassistant\n<think>\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        (
+            "<|channel|>analysis<|message|>1 + 2<|end|><|start|>assistant<|channel|>final<|message|>3<|return|>",
+            Thinking("1 + 2", "3<|return|>", True),
+        ),
+        ("<|channel|>final<|message|>3", Thinking("", "3", True)),
+        ("<|channel|>analysis<|message|>1 + 2<|end|>", Thinking("1 + 2<|end|>", "", False)),
+    ],
+)
+def test_channels_are_analysis_then_final(completion, expected):
+    assert FORMATS["gpt-oss"].split(completion) == expected
+
+
+@given(st.sampled_from(EVERY), st.lists(st.sampled_from([*TAGS, "a", " ", "\n", "`", '"', "<", "think>"]), max_size=12))
+def test_the_parts_of_a_completion_are_the_completion(each, pieces):
+    completion = "".join(pieces)
+    assert "".join(each.parts(completion)) == completion
+
+
+@given(st.sampled_from(EVERY), st.text(alphabet="a<>/[] \n+"), st.text(alphabet="b<>/[] \n+"))
+def test_a_response_in_two_fields_is_joined_without_loss(each, thinking, answer):
+    parts = each.parts(each.join(thinking, answer))
+    assert (parts.before, parts.text, parts.answer) == ("", thinking, answer)
+    assert each.split(each.join(thinking, answer)).closed
+    cut = each.parts(each.join(thinking, None))
+    assert (cut.text, cut.closing, cut.answer) == (thinking, "", "")
+    assert not each.split(each.join(thinking, None)).closed
+    if not each.opened:
+        assert each.parts(each.join(None, answer)).answer == answer
+
+
+@given(st.sampled_from(EVERY), st.lists(st.sampled_from([*TAGS, "a", " "]), max_size=6), st.text(alphabet="b \n"))
+def test_tags_inside_the_thinking_lose_nothing_of_it(each, pieces, answer):
+    thinking = "a" + "".join(pieces)
+    parts = each.parts(each.join(thinking, answer))
+    assert (parts.text, parts.answer) == (thinking, answer)
+
+
+# No published template opens a block of messages or channels.
+READ_BY_BOTH = [each for each in EVERY if not (each.opened and "channel" in each.open)]
+
+
+@pytest.mark.parametrize("each", READ_BY_BOTH, ids=show)
+def test_training_and_grading_see_the_same_answer(each):
+    prompt = f"assistant\n{each.open}\n" if each.opened else "assistant\n"
+    for thinking, answer in (("1 + 2", "It is 3."), ("1 + 2", None), ("\n\n", "It is 3.")):
+        completion = each.join(thinking, answer)
+        found = each.split(completion)
+        assert found == Thinking(thinking.strip(), answer or "", answer is not None)
+        graded = final_text(completion, prompt)
+        assert (graded and graded.strip()) == (found.answer or None)
+
+
+# --- chat templates ---------------------------------------------------------------------------------------------------
+
+TURNS = (
+    "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' %}{% set c = c.split('</think>')[-1] %}"
+    "{% endif %}{{ '<|im_start|>' + m.role + '\n' + c + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+R1_DISTILL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '<｜User｜>' + m.content }}{% else %}"
+    "{{ '<｜Assistant｜>' + m.content.split('</think>')[-1] + '<｜end▁of▁sentence｜>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\n' }}{% endif %}"
+)
+QWEN3 = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}"
+    "{{ '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}"
+    "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and not "
+    "enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+GPT_OSS = (
+    "<|start|>system<|message|># Valid channels: analysis, commentary, final.<|end|>"
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% if '<|channel|>' in m.content %}{{ raise_exception('use the field thinking') }}{% endif %}"
+    "{% if loop.last and m.thinking %}{{ '<|start|>assistant<|channel|>analysis<|message|>' + m.thinking + '<|end|>' }}"
+    "{% endif %}{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|return|>' }}"
+    "{% else %}{{ '<|start|>user<|message|>' + m.content + '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+MAGISTRAL = (
+    "{{ bos_token }}{% if messages[0].role != 'system' %}[SYSTEM_PROMPT]Draft your thinking first:"
+    "[THINK]your draft[/THINK]Then answer.[/SYSTEM_PROMPT]{% endif %}{% for m in messages %}"
+    "{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}{% else %}{{ m.content + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+SEED_OSS = (
+    "{% for m in messages %}{{ '<seed:bos>' + m.role }}{% if m.role == 'assistant' and m.reasoning_content %}"
+    "{{ '\n<seed:think>' + m.reasoning_content | trim + '</seed:think>' }}{% endif %}"
+    "{{ '\n' + m.content + '<seed:eos>' }}{% endfor %}{% if add_generation_prompt %}{{ '<seed:bos>assistant\n' }}"
+    "{% endif %}"
+)
+GEMMA4 = (
+    "{% macro answer(text) %}{% for part in text.split('<channel|>') %}{{ part.split('<|channel>')[0] }}{% endfor %}"
+    "{% endmacro %}{{ bos_token }}{% for m in messages %}"
+    "{{ '<|turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}"
+    "{{ answer(m.content) if m.role == 'assistant' else m.content }}{{ '<turn|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn>model\n' }}{% endif %}"
+)
+PHI4_REASONING = (
+    "<|im_start|>system<|im_sep|>Give your Thought and your Solution in this form: <think> {Thought section} </think> "
+    "{Solution section}.<|im_end|>{% for m in messages %}"
+    "{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+PUBLISHED = {
+    "R1-Distill": (R1_DISTILL, "think", True),
+    "QwQ": (TURNS.replace("assistant\n' }}", "assistant\n<think>\n' }}"), "think", True),
+    "Qwen3": (QWEN3, "think", False),
+    "Qwen3-Thinking-2507": (QWEN3.replace("'<|im_start|>assistant\n' }}", "'<|im_start|>assistant\n<think>\n' }}"),
+                            "think", True),
+    "Qwen3 without thinking": (QWEN3.replace("enable_thinking is defined and not enable_thinking", "true"),
+                               "think", False),
+    "gpt-oss": (GPT_OSS, "gpt-oss", False),
+    "Magistral": (MAGISTRAL, "bracket-think", False),
+    "Seed-OSS": (SEED_OSS, "seed-think", False),
+    "Gemma 4": (GEMMA4, "gemma4", False),
+    "Phi-4-reasoning": (PHI4_REASONING, "think", False),
+}  # fmt: skip
+
+
+def with_template(template, folder=""):
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"[unk]": 0}, unk_token="[unk]")),
+        unk_token="[unk]", bos_token="<s>", eos_token="</s>", name_or_path=str(folder),
+    )  # fmt: skip
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_the_format_of_a_published_template_is_found(model):
+    template, name, opened = PUBLISHED[model]
+    assert template_format(with_template(template)) == format_named(name, opened=opened)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("sign", ["opened", "field", "removed", "system message", "empty block"])
+def test_every_format_is_found_by_each_sign(name, sign):
+    each = FORMATS[name]
+    start, end = each.open, each.between + each.close
+    block, asked = start + "\n\n" + end, "{% if add_generation_prompt %}assistant\n@{% endif %}"
+    template = {
+        "opened": PLAIN + asked.replace("@", start + "\n"),
+        "field": "{% for m in messages %}{{ m.role }}{% if m.reasoning %}@{{ m.reasoning }}#{% endif %}{{ m.content }}"
+        "{% endfor %}".replace("@", start).replace("#", end),
+        "removed": "{% for m in messages %}{{ m.content.split('@')[-1] }}{% endfor %}".replace("@", each.close),
+        "system message": f"Think in {start}your draft{end}first.\n" + PLAIN,
+        "empty block": PLAIN + asked.replace("@", block),
+    }[sign]
+    assert template_format(with_template(template)) == replace(each, opened=sign == "opened")
+
+
+@pytest.mark.parametrize("template", [None, PLAIN])
+def test_think_is_taken_if_nothing_shows_a_format(template):
+    assert template_format(with_template(template)) is None
+    assert format_of(with_template(template)) == THINK
+
+
+def test_two_formats_in_one_prompt_are_refused_with_the_remedy(tmp_path):
+    both = "Use <think>, </think> or [THINK], [/THINK].\n" + PLAIN
+    with pytest.raises(DataError, match=r"shows the thinking formats think and bracket-think; write .*format\.json"):
+        format_of(with_template(both, tmp_path))
+    save_format(format_named("bracket-think"), tmp_path)
+    assert format_of(with_template(both, tmp_path)) == FORMATS["bracket-think"]
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ 'a' * 10 ** 11 }}", "chat template: "),
+        ("{{ messages[0].__class__.__mro__[1].__subclasses__() }}", "chat template: SecurityError"),
+        ("{{ raise_exception('no users') }}", "chat template: TemplateError: no users"),
+        ("{% if messages | length > 1 %}{{ 'a' * 10 ** 11 }}{% endif %}", "chat template: "),
+        ("{% for m in messages %}", "chat template: TemplateSyntaxError"),
+    ],
+)
+def test_a_hostile_template_is_refused(template, message):
+    with pytest.raises(DataError, match=message):
+        template_format(with_template(template))
+
+
+def test_a_template_without_end_is_stopped(monkeypatch):
+    in_child = thinking_formats.in_child
+    monkeypatch.setattr(thinking_formats, "in_child", lambda *arguments: in_child(*arguments, seconds=0.5))
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    for template in (endless, "{% if messages | length > 1 %}" + endless + "{% endif %}"):
+        with pytest.raises(DataError, match=r"chat template: takes longer than 0\.5 seconds"):
+            template_format(with_template(template))
+
+
+# --- names and files --------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(DataError, match=r"'tink' is unknown; name one of think, bracket-think, .*gpt-oss"):
+        format_named("tink")
+
+
+@pytest.mark.parametrize("each", EVERY, ids=show)
+def test_a_format_is_stored_beside_the_checkpoint_and_wins_over_the_template(each, tmp_path):
+    assert load_format(tmp_path) is None
+    save_format(each, tmp_path)
+    assert load_format(tmp_path) == each
+    assert format_of(with_template(R1_DISTILL, tmp_path)) == each
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"open": ""}, "open"),
+        ({"close": 7}, "close"),
+        ({"opened": "yes"}, "opened"),
+        ({"format": 2}, "format"),
+        ({"close": "<think><"}, "open '<think>' and close '<think><' overlap; give two separate tags"),
+    ],
+)
+def test_a_bad_file_is_refused_by_its_field(change, message, tmp_path):
+    save_format(THINK, tmp_path)
+    path = tmp_path / "thinking_format.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=rf"thinking_format\.json: {message}"):
+        load_format(tmp_path)
