@@ -93,9 +93,9 @@ def test_passing_failures_are_tried_again_and_the_servers_pause_is_kept(sums):
     assert sum(sums.seen.values()) == 16
 
 
-def test_a_refused_request_ends_the_run_at_once_with_the_servers_words(sums):
-    sums.failures = [(400, {}, {"error": {"message": "too long for this model"}})]
-    with pytest.raises(DataError, match="too long for this model"):
+def test_a_refusal_of_every_request_ends_the_run_at_once_with_the_servers_words(sums):
+    sums.failures = [(401, {}, {"error": {"message": "unknown key"}})]
+    with pytest.raises(DataError, match="unknown key"):
         _ask(sums, concurrency=1)
     assert sum(sums.seen.values()) == 1
 
@@ -146,7 +146,7 @@ def test_reasoning_in_its_own_field_is_the_thinking_block(sums):
     sums.reasoning = True
     answer = _ask(sums, count=1)[0]
     assert answer.text == r"<think>0+1</think>\boxed{1}"
-    assert answer.thinking_tokens == round(20 * 3 / len(answer.text))
+    assert answer.thinking_tokens == round(20 * len("0+1") / len("0+1\\boxed{1}"))
 
 
 def test_bad_addresses_are_refused():

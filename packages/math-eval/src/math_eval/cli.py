@@ -60,6 +60,7 @@ def run_command(
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
     from .ratio import ratio_name
+    from .report.escaping import terminal_line
     from .run import run
 
     if (folder := output_dir or out) is None or (output_dir and out):
@@ -73,6 +74,9 @@ def run_command(
             f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}), {row['thinking_tokens']:.1f} thinking tokens, "
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
+        if "refused" in row:
+            words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
+            echo(terminal_line(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}"), err=True)
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 

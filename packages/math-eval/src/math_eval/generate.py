@@ -23,11 +23,15 @@ from ._shared.progress import progress_bar
 from ._shared.records import Row, validate
 from ._shared.thinking import split_thinking
 from .backends import Backend, BatchBackend, Completion, StreamBackend
+from .errors import DataError
 from .grading import Grader
 from .ratio import Ratio, ratio_name
 from .settings import RunSettings
 from .store import Store
 from .tasks import Task
+
+_MOST_REFUSED = 100
+"""Number of refused requests, without a completed one, after which no others are sent."""
 
 
 @dataclass(frozen=True)
@@ -169,17 +173,33 @@ def _in_batches(
 def _one_by_one(
     backend: StreamBackend, requests: list[Request], settings: RunSettings, sink: Sink, shared: Row, progress: Any
 ) -> None:
-    """Longest prompts first; `wall_s` is the time since the previous arrival, so its sum is the time of the run."""
+    """Longest prompts first; `wall_s` is the time since the previous arrival, so its sum is the time of the run.
+
+    Refused requests are stored only once another one has been completed: otherwise the fault is not theirs.
+    """
     missing = _longest_first(one for one in requests if one.key not in sink.store.rows)
+    answered = any("refused" not in row for row in sink.store.rows.values())
+    waiting: list[Row] = []
     previous = time.perf_counter()
     prompts, seeds = [one.prompt for one in missing], [one.number for one in missing]
     with closing(backend.stream(prompts, settings.sampling, seeds)) as arrivals:
         for index, completion, seconds in arrivals:
             request, arrived = missing[index], time.perf_counter()
             times = {"latency_s": round(seconds, 4), "wall_s": round(arrived - previous, 4), "batch": request.key[:16]}
-            sink.store.append(shared["task"], _rows([request], [completion], shared | times, sink))
-            progress.update(1)
+            waiting += _rows([request], [completion], shared | times, sink)
             previous = arrived
+            answered = answered or completion.refused is None
+            if answered:
+                sink.store.append(shared["task"], waiting)
+                progress.update(len(waiting))
+                waiting = []
+            elif len(waiting) == _MOST_REFUSED:
+                break
+    if waiting:
+        raise DataError(
+            f"{settings.base_url}: the server refuses every request, {len(waiting)} of {len(missing)} so far: "
+            f"{waiting[0]['refused']}; change the settings that it names"
+        )
 
 
 def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink: Sink) -> list[Row]:
@@ -211,6 +231,8 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
             **shared,
             "key": request.key,
         }
+        if completion.refused is not None:
+            row |= {"verdict": "error", "refused": completion.refused}
         rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
     return rows
 

@@ -23,6 +23,7 @@ from .errors import DataError, MathEvalError
 from .fingerprint import files_sha256
 from .grading import Grader
 from .grading.explain import explain
+from .input_files import check_json_lines
 from .partial_files import reopen
 from .ratio import Ratio
 from .run_folders import RESULTS, read_manifest, read_results, read_samples, sample_files, samples_file
@@ -62,6 +63,7 @@ def grade_file(
     if out.is_dir():
         raise DataError(f"{out}: is a folder; name a file for the graded rows")
     runs.check_apart([out, partial, manifest], [source])
+    check_json_lines(source)
     content, total = _digest(source)
     with Grader(extraction=extraction, policy=policy) as grader, locked(out):
         settings = {"input_sha256": content, "grader": grader.description}
@@ -170,9 +172,10 @@ def _graded_task(source: Path, out: Path, task: str, ratios: list[Ratio], grader
 
 
 def _graded_samples(rows: list[Row], grader: Grader) -> list[Row]:
+    """Rows with new verdicts; what the server refused to complete stays an error."""
     verdicts = grader.grade_many([(row["completion"], row["answer"], row["prompt"]) for row in rows])
     return [
-        {**row, "extracted": verdict.extracted, "verdict": verdict.verdict}
+        {**row, "extracted": verdict.extracted, "verdict": "error" if "refused" in row else verdict.verdict}
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
 

@@ -41,6 +41,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     """Accuracy, tokens, rates and speed of some samples; fractions in [0, 1], 95 % intervals over problems.
 
     `avg@k`, `pass@k` and `maj@k` are added if every problem has the same number k > 1 of samples, all seeds together.
+    `refused` and `first_refusal` are added if the server refused requests, which count as incorrect, with 0 tokens.
     `accuracy_by_seed` and the standard deviations over seeds are added if there are several seeds.
     """
     problems = by_problem(rows)
@@ -68,7 +69,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     }
     if samples > 1 and all(len(group) == samples for group in problems):
         summary |= _many_samples(problems, correct, samples)
-    return summary | _over_seeds(rows) | {
+    return summary | _over_seeds(rows) | _refusals(rows) | {
         "latency_s": sum(row["latency_s"] for row in rows) / count,
         "samples_per_s": count / seconds if seconds else None,
     }  # fmt: skip
@@ -95,6 +96,12 @@ def _one_spelling(answers: list[str | None]) -> list[str | None]:
         if answer is not None and answer not in first:
             first[answer] = next((one for one in dict.fromkeys(first.values()) if decide(answer, one).equal), answer)
     return [None if answer is None else first[answer] for answer in answers]
+
+
+def _refusals(rows: list[Row]) -> dict[str, Any]:
+    """The number of requests that the server refused, and its words for the first one; empty if there are none."""
+    words = [row["refused"] for row in rows if "refused" in row]
+    return {"refused": len(words), "first_refusal": words[0]} if words else {}
 
 
 def _over_seeds(rows: list[Row]) -> dict[str, Any]:

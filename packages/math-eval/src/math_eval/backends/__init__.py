@@ -45,12 +45,14 @@ class Completion:
         tokens: Number of generated tokens, the end token included.
         finish_reason: `stop`, or `length` if the token limit was reached.
         thinking_tokens: Number of thinking tokens; None leaves the counting to `Backend.count`.
+        refused: The server's words if it refused this request; then there is no text.
     """
 
     text: str
     tokens: int
     finish_reason: str
     thinking_tokens: int | None = None
+    refused: str | None = None
 
 
 Arrival = tuple[int, Completion, float]

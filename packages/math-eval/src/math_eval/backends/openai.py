@@ -1,9 +1,10 @@
 """The backend for OpenAI-compatible servers (vLLM, SGLang, llama.cpp, hosted ones): chat completions over HTTP.
 
 Requests run concurrently, and completions arrive as they finish. After a temporary failure (no connection, time-out,
-429, 5xx) a request is tried again with growing, jittered pauses, or after the pause that the server asks for, so a
-server may be restarted during a run. The key is read from OPENAI_API_KEY and never written, even if the server sends it
-back. What an answer may be is left to `replies`, resuming a run that gave up to `run`.
+429, 5xx, an answer that is cut off or reports one of these) a request is tried again with growing, jittered pauses, or
+after the pause that the server asks for, so a server may be restarted during a run. A request that the server refuses
+for what it contains gives a completion with `refused`. The key is read from OPENAI_API_KEY and never written, even if
+the server sends it back. What an answer may be is left to `replies`, resuming a run that gave up to `run`.
 
     server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
     for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
@@ -12,6 +13,7 @@ back. What an answer may be is left to `replies`, resuming a run that gave up to
 import asyncio
 import os
 import random
+import re
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -30,11 +32,15 @@ from math_eval.errors import DataError, MathEvalError
 
 from . import Arrival, Completion, Sampling
 from .background import Background
-from .replies import Reply, read_reply
+from .replies import Reply, ReplyError, read_reply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CONNECT_S = 0.5, 30.0, 30.0
 _TRANSIENT = {408, 409, 425, 429}
+_OF_ONE_REQUEST = {400, 413, 422}
+"""Statuses that refuse a request for what it contains; others, such as 401, concern every request."""
+_OTHER_LIMIT = re.compile("unsupported|not supported|instead|deprecated", re.IGNORECASE)
 _SEED_MODULUS = 2**31
+_Failure = APIConnectionError | APIStatusError | TimeoutError | ReplyError
 _SHORTEST_SECRET = 12
 """Characters of a key that no honest answer contains by chance."""
 
@@ -47,7 +53,8 @@ class Server:
         base_url: Address of the server, such as `http://127.0.0.1:8000/v1`.
         concurrency: Maximum number of requests in flight.
         tokenizer: Folder with the model's `tokenizer.json`, which counts thinking tokens exactly. Without it they are
-            the server's `reasoning_tokens`, or else completion tokens * thinking characters / all characters.
+            the server's `reasoning_tokens`, or else completion tokens * thinking characters / (thinking characters +
+            answer characters), tags not counted.
         extra: Fields that are added to every request.
         requests_per_minute: Maximum number of requests in a minute, evenly spaced, repeated ones included; None for no
             limit.
@@ -73,6 +80,7 @@ class Server:
         check_address(base_url)
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
         self._extra, self._patience_s = extra or {}, patience_s
+        self._limit = "max_tokens"
         self._folder = tokenizer
         self._tokenizer = read_tokenizer(tokenizer) if tokenizer is not None else None
         self._spacing_s, self._next = 60 / requests_per_minute if requests_per_minute else 0.0, 0.0
@@ -114,10 +122,10 @@ class Server:
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Generator[Arrival, None, None]:
-        """Complete prompts concurrently; the seconds are those of the attempt that succeeded.
+        """Complete prompts concurrently; the seconds are those of the last attempt.
 
         Raises:
-            DataError: The server refuses a request, or its answer is too long or not a chat completion.
+            DataError: The server refuses every request, or its answer is too long or not a chat completion.
             MathEvalError: A request got no answer for `patience_s` seconds.
         """
 
@@ -131,21 +139,26 @@ class Server:
         give_up, pause = None, _FIRST_PAUSE_S
         while True:
             await self._turn()
-            start = time.monotonic()
+            start, limit = time.monotonic(), self._limit
             try:
                 async with asyncio.timeout(self._timeout_s):  # the client's own limit is one of each read
                     answer = await self._client.chat.completions.with_raw_response.create(
                         model=self._model,
                         messages=[{"role": "user", "content": prompt}],
-                        max_tokens=sampling.max_tokens,
                         temperature=sampling.temperature,
                         top_p=sampling.top_p,
                         seed=seed % _SEED_MODULUS,
-                        extra_body=self._extra,
+                        extra_body={limit: sampling.max_tokens, **self._extra},
                     )
                 return self._completion(answer.http_response.content), time.monotonic() - start
-            except (APIConnectionError, APIStatusError, TimeoutError) as error:
-                requested, now = self._requested_pause(error), time.monotonic()
+            except (APIConnectionError, APIStatusError, TimeoutError, ReplyError) as error:
+                now = time.monotonic()
+                if self._refuses(error):
+                    if limit == "max_tokens" and _asks_for_other_limit(error):
+                        self._limit = "max_completion_tokens"
+                        continue
+                    return Completion("", 0, "stop", 0, refused=self._words(error)), now - start
+                requested = _requested_pause(error)
                 wait = random.uniform(0.5, 1.0) * pause if requested is None else requested
                 give_up = give_up or now + self._patience_s
                 if now + wait > give_up:
@@ -171,25 +184,25 @@ class Server:
     def _thinking_tokens(self, text: str, reply: Reply) -> int | None:
         if self._tokenizer is not None:
             return None
-        thinking = split_thinking(text).text
-        return reply.reasoning_tokens or round(reply.tokens * len(thinking) / max(len(text), 1))
+        split = split_thinking(text)
+        characters = len(split.text) + len(split.answer)
+        return reply.reasoning_tokens or round(reply.tokens * len(split.text) / max(characters, 1))
 
-    def _requested_pause(self, error: APIConnectionError | APIStatusError | TimeoutError) -> float | None:
-        """The pause in seconds that the server asks for, or None; raises if another attempt cannot help."""
+    def _refuses(self, error: _Failure) -> bool:
+        """Whether the server refuses this one request; raises if no request can succeed."""
         if isinstance(error.__cause__, DataError):  # of `BoundedClient`; some versions of the client wrap it
             raise error.__cause__ from None
-        if not isinstance(error, APIStatusError):
-            return None
-        if 300 <= error.status_code < 400:
+        status = _status(error)
+        if status is None or status in _TRANSIENT or status >= 500:
+            return False
+        if status in _OF_ONE_REQUEST:
+            return True
+        if status < 400:
             raise DataError(
-                f"{self._base_url}: the server redirects to another address (status {error.status_code}), which is "
+                f"{self._base_url}: the server redirects to another address (status {status}), which is "
                 "never followed; name that address as --base-url if you trust it"
             ) from None
-        if error.status_code not in _TRANSIENT and error.status_code < 500:
-            raise DataError(f"{self._base_url}: the server refuses the request: {self._words(error)}") from None
-        with suppress(ValueError):
-            return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
-        return None
+        raise DataError(f"{self._base_url}: the server refuses the request: {self._words(error)}") from None
 
     def _words(self, error: Exception) -> str:
         """The message of an error as one short printable line without the key."""
@@ -212,3 +225,24 @@ class Server:
         whole = text.encode("utf-8", "replace").decode()
         with tokenizing(self._folder):
             return self._tokenizer.encode(whole, add_special_tokens=False)
+
+
+def _status(error: _Failure) -> int | None:
+    """The HTTP status of a failure, or the one that its answer names."""
+    if isinstance(error, APIStatusError):
+        return error.status_code
+    return error.status if isinstance(error, ReplyError) else None
+
+
+def _requested_pause(error: _Failure) -> float | None:
+    """The pause in seconds that the server asks for, or None."""
+    if isinstance(error, APIStatusError):
+        with suppress(ValueError):
+            return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
+    return None
+
+
+def _asks_for_other_limit(error: _Failure) -> bool:
+    """Whether a refusal asks for `max_completion_tokens` in place of `max_tokens`, as for OpenAI's reasoning models."""
+    words = str(error)
+    return "max_tokens" in words and "max_completion_tokens" in words and bool(_OTHER_LIMIT.search(words))

@@ -1,6 +1,7 @@
 """The answer of a server: each field that a run uses, checked for its type.
 
-Sending requests is left to `openai`.
+Servers differ in where they put the thinking and in what they count. An answer of status 200 that reports an error, or
+is cut off, is a `ReplyError`. Sending requests, and repeating them, is left to `openai`.
 
     read_reply(raw.http_response.content, "http://127.0.0.1:8000/v1")   # Reply(text='…', tokens=20, …)
 """
@@ -10,9 +11,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from math_eval._shared.thinking import CLOSE, OPEN
-from math_eval.errors import DataError
+from math_eval.errors import DataError, MathEvalError
 
 _MOST_TOKENS = 2**53
+_THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+_THINKING_TEXTS = ("thinking", "reasoning", "text", "summary")
+_ANSWER_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
+_BAD_REQUEST_TYPES = {"invalid_request_error", "BadRequestError"}
+_BAD_REQUEST = 400
+
+
+class ReplyError(MathEvalError):
+    """An answer of status 200 without a completion; the message contains the server's own words.
+
+    Args:
+        words: The server's words, or what is missing.
+        status: The HTTP status that the answer names, or None.
+    """
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -41,29 +60,84 @@ def read_reply(content: bytes, where: str) -> Reply:
 
     Raises:
         DataError: It is not a chat completion, or a field has a wrong type.
+        ReplyError: It reports an error, is cut off, or has no choice.
     """
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict) or not isinstance(choices := answer.get("choices"), list) or not choices:
-        raise DataError(f"{where}: the answer is not a chat completion; does the address end in /v1?")
+    answer = _parse(content, where)
+    read = _Fields(where)
+    choice = read.get({"choice": answer["choices"][0]}, "choice", dict)
+    if error := choice.get("error"):
+        raise _reported(error)
     if answer.get("usage") is None:
         raise DataError(f"{where}: the server reports no token usage; use one that does")
-    read = _Fields(where)
-    choice, usage = read.get({"choice": choices[0]}, "choice", dict), read.get(answer, "usage", dict)
     message = read.get(choice, "message", dict)
-    text = read.optional(message, "content", str) or ""
-    reasoning = read.optional(message, "reasoning_content", str) or read.optional(message, "reasoning", str)
-    if reasoning:
-        text = f"{OPEN}{reasoning}{CLOSE if text else ''}{text}"
-    details = read.optional(usage, "completion_tokens_details", dict) or {}
+    tokens, reasoning_tokens = _counts(read, read.get(answer, "usage", dict))
     return Reply(
-        text,
-        read.count(read.get(usage, "completion_tokens", int), "completion_tokens"),
-        read.count(read.optional(details, "reasoning_tokens", int), "reasoning_tokens"),
+        _text(read, message),
+        tokens,
+        reasoning_tokens,
         "length" if choice.get("finish_reason") == "length" else "stop",
     )
+
+
+def _parse(content: bytes, where: str) -> dict[str, Any]:
+    """The object of a chat completion, which has at least one choice."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        if not content.strip():
+            raise ReplyError("an answer without content") from None
+        if content.lstrip().startswith(b"{") and isinstance(error, ValueError):
+            raise ReplyError("an answer that is cut off, or not JSON") from None
+        answer = None
+    if isinstance(answer, dict):
+        if error := answer.get("error") or (answer if answer.get("object") == "error" else None):
+            raise _reported(error)
+        if "choices" in answer and not answer["choices"] and isinstance(answer["choices"], list | None):
+            raise ReplyError("an answer without a choice")
+        if isinstance(answer.get("choices"), list):
+            return answer
+    raise DataError(f"{where}: the answer is not a chat completion; does the address end in /v1?")
+
+
+def _reported(error: object) -> ReplyError:
+    """The error that an answer reports: a text, or an object with a message and a status."""
+    if not isinstance(error, dict):
+        return ReplyError(str(error))
+    codes = (str(error.get(name)) for name in ("code", "status", "status_code"))
+    status = next((int(code) for code in codes if code in _STATUSES), None)
+    if status is None and error.get("type") in _BAD_REQUEST_TYPES:
+        status = _BAD_REQUEST
+    return ReplyError(str(error.get("message") or json.dumps(error)), status)
+
+
+def _counts(read: "_Fields", usage: dict[str, Any]) -> tuple[int, int | None]:
+    """Number of generated tokens, and of thinking tokens among them or None.
+
+    A missing number of generated tokens is total - prompt. Some servers leave the thinking out of it; the total shows
+    that, too.
+    """
+    details = read.optional(usage, "completion_tokens_details", dict) or {}
+    total, prompt = (read.count(usage, name) for name in ("total_tokens", "prompt_tokens"))
+    reasoning = read.count(details, "reasoning_tokens")
+    if reasoning is None:
+        reasoning = read.count(usage, "reasoning_tokens")
+    tokens = read.count(usage, "completion_tokens")
+    rest = None if total is None or prompt is None or total < prompt else total - prompt
+    if tokens is None:
+        tokens = read.get(usage, "completion_tokens", int) if rest is None else rest
+    elif rest and reasoning and rest == tokens + reasoning:
+        tokens = rest
+    return tokens, reasoning
+
+
+def _text(read: "_Fields", message: dict[str, Any]) -> str:
+    """The generated text. Fields of thinking repeat each other, so the first one with text counts."""
+    thinking, answer = read.parts(message, "content")
+    for name in _THINKING_FIELDS:
+        if found := "".join(read.parts(message, name)):
+            thinking = found
+            break
+    return f"{OPEN}{thinking}{CLOSE if answer else ''}{answer}" if thinking else answer
 
 
 @dataclass(frozen=True)
@@ -85,12 +159,38 @@ class _Fields:
     def optional(self, holder: dict[str, Any], name: str, kind: type) -> Any:
         return None if holder.get(name) is None else self.get(holder, name, kind)
 
-    def count(self, value: Any, name: str) -> Any:
+    def count(self, holder: dict[str, Any], name: str) -> Any:
+        value = self.optional(holder, name, int)
         if value is not None and not 0 <= value < _MOST_TOKENS:
             raise DataError(
                 f"{self.where}: {name}: got {str(value)[:60]}; expected a number of tokens; use another server"
             )
         return value
 
+    def parts(self, holder: dict[str, Any], name: str) -> tuple[str, str]:
+        """Thinking and answer in a field that is a text or a list of parts."""
+        if not isinstance(holder.get(name), list):
+            return "", self.optional(holder, name, str) or ""
+        thinking, answer = "", ""
+        for part in holder[name]:
+            kind = self.get({name: part}, name, dict).get("type", "text")
+            if kind in _ANSWER_TEXTS:
+                answer += self.get(part, _ANSWER_TEXTS[kind], str)
+            elif isinstance(kind, str) and ("thinking" in kind or "reasoning" in kind):
+                thinking += self._thinking(part)
+            else:
+                raise DataError(f"{self.where}: {name}: got a part that is no text; ask a model that answers in text")
+        return thinking, answer
+
+    def _thinking(self, part: dict[str, Any]) -> str:
+        """The text of a thinking part, which may be a list of texts; an encrypted one has none."""
+        name = next((name for name in _THINKING_TEXTS if part.get(name)), None)
+        if name is None:
+            return ""
+        if not isinstance(part[name], list):
+            return self.get(part, name, str)
+        return "".join(self.get(self.get({name: one}, name, dict), "text", str) for one in part[name])
+
 
 _KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number"}
+_STATUSES = set(map(str, range(400, 600)))

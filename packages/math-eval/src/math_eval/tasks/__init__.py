@@ -23,7 +23,7 @@ from math_eval.task_names import check_name
 
 from . import champ, datasets, files, procedural
 
-_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated"}
+_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated", "refused"}
 _TIMED = {"latency_s", "wall_s"}
 _GRADED = {"extracted", "verdict"}
 _REQUESTED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}

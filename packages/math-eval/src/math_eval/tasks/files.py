@@ -13,6 +13,7 @@ from pathlib import Path
 
 from math_eval._shared.records import Row, read_records, validate
 from math_eval.errors import DataError
+from math_eval.input_files import check_json_lines
 
 from .gold import after, as_text
 from .hub import read_dataset
@@ -23,6 +24,7 @@ Parts = tuple[str, list[Row], Row]
 
 def read_problems(path: Path, limit: int | None) -> Parts:
     """Name, first `limit` problems and source of a file of the problems contract."""
+    check_json_lines(path)
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
     return stem, list(islice(read_records(path, "problems"), limit)), {"file": path.name}
 
@@ -55,6 +57,7 @@ def read_task_file(path: Path, limit: int | None) -> Parts:
             raise DataError(f"{path}: problems: {data}: no such file; check the name")
         if data.is_symlink() and data.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise DataError(f"{data}: is a symbolic link to another folder; copy the file beside {path.name}")
+        check_json_lines(data)
         rows, where, source = list(islice(read_records(data, "row"), limit)), str(data), {"file": data.name}
     name = task.get("name", path.stem)
     try:
