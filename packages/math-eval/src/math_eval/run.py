@@ -79,8 +79,7 @@ def run(
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
             _clear(folder)
             _write_manifest(manifest, known, settings, tasks, backend)
-        elif settings.base_url is not None:
-            _record_address(manifest, settings.base_url)
+        _record_address(manifest, settings.base_url)
         store = stack.enter_context(Store(folder, list(requests)))
         for name, wanted in requests.items():
             complete(name, wanted, settings, Sink(store, backend, tokens, grader))
@@ -110,18 +109,17 @@ def _write_manifest(
         known,
         math_eval=version("cot-math-eval"),
         model=settings.model,
-        base_urls=[] if settings.base_url is None else [settings.base_url],
         environment=backend.environment,
         sources={task.name: task.source for task in tasks},
     )
 
 
-def _record_address(manifest: Path, base_url: str) -> None:
-    """Add the address of a server to those that the manifest of an unfinished run names."""
+def _record_address(manifest: Path, base_url: str | None) -> None:
+    """Add the address of a server to those that the manifest names: a run may be finished at another one."""
     content = checked_manifest(manifest.parent)
     found = content.get("base_urls")
     before = found if isinstance(found, list) else []
-    if base_url not in before:
+    if base_url is not None and base_url not in before:
         write_json(manifest, {**content, "base_urls": [*before, base_url]})
 
 
