@@ -216,6 +216,14 @@ def test_the_format_of_a_published_template_is_found(model):
     assert template_format(with_template(template)) == format_named(name, opened=opened)
 
 
+def test_variables_of_the_template_decide_who_opens_the_block():
+    switch = PLAIN + "{% if add_generation_prompt %}assistant\n{{ '<think>\n' if deep else '</think>\n' }}{% endif %}"
+    assert template_format(with_template(switch), {"deep": True}) == format_named("think", opened=True)
+    assert template_format(with_template(switch), {"deep": False}) is None
+    closed = template_format(with_template(QWEN3), {"enable_thinking": False, "add_generation_prompt": False})
+    assert closed == format_named("think")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("sign", ["opened", "field", "removed", "system message", "empty block"])
 def test_every_format_is_found_by_each_sign(name, sign):

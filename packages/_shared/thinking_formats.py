@@ -7,6 +7,7 @@ Splitting a completion is left to `thinking`.
     save_format(format_named("gpt-oss"), "checkpoints/base")
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ FORMATS = {
 }
 """Every format that a template is searched for, by the name that people give it."""
 
+_Render = Callable[[list[dict[str, str]]], str]
 _USER = {"role": "user", "content": "Add 1 and 2."}
 _THOUGHT, _ANSWER = "thinking-of-an-earlier-turn", "answer-of-an-earlier-turn"
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -71,31 +73,45 @@ def load_format(folder: str | Path) -> ThinkingFormat | None:
     return ThinkingFormat(data["open"], data["close"], data["between"], data["opened"])
 
 
-def format_of(tokenizer: Any) -> ThinkingFormat:
+def format_of(tokenizer: Any, variables: Mapping[str, Any] | None = None) -> ThinkingFormat:
     """The format of a tokenizer's checkpoint: `thinking_format.json` in its folder, or else what its template shows.
 
     A template that shows none is taken for `<think>`, opened by the model: ratio-sft trains this format.
 
+    Args:
+        tokenizer: Tokenizer of the checkpoint.
+        variables: Further variables that prompts are rendered with, such as enable_thinking.
+
     Raises:
         DataError: the file is bad, or `template_format` refuses the template.
     """
-    return load_format(str(tokenizer.name_or_path)) or template_format(tokenizer) or THINK
+    return load_format(str(tokenizer.name_or_path)) or template_format(tokenizer, variables) or THINK
 
 
-def template_format(tokenizer: Any) -> ThinkingFormat | None:
+def template_format(tokenizer: Any, variables: Mapping[str, Any] | None = None) -> ThinkingFormat | None:
     """The format that a chat template shows; None if there is no template, or it shows none.
 
     The first of these signs decides: the generation prompt ends in an opening tag; the thinking of an assistant's
     message is rendered between two tags; a block is removed from an earlier answer; the prompt has both tags, in its
     system message or as an empty block.
 
+    Args:
+        tokenizer: Tokenizer of the checkpoint.
+        variables: Further variables that prompts are rendered with.
+
     Raises:
         DataError: the template fails, passes a limit of `in_child`, or has the same sign for two formats.
     """
     if not tokenizer.chat_template:
         return None
+    own = dict(variables or {})
+
+    def render(messages: list[dict[str, str]]) -> str:
+        last = messages[-1]["role"] == "user"
+        return tokenizer.apply_chat_template(messages, **{**own, "tokenize": False, "add_generation_prompt": last})
+
     where = ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
-    names, opened = in_child(lambda: _shown(tokenizer), where)
+    names, opened = in_child(lambda: _shown(render), where)
     if len(names) > 1:
         raise DataError(
             f"{where}: shows the thinking formats {' and '.join(names)}; write the model's own into {FILE_NAME} "
@@ -104,21 +120,21 @@ def template_format(tokenizer: Any) -> ThinkingFormat | None:
     return format_named(names[0], opened=opened) if names else None
 
 
-def _shown(tokenizer: Any) -> tuple[list[str], bool]:
+def _shown(render: _Render) -> tuple[list[str], bool]:
     """Names of the formats that the first sign found has, and whether the generation prompt opens the block."""
-    prompt = _render(tokenizer, [_USER])
+    prompt = render([_USER])
     opened = [name for name, each in FORMATS.items() if prompt.rstrip().endswith(each.open)]
     if opened:
         return opened, True
-    for sign in (_between_tags(tokenizer), _removed(tokenizer)):
+    for sign in (_between_tags(render), _removed(render)):
         if sign:
             return sign, False
     return [name for name, each in FORMATS.items() if each.open in prompt and each.close in prompt], False
 
 
-def _between_tags(tokenizer: Any) -> list[str]:
+def _between_tags(render: _Render) -> list[str]:
     message = {"role": "assistant", "content": _ANSWER, **dict.fromkeys(_FIELDS, _THOUGHT)}
-    text = _render_or_nothing(tokenizer, [_USER, message])
+    text = _render_or_nothing(render, [_USER, message])
     before, found, after = text.partition(_THOUGHT)
     return [
         name
@@ -127,25 +143,20 @@ def _between_tags(tokenizer: Any) -> list[str]:
     ]
 
 
-def _removed(tokenizer: Any) -> list[str]:
+def _removed(render: _Render) -> list[str]:
     found: list[str] = []
     for name, each in FORMATS.items():
         message = {"role": "assistant", "content": each.join(_THOUGHT, _ANSWER)}
-        text = _render_or_nothing(tokenizer, [_USER, message, _USER])
+        text = _render_or_nothing(render, [_USER, message, _USER])
         if _ANSWER in text and _THOUGHT not in text:
             found.append(name)
     return found
 
 
-def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    last = messages[-1]["role"]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=last == "user")
-
-
-def _render_or_nothing(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+def _render_or_nothing(render: _Render, messages: list[dict[str, str]]) -> str:
     """What a template makes of a conversation; nothing if it refuses such a conversation."""
     try:
-        return _render(tokenizer, messages)
+        return render(messages)
     except MemoryError:
         raise
     except Exception:

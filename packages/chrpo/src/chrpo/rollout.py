@@ -7,7 +7,7 @@ Token ids are read and not text, because trainers drop special tokens when they 
     reader.read(ids, answer="27").format_ok
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +79,25 @@ class RolloutReader:
         tokens: Control tokens of the checkpoint.
         eos_ids: All token ids that end a turn.
         grader: Function (completion, reference answer) -> True if correct.
+        template_variables: Further variables that the prompts are rendered with, such as enable_thinking.
 
     Raises:
         DataError: the tokenizer splits a control token, or the thinking format cannot be read.
     """
 
-    def __init__(self, tokenizer: Any, tokens: ControlTokens, eos_ids: Sequence[int], grader: Grader) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        tokens: ControlTokens,
+        eos_ids: Sequence[int],
+        grader: Grader,
+        *,
+        template_variables: Mapping[str, Any] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._grader = grader
         self._ends = frozenset(eos_ids)
-        self.thinking_format = format_of(tokenizer)
+        self.thinking_format = format_of(tokenizer, template_variables)
         tags = set(_tag_ids(tokenizer, self.thinking_format))
         special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
         self._forbidden = frozenset(special - tags)

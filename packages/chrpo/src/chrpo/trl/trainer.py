@@ -115,7 +115,9 @@ class CHRPOTrainer(GRPOTrainer):
         self._network: Any = self.model
         self._pad_id: Any = self._tokenizer.pad_token_id
         self.ladder_ids = [ids[token] for token in control_tokens.ratios]
-        self.reader = RolloutReader(self._tokenizer, control_tokens, self.eos_token_ids, grader)
+        self.reader = RolloutReader(
+            self._tokenizer, control_tokens, self.eos_token_ids, grader, template_variables=variables
+        )
         self._generations = 0
         self._rows: list[int] = []
         self._ratios: list[int] = []
