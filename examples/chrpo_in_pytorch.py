@@ -35,16 +35,14 @@ def main(checkpoint: Path, prompts: Path, out: Path, steps: int, each: int, lear
     """Train CHECKPOINT on PROMPTS and save it to OUT."""
     try:
         tokens, rows = ControlTokens.load(checkpoint), read_prompts(prompts)
-        # Every prompt at every ratio: this loop forces all ratios and draws none.
-        settings = CHRPOSettings(ladder_share=1)
-        controller = CHRPOController(rows, tokens, group_size=2 * len(tokens.ratios), settings=settings)
+        every = CHRPOSettings(ladder_share=1)  # this loop forces all ratios and draws none
+        controller = CHRPOController(rows, tokens, group_size=2 * len(tokens.ratios), settings=every)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     torch.manual_seed(0)
-    safe = {"local_files_only": True, "trust_remote_code": False}
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, use_safetensors=True, **safe)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, use_safetensors=True, trust_remote_code=False)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, **safe)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     ladder = tokenizer.convert_tokens_to_ids(list(tokens.ratios))
     reader = RolloutReader(tokenizer, tokens, [tokenizer.eos_token_id], grade)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)

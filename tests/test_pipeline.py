@@ -98,7 +98,7 @@ def test_the_measured_teacher_ratios_feed_the_next_mixture(pipeline, command, tm
 
 
 def test_adapters_end_in_a_checkpoint_that_is_evaluated_at_every_ratio(pipeline, command, tmp_path):
-    train = "ratio-sft train {0}/mix {1}/lora --model {0}/base --lora-rank 8 --max-steps 100 --batch-size 6"
+    train = "ratio-sft train {0}/mix {1}/lora --model {0}/base --lora-rank 8 --max-steps 200 --batch-size 6"
     run = "math-eval run --model {1}/lora --tasks {0}/problems.jsonl --max-tokens 130 --output-dir {1}/run"
     asked = " ".join(f"--ratio {ratio}" for ratio in (*RATIOS, "policy"))
     for line in (f"{train} --learning-rate 3e-3", f"{run} {asked}"):

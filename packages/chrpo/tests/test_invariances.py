@@ -102,7 +102,7 @@ def test_prices_and_advantages_do_not_depend_on_how_rollouts_are_split_over_proc
     generator = np.random.default_rng(seed)
     settings = CHRPOSettings(price_proportional=1.0)
     whole, *processes = (CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings) for _ in range(3))
-    moved = []
+    moved = [whole.prices()]
     for _ in range(3):
         rows = np.repeat(generator.integers(0, len(prompt_rows), 4), 6).tolist()
         rollouts = [(row, place % 3, random_stats(generator)) for place, row in enumerate(rows)]
