@@ -1,7 +1,7 @@
 """Replies and refusals that servers differ in: each ends as a completion, a further attempt, or an error of its row."""
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from click.testing import CliRunner
@@ -68,7 +68,10 @@ def test_parts_and_one_text_are_the_same_content(texts):
     assert text_of({"content": parts}) == text_of({"content": "".join(texts)})
 
 
-@pytest.mark.parametrize("part", [{"type": "image_url", "image_url": "x"}, {"type": 3}, "8", {"type": "text"}])
+@pytest.mark.parametrize(
+    "part",
+    [{"type": "image_url", "image_url": "x"}, {"type": 3}, {"type": ["text"]}, {"type": None}, "8", {"type": "text"}],
+)
 def test_a_part_that_is_no_text_is_refused_by_name(part):
     with pytest.raises(DataError, match=r"http://s/v1: (content|text): got"):
         text_of({"content": [part]})
@@ -139,6 +142,8 @@ def test_a_count_that_follows_from_nothing_is_named(usage):
         ({"error": {"message": "no such field", "type": "invalid_request_error"}}, "no such field", 400),
         ({"error": "overloaded"}, "overloaded", None),
         ({"error": {"code": 503}, "choices": None}, "503", 503),
+        ({"error": {"type": ["x"], "code": {}, "message": {"a": 1}}}, "an error without words", None),
+        ({"error": [1]}, "an error without words", None),
         ({"object": "error", "message": "too long", "code": 400}, "too long", 400),
         ({"choices": [{"error": {"code": 500, "message": "lost"}, "finish_reason": "error"}]}, "lost", 500),
         ({"choices": [], "usage": {"completion_tokens": 0}}, "without a choice", None),
@@ -149,6 +154,34 @@ def test_an_error_in_an_answer_of_status_200_keeps_words_and_status(body, words,
     with pytest.raises(ReplyError, match=words) as found:
         read_reply(json.dumps(body).encode(), WHERE)
     assert found.value.status == status
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "x", "text", "thinking"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["text", "type", "thinking", "message", "code", "summary"]), inner)
+    ),
+)
+
+
+@given(
+    error=_VALUES,
+    fields=st.dictionaries(st.sampled_from(["content", "reasoning", "reasoning_details", "thinking"]), _VALUES),
+    usage=st.dictionaries(st.sampled_from(["completion_tokens", "prompt_tokens", "total_tokens"]), _VALUES),
+    choice_error=_VALUES,
+)
+def test_an_answer_of_any_shape_is_read_or_refused(error, fields, usage, choice_error):
+    body = reply(fields, usage, error=error)
+    body["choices"][0]["error"] = choice_error
+    with suppress(MathEvalError):
+        found = read_reply(json.dumps(body).encode(), WHERE)
+        assert isinstance(found.text, str)
+        assert found.tokens >= 0
 
 
 @given(st.integers(0, len(json.dumps(reply())) - 1))

@@ -17,7 +17,7 @@ _MOST_TOKENS = 2**53
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 _THINKING_TEXTS = ("thinking", "reasoning", "text", "summary")
 _ANSWER_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
-_BAD_REQUEST_TYPES = {"invalid_request_error", "BadRequestError"}
+_BAD_REQUEST_TYPES = ("invalid_request_error", "BadRequestError")
 _BAD_REQUEST = 400
 
 
@@ -101,13 +101,13 @@ def _parse(content: bytes, where: str) -> dict[str, Any]:
 
 def _reported(error: object) -> ReplyError:
     """The error that an answer reports: a text, or an object with a message and a status."""
-    if not isinstance(error, dict):
-        return ReplyError(str(error))
-    codes = (str(error.get(name)) for name in ("code", "status", "status_code"))
+    fields = error if isinstance(error, dict) else {"message": error}
+    codes = (str(code) for name in ("code", "status", "status_code") if isinstance(code := fields.get(name), int | str))
     status = next((int(code) for code in codes if code in _STATUSES), None)
-    if status is None and error.get("type") in _BAD_REQUEST_TYPES:
+    if status is None and fields.get("type") in _BAD_REQUEST_TYPES:
         status = _BAD_REQUEST
-    return ReplyError(str(error.get("message") or json.dumps(error)), status)
+    words = fields.get("message")
+    return ReplyError(words if words and isinstance(words, str) else f"an error without words, status {status}", status)
 
 
 def _counts(read: "_Fields", usage: dict[str, Any]) -> tuple[int, int | None]:
@@ -174,9 +174,10 @@ class _Fields:
         thinking, answer = "", ""
         for part in holder[name]:
             kind = self.get({name: part}, name, dict).get("type", "text")
+            kind = kind if isinstance(kind, str) else ""
             if kind in _ANSWER_TEXTS:
                 answer += self.get(part, _ANSWER_TEXTS[kind], str)
-            elif isinstance(kind, str) and ("thinking" in kind or "reasoning" in kind):
+            elif "thinking" in kind or "reasoning" in kind:
                 thinking += self._thinking(part)
             else:
                 raise DataError(f"{self.where}: {name}: got a part that is no text; ask a model that answers in text")
