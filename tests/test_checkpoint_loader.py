@@ -17,6 +17,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from math_eval._shared import checkpoint_loader, tokenizer_file
 from math_eval._shared.bounded import in_child
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_model, load_tokenizer
+from math_eval._shared.tokenizer_file import read_tokenizer
 from math_eval.errors import DataError
 
 from .conftest import build_tokenizer
@@ -197,8 +198,63 @@ def test_a_tokenizer_reads_no_file_elsewhere(folder, tmp_path, file, field, valu
 
 def test_a_tokenizer_without_files_of_its_own_is_one_error(folder):
     edit(folder / "tokenizer_config.json", tokenizer_class="RagTokenizer")
-    with pytest.raises(DataError, match="the tokenizer cannot be loaded"):
+    with pytest.raises(DataError, match="RagTokenizer', which is no tokenizer"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
+@pytest.mark.parametrize("name", ["AutoModelForCausalLM", "AutoTokenizer", "Qwen3Config", "pipeline", "utils"])
+def test_a_tokenizer_is_never_another_part_of_the_library(folder, file, name):
+    edit(folder / "tokenizer_config.json", tokenizer_class=None)
+    edit(folder / file, tokenizer_class=name)
+    with pytest.raises(DataError, match=rf"/{file}: tokenizer_class is '{name}', which is no tokenizer; remove this"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", ["Qwen2TokenizerFast", "PreTrainedTokenizerFast", "LlamaTokenizer", "OwnTokenizer"])
+def test_tokenizers_of_the_library_and_unknown_ones_are_accepted(folder, name):
+    edit(folder / "tokenizer_config.json", tokenizer_class=name)
+    assert load_tokenizer(folder).is_fast
+
+
+def test_a_tokenizer_is_not_loaded_beside_a_config_that_names_code_of_a_hub(folder):
+    edit(folder / "config.json", attn_implementation="evil-owner/evil-kernel")
+    with pytest.raises(DataError, match="attn_implementation names code of a hub"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("special_tokens_map.json", "config.json", "generation_config.json", "vocab.json", "merges.txt"),
+        *("tokenizer.model", "chat_template.jinja", "additional_chat_templates/more.jinja"),
+    ],
+)
+def test_a_file_beside_the_weights_is_refused_by_its_size_before_it_is_read(folder, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    with (folder / name).open("w") as file:
+        file.truncate(3 * 10**9)
+    with pytest.raises(DataError, match=f"{name}: has 3000000000 bytes, more than 268435456"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "tokenizer.json"])
+def test_an_index_or_tokenizer_file_is_refused_by_its_size(folder, name):
+    with (folder / name).open("w") as file:
+        file.truncate(3 * 10**9)
+    with pytest.raises(DataError, match=f"{name}: has 3000000000 bytes"):
+        read_tokenizer(folder)
+
+
+def test_a_large_file_that_is_no_part_of_a_tokenizer_raises_no_limit_without_end(folder, monkeypatch):
+    limits = []
+    monkeypatch.setattr(
+        tokenizer_file, "in_child", lambda *given, **named: limits.append(named) or in_child(*given, **named)
+    )
+    with (folder / "optimizer.pt").open("w") as file:
+        file.truncate(10**12)
+    load_tokenizer(folder)
+    assert limits[0]["memory_bytes"] == tokenizer_file.MEMORY_BYTES + 64 * 2**28
 
 
 @pytest.mark.parametrize("name", ["more.safetensors", "additional_chat_templates/more.jinja"])
@@ -225,6 +281,53 @@ def test_the_links_of_a_hub_cache_are_followed(folder, tmp_path):
         path.rename(blobs / str(number))
         (snapshot / path.name).symlink_to(f"../../blobs/{number}")
     load_all(snapshot)
+    (blobs / "more").mkdir()
+    (blobs / "more/secret.jinja").symlink_to(tmp_path / "secret")
+    (snapshot / "additional_chat_templates").symlink_to("../../blobs/more")
+    with pytest.raises(DataError, match="additional_chat_templates: is a symbolic link to a folder"):
+        load_tokenizer(snapshot)
+
+
+def test_a_link_to_a_folder_beside_it_is_refused_too(folder):
+    (folder / "templates").mkdir()
+    (folder / "additional_chat_templates").symlink_to("templates")
+    with pytest.raises(DataError, match="is a symbolic link to a folder"):
+        load_tokenizer(folder)
+
+
+def test_weights_that_the_files_lack_are_not_made_as_large_as_the_config_says(folder, tmp_path):
+    whole = load_file(folder / "model.safetensors")
+    rest = {name: tensor for name, tensor in whole.items() if "embed_tokens" not in name and "lm_head" not in name}
+    save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", vocab_size=10**8)
+    with pytest.raises(DataError, match=r"config\.json asks for \d+ numbers, but the weights have only \d+ bytes"):
+        load_model(folder, FLOAT)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "codegen", "n_embd": 8, "n_layer": 1, "n_head": 1, "rotary_dim": 4, "n_positions": 3 * 10**8},
+        {"model_type": "gptj", "n_embd": 8, "n_layer": 1, "n_head": 1, "rotary_dim": 4, "n_positions": 3 * 10**8},
+        {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 10**8},
+        {"model_type": "ctrl", "n_embd": 8, "n_layer": 1, "n_head": 1, "dff": 8, "n_positions": 3 * 10**8},
+    ],
+    ids=lambda fields: fields["model_type"],
+)
+def test_masks_and_tables_of_positions_are_not_made_as_large_as_the_config_says(folder, fields):
+    (folder / "config.json").write_text(json.dumps({**fields, "vocab_size": 20}))
+    with pytest.raises(DataError, match=r"config\.json(: needs| asks for \d+ numbers|: the process|: takes)"):
+        load_model(folder, FLOAT)
+
+
+def test_tied_weights_count_once_and_a_head_may_be_missing(folder):
+    weights = {
+        name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if "lm_head" not in name
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", tie_word_embeddings=True)
+    load_model(folder, FLOAT)
+    load_model(folder, FLOAT, "AutoModelForTokenClassification")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import base64
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from math_eval._shared import tokenizer_file
 from math_eval._shared.checkpoint_loader import load_tokenizer
-from math_eval._shared.tokenizer_file import read_tokenizer, tokenizing
+from math_eval._shared.tokenizer_file import check_rendered, read_tokenizer, tokenizing
 from math_eval.errors import DataError
 
 from .conftest import build_tokenizer
@@ -80,6 +80,64 @@ def test_a_token_or_word_without_measure_is_refused(folder):
         read_tokenizer(folder)
 
 
+def special(*counts):
+    """Steps that each put so many special tokens before a text."""
+    return [
+        {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "X", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"],
+            "special_tokens": {"X": {"id": "X", "ids": [1] * count, "tokens": ["one"] * count}},
+        }
+        for count in counts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "added"),
+    [
+        (special(101), 101),
+        (special(*[2] * 51), 102),
+        ([*special(60), TWICE], 120),
+        (special(399_000), 399_000),
+    ],
+    ids=["one", "a chain", "repeated", "very many"],
+)
+def test_special_tokens_around_every_text_are_limited(folder, steps, added):
+    edit(folder / "tokenizer.json", post_processor={"type": "Sequence", "processors": steps})
+    for load in (load_tokenizer, read_tokenizer):
+        with pytest.raises(
+            DataError, match=f"adds {added} special tokens to every text; no tokenizer adds more than 1"
+        ):
+            load(folder)
+
+
+def test_a_hundred_special_tokens_around_a_text_are_accepted(folder):
+    edit(folder / "tokenizer.json", post_processor=special(100)[0])
+    assert len(read_tokenizer(folder).encode("one").ids) == 101
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), max_size=5))
+def test_a_template_may_add_100000_characters_to_one_prompt_and_5000_to_each(prompts):
+    gains = [max(after - before, 0) for before, after in prompts]
+    small = max(gains, default=0) <= 100_000 and sum(gains) <= 100_000 + 5_000 * len(prompts)
+    texts, written = ["a" * after for _, after in prompts], [before for before, _ in prompts]
+    if small:
+        check_rendered(texts, written, "model: chat template")
+    else:
+        with pytest.raises(
+            DataError, match=r"^model: chat template: adds \d+ characters to .*, more than \d+; mend it"
+        ):
+            check_rendered(texts, written, "model: chat template")
+
+
+def test_prompts_that_each_gain_little_are_limited_together():
+    check_rendered(["a" * 5_000] * 100, [0] * 100, "m")
+    check_rendered(["a" * 100_001], [1], "m")
+    with pytest.raises(DataError, match="m: adds 700000 characters to 100 prompts, more than 600000; mend it"):
+        check_rendered(["a" * 7_000] * 100, [0] * 100, "m")
+
+
 def token(number, content):
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
     return {"id": number, "content": content, **flags}
@@ -105,7 +163,13 @@ def test_no_step_makes_more_of_a_character_than_is_assumed(steps, text):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = whole
     assumed = tokenizer_file.growth(tokenizer, "normalizer")
-    assert len(whole.normalize_str(text)) <= assumed * len(text)
+    try:
+        made = whole.normalize_str(text)
+    except BaseException as error:
+        # A few chains end in a fault of the library, which `tokenizing` makes an error.
+        assume(type(error).__name__ != "PanicException")
+        raise
+    assert len(made) <= assumed * len(text)
 
 
 REAL = {

@@ -11,7 +11,7 @@ steps could make of one character. Which other files belong to it is left to the
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError
 from .bounded import MEMORY_BYTES, SECONDS, in_child
 from .checkpoint_files import check_inside
+from .records import MAX_FILE_BYTES, check_size
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,7 +29,9 @@ _Json = dict[str, Any]
 _MOST_GROWTH = 4_000
 _MOST_CHARS = 10_000
 _MOST_STEPS = 100
+_MOST_ADDED = 100
 _MOST_WORD_CHARS = 1_000
+_MOST_TEMPLATE_CHARS, _MOST_MEAN_TEMPLATE_CHARS = 100_000, 5_000
 _MEMORY_A_BYTE, _SECONDS_A_MIB = 64, 1.0
 _CHAINS = {
     "normalizer": "normalizers",
@@ -55,6 +58,7 @@ def read_tokenizer(folder: str | Path) -> "Tokenizer":
     if not file.is_file():
         raise DataError(f"{file}: no such file; name the model's folder")
     check_inside(Path(folder))
+    check_size(file)
 
     def check() -> None:
         check_growth(_read(file), str(file))
@@ -67,7 +71,7 @@ def read_tokenizer(folder: str | Path) -> "Tokenizer":
 
 
 def first_loading(check: Any, where: str, files: list[Path]) -> None:
-    """Run a function that loads a tokenizer in a child process, with limits that grow with the size of its files.
+    """Run a function that loads a tokenizer in a child process, with limits that grow with its files, up to 256 MiB.
 
     Args:
         check: The function, whose result is dropped.
@@ -77,7 +81,7 @@ def first_loading(check: Any, where: str, files: list[Path]) -> None:
     Raises:
         DataError: the function failed, or passed a limit.
     """
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    size = min(sum(file.stat().st_size for file in files if file.is_file()), MAX_FILE_BYTES)
     seconds, memory = SECONDS + _SECONDS_A_MIB * size / 2**20, MEMORY_BYTES + _MEMORY_A_BYTE * size
     in_child(check, where, seconds=seconds, memory_bytes=memory)
 
@@ -116,6 +120,26 @@ def one_error(what: str, remedy: str) -> Iterator[None]:
         raise DataError(f"{what} ({reason}); {remedy}") from error
 
 
+def check_rendered(texts: Sequence[str], written: Sequence[int], where: str) -> None:
+    """Refuse prompts that a chat template made much longer than their messages: tokenising them has no limits.
+
+    Args:
+        texts: Rendered prompts.
+        written: Number of characters in the messages of each prompt.
+        where: Place that an error names.
+
+    Raises:
+        DataError: one prompt gained over 100,000 characters, or n prompts over 100,000 + 5,000 n (our choice: the
+            system prompts of real templates have a few thousand).
+    """
+    gains = [max(len(text) - count, 0) for text, count in zip(texts, written, strict=True)]
+    most = _MOST_TEMPLATE_CHARS + _MOST_MEAN_TEMPLATE_CHARS * len(texts)
+    if (gain := max(gains, default=0)) > _MOST_TEMPLATE_CHARS:
+        raise DataError(f"{where}: adds {gain} characters to a prompt, more than {_MOST_TEMPLATE_CHARS}; mend it")
+    if (gain := sum(gains)) > most:
+        raise DataError(f"{where}: adds {gain} characters to {len(texts)} prompts, more than {most}; mend it")
+
+
 def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     """Refuse a tokenizer that could make very much of little text, in time or memory.
 
@@ -135,6 +159,11 @@ def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     word = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if word > _MOST_WORD_CHARS:
         raise DataError(f"{where}: max_input_chars_per_word is {word}; no tokenizer has more than {_MOST_WORD_CHARS}")
+    added = sum(_added_tokens(step) for step in _steps(tokenizer, "post_processor"))
+    if (added := added * growth(tokenizer, "post_processor")) > _MOST_ADDED:
+        raise DataError(
+            f"{where}: adds {added:.0f} special tokens to every text; no tokenizer adds more than {_MOST_ADDED}"
+        )
     encoded = growth(tokenizer, "normalizer", "pre_tokenizer", "post_processor")
     decoded = max(longest, 1) * growth(tokenizer, "decoder")
     for what, made, most in (("a character", encoded, _MOST_GROWTH), ("a token", decoded, _MOST_CHARS)):
@@ -188,7 +217,7 @@ def _growth(step: _Json, part: str) -> float:
     if kind == "Precompiled":
         return _longest_precompiled(step["precompiled_charsmap"])
     if kind == "TemplateProcessing":
-        return max(_longest_template(step["single"], step), _longest_template(step["pair"], step))
+        return max(_repeats(step["single"]), _repeats(step["pair"]))
     return _GROWTH.get(kind, _OTHER_GROWTH)
 
 
@@ -199,9 +228,18 @@ def _longest_precompiled(charsmap: str) -> int:
     return max(1, *(len(each.decode("utf-8", "replace")) for each in content[start:].split(b"\0")))
 
 
-def _longest_template(pieces: list[_Json], step: _Json) -> float:
-    """How often a template repeats a text; a few special tokens around it are no growth."""
+def _repeats(pieces: list[_Json]) -> int:
+    """How often a template repeats a text."""
     texts = [piece["Sequence"]["id"] for piece in pieces if "Sequence" in piece]
-    names = [piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece]
-    added = sum(len(step["special_tokens"][name]["ids"]) for name in names)
-    return max(texts.count("A"), texts.count("B"), 1) + added // _MOST_STEPS
+    return max(texts.count("A"), texts.count("B"), 1)
+
+
+def _added_tokens(step: _Json) -> int:
+    """Number of special tokens that a step of a post-processor adds to a text, or to a pair of texts."""
+    if step["type"] != "TemplateProcessing":
+        return 0
+    ids = {name: len(token["ids"]) for name, token in step["special_tokens"].items()}
+    return max(
+        sum(ids[piece["SpecialToken"]["id"]] for piece in step[kind] if "SpecialToken" in piece)
+        for kind in ("single", "pair")
+    )

@@ -101,7 +101,8 @@ def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp
         ("{{ raise_exception('\x1b[31mno') }}", r"chat template: TemplateError: \x1b[31mno"),
         ("{% if %}", "chat template: TemplateSyntaxError"),
         ("{{ 'a' * 3000000000 }}", "chat template: needs more than"),
-        ("{{ 'a' * 2000000 }}", "chat template: a prompt of 2000000 characters"),
+        ("{{ 'a' * 2000000 }}", "chat template: adds 1999"),
+        ("{{ 'a' * 60000 }}", "characters to 8 prompts, more than 140000; mend it"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "chat template: SecurityError"),
     ],
 )

@@ -63,6 +63,32 @@ def test_a_hostile_template_is_one_line_that_names_the_folder(folder, problems, 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("length", [200_000, 30_000])
+def test_a_template_that_adds_very_much_is_refused_before_its_text_is_tokenised(folder, length):
+    set_template(folder, f"{{{{ messages[0].content }}}}{{{{ 'a' * {length} }}}}")
+    checkpoint = Checkpoint(folder)
+    checkpoint.encode = lambda _: pytest.fail("tokenised")
+    with pytest.raises(DataError, match=r"model: chat template: adds \d+ characters to .*; mend it"):
+        checkpoint.render(["b" * 500_000] * 50)
+
+
+def test_long_messages_are_no_fault_of_the_template(folder):
+    set_template(folder, "{{ messages[0].content }}{{ 'a' * 5000 }}")
+    assert len(Checkpoint(folder).render(["b" * 500_000] * 50)[0]) == 505_000
+
+
+def test_a_completion_of_tokens_without_measure_is_refused(folder):
+    content = json.loads((folder / "tokenizer.json").read_text())
+    number = 1 + max(*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"]))
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    content["added_tokens"].append({"id": number, "content": "v" * 10_000, **flags})
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    checkpoint = Checkpoint(folder)
+    assert checkpoint.completion([number] * 100, ended=False).text.count("v") == 1_000_000
+    with pytest.raises(DataError, match=r"a completion of 103 tokens has 1030\d+ characters, more than 1020600"):
+        checkpoint.completion([number] * 103, ended=False)
+
+
 def test_all_prompts_of_a_run_are_rendered_by_one_child(folder, problems, tmp_path, monkeypatch):
     called = []
     whole = bounded.in_child

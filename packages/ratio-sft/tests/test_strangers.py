@@ -152,6 +152,15 @@ def test_a_template_that_is_no_text_is_one_line_that_names_the_folder(tmp_path, 
     assert f"{model}: chat template: is not text" in refused(*training(mix_dir, tmp_path / "out", model))
 
 
+@pytest.mark.parametrize("length", [120_000, 9_000])
+def test_a_template_that_adds_very_much_is_refused_before_its_text_is_tokenised(make_tokenizer, monkeypatch, length):
+    tokenizer = make_tokenizer()
+    monkeypatch.setattr(template, "text_ids", lambda *_: pytest.fail("tokenised"))
+    tokenizer.chat_template = f"{{{{ messages[0].content }}}}{{{{ 'a' * {length} }}}}"
+    with pytest.raises(DataError, match=r"chat template: adds \d+ characters to .*; mend it"):
+        template.prompt_ids(tokenizer, [([{"role": "user", "content": "b" * 20_000}], None)] * 50)
+
+
 def test_a_template_that_knows_the_time_cannot_wait_for_this_process(make_tokenizer):
     """What is tokenized is what the child rendered; nothing is rendered again outside it."""
     tokenizer = make_tokenizer("{{ messages[0]['content'] }}")

@@ -33,6 +33,7 @@ from .system_errors import naming
 
 Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
+MAX_FILE_BYTES = 2**28
 _SPOOL_BYTES = 2**20
 _MAX_BLANK_LINES = 100_000
 _MAX_UNPACKED_CHARS = 2**28
@@ -169,15 +170,27 @@ def _fault(error: ValueError, text: str) -> str:
     return f"{fault} at {line}column {at.colno}"
 
 
+def check_size(path: Path) -> None:
+    """Refuse a file that is larger than any that a checkpoint or run has beside its weights and rows.
+
+    Raises:
+        DataError: it has more than 256 MiB.
+    """
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{path}: has {size} bytes, more than {MAX_FILE_BYTES}; copy it again, or remove it")
+
+
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DataError: the file is missing, or not JSON.
+        DataError: the file is missing, too large, or not JSON.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
+    check_size(path)
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:

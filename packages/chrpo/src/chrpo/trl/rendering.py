@@ -12,7 +12,7 @@ from typing import Any
 
 from chrpo._shared.bounded import in_child
 from chrpo._shared.records import Row
-from chrpo._shared.tokenizer_file import tokenizing
+from chrpo._shared.tokenizer_file import check_rendered, tokenizing
 from chrpo.errors import DataError
 
 _MOST_PROMPT_CHARS = 1_000_000
@@ -29,7 +29,7 @@ def render_prompts(tokenizer: Any, rows: Sequence[Row], variables: Mapping[str, 
         variables: Further variables of the chat template.
 
     Raises:
-        DataError: there is no template, or it fails or passes a limit.
+        DataError: there is no template, or it fails or passes a limit, one of them on what it adds (`check_rendered`).
     """
     where = f"{tokenizer.name_or_path}: chat template"
     if not tokenizer.chat_template:
@@ -42,6 +42,7 @@ def render_prompts(tokenizer: Any, rows: Sequence[Row], variables: Mapping[str, 
         return [tokenizer.apply_chat_template(row["prompt"], **{**variables, **fixed}) for row in rows]
 
     texts = in_child(render, where, seconds=TEMPLATE_SECONDS)
+    check_rendered(texts, [sum(len(message["content"]) for message in row["prompt"]) for row in rows], where)
     longest = max(map(len, texts), default=0)
     if longest > _MOST_PROMPT_CHARS:
         raise DataError(f"{where}: a prompt of {longest} characters; mend the template or the prompt")

@@ -58,11 +58,16 @@ def check_inside(folder: Path) -> None:
     """Refuse a folder whose files lead out of it, or never end; the links of a Hugging Face cache are its own.
 
     Raises:
-        DataError: a symbolic link or the index of the weights names a file elsewhere, or there is a pipe or a device.
+        DataError: a symbolic link or the index of the weights names a file elsewhere, a link names a folder, or there
+            is a pipe or a device.
     """
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     for path in folder.rglob("*"):
+        if path.is_symlink() and path.is_dir():
+            raise DataError(
+                f"{path}: is a symbolic link to a folder, whose files are not checked; copy it there instead"
+            )
         if path.is_symlink() and not any(Path(os.path.realpath(path)).is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
         if path.exists() and not path.is_file() and not path.is_dir():

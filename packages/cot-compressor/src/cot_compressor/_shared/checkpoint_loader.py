@@ -18,10 +18,11 @@ from typing import Any
 from ..errors import DataError
 from .bounded import in_child
 from .checkpoint_files import check_checkpoint
-from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings
+from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings, tokenizer_classes
 from .terminal import printable
 from .tokenizer_file import check_growth, first_loading, one_error
 
+_MOST_NUMBERS_A_BYTE, _MOST_UNSTORED = 2, 2**28
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -35,7 +36,6 @@ def load_config(folder: str | Path) -> Any:
     from transformers import AutoConfig  # noqa: F401 (not in the child, where it would be imported in vain)
 
     check_settings(Path(folder))
-    check_kernels(read_settings(Path(folder, "config.json")), f"{folder}/config.json")
     in_child(lambda: bool(_config(folder)), f"{folder}: config.json")
     return _config(folder)
 
@@ -63,6 +63,7 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     from transformers import AutoTokenizer  # noqa: F401 (as above)
 
     check_settings(Path(folder))
+    _check_tokenizer_class(Path(folder))
     where = f"{folder}: the tokenizer"
     files = [path for path in Path(folder).glob("*") if path.suffix != ".safetensors"]
 
@@ -80,6 +81,22 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     if not any(Path(folder, name).is_file() for name in ("tokenizer.json", *tokenizer.vocab_files_names.values())):
         raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there, as save_pretrained does")
     return tokenizer
+
+
+def _check_tokenizer_class(folder: Path) -> None:
+    """Refuse a tokenizer's class that is another one of transformers, such as a model, which it would load.
+
+    Raises:
+        DataError: a setting names one.
+    """
+    from transformers import PreTrainedTokenizerBase
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    for path, name in tokenizer_classes(folder):
+        with _reading(folder, "the tokenizer"):
+            found = tokenizer_class_from_name(name)
+        if found is not None and not (isinstance(found, type) and issubclass(found, PreTrainedTokenizerBase)):
+            raise DataError(f"{path}: tokenizer_class is {name[:100]!r}, which is no tokenizer; remove this field")
 
 
 def _tokenizer(folder: str | Path, options: dict[str, Any]) -> Any:
@@ -120,6 +137,9 @@ def load_model(folder: str | Path, dtype: Any, auto_class: str = "AutoModelForCa
 def check_building(folder: str | Path, config: Any, auto_class: str) -> None:
     """Build a model without weights in a child process with limits: one number can ask for billions of modules.
 
+    Whatever the weights files lack is made in memory, in the size that the config names. So a model may have as many
+    numbers as four-bit weights of the files' size, and 2^28 more (1 GiB in fp32) for a head, masks and tables.
+
     Args:
         folder: Path of the checkpoint.
         config: Its configuration.
@@ -138,9 +158,24 @@ def check_building(folder: str | Path, config: Any, auto_class: str) -> None:
     def build() -> None:
         torch.set_num_threads(1)
         with _reading(folder, "the weights"), torch.device("meta"):
-            auto.from_config(config, trust_remote_code=False)
+            model = auto.from_config(config, trust_remote_code=False)
+        tensors = [*model.parameters(), *(each for module in model.modules() for each in _tables(module))]
+        numbers = sum(tensor.numel() for tensor in {id(tensor): tensor for tensor in tensors}.values())
+        stored = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+        if numbers > _MOST_NUMBERS_A_BYTE * stored + _MOST_UNSTORED:
+            raise DataError(
+                f"{folder}: config.json asks for {numbers} numbers, but the weights have only {stored} bytes; "
+                "use the config that belongs to them"
+            )
 
     in_child(build, f"{folder}: config.json")
+
+
+def _tables(module: Any) -> list[Any]:
+    """Tensors of a module that are no parameters, such as masks and tables of positions."""
+    import torch
+
+    return [each for each in (*module.buffers(recurse=False), *vars(module).values()) if isinstance(each, torch.Tensor)]
 
 
 def end_tokens(folder: str | Path, tokenizer: Any) -> list[int]:

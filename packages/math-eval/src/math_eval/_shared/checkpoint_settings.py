@@ -16,13 +16,14 @@ from typing import Any
 
 from ..errors import DataError
 from .checkpoint_files import check_inside
-from .records import parse_json
+from .records import check_size, parse_json
 from .terminal import printable
 
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
 _MOST_LABELS = 1_000_000
 _MOST_HEADER_BYTES = 2**27
+_READ_WHOLE = {".jinja", ".json", ".model", ".txt"}
 _TOKENIZER_FILES = {"vocab", "merges", "init_inputs", "gguf_file", "fast_tokenizer_files"}
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -35,6 +36,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; is the folder complete?")
+    check_size(path)
     found = parse_json(path.read_text("utf-8", "replace"), str(path))
     if not isinstance(found, dict):
         raise DataError(f"{path}: not a JSON object; copy the model again")
@@ -42,16 +44,20 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def check_settings(folder: Path) -> None:
-    """Refuse links to elsewhere, and settings that every library would stumble over.
+    """Refuse links to elsewhere, files without measure, code of a hub, and what every library would stumble over.
 
     Raises:
         DataError: a file or a setting is refused.
     """
     check_inside(folder)
+    for path in folder.rglob("*"):
+        if path.suffix in _READ_WHOLE and path.is_file():
+            check_size(path)
     for name in ("config.json", "generation_config.json"):
         if (folder / name).is_file():
             read_settings(folder / name)
     if (folder / "config.json").is_file():
+        check_kernels(read_settings(folder / "config.json"), f"{folder}/config.json")
         _check_depth(folder)
         _check_place(folder)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
@@ -187,6 +193,14 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             left.extend(fields.values())
         elif isinstance(fields, list | tuple):
             left.extend(fields)
+
+
+def tokenizer_classes(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each name of a tokenizer's class in the settings of a checkpoint, and the file that contains it."""
+    for path in (folder / "tokenizer_config.json", folder / "config.json"):
+        for part in _objects(read_settings(path)) if path.is_file() else ():
+            if isinstance(name := part.get("tokenizer_class"), str):
+                yield path, name
 
 
 def _tensors(path: Path) -> int:

@@ -14,12 +14,13 @@ from typing import Any
 from math_eval._shared import bounded
 from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_tokenizer
-from math_eval._shared.tokenizer_file import tokenizing
+from math_eval._shared.tokenizer_file import check_rendered, tokenizing
 from math_eval.errors import DataError
 
 from . import Completion
 
 _SECONDS_A_TURN, _BYTES_A_CHARACTER = 0.01, 64
+_MOST_COMPLETION_CHARS, _MOST_CHARS_A_TOKEN = 1_000_000, 200
 
 
 class Checkpoint:
@@ -47,18 +48,21 @@ class Checkpoint:
         checkpoint, so it runs in a child process with limits, which grow with the number and length of the messages.
 
         Raises:
-            DataError: The template fails, or passes a limit of time, memory or output.
+            DataError: The template fails, adds too much (`check_rendered`), or passes a limit of time or memory.
         """
         if not self._tokenizer.chat_template:
             return [f"{turn}\n" for turn in user_turns]
         more = _BYTES_A_CHARACTER * sum(map(len, user_turns))
-        return bounded.in_child(
+        where = f"{self.path}: chat template"
+        texts = bounded.in_child(
             lambda: [self._render(turn) for turn in user_turns],
-            f"{self.path}: chat template",
+            where,
             seconds=bounded.SECONDS + _SECONDS_A_TURN * len(user_turns),
             memory_bytes=bounded.MEMORY_BYTES + more,
             result_bytes=bounded.RESULT_BYTES + more,
         )
+        check_rendered(texts, [len(turn) for turn in user_turns], where)
+        return texts
 
     def _render(self, user_turn: str) -> str:
         messages = [{"role": "user", "content": user_turn}]
@@ -106,8 +110,17 @@ class Checkpoint:
         Args:
             ids: Token ids, `[tokens]`.
             ended: Whether the last one is the end token.
+
+        Raises:
+            DataError: Their text has more than 1,000,000 characters and 200 for each token: readers of it tokenise it.
         """
         kept = ids[:-1] if ended else ids
         with tokenizing(self.path):
             text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        most = _MOST_COMPLETION_CHARS + _MOST_CHARS_A_TOKEN * len(ids)
+        if len(text) > most:
+            raise DataError(
+                f"{self.path}: a completion of {len(ids)} tokens has {len(text)} characters, more than {most}; "
+                "its tokenizer has tokens that are too long: use another model's"
+            )
         return Completion(text, len(ids), "stop" if ended else "length")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
-from ratio_sft._shared.tokenizer_file import tokenizing
+from ratio_sft._shared.tokenizer_file import check_rendered, tokenizing
 from ratio_sft.errors import DataError
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def prompt_ids(
             None for no control token.
 
     Raises:
-        DataError: the template fails, or all prompts together take more than 30 seconds, 1 GiB of memory or 256 MiB of
-            text.
+        DataError: the template fails, adds too much to its messages (`check_rendered`), or all prompts together take
+            more than 30 seconds, 1 GiB of memory or 256 MiB of text.
     """
     return text_ids(tokenizer, _render(tokenizer, prompts))
 
@@ -183,7 +183,10 @@ def _render(
             for messages, ratio in prompts
         ]
 
-    return in_child(render, _place(tokenizer))
+    texts = in_child(render, _place(tokenizer))
+    written = [sum(len(message["content"]) for message in messages) for messages, _ in prompts]
+    check_rendered(texts, written, _place(tokenizer))
+    return texts
 
 
 def _place(tokenizer: "PreTrainedTokenizerBase") -> str:
