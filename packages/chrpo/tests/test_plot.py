@@ -85,3 +85,30 @@ def test_the_page_may_be_named_by_either_spelling(tmp_path, option):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "policy/entropy": 1.5}\n')
     result = CliRunner().invoke(cli, ["plot", str(tmp_path), option, str(tmp_path / "page.html")])
     assert (result.exit_code, result.stderr) == (0, f"{tmp_path / 'page.html'}: written\n")
+
+
+def test_a_series_of_lines_with_other_names_is_found_in_one_pass(tmp_path):
+    class Line(dict):
+        looked_at = 0
+
+        def items(self):
+            Line.looked_at += len(self)
+            return super().items()
+
+        def get(self, *_):
+            raise AssertionError("each name is looked up in each line")
+
+    lines = [Line({"step": step, f"policy/share/{step}": 0.5}) for step in range(1, 501)]
+    lines += [Line({"step": 501, "policy/share/3": 0.25})]
+    write_plot(tmp_path / "page.html", lines)
+    assert Line.looked_at == 2 * len(lines) + 2  # the table shows the last line
+    assert (tmp_path / "page.html").read_text().count("<polyline") == 500
+
+
+def test_more_names_than_a_run_has_are_one_line(tmp_path):
+    names = ", ".join(f'"policy/share/{number}": 1' for number in range(2001))
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, {names}}}\n')
+    result = CliRunner().invoke(cli, ["plot", str(tmp_path)])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert "2,002 names" in result.stderr
+    assert not (tmp_path / "training.html").exists()

@@ -106,6 +106,27 @@ def test_answers_compare_by_value(candidate, answer, same):
     assert same_answer(candidate, answer) is same
 
 
+COSTLY = ["3^{(9999999)}", "3^{9{,}999{,}999}", r"3^{99\cdot 99\cdot 99}", "3^{(99)(99)(99)}", "7**(123)", "2^{5+4096}"]
+COSTLY += ["3^{1+2^{64}}", r"3^{\frac{100000}{1}}", "3^[5000]", "2^{-(1000)}", "2^(99*99*99)", "5^+123"]
+
+
+def test_an_answer_that_takes_long_to_compute_is_never_computed(monkeypatch):
+    def refuse(candidate, answer):
+        raise AssertionError(candidate)
+
+    monkeypatch.setattr("chrpo.grader._verify", refuse)
+    assert not any(same_answer(text, "81") for text in COSTLY)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "answer"),
+    [(r"2^{3}\cdot 125", "1000"), ("2^{3}(125)", "1000"), ("x^{2}-1000", "-1000+x^2"), ("3^{(n-1)/2}", "3^{(-1+n)/2}")],
+)
+def test_digits_beside_an_exponent_are_computed(candidate, answer):
+    pytest.importorskip("math_verify")
+    assert same_answer(candidate, answer)
+
+
 def test_ordinary_answers_never_load_sympy():
     import subprocess
     import sys

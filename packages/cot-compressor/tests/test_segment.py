@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cot_compressor.text.formulas import FormulaFinder
 from cot_compressor.text.segment import segment
 
 MATHEMATICS = st.text(
@@ -292,6 +293,32 @@ def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:
     units = segment(text)
     assert units[0].start == 0
     assert units[-1].end == len(text.rstrip())
+
+
+@pytest.mark.parametrize(
+    "unit", ["**sum**+", "+**b**", "**x**-|y|*", "**1**=", "|a|**b**+", "**(a)**/", "**a+**b*|c", "**f(x)**+(b)-"]
+)
+def test_formulas_between_marks_are_read_a_bounded_number_of_times(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    operator = FormulaFinder._operator
+
+    def counted(self: FormulaFinder, at: int) -> tuple[int, bool] | None:
+        nonlocal asked
+        asked += 1
+        return operator(self, at)
+
+    monkeypatch.setattr(FormulaFinder, "_operator", counted)
+    counts: list[int] = []
+    for copies in (500, 1000, 2000):
+        asked = 0
+        segment(unit * copies)
+        counts.append(asked)
+    assert counts[2] - counts[1] <= 2.2 * (counts[1] - counts[0])
+
+
+def test_a_long_formula_between_marks_is_one_formula() -> None:
+    total = " + ".join(map(str, range(1, 41)))
+    assert pieces(f"Hence x = **{total} = 820** in all.", "math") == [f"x = **{total} = 820**"]
 
 
 def test_a_megabyte_of_openers_is_one_unit() -> None:

@@ -2,11 +2,12 @@
 
 from fractions import Fraction
 
+import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from math_eval.equality.algebra import prove
+from math_eval.equality.algebra import prove, quotient
 from math_eval.equality.numeric import identical
 from math_eval.equality.polynomial import Quotient, add, constant, equal, multiply, proportional, radical, symbol
 from math_eval.reading import read
@@ -100,3 +101,39 @@ def test_a_function_is_known_only_by_its_argument():
 def test_what_is_too_large_is_not_computed():
     for text in ("(a+b+c+d)^{100}", "2^{9999}", "3^{100!}", "201!", r"\sqrt[13]{99999999999999999}"):
         assert _proved(text, text + "+1") is None, text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "!"),
+        (r"\sin ", ""),
+        (r"\ln", ""),
+        (r"\exp", ""),
+        (r"\log_2", ""),
+        ("(", ")^k"),
+        (r"\gcd", ""),
+        (r"\sqrt", ""),
+    ],
+)
+def test_the_name_of_a_function_does_not_grow_with_its_depth(before, after):
+    lengths = []
+    for depth in (2, 12, 24):
+        value = quotient(read(before * depth + " x" + after * depth).tree)
+        assert value is not None
+        lengths.append(max(len(name) for monomial in value.top for name, _ in monomial))
+    assert lengths[0] == lengths[1] == lengths[2] < 100
+
+
+def test_equal_functions_of_equal_functions_are_equal_at_every_depth():
+    one, two = (r"\cos" * 20 + inside for inside in ("(2(x+1))", "(x+x+2)"))
+    assert _proved(one, two) is True
+    assert _proved(one, r"\cos" + two) is None
+
+
+def test_a_coefficient_of_a_million_digits_is_not_computed():
+    power = "2x"
+    for _ in range(6):
+        power = f"({power})^{{32}}"
+    assert quotient(read(power).tree) is None
+    assert _proved(r"\sin(" + r"200!\cdot " * 20 + "x)", r"\sin(x" + r"\cdot 200!" * 20 + ")") is True

@@ -52,7 +52,7 @@ NAMES = ["x/../../victim/pwned", "/etc/passwd", "..\\x", "a\0b", "x\n", "x\r", f
 def test_a_task_of_a_manifest_never_leads_out_of_a_folder(one, tmp_path, name):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim/pwned.jsonl").write_text("precious")
-    (one / "samples_x").symlink_to(one)
+    (one / "samples_x").mkdir()
     edit(one / "manifest.json", lambda content: content["settings"].update(tasks={name: "0"}))
     before = sorted(map(str, tmp_path.rglob("*")))
     for command in (
@@ -285,6 +285,11 @@ SETTINGS = [
     ({"temperature": None}, "settings.temperature: got null"),
     ({"max_tokens": 10**30}, "settings.max_tokens: got"),
     ({"seeds": "a"}, "settings.seeds: got"),
+    ({"ratios": [None, 0.5, None]}, "settings.ratios: null occurs twice"),
+    ({"ratios": [1, 0.2, 1.0]}, "settings.ratios: 1.0 occurs twice"),
+    ({"ratios": [None] * 300_000}, "settings.ratios: got"),
+    ({"seeds": [7, 0, 7]}, "settings.seeds: 7 occurs twice"),
+    ({"seeds": list(range(1001))}, "settings.seeds: got"),
 ]
 
 

@@ -122,3 +122,21 @@ def test_a_hundred_thousand_marks_are_read_or_refused(piece):
 @pytest.mark.parametrize("name", sorted(macros.KNOWN))
 def test_every_known_macro_may_be_repeated(name):
     assert read(f"\\{name} " * 2000).spelling is not None
+
+
+@pytest.mark.parametrize(
+    ("inside", "before", "after"),
+    [
+        ("x", "", "!"),
+        ("x", r"\arctan ", ""),
+        ("2", "", "/3"),
+        ("5", "", r"\%"),
+        ("x", r"\sqrt ", ""),
+        ("1", r"\frac1", ""),
+    ],
+)
+def test_nesting_without_brackets_is_limited_as_that_with_brackets_is(inside, before, after):
+    short, long = (before * count + inside + after * count for count in (20, 400))
+    assert read(short).tree is not None
+    assert read(long).tree is None
+    assert decide(long, short).equal is False

@@ -225,6 +225,10 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
         (["--samples", "2"], "2 samples at temperature 0 are all the same"),
         (["--seed", "0", "--seed", "1"], "2 samples at temperature 0 are all the same"),
         (["--seed", "1", "--seed", "1", "--temperature", "1"], "seed 1 is given twice"),
+        (
+            [part for seed in range(1001) for part in ("--seed", str(seed))] + ["--temperature", "1"],
+            "1,001 values of --seed",
+        ),
         (["--tensor-parallel", "2"], "are for --backend vllm"),
         (["--requests-per-minute", "60"], "--requests-per-minute is for servers"),
         (["--max-tokens", "500"], "exceeds the model's context of 128"),

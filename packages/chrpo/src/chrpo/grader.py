@@ -27,8 +27,19 @@ _NUMBER = re.compile(r"([-+]?)(\d{1,40})(?:\.(\d{1,40}))?(?:/(\d{1,40}))?")
 _FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
 _SPACE = re.compile(r"\\[,!;: ]|\\left|\\right|\\?\$|(?<![\d\s])\s+|\s+(?![\d\s])")
 _THOUSANDS = re.compile(r"(?<=\d)[,\s](?=\d{3}(?!\d))")
-_COSTLY = re.compile(r"(\^|\*\*)[^+\-=,]*(\^|\*\*)|(\^|\*\*)\s*\{?\s*[-+]?\d{3}|!|\d{41}")
-"""Towers of powers, huge exponents and factorials, which are short to write and take very long to compute."""
+_COSTLY = re.compile(
+    r"""
+    (\^|\*\*) [^+\-=,]* (\^|\*\*)
+    | (\^|\*\*) [\s+-]* [{(\[] [^})\]]* (\^|\*\*)
+    | (\^|\*\*) [\s+-]* \d{3}
+    | (\^|\*\*) [\s+-]* [{(\[] (\\[dt]?frac | \\cdot | \\times | [^A-Za-z\\})\]])* \d{3}
+    | (\^|\*\*) [\s+-]* \{ [\s+-]* ((\\cdot | \\times | \{,\} | [^A-Za-z\\}+\-=/\d])* \d){3}
+    | (\^|\*\*) [\s+-]* [(\[] [\s+-]* ((\\cdot | \\times | \{,\} | [^A-Za-z\\)\]+\-=/\d])* \d){3}
+    | ! | \d{41}
+    """,
+    re.VERBOSE,
+)
+"""Towers of powers, factorials, and exponents with three digits or more: short to write, and very long to compute."""
 
 
 def grade(completion: str, answer: str) -> bool:

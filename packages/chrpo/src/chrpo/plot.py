@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ._shared.records import open_atomic
+from .errors import DataError
 from .metrics import Metrics
 
 _WIDTH, _HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 40, 34
 _LETTER, _LINE = 7, 14
+_MAX_NAMES = 2000
 _TIERS = {"reward/format_failure": "format failure", "reward/right": "correct", "reward/wrong": "incorrect"}
 _COLOURS = (
     *("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444"),
@@ -29,8 +31,15 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
     Args:
         path: Path of the HTML file.
         metrics: Metrics of each step, each with `step`; a series may be missing at some steps.
+
+    Raises:
+        DataError: The metrics have more names than a page can show.
     """
     names = {name for line in metrics for name in line}
+    if len(names) > _MAX_NAMES:
+        raise DataError(
+            f"the metrics have {len(names):,} names, and no run has more than {_MAX_NAMES:,}; was the file edited?"
+        )
     groups = sorted(name.removeprefix("floor/") for name in names if name.startswith("floor/"))
     shares = [name for name in names if name.startswith("policy/share/")]
     shares.sort(key=lambda name: _number(name.split("/")[-1]))
@@ -54,7 +63,8 @@ def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:
         ("Budget: cost below which savings earn nothing", {"budget": "budget"}),
         ("Price of tokens beyond the budget", {"price": "length_price"}),
     ]
-    drawn = [(title, {label: _series(metrics, key) for label, key in chart.items()}) for title, chart in charts]
+    series = _series(metrics, {key for _, chart in charts for key in chart.values()})
+    drawn = [(title, {label: series[key] for label, key in chart.items()}) for title, chart in charts]
     note = "Accuracy and tokens are those of the model's own choice of ratio, estimated from the rollouts of each step."
     write_page(path, "CHRPO training", note, drawn, metrics[-1] if metrics else {})
 
@@ -103,8 +113,14 @@ def _number(text: str) -> float:
         return math.inf
 
 
-def _series(metrics: Sequence[Metrics], key: str) -> list[tuple[float, float]]:
-    return [(line["step"], line[key]) for line in metrics if math.isfinite(line.get(key, math.nan))]
+def _series(metrics: Sequence[Metrics], names: set[str]) -> dict[str, list[tuple[float, float]]]:
+    """The finite points of each name, from one pass over what each line contains."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for line in metrics:
+        for name, value in line.items():
+            if name in found and math.isfinite(value):
+                found[name].append((line["step"], value))
+    return found
 
 
 def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:

@@ -7,6 +7,7 @@ Writing run folders is left to `run` and `grade`.
     load_condition("runs/sft", "policy").summary()["accuracy"]     # 0.95
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,11 @@ def load_run(folder: str | Path) -> list[Condition]:
         DataError: The folder is no run folder, or the run is not finished.
     """
     settings = read_manifest(Path(folder))["settings"]
-    rows = list(_samples(Path(folder), settings))
-    return [
-        Condition(Path(folder), ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in settings["ratios"]
-    ]
+    rows: dict[Ratio, list[Row]] = {ratio: [] for ratio in settings["ratios"]}
+    for row in _samples(Path(folder), settings):
+        if row["ratio"] in rows:
+            rows[row["ratio"]].append(row)
+    return [Condition(Path(folder), ratio, rows[ratio]) for ratio in rows]
 
 
 def load_condition(run: str | Path, ratio: str | None = None) -> Condition:
@@ -120,6 +122,8 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
     check_inside(folder)
     path = folder / runs.MANIFEST
     manifest = validate(runs.read_manifest(path), "run_manifest", str(path))
+    for name in ("ratios", "seeds"):
+        _check_distinct(manifest["settings"][name], f"{path}: settings.{name}")
     for task in manifest["settings"]["tasks"]:
         check_name(task, f"{path}: settings.tasks")
     return manifest
@@ -169,13 +173,15 @@ def read_samples(folder: Path, task: str, ratios: list[Ratio]) -> Iterator[Row]:
     Raises:
         DataError: A row is not a sample of this task, or a ratio has none.
     """
-    path, missing = samples_file(folder, task), list(ratios)
+    path, missing = samples_file(folder, task), dict.fromkeys(ratios)
     for row in read_records(path, "samples", "run_sample"):
         check_task(row, task, str(path))
-        missing = [ratio for ratio in missing if ratio != row["ratio"]]
+        missing.pop(row["ratio"], None)
         yield row
     if missing:
-        raise DataError(f"{path}: no sample of ratio {ratio_name(missing[0])}, which the manifest names; copy it again")
+        raise DataError(
+            f"{path}: no sample of ratio {ratio_name(next(iter(missing)))}, which the manifest names; copy it again"
+        )
 
 
 def check_task(row: Row, task: str, where: str) -> None:
@@ -186,6 +192,14 @@ def check_task(row: Row, task: str, where: str) -> None:
     """
     if row["task"] != task:
         raise DataError(f"{where}: task: sample {row['id']!r} belongs to {row['task']!r}, not to {task!r}; move it")
+
+
+def _check_distinct(values: list[Any], where: str) -> None:
+    seen = set[Any]()
+    for value in values:
+        if value in seen:
+            raise DataError(f"{where}: {json.dumps(value)} occurs twice, which no run writes; copy the folder again")
+        seen.add(value)
 
 
 def _samples(folder: Path, settings: dict[str, Any]) -> Iterator[Row]:

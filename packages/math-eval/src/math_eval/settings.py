@@ -27,6 +27,8 @@ POLICY_HELP = (
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")
 EXTRACTION_HELP = "Rule that finds the answer; reference is the rule of the Extra-CoT paper's evaluation script."
+_MAX_VALUES = 1000
+"""Values of a list, which is the limit of the contract `run_manifest`."""
 
 
 def _flag(text: str, **more: Any) -> dict[str, Any]:
@@ -125,6 +127,8 @@ class RunSettings:
             name = flag.removesuffix("s")
             if not values:
                 raise DataError(f"no {name} given; name at least one with --{flag}")
+            if len(values) > _MAX_VALUES:
+                raise DataError(f"{len(values):,} values of --{flag} are more than {_MAX_VALUES:,}; split the run")
             twice = [value for value, count in Counter(values).items() if count > 1]
             if twice:
                 raise DataError(f"{name} {twice[0]} is given twice; name it once")

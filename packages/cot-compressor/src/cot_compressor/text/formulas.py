@@ -11,6 +11,7 @@ of times. Formulas between LaTeX delimiters are found in `latex.py`.
 ['so', '12 x $5 = $60', '.']
 """
 
+import math
 from typing import Literal, NamedTuple
 
 from .tokens import Tokens
@@ -18,6 +19,8 @@ from .tokens import Tokens
 _MAX_DEPTH = 12
 _MAX_GAP = 4
 _MAX_CALL = 40
+_LONGEST_FENCED = 100
+"""Tokens between two equal marks; a mark that is never closed costs no more than these."""
 _FACTORIAL_REACH = 12
 _ALONE: dict[str, Literal["math", "number"] | None] = {"N": "number", "V": None, "M": "math"}
 """Token type -> kind of unit, for a token that no formula continues; None if such a token is no formula."""
@@ -197,8 +200,8 @@ class FormulaFinder:
         """True if a share ends at token `at`, as in `50% of 120` and `1/3 of 27`."""
         return self.types[at] == "M" or (self.types[at] == "N" and ("%" in self.token(at) or self.token(at - 1) == "/"))
 
-    def _relation(self, at: int, depth: int) -> _Read | None:
-        """The longest `operand (operator operand)*` from token `at`."""
+    def _relation(self, at: int, depth: int, most: float = math.inf) -> _Read | None:
+        """The longest `operand (operator operand)*` from token `at`; no operand begins after `most` tokens."""
         first = self._operand(at, depth, after=False)
         if first is None:
             return None
@@ -207,7 +210,7 @@ class FormulaFinder:
         while True:
             after, nouns = self._measurement_unit(stop)
             rate = after > stop and self.types[after - 2] == "O"
-            operator = self._operator(after)
+            operator = self._operator(after) if after - at < most else None
             operand = self._operand(operator[0], depth, after=True) if operator else None
             if operand is None and (rate or (compound and nouns & (seen | MEASURES))):
                 return _Read(after, True)
@@ -318,7 +321,7 @@ class FormulaFinder:
         mark = self.token(at)
         if mark not in {"|", "**"} or at in self.failed or depth >= _MAX_DEPTH or not self.glued(at + 1):
             return None
-        inner = self._relation(at + 1, depth + 1)
+        inner = self._relation(at + 1, depth + 1, _LONGEST_FENCED)
         if inner is None or self.token(inner.stop) != mark or not self.glued(inner.stop):
             self.failed.add(at)
             return None

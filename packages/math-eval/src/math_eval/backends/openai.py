@@ -238,7 +238,7 @@ def _requested_pause(error: _Failure) -> float | None:
     """The pause in seconds that the server asks for, or None."""
     if isinstance(error, APIStatusError):
         with suppress(ValueError):
-            return min(max(0.0, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
+            return min(max(_FIRST_PAUSE_S, float(error.response.headers.get("retry-after", ""))), 2 * _LONGEST_PAUSE_S)
     return None
 
 

@@ -8,6 +8,7 @@ So a proved identity is an identity; a difference proves nothing once functions 
 (True, None)
 """
 
+import hashlib
 import math
 from fractions import Fraction
 from functools import lru_cache
@@ -17,7 +18,6 @@ from math_eval.reading.tree import Tree, show
 from .polynomial import PI, OutOfReach, Polynomial, Quotient, constant, equal, multiply, radical, symbol
 
 _MAX_EXACT_FACTORIAL = 200
-_MAX_NODES = 400
 _CONSTANTS = {"pi": PI, "e": "e", "i": "i"}
 _NO_VALUE = frozenset({"infty", "emptyset", "ℝ", "ℤ", "ℕ", "ℚ", "ℂ"})
 _FUNCTION_MARK = "@"
@@ -141,22 +141,29 @@ def _fractional(value: Quotient, power: Fraction) -> Quotient:
                 {tuple((name, exponent * abs(power)) for name, exponent in part): Fraction(1)} for part in (top, bottom)
             ]
             return scale.times(Quotient(*(raised if power > 0 else raised[::-1])))
-    return _generator(f"({_key(value)})^({power})")
+    return _generator(f"({_key(value)})^({_spelt(power)})")
 
 
 def _generator(text: str) -> Quotient:
-    return Quotient(symbol(_FUNCTION_MARK + text))
+    """A generator whose name is a hash, because names that contain the names inside grow with each function."""
+    return Quotient(symbol(_FUNCTION_MARK + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()))
 
 
 def _key(value: Quotient) -> str:
     """A spelling that equal quotients share in most cases, and different ones never."""
-    if value.rational() is not None:
-        return str(value.rational())
+    number = value.rational()
+    if number is not None:
+        return _spelt(number)
     lead = value.bottom[max(value.bottom)]
     return "/".join(
-        str(sorted((monomial, str(coefficient / lead)) for monomial, coefficient in part.items()))
+        str(sorted((monomial, _spelt(coefficient / lead)) for monomial, coefficient in part.items()))
         for part in (value.top, value.bottom)
     )
+
+
+def _spelt(number: Fraction) -> str:
+    """Numerator and denominator in hexadecimal, which has no limit of digits as decimals have."""
+    return f"{number.numerator:x}/{number.denominator:x}"
 
 
 def _factorial(tree: Tree) -> Quotient:

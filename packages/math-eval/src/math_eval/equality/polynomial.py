@@ -22,6 +22,7 @@ Polynomial = dict[Monomial, Fraction]
 _MAX_TERMS = 64
 _MAX_DEGREE = 32
 _MAX_BITS = 4096
+_MAX_COEFFICIENT_BITS = 1 << 16
 _MAX_RADICAND = 10**8
 _MAX_ROOT = 12
 PI, E, I = r"\pi", "e", "i"  # noqa: E741 - mathematical names
@@ -90,7 +91,7 @@ def multiply(one: Polynomial, two: Polynomial) -> Polynomial:
     """The expanded product.
 
     Raises:
-        OutOfReach: The product has too many terms.
+        OutOfReach: The product has too many terms or too large a coefficient.
     """
     total: Polynomial = {}
     for left, a in one.items():
@@ -99,9 +100,13 @@ def multiply(one: Polynomial, two: Polynomial) -> Polynomial:
             value = total.pop(monomial, 0) + a * b * factor
             if value:
                 total[monomial] = value
-                if len(total) > _MAX_TERMS:
+                if len(total) > _MAX_TERMS or _bits(value) > _MAX_COEFFICIENT_BITS:
                     raise OutOfReach
     return total
+
+
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
 def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
@@ -157,7 +162,7 @@ class Quotient:
             return self.inverse().power(-exponent)
         value = self.rational()
         if value is not None:
-            bits = max(value.numerator.bit_length(), value.denominator.bit_length()) * exponent
+            bits = _bits(value) * exponent
             real = value >= 0 or exponent.denominator == 1
             if not real or bits > _MAX_BITS or exponent.denominator > _MAX_ROOT or value == exponent == 0:
                 raise OutOfReach

@@ -17,13 +17,15 @@ from typing import NamedTuple
 from .statement import Statement
 from .token import Token
 from .tokens import tokenize
-from .tree import Tree, Unread
+from .tree import Tree, Unread, levels
 
 __all__ = ["Reading", "read"]
 
 _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])|\d,\d{3}(?!\d)")
 _BRACKET = re.compile(r"[(\[{;]")
 _EULER = re.compile(r"-?\d+e[-+][1-9]\d?")
+_MAX_LEVELS = 100
+"""Levels of a tree: brackets, and what needs none, such as `x!!!`, `\\sin\\sin x` and `1/2/3`."""
 _COMMA = re.compile(r"[-+]?(?:0(?=,\d)|\d+(?=,(?:\d\d|\d{4,})$)),\d+")
 
 
@@ -69,11 +71,12 @@ def _tree(tokens: list[Token]) -> tuple[Tree | None, str]:
     if not tokens:
         return None, "it is empty"
     try:
-        return Statement(tokens).answer(), ""
+        tree = Statement(tokens).answer()
     except Unread as error:
         return None, str(error)
     except RecursionError:
         return None, "it is nested too deeply"
+    return (tree, "") if levels(tree) <= _MAX_LEVELS else (None, f"it has more than {_MAX_LEVELS} levels")
 
 
 def _separators(tree: Tree) -> int:

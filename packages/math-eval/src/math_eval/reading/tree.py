@@ -57,6 +57,14 @@ def walk(tree: Tree) -> Iterator[Tree]:
         stack.extend(reversed(one.parts))
 
 
+def levels(tree: Tree) -> int:
+    """The number of levels of a tree: 1 without parts."""
+    level, count = [tree], 0
+    while level:
+        level, count = [part for one in level for part in one.parts], count + 1
+    return count
+
+
 def replace(tree: Tree, old: str, new: str) -> Tree:
     """The tree with another letter in the place of one."""
     if tree.kind == "name" and tree.data == old:
