@@ -114,6 +114,15 @@ def test_a_hostile_template_is_one_clear_line(model, train, template, message):
     assert "\x1b" not in done.output
 
 
+def test_a_prompt_of_a_million_characters_is_refused_before_it_is_tokenised(model):
+    from chrpo._shared.checkpoint_loader import load_tokenizer
+    from chrpo.trl.rendering import render_prompts
+
+    rows = [{"prompt": [{"role": "user", "content": "b" * 1_000_000}]}]
+    with pytest.raises(DataError, match=r"chat template: a prompt of 1000\d+ characters; mend the template or the"):
+        render_prompts(load_tokenizer(model), rows, {})
+
+
 def test_a_template_that_does_not_end_is_stopped(model, train, monkeypatch):
     monkeypatch.setattr("chrpo.trl.rendering.TEMPLATE_SECONDS", 1.0)
     (model / "chat_template.jinja").write_text(
