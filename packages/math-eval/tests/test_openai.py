@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -235,3 +236,16 @@ def test_another_tokenizer_folder_is_another_run(sums, problems, tiny_model, tmp
     for arguments in ([*command, str(tiny_model)], command[:-1]):
         refused = CliRunner().invoke(cli, arguments)
         assert (refused.exit_code, "tokenizer_sha256 was" in refused.stderr) == (2, True), refused.output
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [("0", 0.5), ("-3", 0.5), ("nan", 0.5), ("0.7", 0.7), ("1e300", 60), ("soon", None)]
+)
+def test_a_server_cannot_make_a_request_repeat_at_once_or_wait_for_ever(asked, pause):
+    from openai import APIStatusError
+
+    class Busy(APIStatusError):
+        def __init__(self):
+            self.status_code, self.response = 429, SimpleNamespace(headers={"retry-after": asked})
+
+    assert backend._requested_pause(Busy()) == pause
