@@ -135,6 +135,10 @@ def test_a_setting_that_is_off_equals_an_absent_one_and_nothing_else_does():
     assert runs.differing({"a": (1, 2)}, {"a": [1, 2]}) == []
     assert runs.differing({"a": 1}, {"a": 1.5}) == ["a was 1, is 1.5"]
     assert runs.differing({"a": "x" * 100}, {}) == [f"a was '{'x' * 56}..., is None"]
+    long = "think step by step, " * 10
+    assert runs.differing({"a": f"{long}then box it"}, {"a": f"{long}then say it"}) == [
+        "a was ... step by step, then box it', is ... step by step, then say it'"
+    ]
 
 
 def test_a_digest_changes_with_names_and_contents_and_not_with_the_place(tmp_path):

@@ -18,6 +18,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from .records import read_json, write_json
 
 MANIFEST = "manifest.json"
 State = Literal["new", "partial", "finished"]
-_SHOWN_CHARS = 60
+_SHOWN_CHARS, _SHOWN_BEFORE = 60, 20
 
 
 def manifest_path(out: str | Path) -> Path:
@@ -69,7 +70,8 @@ def differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
     """
     old, new = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(wanted)))
     names = sorted(name for name in {*old, *new} if (old.get(name) or None) != (new.get(name) or None))
-    return [f"{name} was {_shown(old.get(name))}, is {_shown(new.get(name))}" for name in names]
+    pairs = [(name, old.get(name), new.get(name)) for name in names]
+    return [f"{name} was {_shown(one, two)}, is {_shown(two, one)}" for name, one, two in pairs]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -79,9 +81,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, other: object) -> str:
+    """A value, or of a long one the part around its first difference from the other."""
     text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, repr(other), strict=False)))
+    start = max(0, same - _SHOWN_BEFORE)
+    end = start + _SHOWN_CHARS - 3
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
