@@ -23,6 +23,7 @@ _EVERY = (
     "progress",
     "records",
     "runs",
+    "strict_json",
     "system_errors",
     "terminal",
     "tokenizer_file",

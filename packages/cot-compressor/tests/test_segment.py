@@ -300,14 +300,14 @@ def test_hostile_repetition_is_read_in_linear_time(unit: str) -> None:
 )
 def test_formulas_between_marks_are_read_a_bounded_number_of_times(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    operator = FormulaFinder._operator
+    operator = FormulaFinder.operator
 
     def counted(self: FormulaFinder, at: int) -> tuple[int, bool] | None:
         nonlocal asked
         asked += 1
         return operator(self, at)
 
-    monkeypatch.setattr(FormulaFinder, "_operator", counted)
+    monkeypatch.setattr(FormulaFinder, "operator", counted)
     counts: list[int] = []
     for copies in (500, 1000, 2000):
         asked = 0

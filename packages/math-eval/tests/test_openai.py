@@ -248,4 +248,4 @@ def test_a_server_cannot_make_a_request_repeat_at_once_or_wait_for_ever(asked, p
         def __init__(self):
             self.status_code, self.response = 429, SimpleNamespace(headers={"retry-after": asked})
 
-    assert backend._requested_pause(Busy()) == pause
+    assert backend.requested_pause(Busy()) == pause

@@ -119,7 +119,7 @@ class FormulaFinder:
         follower = self.types[at + 1]
         if follower == "P":
             return self.text[self.starts[at + 1]] != "!"
-        return follower == "W" and kind != "N" and not self.glued(at + 1) and self._operator(at + 1) is None
+        return follower == "W" and kind != "N" and not self.glued(at + 1) and self.operator(at + 1) is None
 
     def _opens_signed(self, at: int) -> bool:
         """True for `-5`, `|x - 3|` and `√2`, unless the sign directly follows another token."""
@@ -166,7 +166,7 @@ class FormulaFinder:
                 stop += 1
         return stop
 
-    def _operator(self, at: int) -> tuple[int, bool] | None:
+    def operator(self, at: int) -> tuple[int, bool] | None:
         """(token after the operator, whether it is a relation) if there is an operator at `at` between operands."""
         kind = self._type(at)
         if kind == "R":
@@ -210,7 +210,7 @@ class FormulaFinder:
         while True:
             after, nouns = self._measurement_unit(stop)
             rate = after > stop and self.types[after - 2] == "O"
-            operator = self._operator(after) if after - at < most else None
+            operator = self.operator(after) if after - at < most else None
             operand = self._operand(operator[0], depth, after=True) if operator else None
             if operand is None and (rate or (compound and nouns & (seen | MEASURES))):
                 return _Read(after, True)
@@ -224,7 +224,7 @@ class FormulaFinder:
         """The token after the unit of measure at `at`, as in `20 eggs x $2` or `$50/week`, and its nouns."""
         stop, nouns = at, set[str]()
         if self._type(at - 1) == "N":
-            if self._is_noun(at) and not self.glued(at) and self.near(at) and not self._operator(at):
+            if self._is_noun(at) and not self.glued(at) and self.near(at) and not self.operator(at):
                 stop, nouns = at + 1, {self.token(at)}
             # After a number alone, a letter is a divisor.
             while self.token(stop) == "/" and self.glued(stop) and self.glued(stop + 1) and self._is_noun(stop + 1):
@@ -242,7 +242,7 @@ class FormulaFinder:
         stop = at
         while self.token(stop) == "," and self.glued(stop) and self.glued(stop + 1) and self._type(stop + 1) == "N":
             stop += 2
-        return at if stop == at or self._type(at - 1) != "N" or self._operator(stop) else stop
+        return at if stop == at or self._type(at - 1) != "N" or self.operator(stop) else stop
 
     def _operand(self, at: int, depth: int, *, after: bool) -> _Read | None:
         """A number, variable, call, bracket or delimited formula, with the suffixes that follow it without a space."""
@@ -267,7 +267,7 @@ class FormulaFinder:
         if kind == "L":
             return _Read(at + 1, True)
         if kind == "E":
-            return _Read(at + 1, False) if after and self._operator(at + 1) else None
+            return _Read(at + 1, False) if after and self.operator(at + 1) else None
         if kind == "A":
             return self._group(at, depth)
         if kind == "W":
@@ -311,7 +311,7 @@ class FormulaFinder:
         if after:
             spelled = self.token(at - 1) in {"/", "-", "–"} and self.glued(at)
             return None if spelled and len(word) > 3 else _Read(at + 1, False)
-        operator = self._operator(at + 1)
+        operator = self.operator(at + 1)
         if operator is None or (self.token(at + 1) in {"/", "-", "–"} and (self.glued(at + 1) or len(word) > 3)):
             return None
         return _Read(at + 1, False)
@@ -387,7 +387,7 @@ class FormulaFinder:
     def _is_factorial(self, at: int) -> bool:
         """False for a sign that ends a sentence: after a number, unless the formula continues or has factorials."""
         letter = self.types[at - 1] == "V" and self.token(at - 1) not in {"I", "A", "a"}
-        if letter or self.types[at - 1] == "Z" or self._operator(at + 1) is not None:
+        if letter or self.types[at - 1] == "Z" or self.operator(at + 1) is not None:
             return True
         if self.glued(at + 1) and self._type(at + 1) in {"A", "V", "N", "Z"}:
             return True

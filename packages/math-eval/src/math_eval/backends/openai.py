@@ -158,7 +158,7 @@ class Server:
                         self._limit = "max_completion_tokens"
                         continue
                     return Completion("", 0, "stop", 0, refused=self._words(error)), now - start
-                requested = _requested_pause(error)
+                requested = requested_pause(error)
                 wait = random.uniform(0.5, 1.0) * pause if requested is None else requested
                 give_up = give_up or now + self._patience_s
                 if now + wait > give_up:
@@ -234,7 +234,7 @@ def _status(error: _Failure) -> int | None:
     return error.status if isinstance(error, ReplyError) else None
 
 
-def _requested_pause(error: _Failure) -> float | None:
+def requested_pause(error: _Failure) -> float | None:
     """The pause in seconds that the server asks for, or None."""
     if isinstance(error, APIStatusError):
         with suppress(ValueError):
