@@ -19,8 +19,9 @@ from ._shared.boxed import find_boxes
 from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
 from ._shared.lock import locked
 from ._shared.output_file import OutputFile
-from ._shared.records import Row, Tally, parse_json, path_beside, read_placed, write_json, write_records
+from ._shared.records import Row, Tally, path_beside, read_placed, write_json, write_records
 from ._shared.runs import MANIFEST, digest
+from ._shared.strict_json import parse_json
 from ._shared.thinking import split_thinking
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError

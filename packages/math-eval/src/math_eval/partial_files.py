@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from ._shared.lock import NO_LINK
-from ._shared.records import Row, parse_json
+from ._shared.records import Row
+from ._shared.strict_json import parse_json
 from .errors import DataError
 
 

@@ -12,7 +12,8 @@ import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from math_eval._shared.records import Row, parse_json, validate
+from math_eval._shared.records import Row, validate
+from math_eval._shared.strict_json import parse_json
 from math_eval.errors import DataError
 
 NAME = "champ"

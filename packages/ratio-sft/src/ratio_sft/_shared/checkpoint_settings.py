@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import DataError
 from .checkpoint_files import check_inside
-from .records import check_size, parse_json
+from .records import check_size
+from .strict_json import parse_json
 from .terminal import printable
 
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
