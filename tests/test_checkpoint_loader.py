@@ -445,7 +445,7 @@ def test_no_field_of_a_config_gets_the_meaning_of_another(folder, place):
             load(folder)
 
 
-@pytest.mark.parametrize("name", ["/tmp/mine", "../mine", "a/b", ""])
+@pytest.mark.parametrize("name", ["/mine", "../mine", "a/b", ""])
 def test_a_chat_template_whose_name_is_a_path_is_refused(folder, name):
     (folder / "chat_template.jinja").unlink()
     templates = [{"name": "default", "template": "a"}, {"name": name, "template": "a stranger's"}]

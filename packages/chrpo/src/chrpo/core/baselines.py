@@ -19,7 +19,7 @@ import numpy as np
 
 from chrpo.errors import DataError
 
-from .comparison import EPSILON, group_deviation
+from .comparison import EPSILON, centred_rewards, group_deviation
 from .outcome import Floats, Ints, Outcomes, whole_numbers
 from .rewards import Rewards
 
@@ -228,18 +228,11 @@ def group_advantages(rewards: Sequence[float] | Floats, group: Sequence[int] | I
     >>> group_advantages([1.0, 0.0, 5.0], [0, 0, 1], scale=False).tolist()
     [0.5, -0.5, 0.0]
     """
-    values = np.asarray(rewards, float)
-    _, index, sizes = np.unique(whole_numbers("group", group), return_inverse=True, return_counts=True)
+    values, index = np.asarray(rewards, float), whole_numbers("group", group)
     if index.shape != values.shape:
         raise DataError(f"rewards and group need one shape; got {values.shape} and {index.shape}")
-    low = np.full(len(sizes), np.inf)
-    np.minimum.at(low, index, values)
-    # Differences to the smallest reward are exactly 0 for equal rewards; differences to a rounded mean are not.
-    above = values - low[index]
-    centred = above - (np.bincount(index, above, len(sizes)) / sizes)[index]
-    if not scale:
-        return centred
-    return centred / (group_deviation(values, index) + EPSILON)
+    centred = centred_rewards(values, index)
+    return centred / (group_deviation(values, index) + EPSILON) if scale else centred
 
 
 def degrpo_loss(log_probs: "Tensor", advantages: "Tensor", mask: "Tensor", control_weight: float = 1e-3) -> "Tensor":

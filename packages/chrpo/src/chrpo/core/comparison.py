@@ -64,14 +64,21 @@ def without_others(group: Ints, kept: Bools) -> Ints:
     return np.where(kept, group, first + np.arange(len(group)))
 
 
-def group_deviation(rewards: Floats, group: Ints) -> Floats:
-    """Standard deviation of the rewards of each rollout's group, divided by n - 1; 0 for a group of one, [rollouts]."""
+def centred_rewards(rewards: Floats, group: Ints) -> Floats:
+    """Each reward minus the mean of its group, [rollouts]."""
     _, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
     low = np.full(len(sizes), np.inf)
     np.minimum.at(low, index, rewards)
-    above = rewards - low[index]  # exactly 0 for equal rewards
-    centred = above - (np.bincount(index, above, len(sizes)) / sizes)[index]
-    return np.sqrt(np.bincount(index, centred**2, len(sizes)) / np.maximum(sizes - 1, 1))[index]
+    # Differences to the smallest reward are exactly 0 for equal rewards; differences to a rounded mean are not.
+    above = rewards - low[index]
+    return above - (np.bincount(index, above, len(sizes)) / sizes)[index]
+
+
+def group_deviation(rewards: Floats, group: Ints) -> Floats:
+    """Standard deviation of the rewards of each rollout's group, divided by n - 1; 0 for a group of one, [rollouts]."""
+    _, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    squares = np.bincount(index, centred_rewards(rewards, index) ** 2, len(sizes))
+    return np.sqrt(squares / np.maximum(sizes - 1, 1))[index]
 
 
 def batch_deviation(advantages: Floats, no_signal: Bools) -> float:

@@ -193,13 +193,12 @@ class AccuracyConstraint:
         start = self.gains.start
         self._duals = {group: _Dual(base=max(start, _SMALLEST), price=start) for group in floors}
 
-    def _clip(self, price: float, smallest: float = 0.0) -> float:
-        return min(max(price, smallest, self.gains.minimum), self.gains.cap)
-
     def _grown(self, price: float, exponent: float, smallest: float = 0.0) -> float:
         """A price times exp(exponent), within its limits, and exactly the cap beyond it."""
-        cap = self.gains.cap
-        return cap if exponent >= math.log(cap / price) else self._clip(price * math.exp(exponent), smallest)
+        minimum, cap = self.gains.minimum, self.gains.cap
+        return (
+            cap if exponent >= math.log(cap / price) else min(max(price * math.exp(exponent), smallest, minimum), cap)
+        )
 
     def update(
         self,
@@ -229,15 +228,13 @@ class AccuracyConstraint:
             if group not in self._duals:
                 raise DataError(f"unknown constraint group {group!r}; known: {', '.join(self._duals)}")
             if count:
-                dual, floor, reached = self._duals[group], self.floor(group), best.get(group, (0.0, 0.0))
-                sums = paired.get(group) if paired else None
-                if sums:
-                    slope = dual.slope(sums)
-                    correct, reached = (
-                        correct - slope * sums.deviation,
-                        (reached[0] - slope * sums.attainable, reached[1]),
-                    )
-                self._check_reachable(dual, floor, reached, rises=self._move(dual, floor, correct, count))
+                dual, floor = self._duals[group], self.floor(group)
+                reached, tried = best.get(group, (0.0, 0.0))
+                if paired and group in paired:
+                    slope = dual.slope(paired[group])
+                    correct -= slope * paired[group].deviation
+                    reached -= slope * paired[group].attainable
+                self._check_reachable(dual, floor, (reached, tried), rises=self._move(dual, floor, correct, count))
 
     def _move(self, dual: _Dual, floor: float, correct: float, count: float) -> bool:
         """Move one price; True if the accuracy rises."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from math_eval.reading.tree import Tree, show
 
-from .polynomial import PI, OutOfReach, Polynomial, Quotient, constant, equal, multiply, radical, symbol
+from .polynomial import PI, OutOfReach, Polynomial, Quotient, constant, equal, radical, symbol
 
 _MAX_EXACT_FACTORIAL = 200
 _CONSTANTS = {"pi": PI, "e": "e", "i": "i"}
@@ -235,11 +235,3 @@ def _determinant(rows: list[list[Quotient]]) -> Quotient:
         minor = _determinant([row[:column] + row[column + 1 :] for row in rows[1:]])
         total = total.plus(cell.times(minor), -1 if column % 2 else 1)
     return total
-
-
-def product_of(one: Polynomial, two: Polynomial) -> Polynomial | None:
-    """The product, or None if it is too long."""
-    try:
-        return multiply(one, two)
-    except OutOfReach:
-        return None

@@ -4,7 +4,7 @@
 (False, True)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Policy:
 
 
 POLICIES = {
-    "strict": Policy(*(False,) * 13),
+    "strict": Policy(**dict.fromkeys((rule.name for rule in fields(Policy)), False)),
     "default": Policy(),
-    "lenient": Policy(*(True,) * 13),
+    "lenient": Policy(**dict.fromkeys((rule.name for rule in fields(Policy)), True)),
 }

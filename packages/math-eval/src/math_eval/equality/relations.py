@@ -27,7 +27,6 @@ Same = Callable[[Tree, Tree], bool | None]
 
 _CONSTANTS = frozenset({"pi", "e", "i", "infty", "ℝ", "ℤ", "ℕ", "ℚ", "ℂ", "emptyset", "…"})
 _MIRRORED = {">": "<", ">=": "<=", "∋": "∈"}
-_INTEGER_WORDS = word_set("integer integers whole natural positive nonnegative non-negative")
 _FREE_WORDS = word_set("constant constants arbitrary real reals number numbers any parameter parameters c k")
 _FILLER = word_set("is are an a the any some all each every for number numbers value values where of")
 
