@@ -3,25 +3,13 @@
 draw(results, Path("examples/paper_tables"))          # pareto.svg, trajectory.svg
 """
 
-import re
-from io import StringIO
+import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from collect import Row
-
-matplotlib.use("svg")
-matplotlib.rcParams.update(
-    {
-        "svg.hashsalt": "paper_tables",
-        "svg.fonttype": "none",
-        "font.sans-serif": ["DejaVu Sans"],
-        "font.size": 9,
-        "axes.spines.top": False,
-    }
-)
-import matplotlib.pyplot as plt  # noqa: E402
+from svg_charts import plt, save
 
 _METHODS = {
     "sft": ("SFT, our compression", "#1f6f8b", "o-"),
@@ -36,21 +24,11 @@ _OURS = "#c8553d"
 
 def draw(results: Row, folder: Path) -> None:
     """Write `pareto.svg` and `trajectory.svg`."""
-    _save(_pareto(results["rows"]), folder / "pareto.svg")
-    _save(_trajectory(results["trajectories"]), folder / "trajectory.svg")
+    save(_pareto(results["rows"]), folder / "pareto.svg")
+    save(_trajectory(results["trajectories"]), folder / "trajectory.svg")
 
 
-def _save(figure: "plt.Figure", path: Path) -> None:
-    written = StringIO()
-    figure.savefig(written, format="svg", metadata={"Creator": None, "Date": None}, bbox_inches="tight")
-    plt.close(figure)
-    # A tenth of a point is precise enough, and the repository needs no line for each tag.
-    short = re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found.group()):.1f}", written.getvalue())
-    short = re.sub(r"\s+", " ", short).replace("> <", "><").replace('<g id="axes', '\n<g id="axes')
-    path.write_text(f"{short}\n", encoding="utf-8")
-
-
-def _pareto(rows: list[Row]) -> "plt.Figure":
+def _pareto(rows: list[Row]) -> plt.Figure:
     figure, (ladder, tokens, accuracy) = plt.subplots(1, 3, figsize=(12, 5), width_ratios=(2.4, 1, 1))
     marked = {row["name"]: row for row in rows}
     for method, (label, colour, style) in _METHODS.items():
@@ -85,7 +63,7 @@ def _pareto(rows: list[Row]) -> "plt.Figure":
     return figure
 
 
-def _points(axes: "plt.Axes", rows: list[Row], **style: Any) -> None:
+def _points(axes: plt.Axes, rows: list[Row], **style: Any) -> None:
     """Accuracy against thinking tokens."""
     middle = [100 * row["accuracy"] for row in rows]
     low = [mean - 100 * min(row["accuracy_seeds"]) for mean, row in zip(middle, rows, strict=True)]
@@ -93,7 +71,7 @@ def _points(axes: "plt.Axes", rows: list[Row], **style: Any) -> None:
     axes.errorbar([row["thinking_tokens"] for row in rows], middle, yerr=[low, high], capsize=2, linewidth=1, **style)
 
 
-def _trajectory(trajectories: dict[str, dict[str, Row]]) -> "plt.Figure":
+def _trajectory(trajectories: dict[str, dict[str, Row]]) -> plt.Figure:
     panels = {
         "policy/accuracy": "accuracy of a step; dashed: floor",
         "lambda/policy": "price of accuracy (lambda)",

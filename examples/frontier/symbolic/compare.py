@@ -1,7 +1,7 @@
 """Compare RL objectives on symbolic frontier tasks: minutes a row on one CPU core.
 
 The command is resumable: trained models and results of finished rows are files in FOLDER, and what is there is not
-computed again. What is computed is left to `run`, what is shown to `summary`.
+computed again. What is computed is left to `run`, what is shown to `summary` and `frontier_tables`.
 
     python examples/frontier/symbolic/compare.py runs/symbolic --task shallow --row l1:0.1 --row chrpo
 """
@@ -19,10 +19,11 @@ import click
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+from frontier_tables import tables
 from generators import TASKS
 from row_settings import DEFAULT_ROWS, limited, settings_of
 from run import Run
-from summary import results, tables
+from summary import results
 
 
 def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[str]) -> Sequence[str]:

@@ -1,0 +1,102 @@
+"""Chrpo's front of accuracy and thinking tokens, at its floors, beside the front of all rivals at all their weights.
+
+A front also contains what a random choice between two models of it reaches. Rows of a task come from `summary`.
+
+    >>> round(accuracy_at([(10.0, 0.8), (20.0, 0.9)], 15.0), 3), round(tokens_at([(10.0, 0.8), (20.0, 0.9)], 0.85), 3)
+    (0.85, 15.0)
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from math import inf
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from seed_means import mean_over_seeds
+
+FLOORS = ("chrpo", "chrpo-0", "chrpo-2", "chrpo-5", "chrpo-best")
+"""Rows of chrpo's front."""
+NEAR, LOWEST = 0.005, 0.055
+"""Accuracy that counts as equal, and the largest loss, compared with SFT at ratio 1, of a row that is compared."""
+Point = tuple[float, float]
+Row = Mapping[str, Any]
+
+
+def accuracy_at(points: Sequence[Point], tokens: float) -> float:
+    """Highest accuracy of a front with at most this number of tokens; -inf if every point has more.
+
+    Args:
+        points: Tokens and accuracy of each model.
+        tokens: Number of tokens.
+    """
+    alone = [accuracy for own, accuracy in points if own <= tokens]
+    mixed = [a + (b - a) * (tokens - own) / (more - own) for (own, a), (more, b) in _pairs(points, 0, tokens)]
+    return max([*alone, *mixed], default=-inf)
+
+
+def tokens_at(points: Sequence[Point], accuracy: float) -> float:
+    """Smallest number of tokens of a front with at least this accuracy; inf if every point has a lower one.
+
+    Args:
+        points: Tokens and accuracy of each model.
+        accuracy: Accuracy.
+    """
+    alone = [own for own, reached in points if reached >= accuracy]
+    mixed = [own + (more - own) * (accuracy - a) / (b - a) for (own, a), (more, b) in _pairs(points, 1, accuracy)]
+    return min([*alone, *mixed], default=inf)
+
+
+def _pairs(points: Sequence[Point], axis: int, value: float) -> Iterator[tuple[Point, Point]]:
+    """Pairs of points with the value between them on an axis, the lower one first."""
+    return ((low, high) for low, high in product(points, points) if low[axis] < value < high[axis])
+
+
+def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
+    """How far rivals are above chrpo's front in each task, and what chrpo saves beside theirs, in Markdown."""
+    yield f"Fronts of chrpo at its floors and of all rivals at all weights, up to {100 * LOWEST:g} points below SFT at"
+    yield "ratio 1. Least share: tokens of a chrpo row over those of the rivals' front at an accuracy that is"
+    yield f"{100 * NEAR:g} points lower, for the row with the smallest one (95 % interval over seeds)."
+    yield ""
+    yield "| task | rival farthest above chrpo's front, points | least share, % |"
+    yield "|---|---|---|"
+    for name, task in tasks.items():
+        yield f"| {name} | {' | '.join(_compared(task['rows']))} |"
+    yield ""
+
+
+def _compared(rows: Sequence[Row]) -> tuple[str, str]:
+    full = next(row["accuracy"] for row in rows if row["name"] == "sft@1")
+    trained = [row for row in rows if row["floor"] is not None and row["accuracy"] >= full - LOWEST]
+    ours = [row for row in trained if row["name"] in FLOORS]
+    rivals = [row for row in trained if row["family"] != "chrpo"]
+    if not ours or not rivals:
+        return "", ""
+    front, cheapest = _points(ours), min(row["thinking_tokens"] for row in ours)
+    above = {row["name"]: row["accuracy"] - accuracy_at(front, max(cheapest, row["thinking_tokens"])) for row in rivals}
+    shares = {row["name"]: _share(row, rivals) for row in ours}
+    rival, own = max(above, key=above.__getitem__), min(shares, key=lambda name: shares[name]["share"])
+    return f"{rival}: {100 * above[rival]:+.1f}", f"{own}: {_percent(shares[own])}"
+
+
+def _share(row: Row, rivals: Sequence[Row]) -> dict[str, Any]:
+    """Tokens of a row over those of the rivals' front, in each seed and as a mean."""
+    shares = []
+    for seed in range(len(row["accuracy_seeds"])):
+        tokens, accuracy = _points([row], seed)[0]
+        shares.append(tokens / tokens_at(_points(rivals, seed), accuracy - NEAR))
+    return mean_over_seeds("share", shares)
+
+
+def _percent(share: Row) -> str:
+    low, high = share["share_low"], share["share_high"]
+    interval = "" if low is None else f" ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{100 * share['share']:.0f}{interval}"
+
+
+def _points(rows: Iterable[Row], seed: int | None = None) -> list[Point]:
+    """Tokens and accuracy of each row, in one seed or as means."""
+    if seed is None:
+        return [(row["thinking_tokens"], row["accuracy"]) for row in rows]
+    return [(row["thinking_tokens_seeds"][seed], row["accuracy_seeds"][seed]) for row in rows]
