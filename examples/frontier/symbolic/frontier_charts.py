@@ -6,6 +6,7 @@ draw(results(runs, rows), Path("docs/results"))       # frontier.svg, frontier_c
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -18,11 +19,14 @@ _REST = ("#999999", "v")
 _LEAST, _MOST = -12, 2
 """Limits of the accuracy axis, in points from the floor; rows below are drawn at its lower end."""
 _COURSE = {
-    "accuracy": "accuracy of a step",
-    "tokens": "thinking tokens of a step",
-    "price": "price of accuracy",
-    "violation": "floor less running accuracy",
+    "accuracy": (100, "accuracy, %"),
+    "tokens": (1, "thinking tokens"),
+    "price": (1, "price of accuracy"),
+    "violation": (100, "floor less running accuracy, points"),
 }
+"""Field of a course -> factor and title of its panel."""
+_WINDOW = 10
+"""Steps of a running mean of accuracy and tokens."""
 
 
 def draw(record: Mapping[str, Any], folder: Path) -> None:
@@ -83,12 +87,16 @@ def _courses(tasks: Mapping[str, Any]) -> plt.Figure:
     figure, panels = plt.subplots(1, len(_COURSE), figsize=(13, 3))
     for name, task in tasks.items():
         course = next(row["course"] for row in task["rows"] if row["name"] == "chrpo")
-        for axes, (field, title) in zip(panels, _COURSE.items(), strict=True):
-            axes.plot(range(1, len(course[field]) + 1), course[field], linewidth=1, label=name)
+        for axes, (field, (factor, title)) in zip(panels, _COURSE.items(), strict=True):
+            values = [factor * value for value in course[field]]
+            if field in ("accuracy", "tokens"):
+                values = [fmean(values[max(0, end - _WINDOW) : end]) for end in range(1, len(values) + 1)]
+            axes.plot(range(1, len(values) + 1), values, linewidth=1, label=name)
             axes.set(title=title, xlabel="step")
     for axes in panels:
         axes.grid(alpha=0.25)
     panels[0].legend(fontsize=7)
-    figure.suptitle(f"chrpo with its defaults, seed {next(iter(tasks.values()))['seeds'][0]}")
+    seed = next(iter(tasks.values()))["seeds"][0]
+    figure.suptitle(f"chrpo with its defaults, seed {seed}; accuracy and tokens are means of {_WINDOW} steps")
     figure.tight_layout()
     return figure
