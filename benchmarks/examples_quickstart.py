@@ -6,10 +6,14 @@ python benchmarks/examples_quickstart.py runs/seed0 runs/seed1 runs/seed2
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from recording import record
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "quickstart"))
+from quickstart import rl_verdict
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -33,6 +37,10 @@ def tables(result: dict[str, Any]) -> str:
             f"| {run['seed']} | {found['token_reduction']:.1%} | {100 * found['accuracy_difference']:+.1f} "
             f"({100 * low:+.1f} to {100 * high:+.1f}) | {run['seconds']:.0f} |"
         )
+    compared = [run for run in runs if "rl_comparison" in run]
+    if compared:
+        lines += ["", "chrpo@policy against sft@policy, paired on the same problems:", ""]
+        lines += [f"- seed {run['seed']}: {rl_verdict(run['rl_comparison'])}" for run in compared]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from .example_scripts import EXAMPLES, load_script
 
 problems = load_script("quickstart/problems.py")
 base_model = load_script("quickstart/base_model.py")
+quickstart = load_script("quickstart/quickstart.py")
 stages = load_script("stages.py")
 
 
@@ -110,3 +111,27 @@ def test_a_recipe_asks_before_it_undoes_finished_stages_and_knows_what_changes_n
     assert not called, "nobody said yes"
     drive(("math-eval run", "math-eval run"), (train.format(4, 2), train.format(1, 2)), answer="y\n")
     assert [words[-1] for words in called] == ["--overwrite"], "behind accelerate, too"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "tokens", "begins"),
+    [
+        ((0.01, 0.002, 0.018), (-0.01, -0.02, 0.0), "CHRPO was worth its step"),
+        ((-0.001, -0.01, 0.008), (0.05, 0.03, 0.07), "CHRPO was worth its step"),
+        ((-0.02, -0.03, -0.01), (0.05, 0.03, 0.07), "SFT was enough"),
+        ((0.004, -0.004, 0.012), (0.01, -0.01, 0.03), "SFT was enough"),
+    ],
+)
+def test_rl_is_worth_its_step_only_by_the_paired_intervals(accuracy, tokens, begins):
+    found = {
+        f"{name}{end}": value
+        for name, values in (("accuracy_difference", accuracy), ("token_reduction", tokens))
+        for end, value in zip(("", "_low", "_high"), values, strict=True)
+    }
+    assert quickstart.rl_verdict(found).startswith(begins)
+
+
+def test_the_sentence_on_rl_gives_the_change_of_tokens_with_its_sign():
+    found = {"accuracy_difference": 0.012, "accuracy_difference_low": 0.002, "accuracy_difference_high": 0.022}
+    found |= {"token_reduction": 0.05, "token_reduction_low": 0.03, "token_reduction_high": 0.07}
+    assert "accuracy +1.2 points (+0.2 to +2.2), thinking tokens -5.0 % (-7.0 to -3.0)" in quickstart.rl_verdict(found)

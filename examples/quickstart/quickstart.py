@@ -9,7 +9,9 @@ a base model and problems without any download. Finished stages are skipped, an 
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -125,9 +127,32 @@ def main(run: Path, seed: int) -> None:
         "seconds": round(stages.seconds, 1),
         "conditions": [{name: condition[name] for name in kept} for condition in report["conditions"]],
         "comparison": report["comparison"],
+        "rl_comparison": rl_comparison(run),
     }
     (run / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    click.echo(f"\n{stages.seconds:.0f} seconds. The report is {run}/report.html, its numbers {run}/results.json.")
+    click.echo(f"\n{rl_verdict(results['rl_comparison'])}")
+    click.echo(f"{stages.seconds:.0f} seconds. The report is {run}/report.html, its numbers {run}/results.json.")
+
+
+def rl_comparison(run: Path) -> dict[str, Any]:
+    """The model after CHRPO compared with SFT, both at their own choice of a ratio, on the same problems."""
+    from math_eval import compare, load_condition
+
+    sft, chrpo = (load_condition(run / "eval" / name, "policy") for name in ("sft", "chrpo"))
+    return asdict(compare(sft, chrpo))
+
+
+def rl_verdict(found: dict[str, Any]) -> str:
+    """One sentence: whether RL was worth its step, by the 95 % intervals of the paired differences."""
+    accuracy, low, high = (100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
+    tokens, least, most = (100 * found[f"token_reduction{end}"] for end in ("", "_low", "_high"))
+    figures = (
+        f"accuracy {accuracy:+.1f} points ({low:+.1f} to {high:+.1f}), "
+        f"thinking tokens {-tokens:+.1f} % ({-most:+.1f} to {-least:+.1f})"
+    )
+    if low > 0 or (least > 0 and high >= 0):
+        return f"CHRPO was worth its step. Compared with SFT: {figures}."
+    return f"SFT was enough. CHRPO compared with it: {figures}."
 
 
 if __name__ == "__main__":
