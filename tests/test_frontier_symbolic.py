@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -201,11 +202,15 @@ def test_a_row_is_printed_kept_and_the_same_for_the_same_seed(tiny, tmp_path):
     assert all(re.search(r"\d\.\d / \d+\.\d \| .* \| 0\.\d\d M \| \d+ \|$", line) for line in lines[-2:])
     for weights in tmp_path.glob("*.safetensors"):
         weights.unlink()
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "results.json"}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("steep_*.json")}
     again = run(tmp_path, *words)
     assert again.stdout == first.stdout
-    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "results.json"}
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("steep_*.json")}
     assert kept == before
+    (tmp_path / "carried").mkdir()
+    shutil.copy(tmp_path / "rows.jsonl", tmp_path / "carried")
+    assert run(tmp_path / "carried", *words).stdout == first.stdout
+    assert not list((tmp_path / "carried").glob("*.safetensors"))
     assert run(tmp_path / "other", "--row", "chrpo").stdout.splitlines()[-2] == lines[-1]
 
 

@@ -1,7 +1,8 @@
 """Compare RL objectives on symbolic frontier tasks: minutes a row on one CPU core.
 
 The command is resumable: trained models and results of finished rows are files in FOLDER, and what is there is not
-computed again. What is computed is left to `run`, what is shown to `summary` and `frontier_tables`.
+computed again. FOLDER/rows.jsonl has all results: copied into another folder, it is continued there. What is computed
+is left to `run`, what is shown to `summary` and `frontier_tables`.
 
     python examples/frontier/symbolic/compare.py runs/symbolic --task shallow --row l1:0.1 --row chrpo
 """
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from frontier_tables import tables
 from generators import TASKS
 from row_settings import DEFAULT_ROWS, limited, settings_of
-from run import Run
+from run import Run, pack, unpack
 from summary import results
 
 
@@ -85,14 +86,17 @@ def main(
     Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
     """
     folder.mkdir(parents=True, exist_ok=True)
+    unpack(folder)
     runs = [Run(folder, TASKS[name], seed, steps, learning_rate) for name, seed in product(names or TASKS, seeds)]
     wanted = rows or DEFAULT_ROWS
     # Tasks of a form share a base model, so that one process prepares them in turn.
     forms = {(run.task.form, run.seed): [] for run in runs}
     for run in runs:
-        forms[run.task.form, run.seed].append(run)
+        if not all(run.finished(row) for row in wanted):
+            forms[run.task.form, run.seed].append(run)
     _each(_prepare, list(forms.values()), jobs)
     _each(_train, [(run, row) for row, run in product(wanted, runs) if not run.finished(row)], jobs)
+    pack(folder)
     found = results(runs, wanted)
     (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     click.echo(tables(found))

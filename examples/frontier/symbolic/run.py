@@ -20,6 +20,8 @@ from training import base_model, sft_model
 from transformer import Transformer
 
 Result = dict[str, Any]
+PACKED = "rows.jsonl"
+"""File of all results of a folder, with which another folder goes on."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,33 @@ def _kept(path: Path, compute: Callable[[], Any]) -> Any:
         growing.write_text(json.dumps(compute()) + "\n", encoding="utf-8")
         os.replace(growing, path)
     return json.loads(path.read_text("utf-8"))
+
+
+def pack(folder: Path) -> None:
+    """Write every finished result of the folder to its `rows.jsonl`; references, and courses of rows but chrpo, go.
+
+    Args:
+        folder: Folder of results.
+    """
+    lines = []
+    for path in sorted(folder.glob("*_*.json")):
+        name, result = path.stem, json.loads(path.read_text("utf-8"))
+        if name.endswith("_references"):
+            continue
+        course = result.pop("course", [])
+        if name.split("_")[2] == "chrpo":
+            result["course"] = [{field: round(value, 4) for field, value in step.items()} for step in course]
+        lines.append(json.dumps({"name": name, "result": result}) + "\n")
+    (folder / PACKED).write_text("".join(lines), encoding="utf-8")
+
+
+def unpack(folder: Path) -> None:
+    """Put the results of `rows.jsonl` into the folder if they are not there; nothing happens without this file.
+
+    Args:
+        folder: Folder of results.
+    """
+    if (folder / PACKED).is_file():
+        for line in (folder / PACKED).read_text("utf-8").splitlines():
+            row = json.loads(line)
+            _kept(folder / f"{row['name']}.json", lambda row=row: row["result"])
