@@ -32,13 +32,10 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 """Row -> settings of the objective; `paper` needs teacher ratios, which these problems do not have."""
 DEFAULT_ROWS = (
-    "chrpo",
-    *(f"chrpo-{change}" for change in ("0", "2", "5", "best", "every-ratio")),
-    *(f"chrpo-no-{part}" for part in OWN),
+    *("chrpo", "chrpo-2", "chrpo-5", "chrpo-0"),
     *(f"l1:{weight}" for weight in (0.01, 0.03, 0.1, 0.3, 1)),
-    "l1-token",
-    "l1-scaled",
-    "grpo",
+    *("chrpo-no-constraint", "grpo:24", "dler:24", "laconic:20", "gfpo:0.67"),
+    *("grpo", "chrpo-best", "l1-token", "shortest_correct:0.1", "degrpo", "alp", "adaptthink"),
 )
 WEIGHTS = {"gfpo": "keep_share", "gfpo_efficiency": "keep_share", "laconic": "token_budget"}
 """Row -> setting that W in NAME:W gives; `length_weight` for those that have another."""
