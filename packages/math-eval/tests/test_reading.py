@@ -127,7 +127,6 @@ def test_every_known_macro_may_be_repeated(name):
 @pytest.mark.parametrize(
     ("inside", "before", "after"),
     [
-        ("x", "", "!"),
         ("x", r"\arctan ", ""),
         ("2", "", "/3"),
         ("5", "", r"\%"),

@@ -54,6 +54,9 @@ def _matrix(tree: Tree) -> Tree | None:
         width = len(found[0].parts[0].parts) if found[0] else 1
         cells = [Tree("sum", together) for together in zip(*rows, strict=True)]
         return Tree("matrix", tuple(Tree("row", tuple(cells[at : at + width])) for at in range(0, len(cells), width)))
+    if kind == "power" and parts[1] in (name("T"), name("top")):
+        inside = _matrix(parts[0])
+        return inside and Tree("matrix", tuple(Tree("row", column) for column in zip(*_cells(inside), strict=True)))
     if kind == "quotient":
         return _scaled(_matrix(parts[0]), (Tree("quotient", (number(1), parts[1])),))
     if kind == "product":
@@ -70,6 +73,10 @@ def _matrix(tree: Tree) -> Tree | None:
     return None
 
 
+def _cells(matrix: Tree) -> list[tuple[Tree, ...]]:
+    return [row.parts for row in matrix.parts]
+
+
 def _scaled(matrix: Tree | None, scale: tuple[Tree, ...]) -> Tree | None:
     if matrix is None or not scale:
         return matrix
@@ -81,7 +88,7 @@ def _product(one: Tree, two: Tree) -> Tree | None:
     inner = len(two.parts)
     if len(one.parts[0].parts) != inner or max(len(one.parts), inner, len(two.parts[0].parts)) > _MAX_SIDE:
         return None
-    columns = list(zip(*(row.parts for row in two.parts), strict=True))
+    columns = list(zip(*_cells(two), strict=True))
     rows = (
         tuple(
             Tree("sum", tuple(Tree("product", pair) for pair in zip(row.parts, column, strict=True)))

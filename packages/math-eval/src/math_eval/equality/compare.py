@@ -8,17 +8,16 @@ Order counts in tuples, words of letters and cross products; a list without brac
 Comparison(equal=False, why='the letters BAC and CAB differ')
 """
 
-from itertools import pairwise
+from collections.abc import Callable
 from typing import NamedTuple
 
 from math_eval.reading.tree import Tree, show, walk
-from math_eval.reading.vocabulary import REASONS
 from math_eval.reading.words import word_set
 
 from .arrays import array_of, is_array
 from .policy import POLICIES, Policy
 from .quantities import is_quantity, same_quantity
-from .regions import is_surely_region, letter_of, region
+from .regions import is_surely_region, letter_of, region, whole_numbers
 from .relations import (
     assignments,
     expand,
@@ -31,14 +30,14 @@ from .relations import (
     same_relation,
 )
 from .values import same_digits, same_value
-from .wording import are_words, same_words
+from .wording import are_words, changes_nothing, same_words
 
 _MAX_PAIRS = 400
 _VALUES = word_set(
     "number name word sum negative product quotient power function apply factorial degrees percent big cross"
 )
-_NO_ORDER = frozenset({"union", "intersection"})
-_IN_ORDER = frozenset({"difference", "by", "cases", "row"})
+_NO_ORDER = frozenset({"union", "intersection", "cases"})
+_IN_ORDER = frozenset({"difference", "by", "row"})
 
 
 class Comparison(NamedTuple):
@@ -124,10 +123,14 @@ class _Judge:
     def _plain(self, tree: Tree) -> Tree:
         """The tree without what changes nothing: a reason, a free constant, a chain that only computes."""
         while True:
-            if (tree.kind == "remark" and (tree.parts[1].data or ("",))[0] in REASONS) or (
+            if (tree.kind == "remark" and changes_nothing(tree.parts[1].data or ("",))) or (
                 tree.kind == "given" and is_free(tree.parts[1], tree.parts[0])
             ):
                 tree = tree.parts[0]
+            elif tree.kind == "relation" and tree.data == ("=",) and _is_turned(tree):
+                tree = tree._replace(parts=tree.parts[::-1])
+            elif tree.kind == "builder" and (members := whole_numbers(tree)) is not None:
+                tree = members
             elif tree.kind == "product" and _is_point(tree):
                 return Tree("relation", tree.parts, ("=",))
             elif tree.kind == "relation" and tree.parts[0].kind == "phrase" and tree.parts[-1].kind == "relation":
@@ -155,9 +158,11 @@ class _Judge:
         head, tail = tree.parts[0], tree.parts[-1]
         if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
             return Tree("relation", (head, tail), ("=",))
-        right = [_is_constant(a) and _is_constant(b) for a, b in pairwise(tree.parts)]
-        before = tree.parts[len(tree.parts) - 2]
-        if right[-1] and _Judge(self.policy).same(before, tail) is True:
+        before = tree.parts[-2]
+        computes = before.kind in _VALUES | {"quantity"} and not named(tree._replace(parts=(before, tail), data=("=",)))
+        if (computes or (_is_constant(before) and _is_constant(tail))) and _Judge(self.policy).same(
+            before, tail
+        ) is True:
             bare = named(Tree("relation", (head, tail), ("=",))) is not None
             return Tree("relation", (head, tail), ("=",)) if bare else tail
         return tree
@@ -217,6 +222,7 @@ class _Judge:
             return self.same(pair[1], other)
         if {one.data, two.data} == {"or", "∧"}:
             return self._because(False, "one is joined by or, the other by and")
+        one, two = (_one_value(tree, other, self.same) for tree, other in ((one, two), (two, one)))
         left, right = expand(one), expand(two)
         if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):
             return self.same(left[0], right[0])
@@ -367,6 +373,28 @@ def _is_point(tree: Tree) -> bool:
     """Whether the tree is a capital letter with coordinates, such as `D(0, 3)`."""
     point, place = tree.parts[0], tree.parts[-1]
     return len(tree.parts) == 2 and place.kind == "tuple" and point.kind == "name" and point.data.isupper()
+
+
+def _one_value(tree: Tree, other: Tree, same: Callable[[Tree, Tree], bool | None]) -> Tree:
+    """The value of `AB = CD = 3`, or of one value in two forms such as `3/4 or 0.75`, where one value is asked for."""
+    if other.kind not in _VALUES:
+        return tree
+    if tree.kind == "relation" and set(tree.data) == {"="} and len(tree.parts) > 2 and _is_constant(tree.parts[-1]):
+        bare = all(named(Tree("relation", (part, tree.parts[-1]), ("=",))) for part in tree.parts[:-1])
+        return tree.parts[-1] if bare else tree
+    if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
+        first, *rest = tree.parts
+        return first if all(first != one and same(first, one) is True for one in rest) else tree
+    return tree
+
+
+def _is_turned(tree: Tree) -> bool:
+    """Whether the tree is an assignment that is written backwards, such as `7 = x`."""
+    return (
+        _is_constant(tree.parts[0])
+        and tree.parts[-1].kind != "phrase"
+        and named(tree._replace(parts=tree.parts[::-1])) is not None
+    )
 
 
 def _is_constant(tree: Tree) -> bool:

@@ -3,7 +3,8 @@ r"""Values of expressions to many digits, where exact algebra proves nothing.
 Two constants are equal if they agree to 60 digits at two precisions, in expressions of at most 200 parts: evidence, not
 a proof. Two functions of letters are equal if they agree to 40 digits at every tried point
 where both are real: letters count as positive wherever a root or a logarithm of them needs it. They differ if they
-differ at one point. Odd roots of negative numbers are real. Too large numbers are refused before they are computed.
+differ at one point. A very small part, such as `10^{-90}` beside 1, adds twice its own digits to these numbers.
+Odd roots of negative numbers are real. Too large numbers are refused before they are computed.
 
 >>> from math_eval.reading import read
 >>> identical(read(r"\cos\frac\pi7+\cos\frac{3\pi}7+\cos\frac{5\pi}7").tree, read(r"\frac12").tree)
@@ -24,6 +25,8 @@ from math_eval.reading.words import word_set
 _MAX_PARTS = 200
 _DIGITS, _AGREE = 80, 60
 _POINT_DIGITS, _POINT_AGREE = 60, 40
+_DIGITS_FOR_A_BIT = 0.61
+_FEW_DIGITS, _MAX_FURTHER_DIGITS = 10, 3000
 _MAX_BITS = 200_000
 _MAX_ARGUMENT_BITS = 4096
 _CONSTANTS = frozenset({"pi", "e", "i"})
@@ -39,9 +42,12 @@ class _NoValue(ArithmeticError):
 
 @cache
 def _context() -> Any:
+    """A context of mpmath; `widest` is the number of bits between a small part and what it stood beside."""
     from mpmath.ctx_mp import MPContext
 
-    return MPContext()
+    context = MPContext()
+    context.widest = 0
+    return context
 
 
 def identical(one: Tree, two: Tree, *, positive: bool = True) -> bool | None:
@@ -139,7 +145,14 @@ def _is_real(tree: Tree, points: dict[str, float]) -> bool:
 def _agree(one: Tree, two: Tree, points: dict[str, float], digits: int, agree: int) -> bool:
     """Whether two values agree to so many digits, at so many digits of precision and at twice as many."""
     ctx = _context()
+    ctx.widest = 0
     left, right = _value(one, points, digits), _value(two, points, digits)
+    further = int(_DIGITS_FOR_A_BIT * ctx.widest)
+    if further > _MAX_FURTHER_DIGITS:
+        raise _NoValue
+    digits, agree = digits + further, agree + further
+    if further > _FEW_DIGITS:
+        left, right = _value(one, points, digits), _value(two, points, digits)
     if not _is_near(left, right, agree) and max(abs(left), abs(right)) > ctx.mpf(10) ** (agree - digits):
         return False
     left, right = (_without_noise(tree, value, points, digits) for tree, value in ((one, left), (two, right)))
@@ -176,6 +189,8 @@ def _evaluate(tree: Tree, points: dict[str, float], ctx: Any) -> Any:  # noqa: C
         return {"pi": ctx.pi, "e": ctx.e, "i": ctx.j}[tree.data] * 1
     parts = [_evaluate(part, points, ctx) for part in tree.parts]
     if kind == "sum":
+        sizes = [ctx.mag(part) for part in parts if part != 0 and ctx.isfinite(part)]
+        _widen(ctx, max(sizes) - min(sizes) if sizes else 0)
         return sum(parts[1:], parts[0])
     if kind == "negative":
         return -parts[0]
@@ -199,6 +214,10 @@ def _evaluate(tree: Tree, points: dict[str, float], ctx: Any) -> Any:  # noqa: C
     return _apply(tree, parts, ctx)
 
 
+def _widen(ctx: Any, bits: int) -> None:
+    ctx.widest = max(ctx.widest, bits)
+
+
 def _small(value: Any, ctx: Any) -> Any:
     if value != 0 and ctx.mag(value) > _MAX_ARGUMENT_BITS:
         raise _NoValue
@@ -220,6 +239,8 @@ def _raise(base: Any, exponent: Any, written: Tree, ctx: Any) -> Any:
         return ctx.mpf(0)
     if abs(exponent) * max(1, abs(ctx.mag(base))) > _MAX_BITS * 1000:
         raise _NoValue
+    if exponent != 0:
+        _widen(ctx, -min(0, ctx.mag(exponent)))
     if ctx.im(base) == 0 and ctx.re(base) < 0 and (odd := _odd_root(written)):
         top, bottom = odd
         return (-1) ** (top % 2) * ctx.power(-ctx.re(base), ctx.mpf(top) / bottom)
@@ -241,6 +262,8 @@ def _apply(tree: Tree, parts: list[Any], ctx: Any) -> Any:  # noqa: C901
     if tree.kind != "function" or value is None:
         raise _NoValue
     _small(value, ctx)
+    if value != 0:
+        _widen(ctx, abs(ctx.mag(value)))
     if name == "sqrt":
         return _root(value, parts[1] if len(parts) > 1 else ctx.mpf(2), ctx)
     if name == "log":
@@ -256,6 +279,8 @@ def _apply(tree: Tree, parts: list[Any], ctx: Any) -> Any:  # noqa: C901
         return ctx.exp(ctx.j * value)
     if name in ("abs", "norm"):
         return abs(value)
+    if name in _LEVEL:  # 1 - tanh(x) has about 3 |x| leading zero bits
+        _widen(ctx, int(3 * min(abs(value), _MAX_BITS) ** (2 if name == "erf" else 1)))
     if name in _BY_NAME:
         return getattr(ctx, _BY_NAME[name])(value)
     real = [ctx.re(part) for part in parts]
@@ -287,4 +312,5 @@ _BY_NAME = {
     "arcosh": "acosh",
     "artanh": "atanh", "floor": "floor", "ceil": "ceil", "erf": "erf",
 }  # fmt: skip
+_LEVEL = frozenset({"tanh", "coth", "erf"})
 _EVALUATED = word_set("number name word sum negative product quotient power percent degrees factorial function apply")

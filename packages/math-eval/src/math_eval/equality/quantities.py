@@ -12,8 +12,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from math_eval.reading.tree import Tree, name, names, number
-from math_eval.reading.units import find_unit
+from math_eval.reading.units import find_unit, is_place
 from math_eval.reading.vocabulary import NOT_NEUTRAL
+from math_eval.reading.words import word_set
 
 from .policy import Policy
 
@@ -31,6 +32,9 @@ _DERIVED: dict[str, tuple[Fraction | int, dict[str, int]]] = {
     "kilometres per hour": (_F(1000, 3600), {"length": 1, "time": -1}),
     "frequency": (1, {"time": -1}),
 }
+_CHANGES = ("ed", "ing", "ly")
+_NOUNS = word_set("remaining shilling sterling building evening ring string wing thing king seed bed family")
+"""Words for things, or without a meaning of their own, among those with an ending that otherwise changes a number."""
 _QUANTITIES = frozenset({"quantity", "percent", "degrees", "clock"})
 
 
@@ -149,6 +153,10 @@ def _singular(word: str) -> str:
 
 
 def _is_neutral(words: tuple[str, ...]) -> bool:
+    if len(words) == 2 and words[1] == "left" and not is_place(words[0]):  # `5 apples left`
+        words = words[:1]
+    if words[:1] and words[0].endswith(_CHANGES) and len(words) == 1 and words[0] not in _NOUNS:
+        return False
     return not any(word.lower() in NOT_NEUTRAL or word.startswith("^") for word in words)
 
 

@@ -18,6 +18,7 @@ from .numeric import approximate
 
 _INFINITY = name("infty")
 _MAX_INTERVALS = 64
+_MAX_WHOLE = 10**9
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
@@ -102,8 +103,24 @@ def _region(tree: Tree, letter: str) -> Region | None:
         if None in found:
             return None
         both = _combined("intersection", found)
-        return _combined("union", found) if tree.data == "or" or not both else both
+        return _combined("union", found) if tree.data == "or" or (not both and tree.data is None) else both
     return None
+
+
+def whole_numbers(tree: Tree) -> Tree | None:
+    r"""The set that `\{x \in \mathbb{Z} \mid 1 < x < 5\}` is, member by member; None for other trees and long sets."""
+    if tree.kind != "builder" or tree.parts[0].kind != "relation" or tree.parts[0].data != ("∈",):
+        return None
+    letter, domain = tree.parts[0].parts
+    found = _region(tree.parts[1], letter.data) if letter.kind == "name" and domain == name("ℤ") else None
+    if not found or not all(math.isfinite(end.at) and abs(end.at) < _MAX_WHOLE for one in found for end in one):
+        return None
+    members: list[Tree] = []
+    for low, high in _merged(found):
+        first = math.floor(low.at) + 1 if not low.closed or low.at != round(low.at) else round(low.at)
+        last = math.ceil(high.at) - 1 if not high.closed or high.at != round(high.at) else round(high.at)
+        members += [number(value) for value in range(first, last + 1)][: _MAX_INTERVALS + 1]
+    return Tree("set", tuple(members)) if len(members) <= _MAX_INTERVALS else None
 
 
 def _end(tree: Tree, closed: bool) -> End | None:

@@ -157,9 +157,16 @@ def _rename_bound(left: str, right: str, value: Tree) -> Tree | None:
     for opening, closing in (("(", ")"), ("_", "")):
         head, mark, bound = left.partition(opening)
         other_head, other_mark, other_bound = right.partition(opening)
-        bound, other_bound = bound.removesuffix(closing), other_bound.removesuffix(closing)
-        if mark and other_mark and head == other_head and _is_letter(bound) and _is_letter(other_bound):
-            return None if other_bound in names(value) else replace(value, bound, other_bound)
+        letters, others = (text.removesuffix(closing).split(", ") for text in (bound, other_bound))
+        distinct = len({*letters}) == len(letters) == len(others) == len({*others})
+        if mark and other_mark and head == other_head and distinct and all(map(_is_letter, letters + others)):
+            if (names(value) - {*letters}) & {*others}:
+                return None
+            for index, letter in enumerate(letters):  # two steps, since letters may change places
+                value = replace(value, letter, f"bound {index}")
+            for index, letter in enumerate(others):
+                value = replace(value, f"bound {index}", letter)
+            return value
     return None
 
 

@@ -6,7 +6,7 @@
 """
 
 from math_eval.reading.tree import Tree, name, show, walk
-from math_eval.reading.vocabulary import meaning
+from math_eval.reading.vocabulary import CONDITIONS, NOT_NEUTRAL, NUMBERS, REASONS, meaning
 
 from .policy import Policy
 
@@ -36,6 +36,16 @@ def same_words(one: Tree, two: Tree, policy: Policy) -> tuple[bool, str]:
     if policy.same_words and _meaning(phrase) == _NONE_WORDS and other == Tree("set"):
         return True, "both are empty"
     return False, f"the words {_spelt(phrase)} and {show(other)} are compared"
+
+
+def changes_nothing(remark: tuple[str, ...]) -> bool:
+    """Whether a remark in brackets is a reason, or has only words that do not change the value before it."""
+    if remark[0] in REASONS:
+        return True
+    if "other" in remark:  # `(the other root is rejected)`
+        return True
+    changing = (NOT_NEUTRAL - {"is"}) | CONDITIONS | NUMBERS | {"in", "to", "mod", "base"}
+    return all(word.isalpha() and len(word) > 1 and word not in changing for word in remark)
 
 
 def _letters(tree: Tree) -> str:

@@ -51,6 +51,8 @@ def boxed_answer(text: str, parts: int = 1, *, ordered: bool = False) -> tuple[s
     last = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         between = text[box.end + 1 : last[-1].opening]
+        if _name_before(text, box) == (_name_before(text, last[-1]) or None):  # `x = 2 or x = 3`
+            between = _NAME.sub("", between)
         joined = re.search(",|and|or", between) and not _JOINER.sub("", between)
         if not joined and (len(last) >= parts or not _is_short(between)):
             break
@@ -81,13 +83,18 @@ def with_braces(text: str) -> str:
 
 def _joined(text: str, boxes: list[Box], ordered: bool) -> str:
     contents = [text[box.start : box.end].strip() for box in boxes]
-    named = [_NAME.search(text[max(0, box.opening - _NEAR) : box.opening]) for box in boxes]
-    names = [match[1] for match in named if match]
+    names = list(filter(None, (_name_before(text, box) for box in boxes)))
     if len(set(names)) == len(boxes):
         return ", ".join(f"{name}={content}" for name, content in zip(names, contents, strict=True))
     if ordered:
         return f"({', '.join(contents)})"
     return ", ".join(filter(None, dict.fromkeys(contents)))
+
+
+def _name_before(text: str, box: Box) -> str:
+    r"""The name whose value a box is, as in `$x = \boxed{2}$`, or an empty string."""
+    match = _NAME.search(text[max(0, box.opening - _NEAR) : box.opening])
+    return match[1] if match else ""
 
 
 def _is_short(link: str) -> bool:

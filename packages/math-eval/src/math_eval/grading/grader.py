@@ -170,7 +170,7 @@ def _requested(gold: str) -> tuple[int, bool]:
     if limits.too_much(gold):
         return 1, False
     tree = read(gold).tree
-    if tree is None or tree.kind not in ("list", "tuple", "plusminus"):
+    if tree is None or tree.kind not in ("list", "tuple", "set", "plusminus"):
         return 1, False
     return (2, False) if tree.kind == "plusminus" else (len(tree.parts), tree.kind == "tuple")
 

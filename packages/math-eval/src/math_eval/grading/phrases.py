@@ -11,6 +11,8 @@ or numbers of the last sentence are one list if so many answers are requested.
 
 import re
 
+from .plain_values import LINK, NUMBER, is_denied, last_value, row
+
 _MARK = r"[\s*_\"'`]{0,4}"
 _ASKED = (
     rf"(?:final\s+)?answer{_MARK}(?:is(?!n['’]t)|=|would\s+be|must\s+be|will\s+be)|(?:correct|right|best)\s+(?:option|choice|answer){_MARK}(?:is(?!n['’]t))"
@@ -26,12 +28,12 @@ _LABEL = (
 _PHRASES = tuple(
     re.compile(pattern, re.IGNORECASE) for pattern in (rf"(?<![A-Za-z])(?:{_ASKED}){_MARK}[:：]?", _LABEL, r"####")
 )
+_DECIMAL_COMMA = re.compile(
+    r"respuesta|r[ée]ponse|antwort|risposta|resposta|ответ|antwoord|odpowiedź|cevap", re.IGNORECASE
+)
+"""The word for "answer" in languages that write 3.5 as `3,5`."""
 _FINAL = re.compile(r"\bfinal answer is:?\s*(?=\$|\\[(\[])", re.IGNORECASE)
 _TAGS = re.compile(r"<(/?)(?:answer|final_answer|final)>", re.IGNORECASE)
-_WHOLE = r"(?:\d+,\d{1,2}(?![\d,])|\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
-_NUMBER = re.compile(
-    rf"(?:(?<![\w)\]}}.])[-−])?\\?[$€£¥₹]?(?:\d{{1,4}} \d{{1,2}}/\d{{1,3}}(?!\d)|{_WHOLE}(?:/\d+)?)\\?%?"
-)
 _MATH_SPAN = re.compile(
     r"\$\$([^$]+)\$\$|(?<!\\)\$(?=\S)([^$\n]*[^$\s])\$(?!\d)|(?<!\\)\$[ \t]((?:\\\$|[^$\n])+)[ \t]\$(?!\d)"
     r"|\\\(((?:(?!\\[()]).)+)\\\)|\\\[((?:(?!\\[\[\]]).)+)\\\]",
@@ -40,9 +42,9 @@ _MATH_SPAN = re.compile(
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+|sqrt|sin|cos|tan|log|ln|exp|pi")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LONG_WORD = re.compile(r"[A-Za-z]{2,}")
+_NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?\s*=")
 _VARIABLE = re.compile(r"[A-Za-z]\w*")
-_LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n。]")
+_SENTENCE_END = re.compile(r"(?<!\bi\.e)(?<!\be\.g)[.?](?=\s|$)|(?<=[A-Za-z])!(?=\s|$)|[;\n。]")
 _TAIL = re.compile(
     r",?\s+(?:as|(?<=, )not|which|since|because|so that|where|that is|i\.e\.|using|but"
     r"|given that|meaning|and so|and therefore|and thus"
@@ -50,13 +52,13 @@ _TAIL = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"(?:(?:approximately|about|roughly|around|exactly|therefore|thus|hence|so|then|simply|just|indeed|clearly|precisely|"
+    r"(?:(?:approximately|about|roughly|around|exactly|probably|likely|presumably|therefore|thus|hence|so|then|simply|just|indeed|clearly|precisely|"
     r"given by|equal to|found to be|going to be|obtained as|option|choice|that)\b[\s,:]*)+",
     re.IGNORECASE,
 )
 _REJECTED = re.compile(r"not\b[^.]*\bbut\s+", re.IGNORECASE)
 _OPTION = re.compile(r"\s*\(?([A-J])\)?\s*[.,;]?\s*(?:$|\n|because|since|as\b)")
-_SHORT_ANSWER = re.compile(rf"\s*(?:\(?[A-J]\)?|[-−]?\\?[$€£]?{_WHOLE}(?:/\d+)?\s*\\?%?)\s*[.]?\s*$")
+_SHORT_ANSWER = re.compile(rf"\s*(?:\(?[A-J]\)?|{NUMBER.pattern}\s*\\?%?)\s*[.]?\s*$")
 _PROSE_BEFORE_NUMBER = re.compile(r"[^\W\d_A-Za-z\u0370-\u03ff]{2}\s?\d")
 _VERB = re.compile(r"\b(?:has|have|had|gets?|takes?|needs?|pays?|paid|earns?|there (?:are|is|were))\b", re.IGNORECASE)
 _BARE_CHARS = 400
@@ -103,7 +105,12 @@ def later_answer(text: str) -> str | None:
 def stated_answer(text: str, parts: int = 1) -> str | None:
     """The answer that a phrase or `####` states, or None."""
     found = _phrase(text)
-    return None if found is None else _trim(found.lstrip().partition("\n")[0], parts) or None
+    if found is None:
+        return None
+    answer = _trim(found.lstrip().partition("\n")[0], parts)
+    if _DECIMAL_COMMA.search(text) and re.fullmatch(r"-?\d+,\d+", answer):
+        answer = answer.replace(",", ".")
+    return answer or None
 
 
 def _phrase(text: str) -> str | None:
@@ -135,21 +142,18 @@ def last_formulas(text: str, parts: int = 1) -> str | None:
     """
     text = text.replace("**", "")
     spans = [span for span in _MATH_SPAN.finditer(text) if not _VARIABLE.fullmatch(_inside(span))]
-    start = spans[-1].end() if spans else 0
-    numbers = list(_NUMBER.finditer(text, start))
-    if numbers:
-        return ", ".join(match.group() for match in _row(text, numbers, parts))
-    return ", ".join(_inside(span) for span in _row(text, spans, parts)) or None
+    rest = text[spans[-1].end() :] if spans else text
+    if NUMBER.search(rest):
+        return last_value(rest, parts)
+    if not spans or is_denied(text, spans[-1]):
+        return None
+    return ", ".join(_inside(span) for span in _row(text, spans, parts))
 
 
-def _row(text: str, found: list[re.Match[str]], parts: int) -> list[re.Match[str]]:
-    """The last match, or the last `parts` ones if only commas and joiners are between them."""
-    row = found[-1:]
-    for match in reversed(found[:-1]):
-        if len(row) >= parts or not _LINK.fullmatch(text[match.end() : row[0].start()]):
-            break
-        row.insert(0, match)
-    return row
+def _row(text: str, spans: list[re.Match[str]], parts: int) -> list[re.Match[str]]:
+    """The formulas of the list that ends with the last one; those about different names are as many as requested."""
+    names = {_NAME.match(_inside(span)) and _inside(span).partition("=")[0].strip() for span in row(text, spans, parts)}
+    return row(text, spans, parts, joins=len(names) == 1)
 
 
 def _inside(span: re.Match[str]) -> str:
@@ -166,17 +170,18 @@ def _trim(text: str, parts: int) -> str:
         return option[1]
     formula = _MATH_SPAN.match(text)
     if formula:
-        spans = [span for span in _MATH_SPAN.finditer(text)]
-        first = next((index for index, span in enumerate(spans) if span.start() == formula.start()), 0)
-        row = [spans[first]]
-        for span in spans[first + 1 :]:
-            if len(row) >= parts or not _LINK.fullmatch(text[row[-1].end() : span.start()]):
+        linked = [formula]
+        for span in _MATH_SPAN.finditer(text, formula.end()):
+            if not LINK.fullmatch(text[linked[-1].end() : span.start()]):
                 break
-            row.append(span)
-        return ", ".join(map(_inside, row))
+            linked.append(span)
+        found = _row(text, linked, parts)
+        return ", ".join(map(_inside, found if len(found) == len(linked) else linked[:parts]))
     sentence = _SENTENCE_END.split(text, maxsplit=1)[0].strip().strip("*_` \t:,")
     if rejected := _REJECTED.match(sentence):
         sentence = sentence[rejected.end() :]
+    prose, _, meant = sentence.partition("i.e. ")
+    sentence = meant if meant and _WORD.match(prose) else sentence
     sentence = _TAIL.split(sentence, maxsplit=1)[0].strip(" ,") or sentence
     hedge = _HEDGE.match(sentence)
     bare = sentence[hedge.end() :] if hedge else sentence
@@ -198,12 +203,10 @@ def _computed(text: str) -> str:
 def _from_prose(sentence: str, parts: int) -> str:
     words = len(_WORD.findall(_COMMAND.sub(" ", sentence)))
     spans = list(_MATH_SPAN.finditer(sentence))
-    numbers = list(_NUMBER.finditer(sentence))
+    numbers = list(NUMBER.finditer(sentence))
     if spans and not sentence[spans[-1].end() :].strip(" .,"):
         return ", ".join(map(_inside, _row(sentence, spans, parts)))
-    if numbers and (words >= _MIN_PROSE_WORDS or not sentence.isascii() or _VERB.search(sentence)):
-        if len(numbers) > 1 and parts > 1:
-            return ", ".join(match.group() for match in _row(sentence, numbers, parts))
-        if len(numbers) == 1 or " is " not in sentence:
-            return numbers[-1].group()
+    prose = words >= _MIN_PROSE_WORDS or not sentence.isascii() or _VERB.search(sentence)
+    if numbers and prose and (len(numbers) == 1 or parts > 1 or " is " not in sentence):
+        return last_value(sentence, parts) or ""
     return sentence.rpartition(" is ")[2].strip()

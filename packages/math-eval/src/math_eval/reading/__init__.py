@@ -25,7 +25,7 @@ _GROUPED = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])|\d,\d{3}(?!\d)")
 _BRACKET = re.compile(r"[(\[{;]")
 _EULER = re.compile(r"-?\d+e[-+][1-9]\d?")
 _MAX_LEVELS = 100
-"""Levels of a tree: brackets, and what needs none, such as `x!!!`, `\\sin\\sin x` and `1/2/3`."""
+"""Levels of a tree: brackets, and what needs none, such as `\\sin\\sin x` and `1/2/3`."""
 _COMMA = re.compile(r"[-+]?(?:0(?=,\d)|\d+(?=,(?:\d\d|\d{4,})$)),\d+")
 
 

@@ -17,7 +17,9 @@ from .vocabulary import MULTIPLIERS, number_of
 from .words import word_set
 
 _APPLIED = word_set("f g h F G H P Q Gamma phi psi zeta")
+_MAX_PRIMES = 9
 _SAME_ACCENTS = {"widehat": "hat", "widetilde": "tilde", "bar": "overline", "wideparen": "overarc"}
+_ROOTS = {"cbrt": 3, "fourthroot": 4}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
 
@@ -51,6 +53,9 @@ class Atoms(Cursor, ABC):
         if self.is_mark("…") and not self.peek().gap and token.places > 0:
             self.take()
             return number(_continued(token), -1)
+        if self.peek().kind == "word" and self.peek().text in ("repeating", "recurring") and token.places > 0:
+            self.take()
+            return number(_continued(token._replace(text=token.text + 2 * token.text[-1])), -1)
         value += self._mixed_part(token)
         while self.peek().kind == "word" and self.peek().text.lower() in MULTIPLIERS:
             value *= MULTIPLIERS[self.take().text.lower()]
@@ -155,8 +160,19 @@ class Atoms(Cursor, ABC):
                 while self.accept("'"):
                     text += "'"
                 self.expect("}")
+            elif order := self._order_of_derivative():
+                self.at += 6
+                text += "'" * order
             else:
                 return text
+
+    def _order_of_derivative(self) -> int:
+        """The number of primes that `^{(n)}` stands for; 0 elsewhere."""
+        opens = self.is_mark("^") and self.is_mark("{", ahead=1) and self.is_mark("(", ahead=2)
+        closes = self.is_mark(")", ahead=4) and self.is_mark("}", ahead=5)
+        order = self.peek(3)
+        whole = order.kind == "number" and order.places == 0 and order.value <= _MAX_PRIMES
+        return int(order.value) if opens and closes and whole else 0
 
     def _is_applied(self, letter: str, text: str) -> bool:
         if letter in _APPLIED or text.endswith("'"):
@@ -210,7 +226,7 @@ class Atoms(Cursor, ABC):
         if self.is_mark("-"):
             self.take()
             return (Tree("negative", (self.product(argument=True),)),)
-        if function in ("sqrt", "cbrt"):
+        if function in ("sqrt", *_ROOTS):
             return (self.atom(),)
         return (self.product(argument=True),)
 
@@ -329,8 +345,8 @@ def _environment_tree(kind: str, rows: list[list[Tree]]) -> Tree | None:
 def _named(function: str, arguments: tuple[Tree, ...]) -> Tree:
     if function == "exp":
         return Tree("power", (name("e"), *arguments)) if len(arguments) == 1 else Tree("function", arguments, "exp")
-    if function == "cbrt":
-        return Tree("function", (*arguments, number(3)), "sqrt")
+    if function in _ROOTS:
+        return Tree("function", (*arguments, number(_ROOTS[function])), "sqrt")
     if function == "lg":
         return Tree("function", (*arguments, number(10)), "log")
     return Tree("function", arguments, function)

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 _SIGNS = {
-    "\\unicoderoot ": "√", "\\cuberoot ": "∛", "\\sqrt[4]": "∜",
+    "\\unicoderoot ": "√", "\\cuberoot ": "∛", "\\fourthroot ": "∜",
     "-": "−–—‐‑‒﹣－➖", "+": "＋➕", "\\times ": "×✕✖⨯", "\\cdot ": "·⋅∙•・", "\\div ": "÷➗", "/": "∕⁄／",
     "\\pm ": "±", "\\mp ": "∓", "*": "∗＊", "=": "＝", "\\approx ": "≈≒≃≅", "\\equiv ": "≡", "\\ne ": "≠",
     "\\le ": "≤≦⩽", "\\ge ": "≥≧⩾", "\\infty ": "∞", "\\pi ": "π𝜋", "\\emptyset ": "∅⌀", "\\in ": "∈", "\\notin ": "∉",
@@ -18,8 +18,8 @@ _SIGNS = {
     "\\iff ": "⇔",
     "\\implies ": "⇒", "\\langle ": "⟨〈", "\\rangle ": "⟩〉", "|": "∣│｜", "\\| ": "‖∥", "\\perp ": "⊥",
     "\\angle ": "∠",
-    "\\triangle ": "△", "\\degree ": "°º˚", "'": "′’‘ʹ`´＇", "''": "″", '"': "“”„«»＂", "\\ldots ": "…⋯", ",": "，、،",
-    ".": "。．｡", ":": "：∶", ";": "；", "(": "（", ")": "）", "[": "［【", "]": "］】", "{": "｛",
+    "\\triangle ": "△", "\\degree ": "°º˚", "'": "′’‘ʹ`´＇", "''": "″", '"': "“”„«»＂", "\\ldots ": "…⋯", ",": "，、،٬",
+    ".": "。．｡٫", ":": "：∶", ";": "；", "(": "（", ")": "）", "[": "［【", "]": "］】", "{": "｛",
     "}": "｝", "%": "％٪",
     "\\degree C": "℃", "\\degree F": "℉", "\\Omega ": "\u2126", "\\mu ": "µ", "\\sum ": "∑", "\\prod ": "∏",
     "\\int ": "∫",
@@ -42,6 +42,7 @@ _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₓₙ�
 _RAISED_RUN = re.compile(f"[{''.join(_RAISED)}]+")
 _LOWERED_RUN = re.compile(f"[{''.join(_LOWERED)}]+")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
+_BUILT = re.compile("([⁰¹²³⁴-⁹]+)[⁄∕/]([₀-₉]+)")
 _DOT_ABOVE, _LINE_ABOVE = "\u0307", "\u0305"
 _MARKED = re.compile(f"((?:\\d[{_DOT_ABOVE}{_LINE_ABOVE}\u0304])+)")
 _INVISIBLE = {"Cf", "Cc", "Cs", "Co", "Cn", "Mn"}
@@ -68,6 +69,12 @@ def unify(text: str) -> str:
     """The text with one spelling for every character."""
     if text.isascii():
         return text if text.isprintable() else _visible(text)
+    text = _BUILT.sub(
+        lambda match: (
+            rf"\frac{{{unicodedata.normalize('NFKC', match[1])}}}{{{unicodedata.normalize('NFKC', match[2])}}} "
+        ),
+        text,
+    )
     text = _RAISED_RUN.sub(lambda run: "^{" + "".join(map(_RAISED.__getitem__, run[0])) + "} ", text)
     text = _LOWERED_RUN.sub(lambda run: "_{" + "".join(map(_LOWERED.__getitem__, run[0])) + "} ", text)
     text = _VULGAR.sub(lambda char: _fraction(char[0]), text)

@@ -9,6 +9,8 @@ relations, units and words by `statement`, which extends this class.
 'sqrt(2 / 3) + 3^(1 / 2)'
 """
 
+import math
+from collections.abc import Callable
 from typing import ClassVar
 
 from .atoms import Atoms
@@ -30,6 +32,11 @@ _CLOSERS = {
     "⌊": ("⌋",),
     "⌈": ("⌉",),
 }
+_ENDS = frozenset({")", "]", r"\}", "}", "⟩", "⌋", "⌉"})
+_SEPARATING = frozenset({",", ";", "row", "&"}) | RELATIONS
+_MAX_BARRED = 200
+_POWERS = {"squared": 2, "cubed": 3}
+_MAX_DOUBLE = 300
 _EXPLICIT = {"*": "*", "×": "×", "÷": "/", "/": "/"}
 _UNIT_LETTERS = word_set("m s g h L l A V W J N K C F T S E")
 
@@ -63,7 +70,14 @@ class Expression(Atoms):
                 part = Tree(wrapped, (part,))
             parts.append(part)
             sign = self.accept("+", "-", "±", "∓")
-        return parts[0] if len(parts) == 1 else Tree("sum", tuple(parts))
+        total = parts[0] if len(parts) == 1 else Tree("sum", tuple(parts))
+        if self.is_mark("over"):
+            self.take()
+            return Tree("quotient", (total, self.sum()))
+        if self.is_mark("choose"):
+            self.take()
+            return Tree("function", (total, self.sum()), "binom")
+        return total
 
     def _minus_word(self) -> bool:
         """Whether the next words are `negative` or `minus` and a number; the first one is consumed."""
@@ -139,7 +153,7 @@ class Expression(Atoms):
         token = self.peek(ahead)
         if token.kind == "mark":
             if token.text in ("|", "‖"):
-                return self.bars == 0 and ahead > 0
+                return self.bars == 0 and (ahead > 0 or self._opens_bars(token.text))
             if token.text == "(" and self.peek(ahead + 1).kind == "word":
                 return _is_factor_word(self.peek(ahead + 1))
             if token.text == "(" and self._holds_relation(self.at + ahead):
@@ -156,6 +170,17 @@ class Expression(Atoms):
         return token.kind in ("number", "letter", "vector", "macro", "accent", "big", "begin") or (
             ahead > 0 and token.kind == "word" and token.text.isupper()
         )
+
+    def _opens_bars(self, mark: str) -> bool:
+        """Whether a bar at this place begins an absolute value: the bars up to the bracket's end are an even number."""
+        depth = bars = 0
+        for token in self.tokens[self.at : self.at + _MAX_BARRED]:
+            if token.kind == "mark":
+                depth += (token.text in _CLOSERS) - (token.text in _ENDS)
+                if depth < 0 or (depth == 0 and token.text in _SEPARATING):
+                    break
+                bars += depth == 0 and token.text == mark
+        return bars > 0 and bars % 2 == 0
 
     def _begins_argument(self, ahead: int) -> bool:
         """Whether the token there is a number, a letter, a fraction or a bracket."""
@@ -179,6 +204,9 @@ class Expression(Atoms):
         while True:
             if self.is_mark("^"):
                 value = self._raised(value)
+            elif self.is_mark("!") and self.is_mark("!", ahead=1) and not self.peek(1).gap:
+                self.at += 2
+                value = self._double_factorial(value)
             elif self.accept("!"):
                 value = Tree("factorial", (value,))
             elif self.accept("°"):
@@ -188,8 +216,38 @@ class Expression(Atoms):
             elif self.is_mark("_") and value.kind == "number" and value.data[1] == 0:
                 self.take()
                 value = self._based(value)
+            elif self.peek().kind == "word" and (read := self._word_operator()) is not None:
+                value = read(value)
             else:
                 return value
+
+    def _word_operator(self) -> Callable[[Tree], Tree] | None:
+        """What the next words make of the operand before them; None if they are no operation."""
+        words = [self.peek(ahead).text.lower() for ahead in range(5)]
+        if words[0] in _POWERS:
+            self.take()
+            return lambda value: Tree("power", (value, number(_POWERS[words[0]])))
+        raised = words[0] == "raised"
+        if words[raised : raised + 3] == ["to", "the", "power"]:
+            self.at += raised + 3 + (words[raised + 3 : raised + 4] == ["of"])
+            exponent = self._signed_factor()
+            return lambda value: Tree("power", (value, exponent))
+        if words[0] == "choose" and self._begins_factor(1):
+            self.take()
+            chosen = self.factor()
+            return lambda value: Tree("function", (value, chosen), "binom")
+        if words[:2] == ["out", "of"] and self.peek(2).kind == "number":
+            self.at += 2
+            whole = self.factor()
+            return lambda value: Tree("quotient", (value, whole))
+        return None
+
+    def _double_factorial(self, value: Tree) -> Tree:
+        """The product of every second number, for a small number."""
+        small = value.kind == "number" and value.data[0].denominator == 1 and 0 <= value.data[0] <= _MAX_DOUBLE
+        if not small or self.is_mark("!"):
+            self.fail()
+        return number(math.prod(range(int(value.data[0]), 0, -2)))
 
     def _raised(self, base: Tree) -> Tree:
         self.take()

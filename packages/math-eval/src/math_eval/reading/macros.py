@@ -77,7 +77,7 @@ FUNCTIONS = {
         "asin:arcsin acos:arccos atan:arctan acot:arccot asec:arcsec acsc:arccsc asinh:arsinh acosh:arcosh "
         "atanh:artanh arcsinh:arsinh arccosh:arcosh arctanh:artanh sign:sgn cosec:csc tg:tan ctg:cot cotg:cot "
         "arctg:arctan arcctg:arccot sh:sinh ch:cosh th:tanh log10:lg ceiling:ceil cotan:cot cuberoot:cbrt mcd:gcd "
-        "mcm:lcm hcf:gcd Arg:arg trace:tr arctg:arctan unicoderoot:sqrt"
+        "mcm:lcm hcf:gcd fourthroot:fourthroot Arg:arg trace:tr arctg:arctan unicoderoot:sqrt"
     ))},
 }  # fmt: skip
 """Every spelling of a function, and its name."""

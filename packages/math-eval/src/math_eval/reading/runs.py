@@ -30,6 +30,8 @@ _PLAIN_WORDS = (
 _GLUED_JOINER = re.compile(r"(and|or)([A-Za-z])")
 _LINKS = AND | OR | CONDITIONS | EQUALS
 _PROSE_LETTERS = 4
+_ENDINGS = frozenset({"th", "sh", "ch"})
+"""Short names of functions that are no function where they are set as text, as in `5^{\\text{th}}`."""
 
 
 def resolve(found: list[Token]) -> list[Token]:
@@ -71,6 +73,8 @@ def resolve(found: list[Token]) -> list[Token]:
 
 def _is_word(token: Token, before: Token | None) -> bool:
     text = token.text
+    if token.upright and text in _ENDINGS:
+        return True
     if text in macros.FUNCTIONS or text == "pi" or text.lower() in ("infinity", "infty", "oo"):
         return False
     if not text.isascii():

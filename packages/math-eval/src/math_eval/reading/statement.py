@@ -51,8 +51,8 @@ class Statement(Wording):
             start = self.at
             joined = self.separator()
             joiners = {token.text.lower() for token in self.tokens[start : self.at] if token.kind == "word"}
-            if joiners & OR or "∧" in joiners:
-                found[-1] = Tree("joined", (found[-1],), "or" if joiners & OR else "∧")
+            if joiners & (OR | AND):
+                found[-1] = Tree("joined", (found[-1],), "or" if joiners & OR else "∧" if "∧" in joiners else "and")
             if not joined or self._at_close():
                 return found
             if self.peek().kind == "word" and self._begins_reason():
@@ -97,6 +97,10 @@ class Statement(Wording):
         found = _unjoined(found)
         if len(found) == 1:
             return found[0]
+        if joiner == "and":
+            joiner = "∧" if all(map(_is_bound, found)) else None
+        if found[-1].kind == "mod":
+            found = _residues(found)
         if found[-1].kind == "relation" and found[-1].data == ("∈",) and found[-1].parts[1].kind == "name":
             *rest, domain = found
             if domain.parts[0].kind == "name" and not all(
@@ -124,7 +128,9 @@ class Statement(Wording):
             return self._tail(phrase)
 
     def cell(self) -> Tree:
-        """One cell of an array or system."""
+        """One cell of an array or system; the condition of a case may begin with `if`."""
+        if self._is_condition():
+            self.take()
         return self.statement()
 
     def _tail(self, value: Tree) -> Tree:
@@ -182,6 +188,10 @@ class Statement(Wording):
             return None
         self.at = end
         phrase = Tree("phrase", (), lower(words))
+        if words[words[0] == "in" :][:1] == ["base"]:
+            based = Statement(inside[words.index("base") : words.index("base") + 2])
+            if len(based.tokens) == len(inside) - words.index("base") == 2:
+                return lambda value: based._with_base(value) if value.kind == "number" else based.fail()
         units = Statement(inside)
         factors, others = units._unit(compass=False)
         if factors and not others and units.at == len(inside):
@@ -325,6 +335,17 @@ class Statement(Wording):
 def _unjoined(found: list[Tree]) -> list[Tree]:
     """The statements without their marks of the joiner that follows them."""
     return [one.parts[0] if one.kind == "joined" else one for one in found]
+
+
+def _residues(found: list[Tree]) -> list[Tree]:
+    """Each of `x ≡ 1, 2 mod 4` with its letter and modulus; other statements as they are."""
+    first, last = found[0], found[-1]
+    if first.kind != "relation" or first.data != ("≡",) or any(one.kind == "relation" for one in found[1:]):
+        return found
+    if last.parts[0].kind == "relation":
+        return found
+    values = [first.parts[1], *found[1:-1], last.parts[0]]
+    return [Tree("mod", (first._replace(parts=(first.parts[0], one)), last.parts[1])) for one in values]
 
 
 def _is_without(tree: Tree) -> bool:

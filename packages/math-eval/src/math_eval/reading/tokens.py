@@ -44,6 +44,8 @@ _PIECES = {
 _MARKS = {"**": "^", "==": "=", "->": "→", ":=": "=", "+/-": "±"}
 _TIMES = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
 _SPACED_THOUSANDS = re.compile(r"[-+]?\$?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_SHORT_WORD = re.compile(r"\b(sq|cu)\.(?=\s?[A-Za-z])")
+_MICRO = re.compile(r"\\mu\s?(?:\\(?:text|mathrm)\s?\{\s?)([msgFCAVWLlH]\b)")
 _LOG_BASE = re.compile(r"(10|2)(?=\()")
 _QUOTED = re.compile(r"(['*_]{1,2})([^'*_]+)\1")
 _ESCAPED = re.compile(r"\\\\([A-Za-z]+|[{}(),;!%$|])")
@@ -73,7 +75,7 @@ def tokenize(text: str, *, grouped: bool = True, scientific: bool = True) -> lis
     if "\\\\" in text and r"\begin" not in text:
         text = _ESCAPED.sub(_unescape, text)
     text = re.sub(r"(?<!\*)\*\*(?=\S)([^*]+)(?<=\S)\*\*(?!\*)", r"\1", text) if text.startswith("**") else text
-    text = text.replace("{}", "")
+    text = _MICRO.sub(r"\\text{micro\1", _SHORT_WORD.sub(r"\1 ", text.replace("{}", "")))
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[2]
     if _SPACED_THOUSANDS.fullmatch(text):

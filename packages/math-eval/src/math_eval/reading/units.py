@@ -78,6 +78,7 @@ _TABLE: dict[str, tuple[tuple[str, Fraction | int], ...]] = {
     "half of the day": (("am", 1),), "second half of the day": (("pm", 1),),
 }  # fmt: skip
 _COUNTED = frozenset(["unit"])
+_PLACES = frozenset(["unit", "step", "block", "place", "space", "square", "position", "column", "cell", "grid"])
 
 
 def _entries() -> dict[str, Unit]:
@@ -109,6 +110,11 @@ def find_unit(word: str) -> Unit | None:
 def is_unit(word: str) -> bool:
     """Whether the word is a unit also where it is not set as text: not a single letter."""
     return len(word) > 1 and find_unit(word) is not None
+
+
+def is_place(word: str) -> bool:
+    """Whether the word counts what one can go to the left: a unit, step, block and so on."""
+    return is_unit(word) or word.removesuffix("s") in _PLACES
 
 
 def is_count(word: str) -> bool:

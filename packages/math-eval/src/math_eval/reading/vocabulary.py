@@ -15,8 +15,9 @@ from .words import word_set, words
 AND = word_set("∧ and und et y e и och 和 与 及 並 以及 と 그리고 و") - {"y", "e"}
 OR = word_set("∨ or oder ou или 或 或者 または أو")
 HEDGES = word_set(
-    "about approximately approx roughly around nearly exactly precisely simply just only circa equal equals to "
-    "therefore thus hence so then also both total answer final value result is are be it be 约 大约 约为 是 为"
+    "about approximately approx probably likely presumably roughly around nearly exactly precisely simply just only "
+    "circa equal equals to therefore thus hence so then also both total answer final value result is are be it be 约 "
+    "大约 约为 是 为"
 )
 EQUALS = word_set("is are equals equal be was were gives 是 为 等于 ist sind es est son это равно")
 CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on")
@@ -33,7 +34,9 @@ NOT_NEUTRAL = word_set(
     "downwards north south east west n s e w ne nw se sw above below under more less fewer greater least most not "
     "never no negative positive remainder than before after ago later earlier clockwise counterclockwise "
     "anticlockwise forward backward inside outside higher lower bc ad bce ce off loss profit gain debt increase "
-    "decrease increasing decreasing each or and is only odd even per"
+    "decrease increasing decreasing each or and is only odd even per many "
+    "prime repeating recurring doubled tripled halved approaching exclusive "
+    "inclusive excluded included gross sigma open closed rejected extraneous invalid wrong incorrect false impossible"
 )
 """Words after a number that change it, so that they are not a unit that may be left out."""
 
@@ -97,6 +100,9 @@ def number_of(words: list[str]) -> Fraction | None:
         words[:1] == ["a"] and len(words) > 1 and words[1] in MULTIPLIERS | _PARTS.keys()
     ):
         words = ["one", *words[1:]]
+    if words[:2] in (["half", "a"], ["half", "of"]) and len(words) > 2:
+        value = _whole(["one", *words[2:]])
+        return None if value is None else value / 2
     if words == ["half"]:
         return Fraction(1, 2)
     if len(words) > 1 and words[-1] in _PARTS:
