@@ -6,9 +6,12 @@ r"""Vectors and matrices: multiples, sums and products written out, and sums of 
 '(4 * 1, 0, -1)'
 """
 
+from fractions import Fraction
+
 from math_eval.reading.tree import Tree, name, number, walk
 
 _MAX_SIDE = 8
+_MAX_POWER = 3
 _AXES = ("vec i", "vec j", "vec k")
 
 
@@ -57,6 +60,8 @@ def _matrix(tree: Tree) -> Tree | None:
     if kind == "power" and parts[1] in (name("T"), name("top")):
         inside = _matrix(parts[0])
         return inside and Tree("matrix", tuple(Tree("row", column) for column in zip(*_cells(inside), strict=True)))
+    if kind == "power" and parts[1].kind == "number":
+        return _power(_matrix(parts[0]), parts[1].data[0])
     if kind == "quotient":
         return _scaled(_matrix(parts[0]), (Tree("quotient", (number(1), parts[1])),))
     if kind == "product":
@@ -71,6 +76,24 @@ def _matrix(tree: Tree) -> Tree | None:
                     return None
         return _scaled(total, tuple(scale))
     return None
+
+
+def _power(matrix: Tree | None, exponent: Fraction) -> Tree | None:
+    """A small power of a square matrix, or the inverse of one with two rows."""
+    if matrix is None or len(matrix.parts) != len(matrix.parts[0].parts):
+        return None
+    if exponent == -1 and len(matrix.parts) == 2:
+        (a, b), (c, d) = _cells(matrix)
+        minus_b, minus_c = Tree("negative", (b,)), Tree("negative", (c,))
+        determinant = Tree("sum", (Tree("product", (a, d)), Tree("product", (minus_b, c))))
+        adjoint = Tree("matrix", (Tree("row", (d, minus_b)), Tree("row", (minus_c, a))))
+        return _scaled(adjoint, (Tree("quotient", (number(1), determinant)),))
+    if exponent.denominator != 1 or not 1 <= exponent <= _MAX_POWER:
+        return None
+    total: Tree | None = matrix
+    for _ in range(int(exponent) - 1):
+        total = total and _product(total, matrix)
+    return total
 
 
 def _cells(matrix: Tree) -> list[tuple[Tree, ...]]:

@@ -112,7 +112,7 @@ class _Judge:
         if kinds <= _VALUES | {"ratio"} and "ratio" in kinds and self.policy.equivalent_forms:
             return self._values(_as_quotient(one), _as_quotient(two))
         if one.kind == two.kind and one.kind in _NO_ORDER:
-            return self._members(list(one.parts), list(two.parts))
+            return self._members([*map(_as_given, one.parts)], [*map(_as_given, two.parts)])
         if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
             verdict = self._in_order(one.parts, two.parts)
             return self._members(list(one.parts), list(two.parts)) if verdict is False and one.kind == "by" else verdict
@@ -158,7 +158,7 @@ class _Judge:
         head, tail = tree.parts[0], tree.parts[-1]
         if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
             return Tree("relation", (head, tail), ("=",))
-        before = tree.parts[-2]
+        before = tree.parts[len(tree.parts) - 2]
         computes = before.kind in _VALUES | {"quantity"} and not named(tree._replace(parts=(before, tail), data=("=",)))
         if (computes or (_is_constant(before) and _is_constant(tail))) and _Judge(self.policy).same(
             before, tail
@@ -369,6 +369,11 @@ def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:
     return list(dict.fromkeys(parts)) if parts and all(part.kind == "tuple" for part in parts) else parts
 
 
+def _as_given(member: Tree) -> Tree:
+    """A case as a value with its condition; other members as they are."""
+    return Tree("given", member.parts) if member.kind == "row" and len(member.parts) == 2 else member
+
+
 def _is_point(tree: Tree) -> bool:
     """Whether the tree is a capital letter with coordinates, such as `D(0, 3)`."""
     point, place = tree.parts[0], tree.parts[-1]
@@ -383,7 +388,7 @@ def _one_value(tree: Tree, other: Tree, same: Callable[[Tree, Tree], bool | None
         bare = all(named(Tree("relation", (part, tree.parts[-1]), ("=",))) for part in tree.parts[:-1])
         return tree.parts[-1] if bare else tree
     if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
-        first, *rest = tree.parts
+        first, rest = next(iter(tree.parts)), tree.parts[1:]
         return first if all(first != one and same(first, one) is True for one in rest) else tree
     return tree
 

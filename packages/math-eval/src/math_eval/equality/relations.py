@@ -301,12 +301,22 @@ def same_given(one: Tree, two: Tree, same: Same) -> bool | None:
         return _same_solutions(value, left, other, right, same)
     if left or right:
         return False
+    condition, its = _in_words(condition), _in_words(its)
     if condition.kind == its.kind == "phrase":
         equal_words = _bare_words(condition) == _bare_words(its)
         return same(value, other) if equal_words else False
     if same(condition, its) is not True:
         return False
     return same(value, other)
+
+
+def _in_words(condition: Tree) -> Tree:
+    """`n is odd` as the words `n odd`; other conditions as they are."""
+    if condition.kind == "relation" and condition.data == ("=",) and condition.parts[-1].kind == "phrase":
+        return Tree("phrase", (), (*show(condition.parts[0]).split(), *condition.parts[-1].data))
+    if condition.kind == "quantity" and not condition.data[0]:
+        return Tree("phrase", (), (*show(condition.parts[0]).split(), *condition.data[1]))
+    return condition
 
 
 def _bare_words(phrase: Tree) -> list[str]:

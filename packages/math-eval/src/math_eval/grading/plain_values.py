@@ -10,9 +10,11 @@ whole. Numbers with a comma or "and" between them are one list. Phrases and form
 """
 
 import re
+from typing import NamedTuple
 
 from math_eval.reading import read
-from math_eval.reading.units import is_unit
+from math_eval.reading.units import find_unit, is_unit
+from math_eval.reading.vocabulary import MULTIPLIERS
 
 _WHOLE = r"(?:\d+,\d{1,2}(?![\d,])|\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(
@@ -20,7 +22,7 @@ NUMBER = re.compile(
 )
 LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
 _LIST_LINK = re.compile(r" ?, ?|[ ,]*\b(?:and|or|und|et|y|oder|ou)\b ?|[和或与、]", re.IGNORECASE)
-_FUNCTIONS = "sqrt|cbrt|sin|cos|tan|arcsin|arccos|arctan|log|ln|exp|pi|choose"
+_FUNCTIONS = "sqrt|cbrt|sin|cos|tan|arcsin|arccos|arctan|log|ln|exp|pi|choose|out of|remainder"
 _TOKEN = re.compile(
     rf"(?P<number>\\?[$€£¥₹]?{_WHOLE}\\?%?)|(?P<function>(?:{_FUNCTIONS})(?![A-Za-z]))|(?P<sign>π(?![α-ω])|[∞°!:,])|(?P<word>[^\W\d_]+)"
     r"|(?P<operator>\*\*|[<>]=|[-−–+*/^=<>≤≥≠±×·÷])|(?P<open>[(\[{|√])|(?P<close>[)\]}|])|(?P<gap>[ \t]+)"
@@ -36,6 +38,8 @@ _NEGATED = re.compile(
 )
 _DENIED = re.compile(r"\$?\s*(?:is|was|are)(?:\s+not|n['’]t)\s+(?:the|an?|our|correct|right)\b", re.IGNORECASE)
 _HALF = re.compile(r"\s?[ap]\.?\s?m\b\.?", re.IGNORECASE)
+_BEFORE_LINK = re.compile(r"(?: ?, ?(?:and |or )?| (?:and|or) )$")
+_MAX_LISTED = 16
 _COMPOUND = re.compile(rf"[$€£]?{_WHOLE}(?: ?[A-Za-z]+)?,?(?: and)? $")
 _UNIT = re.compile(r" ?([A-Za-z]+)")
 
@@ -54,11 +58,12 @@ def last_value(text: str, parts: int = 1) -> str | None:
     last = numbers[-1]
     if is_denied(text, last):
         return None
-    return (
-        _expression(text, last)
-        or _compound(text, last)
-        or ", ".join(match.group() for match in row(text, numbers, parts))
-    )
+    if (found := _expression(text, last)) is not None:
+        return ", ".join([*_listed_before(text, found), found.text])
+    size = _UNIT.match(text, last.end())
+    if size is not None and size[1].lower() in MULTIPLIERS:
+        return last.group() + size.group()
+    return _compound(text, last) or ", ".join(match.group() for match in row(text, numbers, parts))
 
 
 def is_denied(text: str, found: re.Match[str]) -> bool:
@@ -92,7 +97,31 @@ def row(text: str, found: list[re.Match[str]], parts: int, *, joins: bool = True
     return plain if joins and words and len(plain) > parts else chain[-parts:]
 
 
-def _expression(text: str, number: re.Match[str]) -> str | None:
+class _Found(NamedTuple):
+    """An expression as text, the kind of its tree, and where it begins and ends."""
+
+    text: str
+    kind: str
+    start: int
+    end: int
+
+
+def _listed_before(text: str, last: _Found) -> list[str]:
+    """The assignments or tuples before one of their kind, with only commas, "and" or "or" between them."""
+    listed: list[str] = []
+    while last.kind in ("relation", "tuple") and len(listed) < _MAX_LISTED:
+        begin = max(0, last.start - _REACH)
+        link = _BEFORE_LINK.search(text[begin : last.start])
+        numbers = list(NUMBER.finditer(text, begin, begin + link.start())) if link else []
+        found = _expression(text, numbers[-1]) if numbers else None
+        if link is None or found is None or found.kind != last.kind or found.end != begin + link.start():
+            break
+        listed.insert(0, found.text)
+        last = found
+    return listed
+
+
+def _expression(text: str, number: re.Match[str]) -> _Found | None:
     """The expression in plain text that contains a number; None if that is the number alone."""
     line = text.rfind("\n", 0, number.start()) + 1
     begin = max(line, number.start() - _REACH)
@@ -108,9 +137,13 @@ def _expression(text: str, number: re.Match[str]) -> str | None:
     found = _whole(text[tokens[first].start() : tokens[last].end()])
     if NUMBER.fullmatch(found) or number.group() not in found:
         return None
-    if re.fullmatch(r"\d{1,2}:\d\d", found) and (half := _HALF.match(text, tokens[last].end())):
-        return found + half.group()
-    return _value_of(found)
+    end = tokens[last].end()
+    if re.fullmatch(r"\d{1,2}:\d\d", found) and (half := _HALF.match(text, end)):
+        return _Found(found + half.group(), "clock", tokens[first].start(), half.end())
+    tree = read(found).tree
+    if tree is None or (tree.kind in ("phrase", "option") and not re.search("out of|remainder", found)):
+        return None
+    return _Found(found, tree.kind, tokens[first].start(), tokens[last].end())
 
 
 def _belongs(text: str, tokens: list[re.Match[str]], index: int) -> bool:
@@ -135,7 +168,7 @@ def _belongs(text: str, tokens: list[re.Match[str]], index: int) -> bool:
                 len(token.group()) < 3 and {*token.group()} <= _VARIABLES and not (followed or is_unit(token.group()))
             )
         near = [one for one in (_beside(tokens, index, -1), _beside(tokens, index, 1)) if one is not None]
-        operated = any(one.lastgroup == "operator" for one in near) or (after is not None and after.group() == "(")
+        operated = any(one.lastgroup in ("operator", "open", "close") for one in near)
         return len(token.group()) == 1 and operated
     if kind == "sign" and token.group() == "!":
         return _begins_word(tokens, index + 2) or (after is not None and after.lastgroup == "operator")
@@ -199,18 +232,12 @@ def _whole(text: str) -> str:
     return text
 
 
-def _value_of(found: str) -> str | None:
-    """The expression, if it can be read and is no phrase."""
-    tree = read(found).tree
-    return found if tree is not None and tree.kind not in ("phrase", "option") else None
-
-
 def _compound(text: str, number: re.Match[str]) -> str | None:
     """A quantity in two units that ends in a number and its unit, such as `5 feet 3 inches`."""
     unit = _UNIT.match(text, number.end())
     before = _COMPOUND.search(text[max(0, number.start() - 40) : number.start()])
-    if unit is None or before is None or not is_unit(unit[1]):
+    if unit is None or before is None or find_unit(unit[1]) is None:
         return None
-    found = before.group() + number.group() + unit.group()
+    found = re.sub(r"\b(?!and\b)[A-Za-z]+", r"\\text{\g<0>}", before.group() + number.group() + unit.group())
     tree = read(found).tree
     return found if tree is not None and tree.kind == "quantity" else None

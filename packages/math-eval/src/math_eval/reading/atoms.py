@@ -48,6 +48,7 @@ class Atoms(Cursor, ABC):
         """The content of brackets."""
 
     def _number(self) -> Tree:
+        divides = self.is_mark("/", ahead=-1)
         token = self.take()
         value = token.value
         if self.is_mark("…") and not self.peek().gap and token.places > 0:
@@ -57,7 +58,7 @@ class Atoms(Cursor, ABC):
             self.take()
             return number(_continued(token._replace(text=token.text + 2 * token.text[-1])), -1)
         value += self._mixed_part(token)
-        while self.peek().kind == "word" and self.peek().text.lower() in MULTIPLIERS:
+        while self.peek().kind == "word" and self.peek().text.lower() in MULTIPLIERS and not divides:
             value *= MULTIPLIERS[self.take().text.lower()]
         if self.peek().kind == "word" and (part := number_of(["one", self.peek().text])) is not None and part < 1:
             self.take()

@@ -12,7 +12,7 @@ from .expression import Expression
 from .token import Token
 from .tree import Tree, number
 from .units import CURRENCIES, Unit, find_unit, is_count
-from .vocabulary import AND, CONDITIONS, EQUALS, EXCEPT, OR, REASONS
+from .vocabulary import AND, CONDITIONS, EQUALS, EXCEPT, MULTIPLIERS, OR, REASONS
 from .words import word_set
 
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
@@ -123,8 +123,13 @@ class Quantities(Expression):
     def _with_unit(self, value: Tree) -> Tree:
         if value.kind in ("phrase", "word", "set", "tuple"):
             return value
-        if self.peek().kind == "word" and self.peek().text == "base" and value.kind == "number":
+        inside = self.peek().text == "in" and self.peek(1).text == "base"
+        if self.peek(inside).kind == "word" and self.peek(inside).text == "base" and value.kind == "number":
+            self.at += inside
             return self._with_base(value)
+        if self.peek().kind == "word" and (size := MULTIPLIERS.get(self.peek().text.lower())) is not None:
+            self.take()
+            value = Tree("product", (value, number(size)))
         if (split := _fraction_of_units(value)) is not None:
             return split
         factors, words = self._unit(compass=value.kind == "degrees")

@@ -30,6 +30,7 @@ _PLAIN_WORDS = (
 _GLUED_JOINER = re.compile(r"(and|or)([A-Za-z])")
 _LINKS = AND | OR | CONDITIONS | EQUALS
 _PROSE_LETTERS = 4
+_SHORT_JOINERS = {"et": "and", "y": "and", "e": "and", "o": "or"}
 _ENDINGS = frozenset({"th", "sh", "ch"})
 """Short names of functions that are no function where they are set as text, as in `5^{\\text{th}}`."""
 
@@ -38,6 +39,7 @@ def resolve(found: list[Token]) -> list[Token]:
     """The tokens with every run of letters resolved as a word, a function, a name, or a product of letters."""
     if not any(token.kind == "run" for token in found):
         return found
+    found = [_foreign_joiner(found, index) for index in range(len(found))]
     sure = [
         token.kind == "run" and _is_word(token, found[index - 1] if index else None)
         for index, token in enumerate(found)
@@ -69,6 +71,15 @@ def resolve(found: list[Token]) -> list[Token]:
         else:
             resolved.append(token)
     return resolved
+
+
+def _foreign_joiner(found: list[Token], index: int) -> Token:
+    """The token, or the English word for a short joiner such as `et` between two numbers."""
+    token = found[index]
+    if token.kind != "run" or token.text not in _SHORT_JOINERS or not 0 < index < len(found) - 1:
+        return token
+    apart = token.gap and found[index + 1].gap and found[index - 1].kind == found[index + 1].kind == "number"
+    return token._replace(text=_SHORT_JOINERS[token.text]) if apart else token
 
 
 def _is_word(token: Token, before: Token | None) -> bool:

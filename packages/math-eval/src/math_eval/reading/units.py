@@ -81,12 +81,18 @@ _COUNTED = frozenset(["unit"])
 _PLACES = frozenset(["unit", "step", "block", "place", "space", "square", "position", "column", "cell", "grid"])
 
 
+_BASIC = frozenset(["m", "s", "g", "l", "L", "A", "V", "W", "J", "N", "C", "F"])
+"""Symbols before which `μ` is a millionth."""
+
+
 def _entries() -> dict[str, Unit]:
     found: dict[str, Unit] = {}
     for dimension, entries in _TABLE.items():
         for names, size in entries:
             for alias in names.split():
                 found[alias] = Unit(names.split()[0], dimension, Fraction(size))
+                if alias in _BASIC:
+                    found["micro" + alias] = Unit("micro" + alias, dimension, Fraction(size) / 10**6)
     return found
 
 

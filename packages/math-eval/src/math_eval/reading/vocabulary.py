@@ -15,9 +15,9 @@ from .words import word_set, words
 AND = word_set("∧ and und et y e и och 和 与 及 並 以及 と 그리고 و") - {"y", "e"}
 OR = word_set("∨ or oder ou или 或 或者 または أو")
 HEDGES = word_set(
-    "about approximately approx probably likely presumably roughly around nearly exactly precisely simply just only "
-    "circa equal equals to therefore thus hence so then also both total answer final value result is are be it be 约 "
-    "大约 约为 是 为"
+    "about approximately approx probably likely presumably surely roughly around nearly exactly precisely simply just "
+    "only circa equal equals to therefore thus hence so then also both total answer final value result is are be it be "
+    "约 大约 约为 是 为"
 )
 EQUALS = word_set("is are equals equal be was were gives 是 为 等于 ist sind es est son это равно")
 CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on")
