@@ -28,7 +28,7 @@ class _Sums:
         self.lock = threading.Lock()
         self.bodies, self.failures, self.slow_s, self.seen = [], [], [], Counter()
         self.flying = self.most = 0
-        self.pause_s, self.reasoning = 0.01, False
+        self.pause_s, self.reasoning, self.failing = 0.01, False, ""
         self.http = serve(self.answer)
         self.url = f"{self.http.url}/v1"
 
@@ -43,13 +43,15 @@ class _Sums:
             failure = self.failures.pop(0) if self.failures else None
             pause = self.slow_s.pop(0) if self.slow_s else self.pause_s
         time.sleep(pause)
+        if question == self.failing:
+            failure = 500, {}, {"error": {"message": "CUDA error"}}
         status, headers, answer = failure or (200, {}, self._completion(question))
         with self.lock:
             self.flying -= 1
         return status, {"Content-Type": "application/json", **headers}, json.dumps(answer).encode()
 
     def _completion(self, question):
-        one, two = map(int, re.findall(r"\d+", question)[:2])
+        one, two = map(int, re.findall(r"\d+", question)[:2] or (0, 0))
         message = {"role": "assistant", "content": f"<think>{one} + {two}</think> \\boxed{{{one + two}}}"}
         if self.reasoning:
             message |= {"content": f"\\boxed{{{one + two}}}", "reasoning_content": f"{one}+{two}"}
@@ -113,6 +115,27 @@ def test_patience_is_counted_from_the_first_failure(sums):
     sums.failures = [(503, {}, {"error": {"message": "busy"}})]
     sums.pause_s = 0.2
     assert len(_ask(sums, count=1, patience_s=0.1)) == 1
+
+
+def test_a_request_that_fails_alone_is_an_error_of_its_own(sums):
+    sums.failing = "add 3 and 1"
+    answers = _ask(sums, concurrency=3)
+    assert len(answers) == 12
+    assert [index for index, one in answers.items() if one.refused] == [3]
+    assert "CUDA error" in answers[3].refused
+    assert "(9 times, while another request was answered)" in answers[3].refused
+    assert sums.seen[sums.failing] == 9
+
+
+def test_server_errors_of_a_server_that_answers_nothing_are_not_the_requests_fault(sums):
+    sums.failures = [(503, {}, {"error": {"message": "loading"}})] * 30
+    answers = _ask(sums, count=2, concurrency=2)
+    assert [answers[index].refused for index in range(2)] == [None, None]
+
+
+def test_fields_of_the_sampling_are_left_out_on_request(sums):
+    _ask(sums, count=2, leave_out=("temperature", "seed"))
+    assert [sorted({"temperature", "top_p", "seed"} & body.keys()) for body, _ in sums.bodies] == [["top_p"]] * 2
 
 
 def test_the_time_limit_of_a_request_is_kept_and_it_is_tried_again(sums):

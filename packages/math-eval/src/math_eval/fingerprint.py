@@ -45,7 +45,7 @@ def model_sha256(folder: Path) -> str:
 def model_settings(settings: RunSettings) -> dict[str, Any]:
     """The identity of the model and how it is run."""
     if settings.server is not None:
-        return {"model": settings.model}
+        return {"model": settings.model, **({"left_out": sorted(settings.leave_out)} if settings.leave_out else {})}
     if settings.backend == "vllm":
         how = {"tensor_parallel": settings.tensor_parallel, "data_parallel": settings.data_parallel}
     else:

@@ -15,7 +15,6 @@ from pathlib import Path
 from .errors import DataError
 
 _MARKS = {
-    codecs.BOM_UTF8: "a UTF-8 byte order mark",
     codecs.BOM_UTF16_LE: "a UTF-16 byte order mark",
     codecs.BOM_UTF16_BE: "a UTF-16 byte order mark",
 }
@@ -23,12 +22,12 @@ _READ_BYTES = 4096
 
 
 def check_json_lines(path: Path) -> None:
-    """Refuse a file that begins with a byte order mark or is a JSON array, as other programs export them.
+    """Refuse a file in UTF-16 or with a JSON array, as other programs export them.
 
     Raises:
         DataError: It does; the message names the remedy.
     """
-    start = _start(path)
+    start = _start(path).removeprefix(codecs.BOM_UTF8)
     for mark, name in _MARKS.items():
         if start.startswith(mark):
             raise DataError(f"{path}: begins with {name}; save it as UTF-8 without one")

@@ -27,6 +27,7 @@ POLICY_HELP = (
 SERVER = "openai:"
 ENGINES = ("transformers", "vllm")
 EXTRACTION_HELP = "Rule that finds the answer; reference is the rule of the Extra-CoT paper's evaluation script."
+SAMPLING_FIELDS = ("temperature", "top_p", "seed")
 _MAX_VALUES = 1000
 """Values of a list, which is the limit of the contract `run_manifest`."""
 
@@ -99,6 +100,15 @@ class RunSettings:
     requests_per_minute: int | None = field(
         default=None, metadata=_flag("Maximum number of requests that a server gets in a minute.", default="no limit")
     )
+    leave_out: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "Field that a server's requests do not contain, because it refuses it. Repeatable.",
+            flag="--leave-out",
+            choices=SAMPLING_FIELDS,
+            default="none",
+        ),
+    )
     timeout_s: float = field(
         default=3600.0, metadata=_flag("Seconds that a server may take for one completion.", flag="--timeout")
     )
@@ -119,7 +129,7 @@ class RunSettings:
         if self.seeds and min(self.seeds) < 0:
             raise DataError(f"seed must not be negative; got {min(self.seeds)}")
         draws = self.samples * len(self.seeds)
-        if draws > 1 and self.temperature == 0:
+        if draws > 1 and self.temperature == 0 and "temperature" not in self.leave_out:
             raise DataError(f"{draws} samples at temperature 0 are all the same; set --temperature above 0")
 
     def _check_lists(self) -> None:
@@ -138,8 +148,13 @@ class RunSettings:
             raise DataError(f"backend must be {' or '.join(ENGINES)}; got {self.backend!r}")
         if (self.server is None) != (self.base_url is None):
             raise DataError("a server needs both: --model openai:NAME and --base-url http://HOST:PORT/v1")
-        if self.server is None and (self.tokenizer is not None or self.requests_per_minute is not None):
-            name = "tokenizer" if self.tokenizer is not None else "requests-per-minute"
+        of_servers = {
+            "tokenizer": self.tokenizer is not None,
+            "requests-per-minute": self.requests_per_minute is not None,
+            "leave-out": self.leave_out != (),
+        }
+        name = next((name for name, given in of_servers.items() if given), None)
+        if self.server is None and name is not None:
             raise DataError(f"--{name} is for servers, and {self.model} is a model folder; leave it out")
         if self.server is not None and self.backend != ENGINES[0]:
             raise DataError(

@@ -87,6 +87,7 @@ def load_backend(settings: RunSettings, tokens: ControlTokens | None) -> Backend
         concurrency=settings.batch_size,
         tokenizer=settings.tokenizer,
         extra=controls,
+        leave_out=settings.leave_out,
         requests_per_minute=settings.requests_per_minute,
         timeout_s=settings.timeout_s,
     )

@@ -3,8 +3,9 @@
 Requests run concurrently, and completions arrive as they finish. After a temporary failure (no connection, time-out,
 429, 5xx, an answer that is cut off or reports one of these) a request is tried again with growing, jittered pauses, or
 after the pause that the server asks for, so a server may be restarted during a run. A request that the server refuses
-for what it contains gives a completion with `refused`. The key is read from OPENAI_API_KEY and never written, even if
-the server sends it back. What an answer may be is left to `replies`, resuming a run that gave up to `run`.
+for what it contains, or fails at again and again while it completes another one, gives a completion with `refused`.
+The key is read from OPENAI_API_KEY and never written, even if the server sends it back. What an answer may be is left
+to `replies`, resuming a run that gave up to `run`.
 
     server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
     for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
@@ -38,7 +39,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CONNECT_S = 0.5, 30.0, 30.0
 _TRANSIENT = {408, 409, 425, 429}
 _OF_ONE_REQUEST = {400, 413, 422}
 """Statuses that refuse a request for what it contains; others, such as 401, concern every request."""
+_MOST_SERVER_ERRORS = 8
+"""Server errors of one request, after which another request shows whether the server or the request is at fault."""
 _OTHER_LIMIT = re.compile("unsupported|not supported|instead|deprecated", re.IGNORECASE)
+_SERVER_ERROR = 500
 _SEED_MODULUS = 2**31
 _Failure = APIConnectionError | APIStatusError | TimeoutError | ReplyError
 _SHORTEST_SECRET = 12
@@ -56,6 +60,7 @@ class Server:
             the server's `reasoning_tokens`, or else completion tokens * thinking characters / (thinking characters +
             answer characters), tags not counted.
         extra: Fields that are added to every request.
+        leave_out: Which of temperature, top_p and seed are not sent, for a server that refuses them.
         requests_per_minute: Maximum number of requests in a minute, evenly spaced, repeated ones included; None for no
             limit.
         timeout_s: Seconds that the server may take for one completion.
@@ -73,13 +78,14 @@ class Server:
         concurrency: int = 32,
         tokenizer: str | Path | None = None,
         extra: dict[str, Any] | None = None,
+        leave_out: Sequence[str] = (),
         requests_per_minute: int | None = None,
         timeout_s: float = 3600.0,
         patience_s: float = 600.0,
     ) -> None:
         check_address(base_url)
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
-        self._extra, self._patience_s = extra or {}, patience_s
+        self._extra, self._leave_out, self._patience_s = extra or {}, leave_out, patience_s
         self._limit = "max_tokens"
         self._folder = tokenizer
         self._tokenizer = read_tokenizer(tokenizer) if tokenizer is not None else None
@@ -136,21 +142,15 @@ class Server:
 
     async def _one(self, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
         """One completion and its seconds; a temporary failure is tried again."""
-        give_up, pause = None, _FIRST_PAUSE_S
+        give_up, pause, server_errors, alone = None, _FIRST_PAUSE_S, 0, False
+        fields = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % _SEED_MODULUS}
+        fields = {name: value for name, value in fields.items() if name not in self._leave_out}
         while True:
             await self._turn()
             start, limit = time.monotonic(), self._limit
             try:
-                async with asyncio.timeout(self._timeout_s):  # the client's own limit is one of each read
-                    answer = await self._client.chat.completions.with_raw_response.create(
-                        model=self._model,
-                        messages=[{"role": "user", "content": prompt}],
-                        temperature=sampling.temperature,
-                        top_p=sampling.top_p,
-                        seed=seed % _SEED_MODULUS,
-                        extra_body={limit: sampling.max_tokens, **self._extra},
-                    )
-                return self._completion(answer.http_response.content), time.monotonic() - start
+                content = await self._send(prompt, {**fields, limit: sampling.max_tokens})
+                return self._completion(content), time.monotonic() - start
             except (APIConnectionError, APIStatusError, TimeoutError, ReplyError) as error:
                 now = time.monotonic()
                 if self._refuses(error):
@@ -158,6 +158,14 @@ class Server:
                         self._limit = "max_completion_tokens"
                         continue
                     return Completion("", 0, "stop", 0, refused=self._words(error)), now - start
+                if (_status(error) or 0) >= _SERVER_ERROR:
+                    if alone:
+                        words = f"{self._words(error)} ({server_errors + 1} times, while another request was answered)"
+                        return Completion("", 0, "stop", 0, refused=words), now - start
+                    server_errors += 1
+                    alone = server_errors % _MOST_SERVER_ERRORS == 0 and await self._answers()
+                    if alone:
+                        continue
                 requested = requested_pause(error)
                 wait = random.uniform(0.5, 1.0) * pause if requested is None else requested
                 give_up = give_up or now + self._patience_s
@@ -168,6 +176,24 @@ class Server:
                     ) from None
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _send(self, prompt: str, fields: dict[str, Any]) -> bytes:
+        """The server's answer to one request."""
+        async with asyncio.timeout(self._timeout_s):  # the client's own limit is one of each read
+            answer = await self._client.chat.completions.with_raw_response.create(
+                model=self._model,
+                messages=[{"role": "user", "content": prompt}],
+                extra_body={**fields, **self._extra},
+            )
+        return answer.http_response.content
+
+    async def _answers(self) -> bool:
+        """Whether the server completes the shortest of requests."""
+        try:
+            read_reply(await self._send("Hi", {self._limit: 1}), self._base_url)
+        except (APIConnectionError, APIStatusError, TimeoutError, ReplyError):
+            return False
+        return True
 
     async def _turn(self) -> None:
         """Wait until the rate limit permits the next request."""
@@ -193,7 +219,7 @@ class Server:
         if isinstance(error.__cause__, DataError):  # of `BoundedClient`; some versions of the client wrap it
             raise error.__cause__ from None
         status = _status(error)
-        if status is None or status in _TRANSIENT or status >= 500:
+        if status is None or status in _TRANSIENT or status >= _SERVER_ERROR:
             return False
         if status in _OF_ONE_REQUEST:
             return True

@@ -38,7 +38,7 @@ def read_task_file(path: Path, limit: int | None) -> Parts:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
-        task = tomllib.loads(path.read_text("utf-8"))
+        task = tomllib.loads(path.read_text("utf-8-sig"))
     except RecursionError as error:
         raise DataError(f"{path}: nested too deeply to be a task file; flatten it") from error
     except ValueError as error:
