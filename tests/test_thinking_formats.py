@@ -9,19 +9,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from chrpo._shared import thinking_formats
 from chrpo._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
 from chrpo._shared.thinking_formats import (
     FORMATS,
-    format_named,
     format_of,
+    given_format,
     load_format,
     save_format,
+    stored_format,
     template_format,
 )
+from chrpo._shared.thinking_ids import decode_ids
 from chrpo.errors import DataError
 from math_eval.grading.final_text import final_text
 
@@ -131,6 +133,18 @@ def test_training_and_grading_see_the_same_answer(each):
         assert (graded and graded.strip()) == (found.answer or None)
 
 
+@given(st.sampled_from(EVERY), st.text(alphabet="a \n"), st.none() | st.text(alphabet="b \n"))
+def test_other_tags_around_a_completion_change_nothing_else(each, thinking, answer):
+    completion = each.join(thinking, answer)
+    assert each.retagged(completion, THINK) == THINK.join(thinking, answer)
+    assert each.retagged(completion, each) == completion
+
+
+def test_a_completion_without_a_block_is_not_tagged():
+    assert FORMATS["bracket-think"].retagged("It is 3.", THINK) == "It is 3."
+    assert replace(THINK, opened=True).retagged("1 + 2", THINK) == "<think>1 + 2"
+
+
 # --- chat templates ---------------------------------------------------------------------------------------------------
 
 TURNS = (
@@ -213,15 +227,15 @@ def with_template(template, folder=""):
 @pytest.mark.parametrize("model", PUBLISHED)
 def test_the_format_of_a_published_template_is_found(model):
     template, name, opened = PUBLISHED[model]
-    assert template_format(with_template(template)) == format_named(name, opened=opened)
+    assert template_format(with_template(template)) == replace(FORMATS[name], opened=opened)
 
 
 def test_variables_of_the_template_decide_who_opens_the_block():
     switch = PLAIN + "{% if add_generation_prompt %}assistant\n{{ '<think>\n' if deep else '</think>\n' }}{% endif %}"
-    assert template_format(with_template(switch), {"deep": True}) == format_named("think", opened=True)
+    assert template_format(with_template(switch), {"deep": True}) == replace(THINK, opened=True)
     assert template_format(with_template(switch), {"deep": False}) is None
     closed = template_format(with_template(QWEN3), {"enable_thinking": False, "add_generation_prompt": False})
-    assert closed == format_named("think")
+    assert closed == THINK
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -249,9 +263,11 @@ def test_think_is_taken_if_nothing_shows_a_format(template):
 
 def test_two_formats_in_one_prompt_are_refused_with_the_remedy(tmp_path):
     both = "Use <think>, </think> or [THINK], [/THINK].\n" + PLAIN
-    with pytest.raises(DataError, match=r"shows the thinking formats think and bracket-think; write .*format\.json"):
+    with pytest.raises(
+        DataError, match=r"shows the thinking formats think and bracket-think; name .*--thinking-format"
+    ):
         format_of(with_template(both, tmp_path))
-    save_format(format_named("bracket-think"), tmp_path)
+    save_format(FORMATS["bracket-think"], tmp_path)
     assert format_of(with_template(both, tmp_path)) == FORMATS["bracket-think"]
 
 
@@ -279,12 +295,77 @@ def test_a_template_without_end_is_stopped(monkeypatch):
             template_format(with_template(template))
 
 
+# --- token ids --------------------------------------------------------------------------------------------------------
+
+
+def with_pieces(tags=("<think>", "</think>")):
+    """A tokenizer of single characters in which the tags are also tokens of their own."""
+    pieces = {character: number for number, character in enumerate("?0123456789+=. \n`<>/thinkTHINK[]")}
+    raw = Tokenizer(models.BPE(pieces, [], unk_token="?"))
+    raw.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="?", eos_token=".")
+    tokenizer.add_tokens(list(tags))
+    return tokenizer
+
+
+def spelled(tokenizer, tag):
+    return [tokenizer.convert_tokens_to_ids(character) for character in tag]
+
+
+def test_only_the_token_of_a_tag_counts_where_the_tag_is_a_token():
+    tokenizer = with_pieces()
+    start, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    one, two, three = spelled(tokenizer, "123")
+    ids = [start, one, *spelled(tokenizer, "</think>"), two, end, three]
+    text, places = decode_ids(tokenizer, THINK, ids)
+    assert text == "<think>1</think>2</think>3"
+    assert places == ([0], [17])
+    assert THINK.split(text, places) == Thinking("1</think>2", "3", True)
+    text, places = decode_ids(tokenizer, THINK, [start, one, *spelled(tokenizer, "</think>"), two])
+    assert THINK.split(text, places) == Thinking("1</think>2", "", False)
+    text, places = decode_ids(tokenizer, THINK, [start, one, end, *spelled(tokenizer, "<think>"), two])
+    assert THINK.split(text, places) == Thinking("1", "<think>2", True)
+
+
+def test_the_last_closing_tag_counts_where_the_tag_is_no_token():
+    tokenizer, each = with_pieces(), FORMATS["bracket-think"]
+    completion = "[THINK]1[/THINK]2[/THINK]3"
+    text, places = decode_ids(tokenizer, each, spelled(tokenizer, completion))
+    assert (text, places) == (completion, ([0], [8, 17]))
+    assert each.split(text, places) == Thinking("1[/THINK]2", "3", True)
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "1", " ", "`"]), max_size=8))
+def test_token_ids_are_read_as_their_text_where_no_tag_is_spelled(pieces):
+    tokenizer = with_pieces()
+    text, places = decode_ids(tokenizer, THINK, tokenizer.convert_tokens_to_ids(pieces))
+    assert text == "".join(pieces)
+    assert THINK.parts(text, places) == THINK.parts(text)
+
+
 # --- names and files --------------------------------------------------------------------------------------------------
 
 
+def test_a_given_name_wins_and_the_prompt_shows_who_opens_the_block(tmp_path):
+    save_format(FORMATS["thought"], tmp_path)
+    opening = PLAIN + "{% if add_generation_prompt %}[THINK]\n{% endif %}"
+    assert format_of(with_template(opening, tmp_path), "bracket-think") == replace(
+        FORMATS["bracket-think"], opened=True
+    )
+    assert format_of(with_template(PLAIN, tmp_path), "bracket-think") == FORMATS["bracket-think"]
+
+
+def test_a_file_gives_tags_that_no_name_has(tmp_path):
+    each = ThinkingFormat("<plan>", "</plan>", opened=True)
+    save_format(each, tmp_path)
+    assert format_of(with_template(QWEN3), str(tmp_path / "thinking_format.json")) == each
+    assert given_format(stored_format(tmp_path)) == each
+    assert given_format(stored_format(tmp_path / "elsewhere")) == THINK
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(DataError, match=r"'tink' is unknown; name one of think, bracket-think, .*gpt-oss"):
-        format_named("tink")
+    with pytest.raises(DataError, match=r"'tink' is no file and no known name; name one of think, .*gpt-oss, or a"):
+        given_format("tink")
 
 
 @pytest.mark.parametrize("each", EVERY, ids=show)

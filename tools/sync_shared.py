@@ -29,8 +29,8 @@ _EVERY = (
     "tokenizer_file",
     "settings_flags",
 )
-_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking")
-_TRAINING = ("file_record", "thinking_formats", "training_checkpoints")
+_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats", "thinking_ids")
+_TRAINING = ("file_record", "training_checkpoints")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
     "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),
@@ -53,6 +53,7 @@ SCHEMAS = {
         "run_sample",
         "samples",
         "task",
+        "thinking_format",
         "traces",
     ),
 }

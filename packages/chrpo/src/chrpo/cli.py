@@ -11,13 +11,25 @@ from ._shared.cli_group import CommandGroup
 from ._shared.control_tokens import INSTRUCTION
 from ._shared.settings_flags import AliasedOption, from_flags, output_argument, settings_flags
 from ._shared.terminal import echo
+from ._shared.thinking_formats import FLAG_HELP, given_format, stored_format
+from .answer_format import ANSWER_FORMATS
 from .core.constraint import Gains
 from .core.ratios import CONFIDENCE, THRESHOLD
 from .errors import DataError
 from .merge import SCALE, SHARE
+from .named_function import named_function
 from .settings import TrainSettings, setting_names
 
 _PATH = click.Path(path_type=Path)
+_answer_format = click.option(
+    "--format",
+    "answer_format",
+    default="boxed",
+    show_default=True,
+    metavar="NAME|MODULE:FUNCTION",
+    callback=lambda _context, _option, text: named_function("--format", text) if ":" in text else text,
+    help=f"Form of the answer after the thinking: {', '.join(ANSWER_FORMATS)}, or a function of its text.",
+)
 
 
 @click.group(cls=CommandGroup)
@@ -47,10 +59,14 @@ Examples:
 @click.option("--threshold", default=THRESHOLD, show_default=True, help="Accuracy that the lower bound must reach.")
 @click.option("--instruction", default=INSTRUCTION, show_default=True, help="First line of the user turn.")
 @click.option("--seed", default=0, show_default=True, help="Random seed for choosing which prompts use a fixed ratio.")
+@click.option("--thinking-format", help=f"{FLAG_HELP}  [default: thinking_format.json of the checkpoint, else think]")
+@_answer_format
 @click.option(
     "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
 )
-def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: Any) -> None:
+def prepare(
+    samples: tuple[Path, ...], out: Path, checkpoint: Path, thinking_format: str | None, **options: Any
+) -> None:
     """Turn SAMPLES of the frozen model at every ratio into the prompts file OUT.
 
     Every problem needs samples at each ratio of the checkpoint's ladder, 3 or more at the default confidence. Counts
@@ -60,10 +76,12 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
     from ._shared.control_tokens import ControlTokens
     from .prepare import prepare as run
 
-    made = run(samples, out, tokens=ControlTokens.load(checkpoint), **options)
+    tokens, thinking = ControlTokens.load(checkpoint), thinking_format or stored_format(checkpoint)
+    made = run(samples, out, tokens=tokens, thinking_format=thinking, **options)
     if made is None:
         echo(f"{out}: already made with these settings; nothing to do", err=True)
         return
+    echo(f"thinking format: {given_format(thinking)}", err=True)
     tally, summary = made
     for ratio, seen in summary["ratios"].items():
         echo(
@@ -85,7 +103,8 @@ def prepare(samples: tuple[Path, ...], out: Path, checkpoint: Path, **options: A
 
 _WARNINGS = {
     "right_but_cut_off": "are correct but truncated by the token limit, which counts as incorrect here and in training",
-    "right_without_a_box": r"were graded correct without an answer in \boxed{}, which training counts as incorrect",
+    "right_in_another_form": "were graded correct without an answer in the form that training asks for (--format), "
+    "which training counts as incorrect",
     "asked_otherwise": "were drawn with another instruction; give that one as --instruction",
     "samples_off_the_ladder": "are at no ratio of the ladder and are not counted",
 }
@@ -131,17 +150,36 @@ Examples:
     type=click.Choice(["tensorboard", "trackio", "wandb"]),
     help="Tracker besides metrics.jsonl; repeatable.",
 )
+@click.option(
+    "--grader",
+    metavar="MODULE:FUNCTION",
+    callback=lambda _context, _option, text: named_function("--grader", text) if text else None,
+    help="Function that decides whether an answer is correct.  [default: the boxed or tagged answer is compared]",
+)
+@_answer_format
 @click.option("--overwrite", is_flag=True, help="Replace a finished run, or a run of other settings, in OUT.")
-def train(prompts: Path, out: Path, model: Path, overwrite: bool, report_to: tuple[str, ...], **options: Any) -> None:
+def train(prompts: Path, out: Path, model: Path, grader: Any, answer_format: Any, **options: Any) -> None:
     """Train the checkpoint MODEL on PROMPTS and write it to the folder OUT.
 
     A killed run continues from its newest complete checkpoint when it is started again, and ends with the same result.
     OUT contains the weights, the tokenizer, control_tokens.json, manifest.json, metrics.jsonl and training.html.
+    A function is MODULE:FUNCTION of the current folder or the environment: the grader takes a completion and its
+    reference answer, the format the text after the thinking; each returns True or False.
     """
     from .train import train as run
 
     settings = from_flags(TrainSettings, options)
-    made = run(prompts, out, model=model, settings=settings, overwrite=overwrite, report_to=report_to)
+    made = run(
+        prompts,
+        out,
+        model=model,
+        settings=settings,
+        overwrite=options["overwrite"],
+        grader=grader,
+        answer_format=answer_format,
+        report_to=options["report_to"],
+        notify=lambda line: echo(line, err=True),
+    )
     echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
 
 

@@ -9,20 +9,21 @@ changed one is refused, as `_shared/output_file.py` describes. Sampling and grad
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ._shared.boxed import find_boxes
 from ._shared.control_tokens import INSTRUCTION, ControlTokens, user_turn
 from ._shared.lock import locked
 from ._shared.output_file import OutputFile
 from ._shared.records import Row, Tally, path_beside, read_placed, write_json, write_records
 from ._shared.runs import MANIFEST, digest
 from ._shared.strict_json import parse_json
-from ._shared.thinking import split_thinking
+from ._shared.thinking import THINK, ThinkingFormat, split_thinking
+from ._shared.thinking_formats import given_format
+from .answer_format import AnswerFormat, answer_check, format_name
 from .core.ratios import CONFIDENCE, THRESHOLD, TeacherRatio, samples_needed, teacher_ratio
 from .errors import DataError
 
@@ -51,6 +52,7 @@ OUTCOME_FIELDS = frozenset(
 SAMPLER_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "model", "backend")
 MANIFEST_FIELDS = SAMPLER_FIELDS[:4]
 """Sampler settings that the manifest beside a samples file may contain in place of the rows."""
+_UNLIKE = ("right_but_cut_off", "right_in_another_form", "asked_otherwise")
 
 
 def prepare(
@@ -63,6 +65,8 @@ def prepare(
     threshold: float = THRESHOLD,
     instruction: str = INSTRUCTION,
     seed: int = 0,
+    thinking_format: str = "think",
+    answer_format: AnswerFormat = "boxed",
     overwrite: bool = False,
 ) -> tuple[Tally, dict[str, Any]] | None:
     """Write one prompt per problem to `out`, and a summary to `OUT.summary.json`.
@@ -76,6 +80,8 @@ def prepare(
         threshold: Accuracy that the bound must reach.
         instruction: First line of the user turn; use the instruction the samples were drawn with.
         seed: Random seed for choosing which prompts request a ratio.
+        thinking_format: Name of the checkpoint's thinking format, or a file such as its `thinking_format.json`.
+        answer_format: Form of the answer in training; see `RolloutReader`.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
@@ -90,20 +96,28 @@ def prepare(
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
     needed = samples_needed(confidence, threshold)
     files = [samples] if isinstance(samples, str | Path) else list(samples)
-    options = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
+    options: Row = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
     options |= {"instruction": instruction, "seed": seed}
+    options |= _other_forms(thinking := given_format(thinking_format), answer_format)
     output = _output(Path(out), files, tokens, options)
     output.check_apart(map(Path, files))
     with locked(Path(out)):
         if output.state(overwrite=overwrite) == "finished":
             return None
-        tally, prompts, summary = _measure(files, tokens, needed, options)
+        unlike = _UnlikeTraining(instruction, thinking, answer_check(answer_format))
+        tally, prompts, summary = _measure(files, tokens, needed, options, unlike)
         output.start()
         write_records(output.growing, prompts)
         tally.write_rejected(output.growing)
         write_json(path_beside(output.growing, _SUMMARY), summary)
         output.publish(("chrpo",))
     return tally, summary
+
+
+def _other_forms(thinking_format: ThinkingFormat, answer_format: AnswerFormat) -> Row:
+    """The settings of thinking and answer that are not the usual ones."""
+    found: Row = {} if thinking_format == THINK else {"thinking_format": asdict(thinking_format)}
+    return found if answer_format == "boxed" else {**found, "answer_format": format_name(answer_format)}
 
 
 def _output(out: Path, files: Sequence[str | Path], tokens: ControlTokens, options: Row) -> OutputFile:
@@ -118,12 +132,11 @@ def _output(out: Path, files: Sequence[str | Path], tokens: ControlTokens, optio
 
 
 def _measure(
-    files: Sequence[str | Path], tokens: ControlTokens, needed: int, options: Row
+    files: Sequence[str | Path], tokens: ControlTokens, needed: int, options: Row, unlike: "_UnlikeTraining"
 ) -> tuple[Tally, list[Row], dict[str, Any]]:
     """The counts, the prompts and the summary of samples files, with `needed` samples at each ratio."""
     tally, counts, ladder = Tally(), Counter[str](), list(tokens.ratios.values())
-    instruction = options["instruction"]
-    problems = _by_problem(files, ladder[-1], instruction, tally, counts)
+    problems = _by_problem(files, ladder[-1], unlike, tally, counts)
     usable = {key: found for key, found in problems.items() if _usable(key, found, ladder, needed, tally)}
     if not usable:
         found = f" ({tally.summary()})" if tally.rejected else ""
@@ -143,7 +156,7 @@ def _measure(
     summary = _summary(usable, ladder, teachers, prompts, tally)
     for file in files:
         _note_values(summary["sampler"], _manifest_settings(Path(file)))
-    summary |= {name: counts[name] for name in ("right_but_cut_off", "right_without_a_box", "asked_otherwise")}
+    summary |= {name: counts[name] for name in _UNLIKE}
     summary["samples_off_the_ladder"] = tally.read - _counted(problems, ladder)
     return tally, prompts, summary | {"settings": options}
 
@@ -194,15 +207,23 @@ def is_correct(row: Row) -> bool:
     return row["verdict"] == "correct" and row["finish_reason"] != "length"
 
 
-def _unlike_training(row: Row, instruction: str) -> Iterator[str]:
-    """Names of the ways in which a sample was prompted or graded differently from a rollout of training."""
-    if row["verdict"] == "correct":
-        if not is_correct(row):
-            yield "right_but_cut_off"
-        elif not find_boxes(split_thinking(row["completion"]).answer)[0]:
-            yield "right_without_a_box"
-    if row["question"] in row["prompt"] and user_turn(row["question"], None, instruction) not in row["prompt"]:
-        yield "asked_otherwise"
+@dataclass(frozen=True)
+class _UnlikeTraining:
+    """Names the ways in which a sample was prompted or graded differently from a rollout of training."""
+
+    instruction: str
+    thinking_format: ThinkingFormat
+    fits: Callable[[str], bool]
+
+    def __call__(self, row: Row) -> Iterator[str]:
+        if row["verdict"] == "correct":
+            if not is_correct(row):
+                yield "right_but_cut_off"
+            elif not self.fits(split_thinking(row["completion"], row["prompt"], self.thinking_format).answer):
+                yield "right_in_another_form"
+        asked = user_turn(row["question"], None, self.instruction)
+        if row["question"] in row["prompt"] and asked not in row["prompt"]:
+            yield "asked_otherwise"
 
 
 def _manifest_settings(samples: Path) -> Row:
@@ -214,7 +235,7 @@ def _manifest_settings(samples: Path) -> Row:
 
 
 def _by_problem(
-    files: Iterable[str | Path], top: float, instruction: str, tally: Tally, counts: Counter[str]
+    files: Iterable[str | Path], top: float, unlike: _UnlikeTraining, tally: Tally, counts: Counter[str]
 ) -> dict[str, _Problem]:
     problems: dict[str, _Problem] = {}
     for path in files:
@@ -231,7 +252,7 @@ def _by_problem(
                     "there twice, so one answer would count as two; remove the copy"
                 )
             at_ratio.add(row)
-            counts.update(_unlike_training(row, instruction))
+            counts.update(unlike(row))
             problem.unique &= (row["question"], row["answer"]) == (problem.question, problem.answer)
             problem.gradable &= row["verdict"] != "gold_unparsable"
             _note_values(problem.sampler, row)
@@ -287,7 +308,7 @@ def _difficulty(problem: _Problem, ladder: list[float], requested: float | None,
     Our choice: without the floor's own samples, because in a group of the problems that these samples fail, their mean
     is lower than the accuracy that new samples have.
     """
-    others = [ratio for ratio in ladder if ratio != (requested or ladder[-1])]
+    others = [ratio for ratio in ladder if ratio != (ladder[-1] if requested is None else requested)]
     ratio = _teacher(problem, others, options["confidence"], options["threshold"]).ratio if others else None
     return "none" if ratio is None else str(ladder.index(ratio))
 

@@ -5,6 +5,7 @@ Token ids are read and not text, because trainers drop special tokens when they 
 
     reader = RolloutReader(tokenizer, tokens, eos_ids=[tokenizer.eos_token_id], grader=grade)
     reader.read(ids, answer="27").format_ok
+    reader.read_all([ids, others], answers=["27", "31"])      # a batched or async grader is called once
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from ._shared.boxed import find_boxes
 from ._shared.control_tokens import ControlTokens
-from ._shared.thinking import ThinkingFormat
+from ._shared.thinking import THINK, Thinking, ThinkingFormat
 from ._shared.thinking_formats import format_of
+from ._shared.thinking_ids import decode_ids
 from ._shared.tokenizer_file import tokenizing
+from .answer_format import DESCRIPTIONS, AnswerFormat, answer_check, default_grader, format_name
 from .errors import DataError
 from .grader import Grader
+from .grading import grade_answers
 
 _MAX_PERIOD = 32
 _MIN_REPEATS = 4
 _MIN_REPEATED_TOKENS = 16
+_SHOWN_CHARS = 240
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class RolloutStats:
 
     Args:
         format_ok: True if the rollout is finished and has one thinking block, which opens the answer and is closed, no
-            further control or special token, and one answer in a box after it (equal answers count once). If the chat
-            template's generation prompt opens the block, the completion does not open it again.
+            further control or special token, and after it an answer of the asked form, by default one in a box (equal
+            answers count once). If the chat template's generation prompt opens the block, the completion does not open
+            it again.
         correct: True if the rollout is finished and the grader accepts its answer, whatever its format.
         truncated: True if the token limit ended it.
         thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
@@ -72,17 +77,27 @@ def control_ids(tokenizer: Any, tokens: ControlTokens) -> dict[str, int]:
 
 
 class RolloutReader:
-    """Reads rollouts of one checkpoint, in its thinking format: `thinking_format.json`, or what its template shows.
+    """Reads rollouts of one checkpoint.
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
         tokens: Control tokens of the checkpoint.
         eos_ids: All token ids that end a turn.
-        grader: Function (completion, reference answer) -> True if correct.
+        grader: Function (completion, reference answer) -> True if correct, which may be async; by default, answers in a
+            box or an answer tag are compared. With an attribute `batched` of True it takes and returns lists; with an
+            attribute `correct_from` it returns partial credit, and an answer is correct from this credit on. Its
+            completions have the thinking between `<think>` and `</think>`, whatever the tags of the checkpoint.
         template_variables: Further variables that the prompts are rendered with, such as enable_thinking.
+        thinking_format: Name of the checkpoint's thinking format, or a file of it; by default `thinking_format.json`
+            of the checkpoint, or what its chat template shows.
+        answer_format: Form of the answer: `boxed`, `answer-tag`, `any`, or a function of the text after the thinking.
+
+    Attributes:
+        thinking_format: Thinking format of the checkpoint.
 
     Raises:
-        DataError: the tokenizer splits a control token, or the thinking format cannot be read.
+        DataError: the tokenizer splits a control token, the thinking format cannot be read, or there is no such form
+            of the answer, or none that tells where the answer is and no grader.
     """
 
     def __init__(
@@ -90,14 +105,18 @@ class RolloutReader:
         tokenizer: Any,
         tokens: ControlTokens,
         eos_ids: Sequence[int],
-        grader: Grader,
+        grader: Grader | None = None,
         *,
         template_variables: Mapping[str, Any] | None = None,
+        thinking_format: str | None = None,
+        answer_format: AnswerFormat = "boxed",
     ) -> None:
         self._tokenizer = tokenizer
-        self._grader = grader
+        self._fits = answer_check(answer_format)
+        self._form = DESCRIPTIONS.get(format_name(answer_format), f"what {format_name(answer_format)} accepts")
+        self._grader = grader or default_grader(answer_format)
         self._ends = frozenset(eos_ids)
-        self.thinking_format = format_of(tokenizer, template_variables)
+        self.thinking_format = format_of(tokenizer, thinking_format, template_variables)
         tags = set(_tag_ids(tokenizer, self.thinking_format))
         special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
         self._forbidden = frozenset(special - tags)
@@ -108,30 +127,92 @@ class RolloutReader:
         Args:
             ids: Token ids, without the forced control token and without padding.
             answer: Reference answer.
+
+        Raises:
+            ChrpoError: the grader failed, or returned no bool.
         """
+        return self.read_all([ids], [answer])[0]
+
+    def read_all(self, completions: Sequence[Sequence[int]], answers: Sequence[str]) -> list[RolloutStats]:
+        """Facts about several completions, which are graded together.
+
+        Args:
+            completions: Token ids of each, without the forced control token and without padding.
+            answers: Reference answer of each.
+
+        Raises:
+            ChrpoError: the grader failed, or returned no bool.
+        """
+        found = [self._read(ids) for ids in completions]
+        finished = [index for index, each in enumerate(found) if each.finished]
+        texts = [self.thinking_format.retagged(found[index].text, THINK) for index in finished]
+        verdicts = grade_answers(self._grader, texts, [answers[index] for index in finished])
+        correct = dict(zip(finished, verdicts, strict=True))
+        return [
+            RolloutStats(
+                format_ok=not each.fault,
+                correct=correct.get(index, False),
+                truncated=not each.finished,
+                thinking_tokens=self._count(each.thinking.text),
+                completion_tokens=len(ids) + 1,
+                integrity=((not each.thinking.text) + _repeats(ids[: len(ids) - each.finished])) / 2,
+            )
+            for index, (ids, each) in enumerate(zip(completions, found, strict=True))
+        ]
+
+    def explain(self, completions: Sequence[Sequence[int]]) -> str:
+        """Why completions have the wrong form, each with its text, and what to do if all of a step have it."""
+        found = [self._read(ids) for ids in completions]
+        shown = [f"({n}) {each.fault or 'well formed'}: {_shortened(each.text)}" for n, each in enumerate(found, 1)]
+        return (
+            f"{' '.join(shown)}. A rollout must end within the token limit, have one thinking block "
+            f"({self.thinking_format}), and then {self._form}. If the answers have another form, give --format; if the "
+            "thinking has other tags, --thinking-format; if answers are cut, raise --max-tokens; if the model was not "
+            "taught this form, train it with ratio-sft first"
+        )
+
+    def _read(self, ids: Sequence[int]) -> "_Completion":
         finished = bool(ids) and ids[-1] in self._ends
         body = list(ids[:-1] if finished else ids)
         with tokenizing(str(self._tokenizer.name_or_path)):
-            text = self._tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            thinking = self.thinking_format.split(text)
-            inside = len(self._tokenizer.encode(thinking.text, add_special_tokens=False)) if thinking.text else 0
-        whole = self._has_one_block(text) and thinking.closed and self._forbidden.isdisjoint(body)
-        boxes = {thinking.answer[box.start : box.end].strip() for box in find_boxes(thinking.answer)[0]}
-        return RolloutStats(
-            format_ok=finished and whole and len(boxes) == 1,
-            correct=finished and self._grader(text, answer),
-            truncated=not finished,
-            thinking_tokens=inside,
-            completion_tokens=len(ids) + 1,
-            integrity=((not thinking.text) + _repeats(body)) / 2,
-        )
+            text, (opens, closes) = decode_ids(self._tokenizer, self.thinking_format, body)
+        thinking = self.thinking_format.split(text, (opens, closes))
+        fault = ""
+        if not finished:
+            fault = "not finished"
+        elif not (self._has_one_block(text, opens, closes) and thinking.closed):
+            fault = "no single thinking block"
+        elif not self._forbidden.isdisjoint(body):
+            fault = "a special token inside"
+        elif not self._fits(thinking.answer):
+            fault = "another form of answer"
+        return _Completion(text, thinking, finished, fault)
 
-    def _has_one_block(self, text: str) -> bool:
+    def _has_one_block(self, text: str, opens: list[int], closes: list[int]) -> bool:
         """True if a text begins inside the thinking block or with its opening tag, and each tag occurs once."""
-        markup = self.thinking_format
-        opens = 0 if markup.opened else 1
-        begins = markup.opened or text.lstrip().startswith(markup.open)
-        return begins and text.count(markup.open) == opens and text.count(markup.close) == 1
+        inside = self.thinking_format.opened
+        begins = inside or bool(opens and not text[: opens[0]].strip())
+        return begins and len(opens) == (0 if inside else 1) and len(closes) == 1
+
+    def _count(self, text: str) -> int:
+        with tokenizing(str(self._tokenizer.name_or_path)):
+            return len(self._tokenizer.encode(text, add_special_tokens=False)) if text else 0
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """A completion as text; `fault` is what its form lacks, empty if it is well formed."""
+
+    text: str
+    thinking: Thinking
+    finished: bool
+    fault: str
+
+
+def _shortened(text: str) -> str:
+    """The text on one line, without its middle if it is long."""
+    shown = text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS // 2]} … {text[-_SHOWN_CHARS // 2 :]}"
+    return repr(shown)
 
 
 def _tag_ids(tokenizer: Any, markup: ThinkingFormat) -> list[int]:

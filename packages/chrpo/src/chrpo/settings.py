@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_args
 
+from ._shared.thinking_formats import FLAG_HELP
 from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT
 from .core.baselines import LengthUnit
 from .core.comparison import Scale
@@ -271,6 +272,10 @@ class TrainSettings(CHRPOSettings):
         },
     )
     seed: int = field(default=0, metadata={"help": "Random seed for the order of prompts and the rollouts."})
+    thinking_format: str | None = field(
+        default=None,
+        metadata={"help": FLAG_HELP, "default": "thinking_format.json of MODEL, or what its chat template shows"},
+    )
 
     def __post_init__(self) -> None:
         _check_finite(self, TrainSettings)

@@ -7,7 +7,7 @@ The run works in `.OUT.partial` beside OUT; OUT appears when everything in it is
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,14 +20,18 @@ from ._shared.lock import locked
 from ._shared.records import Row, read_placed
 from ._shared.thinking_formats import save_format
 from ._shared.training_checkpoints import newest_complete, remove_incomplete
+from .answer_format import AnswerFormat, default_grader, format_name
 from .errors import DataError
-from .grader import Grader, grade
+from .grader import Grader
+from .grading import function_name
 from .metrics import METRICS_FILE, read_metrics
 from .plot import write_plot
 from .prompts import PromptTable
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
+
     from .trl.build import Job
     from .trl.trainer import CHRPOTrainer
 
@@ -45,8 +49,10 @@ def train(
     model: str | Path,
     settings: TrainSettings | None = None,
     overwrite: bool = False,
-    grader: Grader = grade,
+    grader: Grader | None = None,
+    answer_format: AnswerFormat = "boxed",
     report_to: Sequence[str] = (),
+    notify: Callable[[str], object] | None = None,
 ) -> bool:
     """Train a checkpoint and write it to `out`.
 
@@ -58,8 +64,10 @@ def train(
         model: Folder of the checkpoint to start from, with its control tokens.
         settings: Settings of the run.
         overwrite: Replace a finished run, or a run of other settings, at `out`.
-        grader: Function (completion, reference answer) -> True if correct.
+        grader: Function (completion, reference answer) -> True if correct; see `RolloutReader`.
+        answer_format: Form of the answer; see `RolloutReader`.
         report_to: Trackers besides metrics.jsonl: "tensorboard", "trackio" or "wandb".
+        notify: Function that gets lines about the run, such as the thinking format of the checkpoint.
 
     Returns:
         False if `out` was finished before, with the same settings and inputs.
@@ -67,18 +75,17 @@ def train(
     Raises:
         DataError: an input is unusable, or the output was made with other settings, was made by another program, or is
             being written by another process.
+        ChrpoError: the grader failed, or no rollout of a step has the right form.
     """
+    grader = grader or default_grader(answer_format)
     out, model, settings = Path(out), Path(model), settings or TrainSettings()
     _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
-    from accelerate import PartialState
-    from torch.cuda import is_available
-
-    process = PartialState(cpu=not is_available())
+    process = _process()
     tokens = ControlTokens.load(model)
     check_checkpoint(model)
     rows = _read_prompts(prompts, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
-    recorded = _recorded(settings, grader, prompts, model)
+    recorded = _recorded(settings, grader, answer_format, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
     with locked(out, process.process_index):
         work = runs.partial_path(out)
@@ -90,9 +97,22 @@ def train(
         if state != "finished":
             from .trl.build import Job
 
-            _run(Job(model, work, rows, tokens, settings, grader, process.num_processes, report_to), out, recorded)
+            job = Job(model, work, rows, tokens, settings, grader, answer_format, process.num_processes, report_to)
+            _run(job, out, recorded, notify or _silent)
             process.wait_for_everyone()
     return state != "finished"
+
+
+def _process() -> "PartialState":
+    """The state of this process among those of the run, which are on GPUs if there are any."""
+    from accelerate import PartialState
+    from torch.cuda import is_available
+
+    return PartialState(cpu=not is_available())
+
+
+def _silent(_: str) -> None:
+    """Drop a line about the run."""
 
 
 def _check_installed(packages: Sequence[str]) -> None:
@@ -123,11 +143,14 @@ def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> Trai
     )
 
 
-def _recorded(settings: TrainSettings, grader: Grader, prompts: str | Path, model: Path) -> dict[str, Any]:
+def _recorded(
+    settings: TrainSettings, grader: Grader, answer_format: AnswerFormat, prompts: str | Path, model: Path
+) -> dict[str, Any]:
     """Everything that the result depends on, as JSON values."""
     return {
         **asdict(settings),
-        "grader": f"{grader.__module__}.{getattr(grader, '__qualname__', type(grader).__qualname__)}",
+        "grader": function_name(grader),
+        **({} if answer_format == "boxed" else {"answer_format": format_name(answer_format)}),
         "inputs": {"prompts": runs.digest(prompts), "model": runs.digest(model, _CHECKPOINT_FILES)},
     }
 
@@ -152,7 +175,7 @@ def _open_work(out: Path, recorded: Mapping[str, Any], state: runs.State) -> Non
         runs.write_manifest(work / runs.MANIFEST, COMMAND, recorded, _PACKAGES)
 
 
-def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
+def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[str], object]) -> None:
     """Train in the partial folder, from its newest checkpoint if it has one, and publish the result."""
     from accelerate import PartialState
 
@@ -167,6 +190,7 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any]) -> None:
             runs.remove_partial(out)
         raise
     if process.is_main_process:
+        notify(f"thinking format: {trainer.reader.thinking_format}")
         remove_incomplete(work)
         if newest_complete(work) is None:  # the steps that are logged are taken again
             (work / METRICS_FILE).unlink(missing_ok=True)
@@ -200,4 +224,5 @@ def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mappin
     metrics = read_metrics(final)
     write_plot(final / REPORT_FILE, metrics)
     result = {"infeasible": trainer.controller.infeasible, "last": metrics[-1]}
-    runs.write_manifest(final / runs.MANIFEST, COMMAND, recorded, _PACKAGES, result=result)
+    thinking = asdict(trainer.reader.thinking_format)
+    runs.write_manifest(final / runs.MANIFEST, COMMAND, recorded, _PACKAGES, result=result, thinking_format=thinking)

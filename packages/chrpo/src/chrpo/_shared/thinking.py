@@ -1,7 +1,8 @@
 # copied from packages/_shared/thinking.py; edit it there
 """How a model marks its thinking, and where thinking ends and the answer begins in a completion.
 
-Which format a checkpoint has is left to `thinking_formats`, counting tokens to the caller.
+Which format a checkpoint has is left to `thinking_formats`, tags among token ids to `thinking_ids`, counting tokens to
+the caller.
 
     split_thinking("<think>1 + 2 = 3</think>The answer is 3.").answer   # 'The answer is 3.'
     THINK.join("1 + 2 = 3", "The answer is 3.")      # '<think>1 + 2 = 3</think>The answer is 3.'
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 OPEN, CLOSE = "<think>", "</think>"
 _QUOTES = frozenset("`'\"“”‘’")
+Places = tuple[list[int], list[int]]
+"""Where the opening tags begin in a text, and where the closing ones do."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,27 @@ class ThinkingFormat:
     between: str = ""
     opened: bool = False
 
-    def parts(self, completion: str) -> Parts:
+    def __str__(self) -> str:
+        """The tags, and who writes the opening one."""
+        return f"{self.open} … {self.between}{self.close}, opened by the {'chat template' if self.opened else 'model'}"
+
+    def after(self, prompt: str) -> "ThinkingFormat":
+        """The same tags for a completion of a rendered prompt, which opens the block if it ends in the opening tag."""
+        return replace(self, opened=prompt.rstrip().endswith(self.open))
+
+    def parts(self, completion: str, places: Places | None = None) -> Parts:
         """Cut a completion at its outermost block: the first opening tag and the last closing tag.
 
         A tag in quotation marks is text. A closing tag that no opening tag precedes ends a block that the prompt
         opened. A block that opens after the last closing tag is never closed, and everything is thinking then. A
         completion without any tag is all answer, or all thinking if the prompt opened the block.
+
+        Args:
+            completion: Text of the completion.
+            places: Where the tags are; by default, wherever the text has them.
         """
-        opens, closes = _bare(completion, self.open), _bare(completion, self.close)
+        found = places or (find_all(completion, self.open), find_all(completion, self.close))
+        opens, closes = (_bare(completion, tag, at) for tag, at in zip((self.open, self.close), found, strict=True))
         start = begin = 0
         if opens and not (closes and closes[0] < opens[0]) and not (self.opened and completion[: opens[0]].strip()):
             start, begin = opens[0], opens[0] + len(self.open)
@@ -73,9 +89,9 @@ class ThinkingFormat:
         text = completion[begin : closes[-1]].removesuffix(self.between)
         return Parts(before, opening, text, completion[begin + len(text) : end], completion[end:])
 
-    def split(self, completion: str) -> Thinking:
-        """Thinking and answer of a completion; text before the opening tag belongs to neither."""
-        parts = self.parts(completion)
+    def split(self, completion: str, places: Places | None = None) -> Thinking:
+        """Thinking and answer of a completion (see `parts`); text before the opening tag belongs to neither."""
+        parts = self.parts(completion, places)
         closed = bool(parts.closing) or not (parts.opening or self.opened)
         return Thinking(parts.text.strip(), parts.answer.strip(), closed)
 
@@ -91,25 +107,40 @@ class ThinkingFormat:
         opened = thinking if self.opened else self.open + thinking
         return opened if answer is None else opened + self.between + self.close + answer
 
+    def retagged(self, completion: str, other: "ThinkingFormat") -> str:
+        """A completion with the tags of another format around the same thinking.
+
+        >>> ThinkingFormat("[THINK]", "[/THINK]").retagged("[THINK]1 + 2[/THINK]3", THINK)
+        '<think>1 + 2</think>3'
+        """
+        parts = self.parts(completion)
+        if self == other or not (parts.opening or parts.closing or self.opened):
+            return completion
+        return parts.before + other.join(parts.text, parts.answer if parts.closing else None)
+
 
 THINK = ThinkingFormat(OPEN, CLOSE)
 
 
-def split_thinking(completion: str, prompt: str = "") -> Thinking:
-    """Split a completion of the most frequent format, `<think>`.
+def split_thinking(completion: str, prompt: str = "", thinking_format: ThinkingFormat = THINK) -> Thinking:
+    """Split a completion, by default of the most frequent format, `<think>`.
 
-    A prompt that ends in `<think>` (as some chat templates do) counts as the opening tag.
+    A prompt that ends in the opening tag (as some chat templates do) counts as the opening tag.
     """
-    return replace(THINK, opened=prompt.rstrip().endswith(THINK.open)).split(completion)
+    return thinking_format.after(prompt).split(completion)
 
 
-def _bare(text: str, tag: str) -> list[int]:
-    """Where a tag begins that does not stand between quotation marks."""
+def find_all(text: str, tag: str) -> list[int]:
+    """Where a tag begins in a text."""
     found: list[int] = []
     at = text.find(tag)
     while at >= 0:
-        end = at + len(tag)
-        if not (at and text[at - 1] in _QUOTES and text[end : end + 1] in _QUOTES):
-            found.append(at)
-        at = text.find(tag, end)
+        found.append(at)
+        at = text.find(tag, at + len(tag))
     return found
+
+
+def _bare(text: str, tag: str, places: list[int]) -> list[int]:
+    """The places of a tag that does not stand between quotation marks."""
+    ends = {at: at + len(tag) for at in places}
+    return [at for at, end in ends.items() if not (at and text[at - 1] in _QUOTES and text[end : end + 1] in _QUOTES)]

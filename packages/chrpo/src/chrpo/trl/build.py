@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from chrpo._shared.checkpoint_loader import end_tokens, load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
+from chrpo.answer_format import AnswerFormat
 from chrpo.errors import DataError
 from chrpo.grader import Grader
 from chrpo.settings import CHRPOSettings, TrainSettings
@@ -38,6 +39,7 @@ class Job:
         tokens: Control tokens of the checkpoint.
         settings: Settings, with `rollouts` and `max_tokens` set.
         grader: Function (completion, reference answer) -> True if correct.
+        answer_format: Form of the answer.
         processes: Number of processes.
         report_to: Trackers besides metrics.jsonl.
     """
@@ -48,6 +50,7 @@ class Job:
     tokens: ControlTokens
     settings: TrainSettings
     grader: Grader
+    answer_format: AnswerFormat
     processes: int
     report_to: Sequence[str]
 
@@ -68,6 +71,8 @@ def build_trainer(job: Job) -> CHRPOTrainer:
         control_tokens=job.tokens,
         processing_class=tokenizer,
         grader=job.grader,
+        answer_format=job.answer_format,
+        thinking_format=job.settings.thinking_format,
         callbacks=[ProgressBar()],
     )
     trainer.remove_callback(PrinterCallback)

@@ -26,10 +26,11 @@ from chrpo._shared.checkpoint_loader import load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row, read_object, write_json
 from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, remove_older, tensors_only
+from chrpo.answer_format import AnswerFormat
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
-from chrpo.grader import Grader, grade
+from chrpo.grader import Grader
 from chrpo.metrics import METRICS_FILE, append_metrics, remove_after
 from chrpo.rollout import RolloutReader, control_ids
 from chrpo.step import CHRPOController, TokenAdvantages
@@ -41,6 +42,8 @@ from .passes import cut_passes
 from .rendering import prompt_ids, render_prompts
 
 STATE_FILE = "chrpo_state.json"
+_QUOTED = 3
+"""Number of rollouts that are shown if none is well formed."""
 
 check_methods()
 
@@ -61,8 +64,10 @@ class CHRPOTrainer(GRPOTrainer):
         prompts: Rows of an RL prompts file, which `chrpo prepare` writes.
         control_tokens: Control tokens of the checkpoint.
         processing_class: Tokenizer of the checkpoint; by default that of the folder.
-        grader: Function (completion, reference answer) -> True if correct.
+        grader: Function (completion, reference answer) -> True if correct; see `RolloutReader`.
         reward: Reward in place of the objective's own.
+        answer_format: Form of the answer; see `RolloutReader`.
+        thinking_format: Name of the thinking format, or a file of it; see `RolloutReader`.
         **options: `callbacks`, `optimizers` and `peft_config` of GRPOTrainer.
 
     Attributes:
@@ -84,8 +89,10 @@ class CHRPOTrainer(GRPOTrainer):
         prompts: Sequence[Row],
         control_tokens: ControlTokens,
         processing_class: Any = None,
-        grader: Grader = grade,
+        grader: Grader | None = None,
         reward: Reward | None = None,
+        answer_format: AnswerFormat = "boxed",
+        thinking_format: str | None = None,
         **options: Any,
     ) -> None:
         self.rows = list(prompts)
@@ -116,7 +123,13 @@ class CHRPOTrainer(GRPOTrainer):
         self._pad_id: Any = self._tokenizer.pad_token_id
         self.ladder_ids = [ids[token] for token in control_tokens.ratios]
         self.reader = RolloutReader(
-            self._tokenizer, control_tokens, self.eos_token_ids, grader, template_variables=variables
+            self._tokenizer,
+            control_tokens,
+            self.eos_token_ids,
+            grader,
+            template_variables=variables,
+            thinking_format=thinking_format,
+            answer_format=answer_format,
         )
         self._generations = 0
         self._rows: list[int] = []
@@ -236,8 +249,13 @@ class CHRPOTrainer(GRPOTrainer):
         self._forced_log_probs = self._log_probs.gather(1, ratio_index[:, None])[:, 0].float()
         rows = [row["row"] for row in inputs]
         answers = [self.rows[row]["answer"] for row in rows]
-        stats = [self.reader.read(ids, answer) for ids, answer in zip(completion_ids_list, answers, strict=True)]
+        stats = self.reader.read_all(completion_ids_list, answers)
         columns = self._gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
+        if not columns["format_ok"].any():
+            count, first = len(columns["row"]), self.reader.explain(completion_ids_list[:_QUOTED])
+            raise ChrpoError(
+                f"none of the {count} rollouts of a step has the right form, so it teaches nothing: {first}"
+            )
         log_probs = self._gathered(self._log_probs.to(self.accelerator.device)).cpu().numpy()
         batch = RolloutBatch.of(columns, log_probs)
         self.result = self.controller.update(batch)

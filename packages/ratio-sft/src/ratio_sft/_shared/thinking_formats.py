@@ -5,7 +5,8 @@ A template shows its format in what it renders, and runs in a child process with
 Splitting a completion is left to `thinking`.
 
     format_of(tokenizer)                           # ThinkingFormat('<think>', '</think>', '', opened=True)
-    save_format(format_named("gpt-oss"), "checkpoints/base")
+    format_of(tokenizer, "bracket-think")          # ThinkingFormat('[THINK]', '[/THINK]', '', opened=False)
+    save_format(FORMATS["gpt-oss"], "checkpoints/base")
 """
 
 from collections.abc import Callable, Mapping
@@ -33,25 +34,13 @@ FORMATS = {
 }
 """Every format that a template is searched for, by the name that people give it."""
 
+FLAG_HELP = f"Format of the thinking: {', '.join(FORMATS)}, or a file like thinking_format.json."
+"""Help text of `--thinking-format`."""
+
 _Render = Callable[[list[dict[str, str]]], str]
 _USER = {"role": "user", "content": "Add 1 and 2."}
 _THOUGHT, _ANSWER = "thinking-of-an-earlier-turn", "answer-of-an-earlier-turn"
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
-
-
-def format_named(name: str, *, opened: bool = False) -> ThinkingFormat:
-    """The format of this name.
-
-    Args:
-        name: A name in `FORMATS`.
-        opened: True if the chat template's generation prompt ends in the opening tag.
-
-    Raises:
-        DataError: there is no such name.
-    """
-    if name not in FORMATS:
-        raise DataError(f"thinking format {name!r} is unknown; name one of {', '.join(FORMATS)}")
-    return replace(FORMATS[name], opened=opened)
 
 
 def save_format(thinking_format: ThinkingFormat, folder: str | Path) -> None:
@@ -66,27 +55,59 @@ def load_format(folder: str | Path) -> ThinkingFormat | None:
         DataError: the file does not fit its schema, or one of its tags contains the other.
     """
     path = Path(folder) / FILE_NAME
-    if not path.is_file():
-        return None
+    return _read_format(path) if path.is_file() else None
+
+
+def _read_format(path: Path) -> ThinkingFormat:
     data = validate(read_json(path), "thinking_format", str(path))
     if data["open"] in data["close"] or data["close"] in data["open"]:
         raise DataError(f"{path}: open {data['open']!r} and close {data['close']!r} overlap; give two separate tags")
     return ThinkingFormat(data["open"], data["close"], data["between"], data["opened"])
 
 
-def format_of(tokenizer: Any, variables: Mapping[str, Any] | None = None) -> ThinkingFormat:
-    """The format of a tokenizer's checkpoint: `thinking_format.json` in its folder, or else what its template shows.
+def given_format(given: str) -> ThinkingFormat:
+    """The format that `--thinking-format` names: a name in `FORMATS`, opened by the model, or a file.
 
-    A template that shows none is taken for `<think>`, opened by the model: ratio-sft trains this format.
+    Raises:
+        DataError: there is no such name or file, or the file is bad.
+    """
+    if given in FORMATS:
+        return FORMATS[given]
+    if not Path(given).is_file():
+        raise DataError(
+            f"thinking format {given!r} is no file and no known name; name one of {', '.join(FORMATS)}, or a file like "
+            f"{FILE_NAME}"
+        )
+    return _read_format(Path(given))
+
+
+def stored_format(folder: str | Path) -> str:
+    """What `given_format` takes for a checkpoint whose tokenizer is not at hand: its file, or `think` without one."""
+    path = Path(folder) / FILE_NAME
+    return str(path) if path.is_file() else "think"
+
+
+def format_of(tokenizer: Any, given: str | None = None, variables: Mapping[str, Any] | None = None) -> ThinkingFormat:
+    """The format of a tokenizer's checkpoint: the given one, else that of its folder, else that of its template.
+
+    A template that shows none is taken for `<think>`, opened by the model: ratio-sft trains this format. Of a format
+    that is given by name, the generation prompt shows who opens the block.
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
+        given: Value of `--thinking-format`.
         variables: Further variables that prompts are rendered with, such as enable_thinking.
 
     Raises:
-        DataError: the file is bad, or `template_format` refuses the template.
+        DataError: the file is bad, the given name is unknown, or `template_format` refuses the template.
     """
-    return load_format(str(tokenizer.name_or_path)) or template_format(tokenizer, variables) or THINK
+    if given is None:
+        return load_format(str(tokenizer.name_or_path)) or template_format(tokenizer, variables) or THINK
+    found = given_format(given)
+    if given not in FORMATS or not tokenizer.chat_template:
+        return found
+    render = _renderer(tokenizer, variables)
+    return found.after(in_child(lambda: render([_USER]), _place(tokenizer)))
 
 
 def template_format(tokenizer: Any, variables: Mapping[str, Any] | None = None) -> ThinkingFormat | None:
@@ -105,20 +126,28 @@ def template_format(tokenizer: Any, variables: Mapping[str, Any] | None = None) 
     """
     if not tokenizer.chat_template:
         return None
+    render, where = _renderer(tokenizer, variables), _place(tokenizer)
+    names, opened = in_child(lambda: _shown(render), where)
+    if len(names) > 1:
+        raise DataError(
+            f"{where}: shows the thinking formats {' and '.join(names)}; name the model's own with --thinking-format, "
+            f"or write it into {FILE_NAME} in its folder"
+        )
+    return replace(FORMATS[names[0]], opened=opened) if names else None
+
+
+def _renderer(tokenizer: Any, variables: Mapping[str, Any] | None) -> _Render:
     own = dict(variables or {})
 
     def render(messages: list[dict[str, str]]) -> str:
         last = messages[-1]["role"] == "user"
         return tokenizer.apply_chat_template(messages, **{**own, "tokenize": False, "add_generation_prompt": last})
 
-    where = ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
-    names, opened = in_child(lambda: _shown(render), where)
-    if len(names) > 1:
-        raise DataError(
-            f"{where}: shows the thinking formats {' and '.join(names)}; write the model's own into {FILE_NAME} "
-            "in its folder"
-        )
-    return format_named(names[0], opened=opened) if names else None
+    return render
+
+
+def _place(tokenizer: Any) -> str:
+    return ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
 
 
 def _shown(render: _Render) -> tuple[list[str], bool]:
