@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from chrpo._shared.control_tokens import ControlTokens
@@ -125,6 +127,33 @@ def test_an_answer_that_takes_long_to_compute_is_never_computed(monkeypatch):
 def test_digits_beside_an_exponent_are_computed(candidate, answer):
     pytest.importorskip("math_verify")
     assert same_answer(candidate, answer)
+
+
+def test_an_answer_that_takes_long_is_incorrect_and_is_printed_nowhere(capfd):
+    pytest.importorskip("math_verify")
+    assert not same_answer("\\text{\x1b[31m}\\binom{99999999}{49999999}", "5")
+    assert same_answer("y+1", "1+y")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_process_that_compares_answers_has_a_limit_of_memory_and_is_replaced_if_it_ends(monkeypatch):
+    pytest.importorskip("math_verify")
+    from chrpo import grader
+
+    worker = grader.Worker()
+    assert worker.same("x+1", "1+x")
+    limits = Path(f"/proc/{worker.process.pid}/limits")
+    if limits.exists():
+        [limit] = [
+            line.split()[3] for line in limits.read_text("utf-8").splitlines() if line.startswith("Max address space")
+        ]
+        assert int(limit) < 2**32
+    worker.process.kill()
+    assert worker.same("x+2", "2+x")
+    monkeypatch.setattr(grader, "MOST_SECONDS", 0.2)
+    assert not worker.same(r"\binom{99999999}{49999999}", "5")
+    monkeypatch.undo()
+    assert worker.same("x+3", "3+x")
 
 
 def test_ordinary_answers_never_load_sympy():

@@ -1,18 +1,24 @@
 r"""The default grader of training: whether the final answer of a completion is correct.
 
-Plain numbers and equal strings are compared here. Everything else is left to math-verify, which loads sympy at its
-first use. No text of a model is run as code, but sympy runs in the caller's process and its time limit needs the main
-thread; to grade many answers, or behind a server, use math-eval. Any `Callable[[str, str], bool]` can replace this
-grader.
+Plain numbers and equal strings are compared here. Everything else is left to math-verify, in one process of its own
+(`answer_worker`) with limits of time and memory; an answer that passes one is incorrect. No text of a model is run as
+code or printed. Any `Callable[[str, str], bool]` can replace this grader.
 
 >>> grade(r"<think>1 + 1 = 2</think>So \boxed{1/2}.", "0.5")
 True
 """
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
+from threading import Lock, Timer
+from time import monotonic
 
 from ._shared.boxed import last_boxed
 from ._shared.thinking import split_thinking
@@ -22,7 +28,9 @@ Grader = Callable[[str, str], bool]
 """Function (completion, reference answer) -> True if the answer is correct."""
 
 _MAX_ANSWER_CHARS = 200
-_TIME_LIMIT_S = 5
+MOST_SECONDS = 20
+"""Seconds after which the process that compares answers is ended, should its own limits fail."""
+_START_SECONDS = 120
 _NUMBER = re.compile(r"([-+]?)(\d{1,40})(?:\.(\d{1,40}))?(?:/(\d{1,40}))?")
 _FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
 _SPACE = re.compile(r"\\[,!;: ]|\\left|\\right|\\?\$|(?<![\d\s])\s+|\s+(?![\d\s])")
@@ -92,12 +100,76 @@ def _number(text: str) -> Fraction | None:
 
 @lru_cache(maxsize=1 << 16)
 def _verify(candidate: str, answer: str) -> bool:
-    try:
-        from math_verify import parse, verify
-    except ModuleNotFoundError as error:
+    if find_spec("math_verify") is None:
         raise ChrpoError(
             f"grading {candidate!r} against {answer!r} needs math-verify: pip install 'chrpo[trl]', or pass a grader"
-        ) from error
-    gold = parse(rf"\boxed{{{answer}}}", parsing_timeout=_TIME_LIMIT_S)
-    found = parse(rf"\boxed{{{candidate}}}", parsing_timeout=_TIME_LIMIT_S)
-    return bool(verify(gold, found, timeout_seconds=_TIME_LIMIT_S))
+        )
+    return _WORKER.same(candidate, answer)
+
+
+class Worker:
+    """The process of `answer_worker`, started at its first use and again if it ended; it ends with this process."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = Lock()
+
+    def same(self, candidate: str, answer: str) -> bool:
+        """Its verdict; False if it takes longer than its own limits permit, or ends twice.
+
+        Raises:
+            ChrpoError: it cannot be started.
+        """
+        question = json.dumps([candidate, answer]) + "\n"
+        with self._one_at_a_time:
+            for _ in range(2):
+                self.process = self.process or self._start()
+                start = monotonic()
+                if verdict := self._line(self.process, question, MOST_SECONDS):
+                    return verdict == "true\n"
+                self._stop(self.process)
+                self.process = None
+                if monotonic() - start >= MOST_SECONDS:
+                    break
+        return False
+
+    def _start(self) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{__package__}.answer_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        if self._line(process, "", _START_SECONDS) != "ready\n":
+            self._stop(process)
+            raise ChrpoError(f"math-verify does not start; `python -m {__package__}.answer_worker` shows why")
+        return process
+
+    @staticmethod
+    def _line(process: "subprocess.Popen[str]", question: str, seconds: float) -> str:
+        """The next line of its output; empty if it ended, and after so many seconds it is ended."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = Timer(seconds, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            process.stdin.write(question)
+            process.stdin.flush()
+            return process.stdout.readline()
+        except OSError:  # it ended before
+            return ""
+        finally:
+            timer.cancel()
+
+    @staticmethod
+    def _stop(process: "subprocess.Popen[str]") -> None:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+
+_WORKER = Worker()

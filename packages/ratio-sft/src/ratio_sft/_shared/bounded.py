@@ -85,8 +85,8 @@ def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
     """What the child does; it never returns."""
     try:
         gc.freeze()  # a collection would copy every page that parent and child share
-        _silence()
-        _limit_memory(memory_bytes)
+        silence()
+        limit_memory(memory_bytes)
         answer = b"result " + json.dumps(function()).encode()
     except DataError as error:
         answer = f"refused {error}".encode("utf-8", "replace")
@@ -101,7 +101,7 @@ def _run(function: Callable[[], Any], writer: int, memory_bytes: int) -> None:
         os._exit(0)
 
 
-def _silence() -> None:
+def silence() -> None:
     """Print nothing, and let tokenizers start no threads, which a forked process cannot have."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -115,7 +115,8 @@ def _end_without_parent(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_SECONDS)
 
 
-def _limit_memory(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int) -> None:
+    """Let this process take so much memory beyond what it has (on Linux); it cannot be undone."""
     try:
         import resource
 
