@@ -19,7 +19,7 @@ from seed_means import mean_over_seeds
 FLOORS = ("chrpo", "chrpo-0", "chrpo-2", "chrpo-5", "chrpo-best")
 """Rows of chrpo's front."""
 NEAR, LOWEST = 0.005, 0.055
-"""Accuracy that counts as equal, and the largest loss, compared with SFT at ratio 1, of a row that is compared."""
+"""Accuracy that counts as equal, and the largest loss, compared with SFT at ratio 1, of a rival in the first column."""
 Point = tuple[float, float]
 Row = Mapping[str, Any]
 
@@ -55,9 +55,9 @@ def _pairs(points: Sequence[Point], axis: int, value: float) -> Iterator[tuple[P
 
 def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
     """How far rivals are above chrpo's front in each task, and what chrpo saves beside theirs, in Markdown."""
-    yield f"Fronts of chrpo at its floors and of all rivals at all weights, up to {100 * LOWEST:g} points below SFT at"
-    yield "ratio 1. Least share: tokens of a chrpo row over those of the rivals' front at an accuracy that is"
-    yield f"{100 * NEAR:g} points lower, for the row with the smallest one (95 % interval over seeds)."
+    yield "Fronts of chrpo at its floors and of all rivals at all weights. First column: rivals at most"
+    yield f"{100 * LOWEST:g} points below SFT at ratio 1. Least share: tokens of a chrpo row over those of the rivals'"
+    yield f"front, where this is at most {100 * NEAR:g} points less accurate, for the row with the least (95 % interval)."
     yield ""
     yield "| task | rival farthest above chrpo's front, points | least share, % |"
     yield "|---|---|---|"
@@ -67,14 +67,17 @@ def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _compared(rows: Sequence[Row]) -> tuple[str, str]:
-    full = next(row["accuracy"] for row in rows if row["name"] == "sft@1")
-    trained = [row for row in rows if row["floor"] is not None and row["accuracy"] >= full - LOWEST]
-    ours = [row for row in trained if row["name"] in FLOORS]
-    rivals = [row for row in trained if row["family"] != "chrpo"]
+    lowest = next(row["accuracy"] for row in rows if row["name"] == "sft@1") - LOWEST
+    ours = [row for row in rows if row["name"] in FLOORS]
+    rivals = [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
     if not ours or not rivals:
         return "", ""
-    front, cheapest = _points(ours), min(row["thinking_tokens"] for row in ours)
-    above = {row["name"]: row["accuracy"] - accuracy_at(front, max(cheapest, row["thinking_tokens"])) for row in rivals}
+    front, least = _points(ours), min(row["thinking_tokens"] for row in ours)
+    above = {
+        row["name"]: row["accuracy"] - accuracy_at(front, max(least, row["thinking_tokens"]))
+        for row in rivals
+        if row["accuracy"] >= lowest
+    }
     shares = {row["name"]: _share(row, rivals) for row in ours}
     rival, own = max(above, key=above.__getitem__), min(shares, key=lambda name: shares[name]["share"])
     return f"{rival}: {100 * above[rival]:+.1f}", f"{own}: {_percent(shares[own])}"

@@ -43,6 +43,7 @@ def _frontier(tasks: Mapping[str, Any]) -> plt.Figure:
         for row in task["rows"]:
             if row["floor"] is not None and not _is_ablation(row["name"]):
                 _point(axes, row, full["accuracy_seeds"])
+        axes.margins(x=0.1)
         axes.axhline(0, color=_FLOOR, linewidth=0.7, linestyle="--")
         axes.set(title=name, xlabel="thinking tokens", ylim=(_LEAST - 0.7, _MOST), xlim=(0, None))
         axes.grid(alpha=0.25)
