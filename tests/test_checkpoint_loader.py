@@ -339,8 +339,8 @@ def test_tied_weights_count_once_and_a_head_may_be_missing(folder):
         ("tokenizer.json", "[" * 200_000, "the tokenizer cannot be loaded"),
         ("tokenizer.json", '{"version": "1.0"', "the tokenizer cannot be loaded"),
         ("generation_config.json", "[]", r"generation_config\.json: not a JSON object"),
-        ("generation_config.json", '{"eos_token_id": "<evil>"}', "are not all ids"),
-        ("generation_config.json", '{"eos_token_id": 99999999999999999999}', "are not all ids"),
+        ("generation_config.json", '{"eos_token_id": "<evil>"}', "end token <evil> is no id"),
+        ("generation_config.json", '{"eos_token_id": 99999999999999999999}', "end token 99999999999999999999 is no id"),
         ("model.safetensors", "short", r"model\.safetensors: corrupted weights"),
         ("model.safetensors", "\x08\0\0\0\0\0\0\0notjson!", r"model\.safetensors: corrupted weights"),
     ],
@@ -455,3 +455,70 @@ def test_a_chat_template_whose_name_is_a_path_is_refused(folder, name):
             load_tokenizer(folder)
     edit(folder / "tokenizer_config.json", chat_template=templates[:1])
     assert load_tokenizer(folder).chat_template
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "weights.bin", "pytorch_model.bin.index.json"])
+def test_weights_that_a_config_names_are_never_unpickled(folder, name, monkeypatch):
+    torch.save(load_file(folder / "model.safetensors"), folder / name)
+    edit(folder / "config.json", transformers_weights=name)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
+    with pytest.raises(DataError, match=f"transformers_weights is '{name}', no safetensors file"):
+        load_model(folder, FLOAT)
+
+
+@pytest.mark.parametrize("name", ["save_pretrained", "_auto_class", "push_to_hub"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_field_that_would_fail_or_copy_code_when_the_model_is_saved_is_refused(folder, name, nested):
+    fields = {name: "AutoConfig"}
+    if nested:
+        part = {**fields, "model_type": "persimmon"}
+        fields = {"model_type": "fuyu", "architectures": ["FuyuForCausalLM"], "text_config": part}
+    edit(folder / "config.json", **fields)
+    with pytest.raises(DataError, match=f"config.json: field '{name}' would take the place of a part of transformers"):
+        load_config(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
+def test_settings_of_more_than_16_mib_are_refused_before_they_are_parsed(folder, name):
+    with (folder / name).open("r+b") as file:
+        file.truncate(2**24 + 1)
+    with pytest.raises(DataError, match=rf"{name}: has 16777217 bytes, more than 16777216"):
+        load_tokenizer(folder)
+
+
+def test_a_header_of_weights_of_more_than_16_mib_is_refused_before_it_is_parsed(folder):
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write((2**24 + 1).to_bytes(8, "little"))
+        file.truncate(2**25)
+    with pytest.raises(DataError, match=r"corrupted weights \(a header of 16777217 bytes\)"):
+        load_config(folder)
+
+
+def test_folders_without_end_are_one_error(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for _ in range(sys.getrecursionlimit() + 200):
+        os.mkdir("d")
+        os.chdir("d")
+    try:
+        with pytest.raises(DataError, match="its folders are nested too deeply"):
+            load_config(folder)
+    finally:
+        for _ in range(sys.getrecursionlimit() + 200):
+            os.chdir("..")
+            os.rmdir("d")
+
+
+def test_a_token_without_measure_of_a_tokenizer_in_python_is_refused(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps({"<pad>": 0, "</s>": 1, "<unk>": 2, "v" * 20_000: 3}))
+    tokens = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "</s>", "bos_token": "</s>"}
+    edit(folder / "tokenizer_config.json", tokenizer_class="MgpstrTokenizer", **tokens)
+    with pytest.raises(DataError, match="a token of 20000 characters; no tokenizer has one above 10000"):
+        load_tokenizer(folder)
+
+
+def test_a_wrong_end_token_among_very_many_is_named_alone(folder):
+    edit(folder / "generation_config.json", eos_token_id=list(range(100_000)))
+    with pytest.raises(DataError, match=r"end token [0-9]+ is no id of its tokenizer") as caught:
+        load_all(folder)
+    assert len(str(caught.value)) < 300

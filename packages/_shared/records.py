@@ -35,6 +35,7 @@ Row = dict[str, Any]
 MAX_LINE_CHARS = 64 * 2**20
 MAX_FILE_BYTES = 2**28
 _SPOOL_BYTES = 2**20
+_SHOWN_CHARS = 300
 _MAX_BLANK_LINES = 100_000
 _MAX_UNPACKED_CHARS = 2**28
 _MAX_UNPACKED_RATIO = 100
@@ -58,7 +59,7 @@ def _complaint(error: ValidationError) -> str:
         return f"{field if field != 'row' else missing}: field {missing!r} is missing; add it ({wanted})"
     shown = json.dumps(error.instance, ensure_ascii=True, default=str)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    wanted = schema.get("description", error.message)
+    wanted = schema.get("description", error.message[:_SHOWN_CHARS])
     kind = f" of type {rule}" if error.validator == "type" else ""
     return f"{field}: got {shown}; expected a value{kind}: {wanted}"
 
@@ -74,20 +75,22 @@ def validate(row: object, schema: str, where: str) -> Row:
         complaint = None if error is None else _complaint(error)
     except RecursionError as error:
         raise DataError(f"{where}: {TOO_DEEP}") from error
+    except ValueError as error:  # TOML has whole numbers of any length, which Python does not print
+        raise DataError(f"{where}: a number is too long to be shown; mend it") from error
     if complaint is not None:
         raise DataError(f"{where}: {complaint}")
     return row  # type: ignore[return-value]
 
 
-def check_size(path: Path) -> None:
+def check_size(path: Path, most: int = MAX_FILE_BYTES) -> None:
     """Refuse a file that is larger than any that a checkpoint or run has beside its weights and rows.
 
     Raises:
-        DataError: it has more than 256 MiB.
+        DataError: it has more bytes than `most`, by default 256 MiB.
     """
     size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{path}: has {size} bytes, more than {MAX_FILE_BYTES}; copy it again, or remove it")
+    if size > most:
+        raise DataError(f"{path}: has {size} bytes, more than {most}; copy it again, or remove it")
 
 
 def read_json(path: str | Path) -> Any:

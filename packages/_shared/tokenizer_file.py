@@ -11,7 +11,7 @@ steps could make of one character. Which other files belong to it is left to the
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -32,6 +32,7 @@ _MOST_STEPS = 100
 _MOST_ADDED = 100
 _MOST_WORD_CHARS = 1_000
 _MOST_TEMPLATE_CHARS, _MOST_MEAN_TEMPLATE_CHARS = 100_000, 5_000
+_MOST_COMPLETION_CHARS, _MOST_CHARS_A_TOKEN = 1_000_000, 200
 _MEMORY_A_BYTE, _SECONDS_A_MIB = 64, 1.0
 _CHAINS = {
     "normalizer": "normalizers",
@@ -140,6 +141,26 @@ def check_rendered(texts: Sequence[str], written: Sequence[int], where: str) -> 
         raise DataError(f"{where}: adds {gain} characters to {len(texts)} prompts, more than {most}; mend it")
 
 
+def check_decoded(text: str, tokens: int, where: str) -> str:
+    """The text of a completion, if it is not much longer than its tokens: readers tokenise it, or search it for tags.
+
+    Args:
+        text: Text of the completion.
+        tokens: Number of its tokens.
+        where: Place that an error names.
+
+    Raises:
+        DataError: it has more than 1,000,000 characters and 200 for each token.
+    """
+    most = _MOST_COMPLETION_CHARS + _MOST_CHARS_A_TOKEN * tokens
+    if len(text) > most:
+        raise DataError(
+            f"{where}: a completion of {tokens} tokens has {len(text)} characters, more than {most}; its tokenizer has "
+            "tokens that are too long: use another model's"
+        )
+    return text
+
+
 def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     """Refuse a tokenizer that could make very much of little text, in time or memory.
 
@@ -153,9 +174,7 @@ def check_growth(tokenizer: "Tokenizer", where: str) -> None:
     for part in _CHAINS:
         if (count := len(_steps(tokenizer, part))) > _MOST_STEPS:
             raise DataError(f"{where}: {part} has {count} steps; no tokenizer has more than {_MOST_STEPS}")
-    longest = max(map(len, _texts(tokenizer)), default=0)
-    if longest > _MOST_CHARS:
-        raise DataError(f"{where}: a token of {longest} characters; no tokenizer has one above {_MOST_CHARS}")
+    longest = check_tokens(_texts(tokenizer), where)
     word = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if word > _MOST_WORD_CHARS:
         raise DataError(f"{where}: max_input_chars_per_word is {word}; no tokenizer has more than {_MOST_WORD_CHARS}")
@@ -170,6 +189,18 @@ def check_growth(tokenizer: "Tokenizer", where: str) -> None:
         if made > most:
             number = f"{min(made, 10**15):.0f}"
             raise DataError(f"{where}: its steps can make {number} characters of {what}; no tokenizer makes {most}")
+
+
+def check_tokens(tokens: Iterable[str], where: str) -> int:
+    """The length of the longest token in characters.
+
+    Raises:
+        DataError: it is longer than in any real tokenizer.
+    """
+    longest = max(map(len, tokens), default=0)
+    if longest > _MOST_CHARS:
+        raise DataError(f"{where}: a token of {longest} characters; no tokenizer has one above {_MOST_CHARS}")
+    return longest
 
 
 def growth(tokenizer: "Tokenizer", *parts: str) -> float:

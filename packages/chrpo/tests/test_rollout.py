@@ -173,6 +173,18 @@ def test_the_answer_is_looked_for_after_the_thinking_block_only():
     assert not grade(r"<think>\boxed{7}", "7")
 
 
+def test_a_rollout_of_tokens_without_measure_is_refused_before_its_tags_are_looked_for(checkpoint):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_tokens(["v" * 10_000])
+    long = len(tokenizer) - 1
+    reader = RolloutReader(tokenizer, ControlTokens.load(checkpoint), [tokenizer.eos_token_id])
+    assert reader.read([long] * 100, "1").truncated
+    with pytest.raises(DataError, match=r"a completion of 103 tokens has 1030\d+ characters, more than 1020600"):
+        reader.read([long] * 103, "1")
+
+
 # --- thinking formats -------------------------------------------------------------------------------------------------
 
 

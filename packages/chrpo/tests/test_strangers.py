@@ -79,6 +79,26 @@ def test_code_of_a_part_of_a_folder_is_never_run_by_the_trainer(model, prompt_ro
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("named", [["Qwen2_5OmniForConditionalGeneration"], ["AutoTokenizer"], [], None, "x", [1]])
+def test_the_kl_penalty_loads_the_model_as_no_other_class(model, prompt_rows, config, tmp_path, monkeypatch, named):
+    from chrpo import ControlTokens
+    from chrpo.trl import CHRPOTrainer
+
+    edit(model / "config.json", architectures=named)
+    monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", lambda *_, **__: pytest.fail("loaded"))
+    args = config(tmp_path / "out", beta=0.1)
+    with pytest.raises(DataError, match=r'architectures is .* in config.json, .* write \["Qwen3ForCausalLM"\]'):
+        CHRPOTrainer(model, args, prompts=prompt_rows, control_tokens=ControlTokens.load(model))
+
+
+def test_a_link_whose_target_never_ends_is_refused_before_it_is_read(model, train, tmp_path, monkeypatch):
+    (tmp_path / "endless").write_text("a pipe of the system, which looks like a file")
+    (model / "x.txt").symlink_to(tmp_path / "endless")
+    monkeypatch.setattr("chrpo._shared.runs.digest", lambda *_: pytest.fail("read"))
+    done = train()
+    assert (done.exit_code, "x.txt: is a symbolic link to outside the folder" in done.stderr) == (2, True)
+
+
 def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp_path):
     from chrpo import ControlTokens
     from chrpo.trl import CHRPOTrainer
@@ -116,7 +136,7 @@ def test_a_hostile_template_is_one_clear_line(model, train, template, message):
 
 def test_a_prompt_of_a_million_characters_is_refused_before_it_is_tokenised(model):
     from chrpo._shared.checkpoint_loader import load_tokenizer
-    from chrpo.trl.rendering import render_prompts
+    from chrpo.rendering import render_prompts
 
     rows = [{"prompt": [{"role": "user", "content": "b" * 1_000_000}]}]
     with pytest.raises(DataError, match=r"chat template: a prompt of 1000\d+ characters; mend the template or the"):
@@ -124,12 +144,12 @@ def test_a_prompt_of_a_million_characters_is_refused_before_it_is_tokenised(mode
 
 
 def test_a_template_that_does_not_end_is_stopped(model, train, monkeypatch):
-    monkeypatch.setattr("chrpo.trl.rendering.TEMPLATE_SECONDS", 1.0)
+    monkeypatch.setattr("chrpo.rendering.TEMPLATE_SECONDS", 1.0)
     (model / "chat_template.jinja").write_text(
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     )
     done = train()
-    assert (done.exit_code, "chat template: takes longer than 1 seconds" in done.stderr) == (2, True)
+    assert (done.exit_code, "chat template: takes longer than 1.08 seconds" in done.stderr) == (2, True)
 
 
 def test_training_never_renders_or_parses_with_what_came_along(model, prompt_rows, config, tmp_path, monkeypatch):

@@ -115,3 +115,22 @@ def test_a_damaged_gzip_is_named_with_its_line(tmp_path: Path, toy_traces: list[
     (tmp_path / "in.jsonl.gz").write_bytes(packed)
     with pytest.raises(DataError, match=r"in\.jsonl\.gz:\d+: "):
         list(read_records(tmp_path / "in.jsonl.gz", "traces"))
+
+
+def test_a_link_whose_target_never_ends_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
+    from cot_compressor._shared import runs
+    from cot_compressor.scorers.load import scorer_fingerprint
+    from cot_compressor.training.settings import TrainSettings
+    from cot_compressor.training.train import train_file
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "compressor.json").write_text("{}")
+    (tmp_path / "endless").write_text("a pipe of the system, which looks like a file")
+    (folder / "x.txt").symlink_to(tmp_path / "endless")
+    digest = runs.digest
+    monkeypatch.setattr(runs, "digest", lambda path: pytest.fail("read") if Path(path) == folder else digest(path))
+    with pytest.raises(DataError, match=r"x\.txt: is a symbolic link to outside the folder"):
+        scorer_fingerprint(folder)
+    with pytest.raises(DataError, match=r"x\.txt: is a symbolic link to outside the folder"):
+        train_file(tmp_path / "annotated.jsonl", tmp_path / "out", TrainSettings(encoder=folder))

@@ -63,6 +63,18 @@ def test_a_hostile_template_is_one_line_that_names_the_folder(folder, problems, 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("words", [["--model", "MODEL"], ["--model", "openai:m", "--tokenizer", "MODEL"]])
+def test_a_link_whose_target_never_ends_is_refused_before_it_is_read(folder, problems, tmp_path, monkeypatch, words):
+    (tmp_path / "endless").write_text("a pipe of the system, which looks like a file")
+    (folder / "x.txt").symlink_to(tmp_path / "endless")
+    monkeypatch.setattr("math_eval.fingerprint.files_sha256", lambda *_: pytest.fail("read"))
+    words = [word.replace("MODEL", str(folder)) for word in words]
+    server = ["--base-url", "http://127.0.0.1:9/v1"] if "--tokenizer" in words else []
+    words = ["run", *words, *server, "--tasks", str(problems), "--output-dir", str(tmp_path / "r")]
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, "x.txt: is a symbolic link to outside the folder" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("length", [200_000, 30_000])
 def test_a_template_that_adds_very_much_is_refused_before_its_text_is_tokenised(folder, length):
     set_template(folder, f"{{{{ messages[0].content }}}}{{{{ 'a' * {length} }}}}")

@@ -232,6 +232,27 @@ def test_a_bad_task_file_is_named(tmp_path, text, message):
         load_task(_task_file(tmp_path, text, {"a": None, "b": "1"}))
 
 
+def test_a_task_file_without_measure_is_refused_before_it_is_read(tmp_path):
+    task = tmp_path / "t.toml"
+    task.write_text("a" + ".a" * 100_000 + " = 1")
+    with pytest.raises(DataError, match=r"t\.toml: has 200005 bytes, more than 16384"):
+        load_task(str(task))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"name = 0x{'f' * 8000}", "a number is too long to be shown"),
+        ("\n".join(f"key{index} = 1" for index in range(1000)), "Additional properties"),
+    ],
+)
+def test_a_complaint_about_a_task_file_is_short(tmp_path, text, message):
+    task = _task_file(tmp_path, text + '\nproblems = "p.jsonl"\nfields = {question = "q", answer = "a"}', {"q": 1})
+    with pytest.raises(DataError, match=message) as caught:
+        load_task(task)
+    assert len(str(caught.value)) < 600
+
+
 def test_the_task_file_of_the_readme_is_valid():
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     block = next(part for part in readme.split("```toml\n")[1:] if part.startswith("# physics.toml")).partition("```")[

@@ -32,7 +32,7 @@ def _same(candidate: str, answer: str) -> bool:
 
 
 def main() -> None:
-    """Serve pairs from standard input until it ends; the first line of the output says that the process is ready."""
+    """Serve pairs from standard input until it ends; the first line of the output is `ready`."""
     verdicts = os.fdopen(os.dup(1), "w", encoding="ascii")
     silence()
     logging.disable(logging.CRITICAL)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._shared import runs
 from ._shared.checkpoint_files import check_checkpoint
+from ._shared.checkpoint_settings import check_settings
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
 from ._shared.records import Row, read_placed
@@ -82,7 +83,7 @@ def train(
     _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     process = _process()
     tokens = ControlTokens.load(model)
-    check_checkpoint(model)
+    check_settings(check_checkpoint(model))  # before its files are read for their digest
     rows = _read_prompts(prompts, tokens)
     settings = _resolved(settings, rows, len(tokens.ratios))
     recorded = _recorded(settings, grader, answer_format, prompts, model)

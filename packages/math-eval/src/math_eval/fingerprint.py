@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ._shared.checkpoint_settings import check_settings
 from ._shared.control_tokens import FILE_NAME
 from .errors import DataError
 from .grading import Grader
@@ -37,7 +38,12 @@ def files_sha256(paths: Iterable[Path]) -> str:
 
 
 def model_sha256(folder: Path) -> str:
-    """The hash of the files of a checkpoint that can change its outputs."""
+    """The hash of the files of a checkpoint that can change its outputs.
+
+    Raises:
+        DataError: A file leads out of the folder, or has no measure (`check_settings`): reading it might never end.
+    """
+    check_settings(folder)
     files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in _HASHED_SUFFIXES)
     return files_sha256(files)
 
@@ -82,5 +88,6 @@ def _tokenizer_settings(settings: RunSettings) -> dict[str, Any]:
     """The files of a server's tokenizer folder: they decide how thinking is counted and what each request contains."""
     if settings.tokenizer is None:
         return {}
+    check_settings(Path(settings.tokenizer))
     paths = (Path(settings.tokenizer, name) for name in ("tokenizer.json", FILE_NAME))
     return {"tokenizer_sha256": files_sha256(path for path in paths if path.is_file())}

@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
-from .records import read_json
+from .records import check_size, read_json
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
+_MOST_INDEX_BYTES = 2**26
 
 
 def check_checkpoint(folder: str | Path, flag: str = "--model") -> Path:
@@ -58,9 +59,19 @@ def check_inside(folder: Path) -> None:
     """Refuse a folder whose files lead out of it, or never end; the links of a Hugging Face cache are its own.
 
     Raises:
-        DataError: a symbolic link or the index of the weights names a file elsewhere, a link names a folder, or there
-            is a pipe or a device.
+        DataError: a symbolic link or the index of the weights names a file elsewhere, a link names a folder, there is
+            a pipe or a device, or folders are nested too deeply.
     """
+    try:
+        _check_files(folder)
+    except RecursionError as error:
+        raise DataError(
+            f"{folder}: its folders are nested too deeply; remove those that the model does not need"
+        ) from error
+    _check_indexes(folder)
+
+
+def _check_files(folder: Path) -> None:
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     for path in folder.rglob("*"):
@@ -72,7 +83,11 @@ def check_inside(folder: Path) -> None:
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
         if path.exists() and not path.is_file() and not path.is_dir():
             raise DataError(f"{path}: is a pipe or a device; remove it")
+
+
+def _check_indexes(folder: Path) -> None:
     for index in folder.glob("*.safetensors.index.json"):
+        check_size(index, _MOST_INDEX_BYTES)
         found = read_json(index)
         weight_map = found.get("weight_map") if isinstance(found, dict) else None
         if not isinstance(weight_map, dict):

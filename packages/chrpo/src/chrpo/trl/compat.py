@@ -1,4 +1,4 @@
-"""Checks of TRL's GRPOTrainer, so that a version on which `trainer` cannot build fails with a clear message.
+"""Checks of TRL's GRPOTrainer: a version on which `trainer` cannot build, or a model that TRL would load as another.
 
 check_methods()                                      # raises ChrpoError if TRL has other methods
 """
@@ -10,7 +10,7 @@ from typing import Any
 import trl
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from chrpo.errors import ChrpoError
+from chrpo.errors import ChrpoError, DataError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
@@ -55,6 +55,23 @@ def check_methods() -> None:
                 f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
                 f"{found}; {_REMEDY}"
             )
+
+
+def check_reference(model: Any) -> None:
+    """Refuse a model that TRL would load as another class: for the KL penalty it loads the model's folder again.
+
+    Args:
+        model: The model to train, without adapters.
+
+    Raises:
+        DataError: `architectures` of its config is another class, which may read other files of the folder.
+    """
+    named, own = model.config.architectures, type(model).__name__
+    if named != [own]:
+        raise DataError(
+            f"{model.config.name_or_path}: architectures is {str(named)[:100]} in config.json, and the KL penalty "
+            f'(beta) loads the model by this name; write ["{own}"]'
+        )
 
 
 def check_batch(batch: Mapping[str, Any]) -> None:

@@ -32,14 +32,14 @@ from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
 from chrpo.grader import Grader
 from chrpo.metrics import METRICS_FILE, append_metrics, remove_after
+from chrpo.rendering import prompt_ids, render_prompts
 from chrpo.rollout import RolloutReader, control_ids
 from chrpo.step import CHRPOController, TokenAdvantages
 
-from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods
+from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods, check_reference
 from .config import CHRPOConfig
 from .decoding import compact_decoding
 from .passes import cut_passes
-from .rendering import prompt_ids, render_prompts
 
 STATE_FILE = "chrpo_state.json"
 _QUOTED = 3
@@ -107,6 +107,8 @@ class CHRPOTrainer(GRPOTrainer):
             model = load_model(model, torch.float32)
         if processing_class is None:
             raise DataError("processing_class: a loaded model needs its tokenizer; pass it, or pass the folder")
+        if args.beta and not (options.get("peft_config") or hasattr(model, "peft_config")):
+            check_reference(model)
         variables: Any = args.chat_template_kwargs or {}
         texts = render_prompts(processing_class, self.rows, variables)
         self._prompt_ids = prompt_ids(processing_class, texts)

@@ -16,6 +16,7 @@ from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
 from chrpo.errors import DataError
 from chrpo.prompts import read_prompts
+from chrpo.rendering import prompt_ids, render_prompts
 
 
 def prompt_rows(files: str | Sequence[str]) -> list[Row]:
@@ -38,7 +39,8 @@ class PromptDataset(RLHFDataset):
     """Every prompt of the files, in their order, with its row number as `index`; no prompt is dropped.
 
     Raises:
-        DataError: a prompt is longer than `data.max_prompt_length`, or a subset was requested.
+        DataError: a prompt is longer than `data.max_prompt_length`, a subset was requested, or the chat template fails
+            or passes a limit of `render_prompts`.
     """
 
     def _read_files_and_tokenize(self) -> None:
@@ -51,11 +53,9 @@ class PromptDataset(RLHFDataset):
                 for index, row in enumerate(rows)
             ]
         )
-        for row in rows:
-            text = self.tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
-            length = len(self.tokenizer.encode(text, add_special_tokens=False))
-            if length > self.max_prompt_length:
+        for row, ids in zip(rows, prompt_ids(self.tokenizer, render_prompts(self.tokenizer, rows, {})), strict=True):
+            if len(ids) > self.max_prompt_length:
                 raise DataError(
-                    f"id {row['id']!r}: the prompt has {length} tokens; raise data.max_prompt_length "
+                    f"id {row['id']!r}: the prompt has {len(ids)} tokens; raise data.max_prompt_length "
                     f"({self.max_prompt_length}) or remove the row"
                 )

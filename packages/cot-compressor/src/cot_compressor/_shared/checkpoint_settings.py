@@ -23,7 +23,7 @@ from .terminal import printable
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
 _MOST_LABELS = 1_000_000
-_MOST_HEADER_BYTES = 2**27
+_MOST_HEADER_BYTES = _MOST_SETTINGS_BYTES = 2**24
 _READ_WHOLE = {".jinja", ".json", ".model", ".txt"}
 _TOKENIZER_FILES = {"vocab", "merges", "init_inputs", "gguf_file", "fast_tokenizer_files"}
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -33,11 +33,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint.
 
     Raises:
-        DataError: the file is missing, not JSON, or something else than an object.
+        DataError: the file is missing, larger than 16 MiB, not JSON, or something else than an object.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; is the folder complete?")
-    check_size(path)
+    check_size(path, _MOST_SETTINGS_BYTES)
     found = parse_json(path.read_text("utf-8", "replace"), str(path))
     if not isinstance(found, dict):
         raise DataError(f"{path}: not a JSON object; copy the model again")
@@ -147,7 +147,7 @@ def _check_depth(folder: Path) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse weights in a subfolder, and another config: neither the checks nor the digest of the model cover them.
+    """Refuse pickled weights, weights in a subfolder, and another config, which neither checks nor digests cover.
 
     Raises:
         DataError: the config names some.
@@ -158,9 +158,15 @@ def _check_place(folder: Path) -> None:
     if any("attribute_map" in part for part in _objects(config)):
         raise DataError(f"{folder / 'config.json'}: attribute_map gives fields other meanings; remove this field")
     name = config.get("transformers_weights")
-    if name is not None and (not isinstance(name, str) or Path(name).name != name):
+    if name is None:
+        return
+    if not isinstance(name, str) or Path(name).name != name:
         raise DataError(
             f"{folder / 'config.json'}: transformers_weights is {name!r}, no name of a file in the folder; mend it"
+        )
+    if not name.endswith((".safetensors", ".safetensors.index.json")):  # transformers unpickles adapter_model.bin
+        raise DataError(
+            f"{folder / 'config.json'}: transformers_weights is {name!r}, no safetensors file; save it as safetensors"
         )
 
 

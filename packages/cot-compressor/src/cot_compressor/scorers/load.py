@@ -9,6 +9,7 @@ Only a trained scorer needs torch and transformers, which the extra `[scorer]` i
 from pathlib import Path
 
 from cot_compressor._shared import runs
+from cot_compressor._shared.checkpoint_settings import check_settings
 from cot_compressor._version import __version__
 from cot_compressor.errors import DataError, needs_extra
 
@@ -39,5 +40,13 @@ def load_scorer(name: str | Path, *, dtype: str | None = None) -> Scorer:
 
 
 def scorer_fingerprint(name: str | Path) -> str:
-    """A text that differs for two scorers: the version of `rules`, or the digest of a model's files."""
-    return f"rules {__version__}" if str(name) == "rules" else runs.digest(find_folder(name))
+    """A text that differs for two scorers: the version of `rules`, or the digest of a model's files.
+
+    Raises:
+        DataError: there is no such scorer, or a file leads out of its folder or has no measure.
+    """
+    if str(name) == "rules":
+        return f"rules {__version__}"
+    folder = find_folder(name)
+    check_settings(folder)
+    return runs.digest(folder)

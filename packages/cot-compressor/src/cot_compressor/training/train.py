@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cot_compressor import distributed
 from cot_compressor._shared import runs
+from cot_compressor._shared.checkpoint_settings import check_settings
 from cot_compressor.errors import DataError, needs_extra
 from cot_compressor.scorers.card import TrainReport, model_card
 from cot_compressor.scorers.hub import SETTINGS_FILE
@@ -49,6 +50,7 @@ def train_file(
     out, encoder = Path(out).resolve(), Path(settings.encoder)
     if not encoder.is_dir():
         raise DataError(f"encoder {encoder}: no such folder; give one with config.json and tokenizer.json")
+    check_settings(encoder)  # before its files are read for their digest
     recorded = {
         **{key: value for key, value in asdict(settings).items() if key != "encoder"},
         "input": runs.digest(source),

@@ -20,7 +20,7 @@ from .bounded import in_child
 from .checkpoint_files import check_checkpoint
 from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings, tokenizer_classes
 from .terminal import printable
-from .tokenizer_file import check_growth, first_loading, one_error
+from .tokenizer_file import check_growth, check_tokens, first_loading, one_error
 
 _MOST_NUMBERS_A_BYTE, _MOST_UNSTORED = 2, 2**28
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
@@ -46,8 +46,25 @@ def _config(folder: str | Path) -> Any:
     with _reading(folder, "config.json"):
         config = AutoConfig.from_pretrained(str(folder), **_SAFE)
         check_kernels(config, f"{folder}/config.json")
-        config.get_text_config()  # a field of this name would take the place of the method
+        _check_fields(config, f"{folder}/config.json")
         return config
+
+
+def _check_fields(config: Any, where: str) -> None:
+    """Refuse fields with the name of a method, which fails when the model is saved, or of the class to copy code of.
+
+    Raises:
+        DataError: there is one.
+    """
+    from transformers import PreTrainedConfig
+
+    left = [config]
+    while left:
+        part = left.pop()
+        for name in vars(part):
+            if name == "_auto_class" or callable(getattr(type(part), name, None)):
+                raise DataError(f"{where}: field {name!r} would take the place of a part of transformers; remove it")
+        left += [value for value in vars(part).values() if isinstance(value, PreTrainedConfig)]
 
 
 def load_tokenizer(folder: str | Path, **options: Any) -> Any:
@@ -72,6 +89,8 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
             check_growth(backend, where)
+        else:
+            check_tokens(tokenizer.get_vocab(), where)
         with _reading(folder, "the tokenizer"):
             tokenizer("a")  # a setting of a wrong type fails only in use
 
@@ -193,8 +212,9 @@ def end_tokens(folder: str | Path, tokenizer: Any) -> list[int]:
     found = [end for end in named if end is not None]
     if not found:
         raise DataError(f"{folder}: names no end token; set eos_token in its tokenizer or generation_config.json")
-    if any(type(end) is not int or not 0 <= end < len(tokenizer) for end in found):
-        raise DataError(f"{folder}: end tokens {found} are not all ids of its tokenizer; mend generation_config.json")
+    wrong = next((end for end in found if type(end) is not int or not 0 <= end < len(tokenizer)), None)
+    if wrong is not None:
+        raise DataError(f"{folder}: end token {str(wrong)[:60]} is no id of its tokenizer; mend generation_config.json")
     return sorted(set(found))
 
 

@@ -14,13 +14,12 @@ from typing import Any
 from math_eval._shared import bounded
 from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.checkpoint_loader import end_tokens, load_config, load_tokenizer
-from math_eval._shared.tokenizer_file import check_rendered, tokenizing
+from math_eval._shared.tokenizer_file import check_decoded, check_rendered, tokenizing
 from math_eval.errors import DataError
 
 from . import Completion
 
 _SECONDS_A_TURN, _BYTES_A_CHARACTER = 0.01, 64
-_MOST_COMPLETION_CHARS, _MOST_CHARS_A_TOKEN = 1_000_000, 200
 
 
 class Checkpoint:
@@ -117,10 +116,5 @@ class Checkpoint:
         kept = ids[:-1] if ended else ids
         with tokenizing(self.path):
             text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        most = _MOST_COMPLETION_CHARS + _MOST_CHARS_A_TOKEN * len(ids)
-        if len(text) > most:
-            raise DataError(
-                f"{self.path}: a completion of {len(ids)} tokens has {len(text)} characters, more than {most}; "
-                "its tokenizer has tokens that are too long: use another model's"
-            )
+        check_decoded(text, len(ids), str(self.path))
         return Completion(text, len(ids), "stop" if ended else "length")

@@ -11,7 +11,7 @@ import tomllib
 from itertools import islice
 from pathlib import Path
 
-from math_eval._shared.records import Row, read_records, validate
+from math_eval._shared.records import Row, check_size, read_records, validate
 from math_eval.errors import DataError
 from math_eval.input_files import check_json_lines
 
@@ -19,6 +19,8 @@ from .gold import after, as_text
 from .hub import read_dataset
 
 _OF_THE_HUB = ("config", "split", "revision")
+_MOST_BYTES = 2**14
+"""Largest task file; tomllib takes quadratic time and memory for a key of many parts."""
 Parts = tuple[str, list[Row], Row]
 
 
@@ -33,10 +35,11 @@ def read_task_file(path: Path, limit: int | None) -> Parts:
     """Name, first `limit` problems and source of a task file.
 
     Raises:
-        DataError: The file is missing or no task file, or a row does not have the fields that it names.
+        DataError: The file is missing, no task file or larger than 16 KiB, or a row lacks a field that it names.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
+    check_size(path, _MOST_BYTES)
     try:
         task = tomllib.loads(path.read_text("utf-8-sig"))
     except RecursionError as error:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .thinking import Places, ThinkingFormat, find_all
+from .tokenizer_file import check_decoded
 
 
 def decode_ids(tokenizer: Any, thinking_format: ThinkingFormat, ids: Sequence[int]) -> tuple[str, Places]:
@@ -21,12 +22,15 @@ def decode_ids(tokenizer: Any, thinking_format: ThinkingFormat, ids: Sequence[in
         tokenizer: Tokenizer of the checkpoint.
         thinking_format: Format of the checkpoint.
         ids: Token ids, without the end token and without padding.
+
+    Raises:
+        DataError: the text is much longer than its tokens (`check_decoded`).
     """
 
     def decode(some: Sequence[int]) -> str:
         return tokenizer.decode(some, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    text = decode(ids)
+    text = check_decoded(decode(ids), len(ids), str(tokenizer.name_or_path))
 
     def places(tag: str) -> list[int]:
         found = find_all(text, tag)

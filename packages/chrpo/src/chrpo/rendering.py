@@ -1,7 +1,7 @@
 r"""Prompts as token ids: the chat template renders each prompt once, before training.
 
-The template comes with the checkpoint and may be a stranger's, so it runs in a child process with limits. TRL would
-render each prompt again whenever it is drawn, without any.
+The template comes with the checkpoint and may be a stranger's, so it runs in a child process with limits. TRL, whose
+trainer gets token ids, would render each prompt again whenever it is drawn, without any; verl does.
 
     texts = render_prompts(tokenizer, rows, {})            # ['<|im_start|>user\n1 + 2? <COMP_POLICY><|im_end|>\n…']
     prompt_ids(tokenizer, texts)                         # [[1, 872, …]]
@@ -10,14 +10,14 @@ render each prompt again whenever it is drawn, without any.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chrpo._shared.bounded import in_child
-from chrpo._shared.records import Row
-from chrpo._shared.tokenizer_file import check_rendered, tokenizing
-from chrpo.errors import DataError
+from ._shared.bounded import in_child
+from ._shared.records import Row
+from ._shared.tokenizer_file import check_rendered, tokenizing
+from .errors import DataError
 
 _MOST_PROMPT_CHARS = 1_000_000
-TEMPLATE_SECONDS = 60.0
-"""Time in which the chat template has to render every prompt."""
+TEMPLATE_SECONDS, _SECONDS_A_PROMPT = 60.0, 0.01
+"""Time in which the chat template has to render all prompts: so much, and more for each."""
 
 
 def render_prompts(tokenizer: Any, rows: Sequence[Row], variables: Mapping[str, Any]) -> list[str]:
@@ -41,7 +41,7 @@ def render_prompts(tokenizer: Any, rows: Sequence[Row], variables: Mapping[str, 
         fixed = {"tokenize": False, "add_generation_prompt": True}
         return [tokenizer.apply_chat_template(row["prompt"], **{**variables, **fixed}) for row in rows]
 
-    texts = in_child(render, where, seconds=TEMPLATE_SECONDS)
+    texts = in_child(render, where, seconds=TEMPLATE_SECONDS + _SECONDS_A_PROMPT * len(rows))
     check_rendered(texts, [sum(len(message["content"]) for message in row["prompt"]) for row in rows], where)
     longest = max(map(len, texts), default=0)
     if longest > _MOST_PROMPT_CHARS:
