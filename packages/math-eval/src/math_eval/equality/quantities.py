@@ -127,6 +127,8 @@ def _same_units(value: Tree, unit: Unit, other: Tree, its: Unit, same: Same, pol
     (factors, words), (others, others_words) = unit, its
     if not _same_unit_words(words, others_words):
         return False
+    if (words and not factors and others) or (others_words and not others and factors):  # apples and centimetres
+        return False
     if not factors or not others:
         bare = not words or not others_words
         return same(value, other) if (policy.one_unit and (bare or factors == others)) or factors == others else False

@@ -27,6 +27,7 @@ from .phrases import final_formula, is_bare, last_formulas, later_answer, stated
 _FIRST_BOX = re.compile(r"\\boxed\s*\{([^}]*)\}", re.IGNORECASE)
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MAX_PARTS = 8
+_SIGN_BEFORE = re.compile(r"(?:=>|=|→|⇒|⟹|:)\s*")
 
 
 def extract_answer(completion: str, prompt: str = "", parts: int = 1, *, ordered: bool = False) -> str | None:
@@ -60,6 +61,8 @@ def _untagged(text: str, parts: int, ordered: bool) -> str | None:
         return (boxed or "").strip() or None
     if stated := stated_answer(text, parts):
         return stated
+    if sign := _SIGN_BEFORE.match(text):
+        text = text[sign.end() :]
     return text if is_bare(text) else last_formulas(text, parts)
 
 

@@ -11,7 +11,7 @@ or numbers of the last sentence are one list if so many answers are requested.
 
 import re
 
-from .plain_values import LINK, NUMBER, is_denied, last_value, row
+from .plain_values import LINK, MAX_LINK, NUMBER, is_denied, last_value, row
 
 _MARK = r"[\s*_\"'`]{0,4}"
 _ASKED = (
@@ -172,7 +172,8 @@ def _trim(text: str, parts: int) -> str:
     if formula:
         linked = [formula]
         for span in _MATH_SPAN.finditer(text, formula.end()):
-            if not LINK.fullmatch(text[linked[-1].end() : span.start()]):
+            start, end = linked[-1].end(), span.start()
+            if end - start > MAX_LINK or not LINK.fullmatch(text, start, end):
                 break
             linked.append(span)
         found = _row(text, linked, parts)

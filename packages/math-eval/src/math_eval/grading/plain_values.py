@@ -10,17 +10,20 @@ whole. Numbers with a comma or "and" between them are one list. Phrases and form
 """
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from math_eval.reading import read
 from math_eval.reading.units import find_unit, is_unit
-from math_eval.reading.vocabulary import MULTIPLIERS
+from math_eval.reading.vocabulary import MULTIPLIERS, number_of
 
 _WHOLE = r"(?:\d+,\d{1,2}(?![\d,])|\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(
-    rf"(?:(?<![\w)\]}}.])[-−])?\\?[$€£¥₹]?(?:\d{{1,4}}(?: and)? \d{{1,2}}/\d{{1,3}}(?!\d)|{_WHOLE}(?:/\d+)?)\\?%?"
+    rf"(?:(?<![\w)\]}}.])[-−–])?\\?[$€£¥₹]?(?:\d{{1,4}}(?: and)? \d{{1,2}}/\d{{1,3}}(?!\d)|{_WHOLE}(?:/\d+)?)\\?%?"
 )
 LINK = re.compile(r"[\s,.*]*(?:and|or|und|et|y|oder|ou|和|或|与)?[\s,*]*", re.IGNORECASE)
+MAX_LINK = 40
+"""Characters between two values of one list."""
 _LIST_LINK = re.compile(r" ?, ?|[ ,]*\b(?:and|or|und|et|y|oder|ou)\b ?|[和或与、]", re.IGNORECASE)
 _FUNCTIONS = "sqrt|cbrt|sin|cos|tan|arcsin|arccos|arctan|log|ln|exp|pi|choose|out of|remainder"
 _TOKEN = re.compile(
@@ -39,7 +42,10 @@ _NEGATED = re.compile(
 _DENIED = re.compile(r"\$?\s*(?:is|was|are)(?:\s+not|n['’]t)\s+(?:the|an?|our|correct|right)\b", re.IGNORECASE)
 _HALF = re.compile(r"\s?[ap]\.?\s?m\b\.?", re.IGNORECASE)
 _BEFORE_LINK = re.compile(r"(?: ?, ?(?:and |or )?| (?:and|or) )$")
+_MODULUS = re.compile(r"\s*(\(?)\bmod(?:ulo)?\s*$", re.IGNORECASE)
+_INDEX = re.compile(r"\b([A-Za-z])(\d)(?=\s*=)")
 _MAX_LISTED = 16
+_NEAR = 20
 _COMPOUND = re.compile(rf"[$€£]?{_WHOLE}(?: ?[A-Za-z]+)?,?(?: and)? $")
 _UNIT = re.compile(r" ?([A-Za-z]+)")
 
@@ -58,10 +64,15 @@ def last_value(text: str, parts: int = 1) -> str | None:
     last = numbers[-1]
     if is_denied(text, last):
         return None
+    modulus = _MODULUS.search(text, max(0, last.start() - _NEAR), last.start())
+    if modulus is not None and len(numbers) > 1:
+        residue = _expression(text, numbers[-2])
+        value = numbers[-2].group() if residue is None else residue.text
+        return f"{value} {text[modulus.start() : last.end()].strip()}{')' * bool(modulus[1])}"
     if (found := _expression(text, last)) is not None:
         return ", ".join([*_listed_before(text, found), found.text])
     size = _UNIT.match(text, last.end())
-    if size is not None and size[1].lower() in MULTIPLIERS:
+    if size is not None and _changes(size[1].lower()):
         return last.group() + size.group()
     return _compound(text, last) or ", ".join(match.group() for match in row(text, numbers, parts))
 
@@ -81,20 +92,27 @@ def row(text: str, found: list[re.Match[str]], parts: int, *, joins: bool = True
         parts: Number of requested answers; up to this number, anything that may join values does.
         joins: Whether a comma, "and" or "or" between values makes them a list of any length, if "and" or "or" is there.
     """
+    chain = _linked(text, found, max(parts, _MAX_LISTED), LINK)
+    plain = _linked(text, chain, _MAX_LISTED, _LIST_LINK)
+    words = any(text[one.end() : two.start()].strip(" ,") for one, two in pairwise(plain))
+    return plain if joins and words and len(plain) > parts else chain[-parts:]
+
+
+def _linked(text: str, found: list[re.Match[str]], most: int, link: re.Pattern[str]) -> list[re.Match[str]]:
+    """The last match, and those before it with only a link between each two."""
     chain = found[-1:]
-    for match in reversed(found[:-1]):
-        if not LINK.fullmatch(text[match.end() : chain[0].start()]):
+    for match in reversed(found[-most:-1]):
+        start, end = match.end(), chain[0].start()
+        if end - start > MAX_LINK or not link.fullmatch(text, start, end):
             break
         chain.insert(0, match)
-    plain = chain[-1:]
-    words = False
-    for match in reversed(chain[:-1]):
-        link = text[match.end() : plain[0].start()]
-        if not _LIST_LINK.fullmatch(link):
-            break
-        words = words or bool(link.strip(" ,"))
-        plain.insert(0, match)
-    return plain if joins and words and len(plain) > parts else chain[-parts:]
+    return chain
+
+
+def _changes(word: str) -> bool:
+    """Whether a word after a number makes another number of it, such as `million` or `tenths`."""
+    part = word.endswith(("ths", "thirds")) and number_of(["one", word]) is not None
+    return part or word in MULTIPLIERS or word in ("squared", "cubed")
 
 
 class _Found(NamedTuple):
@@ -169,7 +187,9 @@ def _belongs(text: str, tokens: list[re.Match[str]], index: int) -> bool:
             )
         near = [one for one in (_beside(tokens, index, -1), _beside(tokens, index, 1)) if one is not None]
         operated = any(one.lastgroup in ("operator", "open", "close") for one in near)
-        return len(token.group()) == 1 and operated
+        beyond = _beside(tokens, index + 1, 1)
+        indexed = after is not None and after["number"] and beyond is not None and beyond.group() == "="
+        return len(token.group()) == 1 and (operated or bool(indexed))
     if kind == "sign" and token.group() == "!":
         return _begins_word(tokens, index + 2) or (after is not None and after.lastgroup == "operator")
     if kind == "sign" and token.group() in ":,":
@@ -224,6 +244,7 @@ def _whole(text: str) -> str:
         if stripped == text:
             break
         text = stripped
+    text = _INDEX.sub(r"\1_\2", text)
     sides = re.split(r"=|≈", text)
     if len(sides) > 1 and NUMBER.fullmatch(sides[-1].strip()) and (
         len(sides) > 2 or not re.search(r"[A-Za-z]", sides[0])

@@ -42,7 +42,7 @@ _TABLE: dict[str, tuple[tuple[str, Fraction | int], ...]] = {
         ("lb pound lbs", _F(45359237, 100000)), ("ton tonne 吨", 10**6), ("μg microgram", _F(1, 10**6)),
     ),
     "volume": (
-        ("l liter litre 升", 1), ("ml milliliter millilitre 毫升", _F(1, 1000)),
+        ("l L liter litre 升", 1), ("ml milliliter millilitre 毫升", _F(1, 1000)),
         ("cl centiliter centilitre", _F(1, 100)),
         ("gal gallon", _F(473176473 * 8, 10**9)), ("cc", _F(1, 1000)), ("qt quart", _F(473176473 * 2, 10**9)),
         ("pint pt", _F(473176473, 10**9)),
