@@ -57,7 +57,7 @@ def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
     """How far rivals are above chrpo's front in each task, and what chrpo saves beside theirs, in Markdown."""
     yield "Fronts of chrpo at its floors and of all rivals at all weights. First column: rivals at most"
     yield f"{100 * LOWEST:g} points below SFT at ratio 1. Least share: tokens of a chrpo row over those of the rivals'"
-    yield f"front, where this is at most {100 * NEAR:g} points less accurate, for the row with the least (95 % interval)."
+    yield f"front where this is {100 * NEAR:g} points less accurate, for the row with the least (95 % t interval)."
     yield ""
     yield "| task | rival farthest above chrpo's front, points | least share, % |"
     yield "|---|---|---|"
