@@ -19,9 +19,9 @@ from chrpo.objective import choose
 from .example_scripts import load_script
 
 compare = load_script("frontier/symbolic/compare.py")
-generators, transformer, rollouts, row_settings, summary, frontier_tables = (
+generators, transformer, rollouts, row_settings, summary, training, frontier_tables = (
     sys.modules[name]
-    for name in ("generators", "transformer", "rollouts", "row_settings", "summary", "frontier_tables")
+    for name in ("generators", "transformer", "rollouts", "row_settings", "summary", "training", "frontier_tables")
 )
 TASKS = generators.TASKS
 COUNT = 1000
@@ -185,7 +185,7 @@ def test_the_token_limit_of_a_row_is_that_of_its_rollouts_alone():
 
 @pytest.fixture
 def tiny(monkeypatch):
-    task = replace(TASKS["steep"], stage_steps=(1, 1, 1), rl_problems=40, test_problems=20)
+    task = replace(TASKS["steep"], stage_steps=(1, 1, 1), base_accuracy=0.0, rl_problems=40, test_problems=20)
     monkeypatch.setitem(compare.TASKS, "steep", task)
 
 
@@ -221,12 +221,19 @@ from dataclasses import replace
 sys.path.insert(0, {folder!r})
 from generators import TASKS
 
-TASKS["rare"] = replace(TASKS["rare"], stage_steps=(1, 1, 1), rl_problems=40, test_problems=20)
+TASKS["rare"] = replace(TASKS["rare"], stage_steps=(1, 1, 1), base_accuracy=0.0, rl_problems=40, test_problems=20)
 import compare
 
 if __name__ == "__main__":
     compare.main()
 """
+
+
+def test_a_base_model_that_has_not_learnt_the_task_is_no_start(tmp_path):
+    task = replace(TASKS["rare"], stage_steps=(1, 1, 1), base_accuracy=1.1, test_problems=10)
+    with pytest.raises(RuntimeError, match="after 5 trainings from other initial weights"):
+        training.base_model(tmp_path, task, 0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_processes_and_two_seeds_give_the_figures_of_one(tmp_path):

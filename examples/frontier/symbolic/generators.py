@@ -50,6 +50,7 @@ class Task:
         second_looks: Share of the units that are followed by a second look.
         max_tokens: Largest number of tokens of an answer.
         stage_steps: Numbers of steps of the base model, of training on ratios, and of SFT with the choice of a ratio.
+        base_accuracy: Share of development problems that a base model has to solve.
         rl_problems: Number of problems of RL, which are used again after the last one.
         test_problems: Number of problems of an evaluation.
     """
@@ -60,6 +61,7 @@ class Task:
     second_looks: float = 0.8
     max_tokens: int = 36
     stage_steps: tuple[int, int, int] = (700, 300, 200)
+    base_accuracy: float = 0.8
     rl_problems: int = 1600
     test_problems: int = 1000
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from generators import END, LADDER, PARTS, RATIO, Problem, Task, cut, draw_problem
+from rollouts import evaluate
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -22,6 +23,9 @@ from transformer import Transformer
 sys.path.insert(0, str(Path(__file__).parents[2] / "quickstart"))
 from muon import Muon
 
+ATTEMPTS, DEVELOPMENT = 5, -1
+"""Trainings of a base model, until one has learnt the task: some initial weights stay at chance. Development problems
+are those of the seed `DEVELOPMENT` - seed, which no evaluation has."""
 BATCH, WARMUP_STEPS, LAST_SHARE = 64, 30, 0.05
 BASE_LR, RATIOS_LR, SFT_LR = 0.02, 0.01, 0.007
 OTHER_SHARE = 0.15
@@ -34,11 +38,27 @@ Row = tuple[list[int], list[int]]
 
 
 def base_model(folder: Path, task: Task, seed: int) -> Transformer:
-    """The model that writes full traces and knows no ratios; the arguments are those of `sft_model`."""
-    torch.manual_seed(seed)
-    model = Transformer(PARTS)
-    _stage(model, folder / f"base_{task.form}_{seed}", _base_rows(task, seed), task.stage_steps[0], BASE_LR)
-    return model
+    """The model that writes full traces and knows no ratios; the arguments are those of `sft_model`.
+
+    Raises:
+        RuntimeError: no model of `ATTEMPTS` solves enough of the development problems.
+    """
+    path, model = folder / f"base_{task.form}_{seed}.safetensors", Transformer(PARTS)
+    if path.is_file():
+        model.load_state_dict(load_file(path))
+        return model
+    for attempt in range(ATTEMPTS):
+        torch.manual_seed(seed + attempt * 1_000_000)
+        model = Transformer(PARTS)
+        _train(model, _base_rows(task, seed), task.stage_steps[0], BASE_LR, path.stem)
+        accuracy = evaluate(model, task, DEVELOPMENT - seed, ratio="none")["accuracy"]
+        if accuracy >= task.base_accuracy:
+            _save(model, path)
+            return model
+    raise RuntimeError(
+        f"{path.stem}: after {ATTEMPTS} trainings from other initial weights, the base model solves {accuracy:.0%} of "
+        f"the development problems instead of {task.base_accuracy:.0%}; choose another seed or more steps"
+    )
 
 
 def sft_model(folder: Path, task: Task, seed: int) -> Transformer:
@@ -64,10 +84,14 @@ def _stage(model: Transformer, path: Path, rows: Iterator[Row], steps: int, lear
     weights = path.with_suffix(".safetensors")
     if not weights.is_file():
         _train(model, rows, steps, learning_rate, path.name)
-        partial = path.with_suffix(".partial")
-        save_file(model.state_dict(), partial)
-        os.replace(partial, weights)
+        _save(model, weights)
     model.load_state_dict(load_file(weights))
+
+
+def _save(model: Transformer, weights: Path) -> None:
+    partial = weights.with_suffix(".partial")
+    save_file(model.state_dict(), partial)
+    os.replace(partial, weights)
 
 
 def _base_rows(task: Task, seed: int) -> Iterator[Row]:
