@@ -114,7 +114,7 @@ class _Judge:
         if one.kind == two.kind and one.kind in _NO_ORDER:
             return self._members([*map(_as_given, one.parts)], [*map(_as_given, two.parts)])
         if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
-            verdict = self._in_order(one.parts, two.parts)
+            verdict = self._given(one, two) if kinds == {"builder"} else self._in_order(one.parts, two.parts)
             return self._members(list(one.parts), list(two.parts)) if verdict is False and one.kind == "by" else verdict
         if kinds <= _VALUES:
             return self._values(one, two)
