@@ -479,10 +479,10 @@ def test_a_field_that_would_fail_or_copy_code_when_the_model_is_saved_is_refused
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
-def test_settings_of_more_than_16_mib_are_refused_before_they_are_parsed(folder, name):
+def test_settings_of_more_than_4_mib_are_refused_before_they_are_parsed(folder, name):
     with (folder / name).open("r+b") as file:
-        file.truncate(2**24 + 1)
-    with pytest.raises(DataError, match=rf"{name}: has 16777217 bytes, more than 16777216"):
+        file.truncate(2**22 + 1)
+    with pytest.raises(DataError, match=rf"{name}: has 4194305 bytes, more than 4194304"):
         load_tokenizer(folder)
 
 
@@ -522,3 +522,9 @@ def test_a_wrong_end_token_among_very_many_is_named_alone(folder):
     with pytest.raises(DataError, match=r"end token [0-9]+ is no id of its tokenizer") as caught:
         load_all(folder)
     assert len(str(caught.value)) < 300
+
+
+def test_very_many_lists_in_the_settings_of_a_tokenizer_take_no_quadratic_time(folder):
+    edit(folder / "tokenizer_config.json", harmless=[[]] * 300_000, **{"last\x1b": 1})
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: a field is named"):
+        load_tokenizer(folder)

@@ -23,7 +23,7 @@ from .terminal import printable
 _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
 _MOST_LABELS = 1_000_000
-_MOST_HEADER_BYTES = _MOST_SETTINGS_BYTES = 2**24
+_MOST_HEADER_BYTES, _MOST_SETTINGS_BYTES = 2**24, 2**22
 _READ_WHOLE = {".jinja", ".json", ".model", ".txt"}
 _TOKENIZER_FILES = {"vocab", "merges", "init_inputs", "gguf_file", "fast_tokenizer_files"}
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -33,7 +33,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint.
 
     Raises:
-        DataError: the file is missing, larger than 16 MiB, not JSON, or something else than an object.
+        DataError: the file is missing, larger than 4 MiB, not JSON, or something else than an object.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; is the folder complete?")
@@ -112,14 +112,10 @@ def _check_names(path: Path) -> None:
     Raises:
         DataError: there is one.
     """
-    left: list[Any] = [read_settings(path)]
-    while left:
-        part = left.pop()
-        for name in part if isinstance(part, dict) else ():
+    for part in _objects(read_settings(path)):
+        for name in part:
             if printable(name) != name or "\n" in name:
                 raise DataError(f"{path}: a field is named {name[:100]!r}; remove it")
-        left.extend(part.values() if isinstance(part, dict) else part)
-        left = [inner for inner in left if isinstance(inner, dict | list)]
 
 
 def _check_depth(folder: Path) -> None:
