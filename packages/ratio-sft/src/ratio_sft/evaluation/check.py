@@ -20,6 +20,7 @@ from ratio_sft._shared.boxed import last_boxed
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft._shared.records import Row
 from ratio_sft._shared.thinking import split_thinking
+from ratio_sft._shared.tokenizer_file import check_decoded
 from ratio_sft.data.rows import kind
 from ratio_sft.model.template import prompt_ids
 
@@ -117,8 +118,12 @@ def _answer(model: Any, tokenizer: Any, prompts: list[list[int]], longest: list[
             eos_token_id=end,
             pad_token_id=pad,
         )
-    completions = [[*line, end] for line in out[:, width:].tolist()]
-    return [tokenizer.decode(line[: line.index(end)], skip_special_tokens=False) for line in completions]
+    found: list[str] = []
+    for line in out[:, width:].tolist():
+        kept = line[: [*line, end].index(end)]
+        text = tokenizer.decode(kept, skip_special_tokens=False)
+        found.append(check_decoded(text, len(kept), str(tokenizer.name_or_path)))
+    return found
 
 
 @contextmanager

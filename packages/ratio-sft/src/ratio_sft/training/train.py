@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratio_sft._shared.checkpoint_files import check_checkpoint, check_inside
+from ratio_sft._shared.checkpoint_files import check_checkpoint
+from ratio_sft._shared.checkpoint_settings import check_settings
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Row, Tally, read_object, write_json, write_records
@@ -100,7 +101,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         RatioSftError: the loss is not finite.
     """
     data, out = Path(data), Path(out)
-    check_inside(check_checkpoint(settings.model))
+    check_settings(check_checkpoint(settings.model))
     rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _expected(data, name)}
     run = _Run(data, rows, out, settings)
     state = _processes()
