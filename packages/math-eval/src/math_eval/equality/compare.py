@@ -8,34 +8,29 @@ Order counts in tuples, words of letters and cross products; a list without brac
 Comparison(equal=False, why='the letters BAC and CAB differ')
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from math_eval.reading.tree import Tree, show, walk
-from math_eval.reading.words import word_set
 
 from .arrays import array_of, is_array
+from .conditions import same_given
+from .plain import VALUES, one_value, plain
 from .policy import POLICIES, Policy
 from .quantities import is_quantity, same_quantity
-from .regions import is_surely_region, letter_of, region, whole_numbers
+from .regions import is_surely_region, letter_of, region
 from .relations import (
     assignments,
     expand,
-    is_free,
     named,
     same_congruence,
     same_free,
-    same_given,
     same_region,
     same_relation,
 )
 from .values import same_digits, same_value
-from .wording import are_words, changes_nothing, same_words
+from .wording import are_words, same_words
 
 _MAX_PAIRS = 400
-_VALUES = word_set(
-    "number name word sum negative product quotient power function apply factorial degrees percent big cross"
-)
 _NO_ORDER = frozenset({"union", "intersection", "cases"})
 _IN_ORDER = frozenset({"difference", "by", "row"})
 
@@ -76,7 +71,7 @@ class _Judge:
         """Whether two trees are the same answer."""
         if one == two:
             return self._because(True, "both are read alike")
-        one, two = self._plain(one), self._plain(two)
+        one, two = (plain(tree, _Judge(self.policy).same) for tree in (one, two))
         if one == two:
             return self._because(True, "both are read alike")
         kinds = {one.kind, two.kind}
@@ -109,63 +104,16 @@ class _Judge:
             return self._because(*same_digits(one, two, self.policy))
         if kinds == {"ratio"}:
             return self._ratio(one, two)
-        if kinds <= _VALUES | {"ratio"} and "ratio" in kinds and self.policy.equivalent_forms:
+        if kinds <= VALUES | {"ratio"} and "ratio" in kinds and self.policy.equivalent_forms:
             return self._values(_as_quotient(one), _as_quotient(two))
         if one.kind == two.kind and one.kind in _NO_ORDER:
             return self._members([*map(_as_given, one.parts)], [*map(_as_given, two.parts)])
         if one.kind == two.kind and one.kind in _IN_ORDER | {"builder"}:
             verdict = self._given(one, two) if kinds == {"builder"} else self._in_order(one.parts, two.parts)
             return self._members(list(one.parts), list(two.parts)) if verdict is False and one.kind == "by" else verdict
-        if kinds <= _VALUES:
+        if kinds <= VALUES:
             return self._values(one, two)
         return self._because(False, f"{_article(one.kind)} and {_article(two.kind)} are compared")
-
-    def _plain(self, tree: Tree) -> Tree:
-        """The tree without what changes nothing: a reason, a free constant, a chain that only computes."""
-        while True:
-            if (tree.kind == "remark" and changes_nothing(tree.parts[1].data or ("",))) or (
-                tree.kind == "given" and is_free(tree.parts[1], tree.parts[0])
-            ):
-                tree = tree.parts[0]
-            elif tree.kind == "relation" and tree.data == ("=",) and _is_turned(tree):
-                tree = tree._replace(parts=tree.parts[::-1])
-            elif tree.kind == "builder" and (members := whole_numbers(tree)) is not None:
-                tree = members
-            elif tree.kind == "product" and _is_point(tree):
-                return Tree("relation", tree.parts, ("=",))
-            elif tree.kind == "relation" and tree.parts[0].kind == "phrase" and tree.parts[-1].kind == "relation":
-                tree = tree.parts[-1]
-            elif tree.kind == "relation" and len(tree.parts) > 1 and set(tree.data) <= {"=", "≈"}:
-                plain = self._computed(tree)
-                if plain is tree:
-                    return tree
-                tree = plain
-            else:
-                return tree
-
-    def _computed(self, tree: Tree) -> Tree:
-        """The end of a chain such as `12/8 = 3/2` or `√3 ≈ 1.732`, if its sides are constants and it is right."""
-        if "≈" in tree.data:
-            cut = tree.data.index("≈")
-            first = tree.parts[0]
-            if cut > 0:
-                return Tree("relation", tree.parts[: cut + 1], tree.data[:cut])
-            return (
-                Tree("relation", tree.parts[:2], ("=",))
-                if named(tree._replace(parts=tree.parts[:2], data=("=",)))
-                else first
-            )
-        head, tail = tree.parts[0], tree.parts[-1]
-        if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
-            return Tree("relation", (head, tail), ("=",))
-        before = tree.parts[len(tree.parts) - 2]
-        computes = before.kind in _VALUES | {"quantity"} and not named(tree._replace(parts=(before, tail), data=("=",)))
-        if (computes or (_is_constant(before) and _is_constant(tail))) and _Judge(self.policy).same(
-            before, tail
-        ) is True:
-            bare = named(Tree("relation", (head, tail), ("=",))) is not None
-            return Tree("relation", (head, tail), ("=",)) if bare else tail
-        return tree
 
     # --- options, conditions and words ---
 
@@ -222,7 +170,7 @@ class _Judge:
             return self.same(pair[1], other)
         if {one.data, two.data} == {"or", "∧"}:
             return self._because(False, "one is joined by or, the other by and")
-        one, two = (_one_value(tree, other, self.same) for tree, other in ((one, two), (two, one)))
+        one, two = (one_value(tree, other, self.same) for tree, other in ((one, two), (two, one)))
         left, right = expand(one), expand(two)
         if len(left) == len(right) == 1 and (left[0] != one or right[0] != two):
             return self.same(left[0], right[0])
@@ -372,41 +320,6 @@ def _without_repeated_tuples(parts: list[Tree]) -> list[Tree]:
 def _as_given(member: Tree) -> Tree:
     """A case as a value with its condition; other members as they are."""
     return Tree("given", member.parts) if member.kind == "row" and len(member.parts) == 2 else member
-
-
-def _is_point(tree: Tree) -> bool:
-    """Whether the tree is a capital letter with coordinates, such as `D(0, 3)`."""
-    point, place = tree.parts[0], tree.parts[-1]
-    return len(tree.parts) == 2 and place.kind == "tuple" and point.kind == "name" and point.data.isupper()
-
-
-def _one_value(tree: Tree, other: Tree, same: Callable[[Tree, Tree], bool | None]) -> Tree:
-    """The value of `AB = CD = 3`, or of one value in two forms such as `3/4 or 0.75`, where one value is asked for."""
-    if other.kind not in _VALUES:
-        return tree
-    if tree.kind == "relation" and set(tree.data) == {"="} and len(tree.parts) > 2 and _is_constant(tree.parts[-1]):
-        bare = all(named(Tree("relation", (part, tree.parts[-1]), ("=",))) for part in tree.parts[:-1])
-        return tree.parts[-1] if bare else tree
-    if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
-        first, rest = next(iter(tree.parts)), tree.parts[1:]
-        return first if all(first != one and same(first, one) is True for one in rest) else tree
-    return tree
-
-
-def _is_turned(tree: Tree) -> bool:
-    """Whether the tree is an assignment that is written backwards, such as `7 = x`."""
-    return (
-        _is_constant(tree.parts[0])
-        and tree.parts[-1].kind != "phrase"
-        and named(tree._replace(parts=tree.parts[::-1])) is not None
-    )
-
-
-def _is_constant(tree: Tree) -> bool:
-    return tree.kind in _VALUES | {"quantity"} and not any(
-        part.kind in ("apply", "word", "phrase") or (part.kind == "name" and part.data not in ("pi", "e", "i"))
-        for part in walk(tree)
-    )
 
 
 def _as_quotient(tree: Tree) -> Tree:

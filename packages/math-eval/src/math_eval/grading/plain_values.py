@@ -78,7 +78,7 @@ def last_value(text: str, parts: int = 1) -> str | None:
 
 
 def is_denied(text: str, found: re.Match[str]) -> bool:
-    """Whether the text says that the answer is not this one."""
+    """Whether the text denies that a value is the answer."""
     before, after = text[max(0, found.start() - 60) : found.start()], text[found.end() : found.end() + 40]
     return bool(_NEGATED.search(before) or _DENIED.match(after))
 

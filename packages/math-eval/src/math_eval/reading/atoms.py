@@ -168,7 +168,7 @@ class Atoms(Cursor, ABC):
                 return text
 
     def _order_of_derivative(self) -> int:
-        """The number of primes that `^{(n)}` stands for; 0 elsewhere."""
+        """The number of primes that `^{(n)}` means; 0 elsewhere."""
         opens = self.is_mark("^") and self.is_mark("{", ahead=1) and self.is_mark("(", ahead=2)
         closes = self.is_mark(")", ahead=4) and self.is_mark("}", ahead=5)
         order = self.peek(3)
