@@ -1,4 +1,4 @@
-"""An answer without what changes nothing: reasons, free constants, chains that only compute, and one value in two forms.
+"""An answer without what changes nothing: reasons, free constants, chains that compute, second forms of a value.
 
 Whether two such trees are equal is left to `compare`.
 
