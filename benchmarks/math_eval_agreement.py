@@ -3,8 +3,9 @@ r"""Agreement of graders with labels: real graded completions, the public cases 
 CHECKOUTS is a folder with git checkouts of huggingface/Math-Verify, huggingface/lighteval, NVIDIA/NeMo-Skills,
 UKGovernmentBEIS/inspect_ai, QwenLM/Qwen2.5-Math and openai/grade-school-math under their names; nothing is copied
 from them. DATA has cases/math_eval.jsonl, inputs made after public bug reports. What is missing is skipped and named.
-math-verify and TRL's accuracy reward grade the same items with their documented defaults, except that time-outs are
-off: they count wall time, so a busy machine would change verdicts.
+The graders of `math_eval_graders` grade the same items in processes of their own; lighteval and verl need environments
+of their own (`--install`), without which they are skipped and named. Time-outs that count wall time are off or long
+where that can be set, since a busy machine would change verdicts.
 
     python benchmarks/math_eval_agreement.py CHECKOUTS --data DATA --misses
 """
@@ -13,17 +14,25 @@ import argparse
 import ast
 import json
 import os
-import re
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recording import record
+from math_eval_graders import GRADERS
+from peers import DEFAULT, environment
+from recording import record, spread
 
-from math_eval import Grader
+_PEERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "lighteval": (("lighteval's extractive match",), ("torch==2.13.0", "lighteval==0.13.0")),
+    "verl": (
+        ("verl's math_verify", "verl's math_reward"),
+        ("torch==2.13.0", "verl==0.9.1", "transformers<5.11", "tensordict<=0.10", "math-verify==0.9.0"),
+    ),
+}
+"""Environments, with their graders and what is installed in them."""
 
 
 class Item(NamedTuple):
@@ -135,76 +144,65 @@ SOURCES = {
 }
 
 
-def ours(items: list[Item]) -> list[bool]:
-    """The verdicts of math-eval."""
-    with Grader() as grader:
-        return [verdict.correct for verdict in grader.grade_many([(one.completion, one.gold) for one in items])]
+def processes(peers: Path, install: bool) -> tuple[dict[str, str], list[str]]:
+    """The Python of each grader, and the graders that are not installed.
+
+    Args:
+        peers: Folder with the environments of lighteval and verl.
+        install: Whether these are installed if they are not there.
+    """
+    pythons = dict.fromkeys(GRADERS, sys.executable)
+    missing: list[str] = []
+    for name, (grader_names, requirements) in _PEERS.items():
+        python = peers / name / "bin" / "python"
+        if install:
+            python = environment(peers, name, *requirements)
+        for grader in grader_names:
+            if python.is_file():
+                pythons[grader] = str(python)
+            else:
+                del pythons[grader]
+                missing.append(grader)
+    return pythons, missing
 
 
-def math_verify(items: list[Item]) -> list[bool]:
-    """The verdicts of math-verify, called as its README does; a gold without delimiters gets dollar signs."""
-    from math_verify import parse, verify
-
-    return [
-        bool(
-            verify(
-                parse(_delimited(item.gold), parsing_timeout=None),
-                parse(item.completion, parsing_timeout=None),
-                timeout_seconds=None,
-            )
-        )
-        for item in items
-    ]
+def graded(python: str, grader: str, sources: dict[str, list[Item]]) -> dict[str, dict[str, Any]]:
+    """The verdicts and seconds of one grader on every source, from a process of its own."""
+    pairs = {name: [(item.completion, item.gold) for item in items] for name, items in sources.items()}
+    command = [python, str(Path(__file__).with_name("math_eval_graders.py")), grader]
+    done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{grader} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
 
 
-def trl_reward(items: list[Item]) -> list[bool]:
-    """The verdicts of TRL's accuracy reward, which has no time-outs outside of the main thread."""
-    from trl.rewards.accuracy_rewards import accuracy_reward
-
-    completions = [[{"role": "assistant", "content": item.completion}] for item in items]
-    with ThreadPoolExecutor(1) as thread:
-        found = thread.submit(accuracy_reward, completions, [_delimited(item.gold) for item in items]).result()
-    return [reward == 1.0 for reward in found]
-
-
-def _delimited(gold: str) -> str:
-    return gold if re.search(r"\$|\\boxed|\\[(\[]", gold) else f"${gold}$"
-
-
-GRADERS: dict[str, Callable[[list[Item]], list[bool]]] = {
-    "math-eval": ours,
-    "math-verify": math_verify,
-    "TRL's accuracy_reward": trl_reward,
-}
-
-
-def score(items: list[Item], grade: Callable[[list[Item]], list[bool]]) -> tuple[dict[str, float], list[bool]]:
-    """Agreement, wrong `correct`, right refused and items per second of one grader, and its verdicts."""
-    grade(items[:2])
-    start = time.perf_counter()
-    verdicts = grade(items)
-    seconds = time.perf_counter() - start
-    pairs = [(verdict, item.correct) for verdict, item in zip(verdicts, items, strict=True)]
+def score(items: list[Item], rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Agreement, wrong `correct` and right refused of the first round, and the speed of all rounds."""
+    pairs = [(verdict, item.correct) for verdict, item in zip(rounds[0]["verdicts"], items, strict=True)]
     return {
         "agree": sum(one == two for one, two in pairs),
         "wrong": sum(one and not two for one, two in pairs),
         "refused": sum(two and not one for one, two in pairs),
-        "per_second": len(items) / seconds,
-    }, verdicts
+        "per_second": spread([len(items) / one["seconds"] for one in rounds]),
+        "processor_ms": spread([1e3 * one["processor_seconds"] / len(items) for one in rounds]),
+    }
 
 
 def tables(result: dict[str, Any]) -> str:
     """One row for each source and grader."""
     lines = [
-        "| items | n | grader | agrees | wrong `correct` | right refused | items/s |",
-        "|---|---:|---|---:|---:|---:|---:|",
+        "| items | n | grader | agrees | wrong `correct` | right refused | items/s | processor time of an item, ms |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in result["rows"]:
         for index, (name, found) in enumerate(row["graders"].items()):
             head = [row["items"], str(row["n"])] if index == 0 else ["", ""]
             cells = [*head, name, f"{found['agree']} ({found['agree'] / row['n']:.1%})", str(found["wrong"])]
-            lines.append(f"| {' | '.join([*cells, str(found['refused']), format(found['per_second'], ',.0f')])} |")
-    return "\n".join(lines + [f"| {name} | skipped: not there | | | | | |" for name in result["skipped"]])
+            speed, used = found["per_second"], found["processor_ms"]
+            cells += [str(found["refused"]), f"{speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f})"]
+            cells.append(format(used["median"], ".2f"))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines + [f"\n{name} is skipped: it is not there." for name in result["skipped"]])
 
 
 def main() -> None:
@@ -214,23 +212,36 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("DATA") or "data"), help="Folder of data files."
     )
+    parser.add_argument("--peers", type=Path, default=DEFAULT, help="Folder with environments of lighteval and verl.")
+    parser.add_argument("--install", action="store_true", help="Install lighteval and verl there.")
+    parser.add_argument("--rounds", type=int, default=3, help="Rounds of timing, in which the graders take turns.")
     parser.add_argument("--misses", action="store_true", help="Print each item whose verdict differs from its label.")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    sources: dict[str, list[Item]] = {}
     skipped: list[str] = []
     for name, read in SOURCES.items():
         try:
-            items = list(read(options.data if read is reports else options.checkouts))
+            sources[name] = list(read(options.data if read is reports else options.checkouts))
         except FileNotFoundError:
             skipped.append(name)
-            continue
-        found: dict[str, dict[str, float]] = {}
-        for grader, grade in GRADERS.items():
-            found[grader], verdicts = score(items, grade)
-            if options.misses and grade is ours:
-                _print_misses(name, items, verdicts)
-        rows.append({"items": name, "n": len(items), "graders": found})
-    record(__file__, {"rows": rows, "skipped": skipped}, tables)
+    pythons, missing = processes(options.peers, options.install)
+    found: dict[str, list[dict[str, dict[str, Any]]]] = {grader: [] for grader in pythons}
+    for turn in range(options.rounds):
+        for grader, python in pythons.items():
+            print(f"round {turn + 1} of {options.rounds}: {grader}", file=sys.stderr)
+            found[grader].append(graded(python, grader, sources))
+    rows = [
+        {
+            "items": name,
+            "n": len(items),
+            "graders": {grader: score(items, [one[name] for one in rounds]) for grader, rounds in found.items()},
+        }
+        for name, items in sources.items()
+    ]
+    if options.misses:
+        for name, items in sources.items():
+            _print_misses(name, items, found["math-eval"][0][name]["verdicts"])
+    record(__file__, {"rows": rows, "rounds": options.rounds, "skipped": skipped + missing}, tables)
 
 
 def _print_misses(name: str, items: list[Item], verdicts: list[bool]) -> None:
