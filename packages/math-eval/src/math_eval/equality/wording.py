@@ -43,7 +43,7 @@ def changes_nothing(remark: tuple[str, ...]) -> bool:
     if remark[0] in REASONS:
         return True
     if "other" in remark:  # `(the other root is rejected)`
-        return True
+        return all(map(str.isalpha, remark))
     changing = (NOT_NEUTRAL - {"is"}) | CONDITIONS | NUMBERS | {"in", "to", "mod", "base"}
     return all(word.isalpha() and len(word) > 1 and word not in changing for word in remark)
 

@@ -35,6 +35,11 @@ _TOKEN = re.compile(
 _VARIABLES = frozenset("abcijknpqruvwxyzABCPQXYZ")
 _LOOSE = " \t+*/^=<>≤≥≠×·÷:,±–"
 _TIMES = re.compile(r"(?<=\d )[xX](?= [$\d])|(?<=\d)[xX](?=\d)")
+_ASIDE = re.compile(
+    r"(?P<kept>[\d%] (?:[a-z]+ )?)(?:\((?:[a-z]{2,} [^()\n]{0,80}|[^()\n]{0,40} [a-z]{3,})\))"
+    r"|,? (?:rounded|correct|accurate) to [^.\n]{1,40}"
+)
+"""What adds to a number that it follows: `(in 2 rows)`, `rounded to 2 decimal places`."""
 _REACH = 300
 _NEGATED = re.compile(
     r"(?:\bnot|n['’]t|\bnever|\bcannot)(?:\s+(?:be|equal|to|exactly|just|the|answer|is))*\s*\$?$", re.IGNORECASE
@@ -57,7 +62,7 @@ def last_value(text: str, parts: int = 1) -> str | None:
         text: Text without a formula.
         parts: Number of requested answers; so many numbers in a row are a list, whatever joins them.
     """
-    text = _TIMES.sub("×", text)
+    text = _ASIDE.sub(lambda aside: (aside["kept"] or "").ljust(len(aside.group())), _TIMES.sub("×", text))
     numbers = list(NUMBER.finditer(text))
     if not numbers:
         return None

@@ -23,7 +23,7 @@ EQUALS = word_set("is are equals equal be was were gives 是 为 等于 ist sind
 CONDITIONS = word_set("if when where for whenever provided with given assuming such unless while under on")
 BARE_REASONS = word_set("since because ie")
 """Words that begin a reason also where neither a comma nor a bracket is before them."""
-REASONS = BARE_REASONS | word_set("as by see using approximately approx note which")
+REASONS = BARE_REASONS | word_set("as by see using approximately approx note which rounded")
 """Words that begin a reason or remark, which is no part of an answer."""
 COMPARATIVES = word_set("more less fewer greater above below over under higher lower larger smaller")
 EXCEPT = word_set("except excluding besides without")
