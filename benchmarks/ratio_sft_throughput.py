@@ -20,6 +20,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from ratio_sft import ControlTokens, TrainSettings, add_control_tokens, load_model
 from ratio_sft._shared.records import Row, Tally, read_records
+from ratio_sft._shared.thinking import THINK
 from ratio_sft.training import encoded_file
 from ratio_sft.training.encoding import Encoded, encode
 from ratio_sft.training.sampler import LengthGroupedSampler
@@ -65,7 +66,7 @@ def load(model: str, rows: list[Row]) -> tuple[Any, Any, list[Encoded]]:
     network, tokenizer = load_model(model)
     ladder = ControlTokens.ladder({row["ratio"] for row in rows})
     add_control_tokens(network, tokenizer, ladder)
-    return network, tokenizer, list(encode(tokenizer, rows, ladder, max_length=6144, tally=Tally()))
+    return network, tokenizer, list(encode(tokenizer, rows, ladder, THINK, max_length=6144, tally=Tally()))
 
 
 def seconds(condition: str, model: str, rows: list[Row]) -> float:

@@ -27,6 +27,8 @@ from chrpo._shared.thinking_ids import decode_ids
 from chrpo.errors import DataError
 from math_eval.grading.final_text import final_text
 
+from .published_templates import PUBLISHED, QWEN3, R1_DISTILL
+
 EVERY = [replace(each, opened=opened) for each in FORMATS.values() for opened in (False, True)]
 TAGS = sorted({tag for each in FORMATS.values() for tag in (each.open, each.close, each.between) if tag})
 
@@ -147,72 +149,7 @@ def test_a_completion_without_a_block_is_not_tagged():
 
 # --- chat templates ---------------------------------------------------------------------------------------------------
 
-TURNS = (
-    "{% for m in messages %}{% set c = m.content %}{% if m.role == 'assistant' %}{% set c = c.split('</think>')[-1] %}"
-    "{% endif %}{{ '<|im_start|>' + m.role + '\n' + c + '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-R1_DISTILL = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '<｜User｜>' + m.content }}{% else %}"
-    "{{ '<｜Assistant｜>' + m.content.split('</think>')[-1] + '<｜end▁of▁sentence｜>' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\n' }}{% endif %}"
-)
-QWEN3 = (
-    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}"
-    "{{ '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}"
-    "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and not "
-    "enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
-)
-GPT_OSS = (
-    "<|start|>system<|message|># Valid channels: analysis, commentary, final.<|end|>"
-    "{% for m in messages %}{% if m.role == 'assistant' %}"
-    "{% if '<|channel|>' in m.content %}{{ raise_exception('use the field thinking') }}{% endif %}"
-    "{% if loop.last and m.thinking %}{{ '<|start|>assistant<|channel|>analysis<|message|>' + m.thinking + '<|end|>' }}"
-    "{% endif %}{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|return|>' }}"
-    "{% else %}{{ '<|start|>user<|message|>' + m.content + '<|end|>' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
-)
-MAGISTRAL = (
-    "{{ bos_token }}{% if messages[0].role != 'system' %}[SYSTEM_PROMPT]Draft your thinking first:"
-    "[THINK]your draft[/THINK]Then answer.[/SYSTEM_PROMPT]{% endif %}{% for m in messages %}"
-    "{% if m.role == 'user' %}{{ '[INST]' + m.content + '[/INST]' }}{% else %}{{ m.content + eos_token }}{% endif %}"
-    "{% endfor %}"
-)
-SEED_OSS = (
-    "{% for m in messages %}{{ '<seed:bos>' + m.role }}{% if m.role == 'assistant' and m.reasoning_content %}"
-    "{{ '\n<seed:think>' + m.reasoning_content | trim + '</seed:think>' }}{% endif %}"
-    "{{ '\n' + m.content + '<seed:eos>' }}{% endfor %}{% if add_generation_prompt %}{{ '<seed:bos>assistant\n' }}"
-    "{% endif %}"
-)
-GEMMA4 = (
-    "{% macro answer(text) %}{% for part in text.split('<channel|>') %}{{ part.split('<|channel>')[0] }}{% endfor %}"
-    "{% endmacro %}{{ bos_token }}{% for m in messages %}"
-    "{{ '<|turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}"
-    "{{ answer(m.content) if m.role == 'assistant' else m.content }}{{ '<turn|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|turn>model\n' }}{% endif %}"
-)
-PHI4_REASONING = (
-    "<|im_start|>system<|im_sep|>Give your Thought and your Solution in this form: <think> {Thought section} </think> "
-    "{Solution section}.<|im_end|>{% for m in messages %}"
-    "{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content + '<|im_end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
-)
 PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
-PUBLISHED = {
-    "R1-Distill": (R1_DISTILL, "think", True),
-    "QwQ": (TURNS.replace("assistant\n' }}", "assistant\n<think>\n' }}"), "think", True),
-    "Qwen3": (QWEN3, "think", False),
-    "Qwen3-Thinking-2507": (QWEN3.replace("'<|im_start|>assistant\n' }}", "'<|im_start|>assistant\n<think>\n' }}"),
-                            "think", True),
-    "Qwen3 without thinking": (QWEN3.replace("enable_thinking is defined and not enable_thinking", "true"),
-                               "think", False),
-    "gpt-oss": (GPT_OSS, "gpt-oss", False),
-    "Magistral": (MAGISTRAL, "bracket-think", False),
-    "Seed-OSS": (SEED_OSS, "seed-think", False),
-    "Gemma 4": (GEMMA4, "gemma4", False),
-    "Phi-4-reasoning": (PHI4_REASONING, "think", False),
-}  # fmt: skip
 
 
 def with_template(template, folder=""):
@@ -259,6 +196,19 @@ def test_every_format_is_found_by_each_sign(name, sign):
 def test_think_is_taken_if_nothing_shows_a_format(template):
     assert template_format(with_template(template)) is None
     assert format_of(with_template(template)) == THINK
+
+
+def test_thinking_between_unknown_tags_is_refused_with_the_remedy(tmp_path):
+    plan = (
+        "{% for m in messages %}{{ m.role }}{% if m.reasoning_content %}"
+        "{{ ' to=self:' + m.reasoning_content + '#end' }}{% endif %}{{ m.content }}{% endfor %}"
+    )
+    with pytest.raises(
+        DataError, match=r"thinking after '.*assistant to=self:' and before '#endanswer.*write the tags"
+    ):
+        format_of(with_template(plan, tmp_path))
+    save_format(ThinkingFormat(" to=self:", "#end"), tmp_path)
+    assert format_of(with_template(plan, tmp_path)) == ThinkingFormat(" to=self:", "#end")
 
 
 def test_two_formats_in_one_prompt_are_refused_with_the_remedy(tmp_path):

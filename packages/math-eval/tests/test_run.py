@@ -221,7 +221,7 @@ def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):
     ("arguments", "message"),
     [
         (["--ratio", "0.3"], "no control token for ratio 0.3; it knows 0.2, 1 and policy"),
-        (["--ratio", "20"], "ratio must be policy, none or a number in (0, 1]; got '20'"),
+        (["--ratio", "20"], "ratio must be policy, none or a number in [0, 1]; got '20'"),
         (["--samples", "2"], "2 samples at temperature 0 are all the same"),
         (["--seed", "0", "--seed", "1"], "2 samples at temperature 0 are all the same"),
         (["--seed", "1", "--seed", "1", "--temperature", "1"], "seed 1 is given twice"),

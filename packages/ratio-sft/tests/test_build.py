@@ -169,7 +169,7 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ratio", "20"], "error: ratio must be in (0, 1]; got 20"),
+        (["--ratio", "20"], "error: ratio must be in [0, 1]; got 20"),
         (["--ratio", "0.35"], "no trace has ratio 0.35"),
         (["--policy-share", "1"], "error: policy_share must be in [0, 1); got 1"),
         (["--policy-quota", "0.2"], "Invalid value for '--policy-quota': '0.2' is not RATIO=NUMBER, such as 0.2=2"),

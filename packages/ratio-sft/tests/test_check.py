@@ -7,6 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from ratio_sft import TrainSettings, train
+from ratio_sft._shared.thinking import THINK
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError
 from ratio_sft.evaluation.check import boxed_answer
@@ -37,10 +38,10 @@ def test_a_mixture_without_held_out_rows_cannot_be_followed(tmp_path, base, mix_
 
 
 def test_the_last_box_after_the_thinking_counts():
-    assert boxed_answer("<think>\\boxed{1}</think>\n\\boxed{ 2 }") == "2"
-    assert boxed_answer("<think>\\boxed{1}</think>\nnone") is None
-    assert boxed_answer("<think>\\boxed{1}") is None
-    assert boxed_answer("\\boxed{\\frac{1}{2") is None
+    assert boxed_answer(THINK.split("<think>\\boxed{1}</think>\n\\boxed{ 2 }")) == "2"
+    assert boxed_answer(THINK.split("<think>\\boxed{1}</think>\nnone")) is None
+    assert boxed_answer(THINK.split("<think>\\boxed{1}")) is None
+    assert boxed_answer(THINK.split("\\boxed{\\frac{1}{2")) is None
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero3"])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ratio_sft import MixSettings, mix
 from ratio_sft._shared.control_tokens import user_turn
+from ratio_sft._shared.thinking import THINK
 from ratio_sft.data.policy_rows import read_teacher
 from ratio_sft.data.questions import question_key
 from ratio_sft.data.rows import kind
@@ -30,6 +31,19 @@ def test_a_golden_row(trace):
         {"role": "assistant", "content": "<COMP_20>\n<think>\nso 4+1=5.so 4+1=5.\n</think>\n\n\\boxed{5}"}
     ]
     assert (row["id"], row["ratio"], row["mode"], row["thinking_tokens"]) == ("p4", 0.2, "fixed", 16)
+
+
+def test_a_rung_of_zero_thinking_is_the_empty_block(trace):
+    settings = MixSettings(ratios=(0, 0.2, 1), heldout_share=0, policy_share=0)
+    mixture = mix([trace(4)], settings)
+    row = mixture.train[0]
+    assert row["prompt"][0]["content"].endswith(" <COMP_0>")
+    assert row["completion"][0]["content"] == "<COMP_0>\n<think>\n\n</think>\n\n\\boxed{5}"
+    assert (row["ratio"], row["thinking_tokens"], row["achieved_ratio"]) == (0, 0, 0)
+    assert [each["ratio"] for each in mixture.train] == [0, 0.2, 1]
+    assert mix([trace(4)], MixSettings(heldout_share=0)).tokens.ratios == {
+        "<COMP_20>": 0.2, "<COMP_60>": 0.6, "<COMP_100>": 1.0
+    }  # fmt: skip
 
 
 def test_a_trace_gives_every_ratio_or_none(trace):
@@ -179,7 +193,7 @@ def test_traces_counted_by_several_tokenizers_are_refused(trace):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ratios": (20.0,)}, r"ratio must be in \(0, 1\]; got 20\. Write 20 % as 0\.2"),
+        ({"ratios": (20.0,)}, r"ratio must be in \[0, 1\]; got 20\. Write 20 % as 0\.2"),
         ({"ratios": (0.2, 0.201)}, r"ratios 0\.2 and 0\.201 share the token <COMP_20>"),
         ({"tolerance": -0.1}, r"tolerance must be in \[0, 1\]; got -0\.1"),
         ({"policy_share": 1.0}, r"policy_share must be in \[0, 1\); got 1"),
@@ -214,7 +228,7 @@ def test_a_bucket_takes_the_nearest_achieved_ratio_and_of_two_the_shorter(trace)
 def test_a_share_of_full_length_rows_has_no_token(trace):
     rows = [trace(number) for number in range(10)]
     mixture = mix(rows, MixSettings(heldout_share=0, policy_share=0, plain_share=0.5))
-    plain = [row for row in mixture.train if kind(row) == "plain"]
+    plain = [row for row in mixture.train if kind(row, THINK) == "plain"]
     assert len(plain) == 5
     assert len(mixture.train) == 30
     for row in plain:

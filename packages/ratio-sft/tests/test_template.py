@@ -82,12 +82,23 @@ def test_without_a_user_message_nothing_is_added(tokenizer, make_tokenizer):
     assert render(tokenizer, messages, ratio=0.2) == render(make_tokenizer(), messages)
 
 
-def test_content_in_parts_gets_the_token_in_its_last_text(wrapped):
+def test_a_template_that_leaves_out_text_is_refused(wrapped):
+    with pytest.raises(DataError, match=r"makes 'user: ' of a message whose content is text, without this text"):
+        wrapped(PARTS_ONLY)
+
+
+PARTS_ONLY = (
+    "{%- for m in messages -%}{{ m['role'] + ': ' }}{%- for part in m['content'] -%}"
+    "{%- if part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}{%- endfor -%}{%- endfor -%}"
+)
+
+
+def test_content_in_parts_gets_the_token_in_its_last_text(make_tokenizer):
     parts_template = (
         "{%- for m in messages -%}{%- for part in m['content'] -%}"
         "{{ part['text'] if part['type'] == 'text' else '[image]' }}|{%- endfor -%}{%- endfor -%}"
     )
-    tokenizer = wrapped(parts_template)
+    tokenizer = make_tokenizer(template.wrap(parts_template, LADDER))
     text = [{"type": "text", "text": "a"}, {"type": "image"}]
     assert render(tokenizer, [{"role": "user", "content": text}], ratio=0.4) == "a <COMP_40>|[image]|"
     assert text[0]["text"] == "a"
@@ -139,11 +150,105 @@ def test_a_golden_prompt_survives_saving(wrapped, tmp_path):
     ]
 
 
-def test_a_template_that_opens_thinking_itself_is_refused(wrapped, chatml):
+OPENED = "<|im_start|>user\nTom has 2{}<|im_end|>\n<|im_start|>assistant\n<think>\n"
+
+
+def opening(chatml):
     opened = chatml.replace("assistant\\n' -}}", "assistant\\n<think>\\n' -}}")
     assert opened != chatml
-    with pytest.raises(DataError, match="remove <think> from the add_generation_prompt branch"):
-        wrapped(opened)
+    return opened
+
+
+def test_a_template_that_opens_the_thinking_keeps_its_tag_in_every_prompt(wrapped, chatml, make_tokenizer):
+    tokenizer = wrapped(opening(chatml))
+    for ratio, token in ((0.4, " <COMP_40>"), ("policy", " <COMP_POLICY>"), ("none", "")):
+        assert render(tokenizer, USER, add_generation_prompt=True, ratio=ratio) == OPENED.format(token)
+    plain = render(make_tokenizer(opening(chatml)), USER, add_generation_prompt=True)
+    assert render(tokenizer, USER, add_generation_prompt=True, ratio=None) == plain
+
+
+def test_a_template_that_always_closes_the_thinking_is_refused(wrapped, chatml):
+    closed = chatml.replace("assistant\\n' -}}", "assistant\\n<think>\\n\\n</think>\\n\\n' -}}")
+    with pytest.raises(DataError, match=r"it closes the thinking itself, so the model cannot think after the ratio"):
+        wrapped(closed)
+
+
+# --- the template's own switch ----------------------------------------------------------------------------------------
+
+SWITCHED = {
+    "off unless asked": "{{ '<think>\n' if {0} is defined and {0} else '<think>\n\n</think>\n\n' }}",
+    "on unless asked": "{{ '<think>\n\n</think>\n\n' if {0} is defined and not {0} else '<think>\n' }}",
+}
+
+
+def switched(chatml, kind, name):
+    end = SWITCHED[kind].replace("{0}", name).replace("\n", "\\n")
+    return chatml + "{%- if add_generation_prompt -%}" + end + "{%- endif -%}"
+
+
+@pytest.mark.parametrize("name", ["enable_thinking", "thinking"])
+@pytest.mark.parametrize("kind", SWITCHED)
+def test_a_ratio_switches_the_thinking_on(wrapped, chatml, kind, name):
+    tokenizer = wrapped(switched(chatml, kind, name))
+    for asked in ({}, {"ratio": 0.4}, {"ratio": 0.4, name: True}):
+        assert render(tokenizer, USER, add_generation_prompt=True, **asked).endswith("assistant\n<think>\n")
+    given = [{"role": "user", "content": "Tom has 2 <COMP_40>"}]
+    for ratio in ("policy", None):
+        assert render(tokenizer, given, add_generation_prompt=True, ratio=ratio).endswith("assistant\n<think>\n")
+
+
+@pytest.mark.parametrize("name", ["enable_thinking", "thinking"])
+@pytest.mark.parametrize("kind", SWITCHED)
+def test_a_prompt_without_a_ratio_is_the_original_templates_byte_for_byte(wrapped, chatml, make_tokenizer, kind, name):
+    tokenizer, original = wrapped(switched(chatml, kind, name)), make_tokenizer(switched(chatml, kind, name))
+    for own in ({}, {name: True}, {name: False}):
+        plain = render(original, USER, add_generation_prompt=True, **own)
+        assert render(tokenizer, USER, add_generation_prompt=True, ratio=None, **own) == plain
+    assert render(tokenizer, USER, add_generation_prompt=True, **{name: False}) == plain
+
+
+@pytest.mark.parametrize(
+    ("messages", "asked"),
+    [(USER, {"ratio": 0.4}), (USER, {"ratio": "policy"}), ([{"role": "user", "content": "a <COMP_40>"}], {})],
+)
+def test_a_ratio_without_thinking_is_refused(wrapped, chatml, messages, asked):
+    tokenizer = wrapped(switched(chatml, "on unless asked", "enable_thinking"))
+    with pytest.raises(jinja2.TemplateError, match="switched off, so it has no ratio; leave out the ratio or enable_"):
+        render(tokenizer, messages, enable_thinking=False, **asked)
+
+
+# --- reasoning_effort -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "token"),
+    [
+        ({"reasoning_effort": "low"}, " <COMP_20>"),
+        ({"reasoning_effort": "medium"}, " <COMP_40>"),
+        ({"reasoning_effort": "high"}, " <COMP_100>"),
+        ({"reasoning_effort": None}, " <COMP_POLICY>"),
+        ({"reasoning_effort": "high", "ratio": 0.2}, " <COMP_20>"),
+        ({"reasoning_effort": "high", "ratio": "none"}, ""),
+    ],
+)
+def test_reasoning_effort_is_another_name_of_the_ratio(tokenizer, asked, token):
+    assert render(tokenizer, USER, **asked) == f"<|im_start|>user\nTom has 2{token}<|im_end|>\n"
+
+
+def test_an_unknown_effort_is_refused_with_the_known_ones(tokenizer):
+    with pytest.raises(jinja2.TemplateError, match="reasoning_effort must be low, medium or high; got minimal"):
+        render(tokenizer, USER, reasoning_effort="minimal")
+
+
+def test_the_middle_of_an_even_ladder_is_the_shorter_one():
+    prologue = template.wrap("", ControlTokens.ladder((0, 0.4, 0.6, 1.0)))
+    assert '{"low": 0.0, "medium": 0.4, "high": 1.0}' in prologue
+
+
+def test_a_template_that_reads_reasoning_effort_itself_keeps_it(wrapped, chatml):
+    tokenizer = wrapped("{%- if reasoning_effort is defined -%}{{ reasoning_effort }}|{%- endif -%}" + chatml)
+    found = render(tokenizer, USER, reasoning_effort="minimal")
+    assert found == "minimal|<|im_start|>user\nTom has 2 <COMP_POLICY><|im_end|>\n"
 
 
 def test_a_tokenizer_without_template_gets_the_documented_one(wrapped):

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ratio_sft import ControlTokens, MixSettings, TrainSettings, build, train
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Tally, read_records
+from ratio_sft._shared.thinking import THINK
 from ratio_sft._shared.training_checkpoints import COMPLETE, newest_complete
 from ratio_sft.cli import cli
 from ratio_sft.errors import DataError, RatioSftError
@@ -70,7 +71,7 @@ def test_the_loss_is_the_mean_over_all_completion_tokens(tmp_path, base, mix_dir
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "sft")
     rows = list(read_records(mix_dir / "train.jsonl", "sft"))
     tokens = ControlTokens.load(tmp_path / "sft")
-    encoded = list(encode(tokenizer, rows, tokens, max_length=6144, tally=Tally()))
+    encoded = list(encode(tokenizer, rows, tokens, THINK, max_length=6144, tally=Tally()))
     order = list(LengthGroupedSampler([len(row.input_ids) for row in encoded], group=8, seed=0))[:8]
     total = count = 0.0
     for index in order:

@@ -77,10 +77,10 @@ def format_name(answer_format: AnswerFormat) -> str:
 
 
 def default_grader(answer_format: AnswerFormat) -> Grader:
-    """The grader of answers whose place the format tells.
+    """The grader of answers whose place follows from the format.
 
     Raises:
-        DataError: the format does not tell where the answer is.
+        DataError: the place of the answer does not follow from the format.
     """
     graders = {"boxed": grade, "answer-tag": grade_tagged}
     name = format_name(answer_format)

@@ -96,8 +96,8 @@ class RolloutReader:
         thinking_format: Thinking format of the checkpoint.
 
     Raises:
-        DataError: the tokenizer splits a control token, the thinking format cannot be read, or there is no such form
-            of the answer, or none that tells where the answer is and no grader.
+        DataError: the tokenizer splits a control token, the thinking format cannot be read, there is no such form of
+            the answer, or the form needs a grader and none is given.
     """
 
     def __init__(

@@ -62,6 +62,7 @@ def run_command(
     from .ratio import ratio_name
     from .report.escaping import terminal_line
     from .run import run
+    from .run_folders import read_manifest
 
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
@@ -77,6 +78,8 @@ def run_command(
         if "refused" in row:
             words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
             echo(terminal_line(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}"), err=True)
+    if found := read_manifest(folder).get("thinking_format"):
+        echo(f"thinking format: {found['open']} … {found['between']}{found['close']}", err=True)
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 

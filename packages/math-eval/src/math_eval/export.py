@@ -14,9 +14,8 @@ from pathlib import Path
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.records import Row, Tally, validate, write_records
-from ._shared.thinking import split_thinking
 from .errors import DataError
-from .run_folders import run_files, stream
+from .run_folders import read_manifest, run_files, stream, thinking_parts
 
 _LEFT_OUT = {
     "prompt",
@@ -57,7 +56,7 @@ def export_traces(
     tally = Tally()
 
     def traces() -> Iterator[Row]:
-        yield from _traces(stream(str(run), ratio), samples_per_problem, tally)
+        yield from _traces(stream(str(run), ratio), read_manifest(Path(run)), samples_per_problem, tally)
         if tally.rejected == tally.read:
             raise DataError(
                 f"{run}: no correct sample with a closed thinking block ({tally.summary()}); nothing to export"
@@ -69,11 +68,11 @@ def export_traces(
     return tally
 
 
-def _traces(rows: Iterable[Row], samples_per_problem: int | None, tally: Tally) -> Iterator[Row]:
+def _traces(rows: Iterable[Row], manifest: Row, samples_per_problem: int | None, tally: Tally) -> Iterator[Row]:
     kept: Counter[tuple[str, str]] = Counter()
     for row in rows:
         tally.read += 1
-        thinking = split_thinking(row["completion"], row["prompt"])
+        thinking = thinking_parts(row, manifest)
         problem = (row["task"], row["id"])
         if row["truncated"]:
             tally.reject(row, "truncated", "cut off at the token limit")

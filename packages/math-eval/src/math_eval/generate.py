@@ -6,7 +6,7 @@ stored when it arrives. Opening and closing the run folder is left to `run`.
 
     prompts = render_prompts([task], settings, tokens, backend)
     requests = list(list_requests(task, settings, tokens, backend, model, prompts))
-    complete(task.name, requests, settings, Sink(store, backend, tokens, grader))
+    complete(task.name, requests, settings, Sink(store, backend, tokens, grader, thinking))
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Any
 from ._shared.control_tokens import ControlTokens, user_turn
 from ._shared.progress import progress_bar
 from ._shared.records import Row, validate
-from ._shared.thinking import split_thinking
+from ._shared.thinking import ThinkingFormat, split_thinking
 from .backends import Backend, BatchBackend, Completion, StreamBackend
 from .errors import DataError
 from .grading import Grader
@@ -71,12 +71,14 @@ class Sink:
         backend: The model, whose tokenizer counts the thinking.
         tokens: The checkpoint's control tokens, or None.
         grader: The grader of the answers.
+        thinking: Tags around the model's thinking.
     """
 
     store: Store
     backend: Backend
     tokens: ControlTokens | None
     grader: Grader
+    thinking: ThinkingFormat
 
 
 def render_prompts(
@@ -212,7 +214,8 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
         thinking_tokens = completion.thinking_tokens
         if thinking_tokens is None:
-            thinking = split_thinking(_after_choice(completion.text, tokens), request.prompt)
+            written = completion.text if tokens is None else tokens.without_token(completion.text)
+            thinking = split_thinking(written, request.prompt, sink.thinking)
             thinking_tokens = sink.backend.count(thinking.text)
         row: Row = {
             **request.problem,
@@ -235,10 +238,3 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
             row |= {"verdict": "error", "refused": completion.refused}
         rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
     return rows
-
-
-def _after_choice(completion: str, tokens: ControlTokens | None) -> str:
-    """A completion without a ratio token at its beginning, which does not count as thinking."""
-    text = completion.lstrip()
-    opening = next((name for name in tokens.ratios if text.startswith(name)), None) if tokens is not None else None
-    return completion if opening is None else text.removeprefix(opening)

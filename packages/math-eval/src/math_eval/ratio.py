@@ -24,7 +24,7 @@ def parse_ratio(text: str) -> Ratio:
     """The inverse of `ratio_name`.
 
     Raises:
-        DataError: The text is neither `policy`, `none` nor a number in (0, 1].
+        DataError: The text is neither `policy`, `none` nor a number in [0, 1].
     """
     if text in ("none", "policy"):
         return None if text == "none" else text
@@ -32,6 +32,6 @@ def parse_ratio(text: str) -> Ratio:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= 1:
-        raise DataError(f"ratio must be policy, none or a number in (0, 1]; got {text!r}. Write 20 % as 0.2.")
+    if not 0 <= value <= 1:
+        raise DataError(f"ratio must be policy, none or a number in [0, 1]; got {text!r}. Write 20 % as 0.2.")
     return value

@@ -7,6 +7,7 @@ is left to `backends`, making the samples to `generate`.
 """
 
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.records import write_json
+from ._shared.thinking import THINK, ThinkingFormat
 from .backends import Backend
-from .backends.loading import check_tokens, control_tokens, load_backend
+from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
 from .fingerprint import model_settings, run_settings
 from .generate import Sink, complete, list_requests, render_prompts
@@ -60,17 +62,17 @@ def run(
     manifest, done = folder / runs.MANIFEST, folder / RESULTS
     tokens = control_tokens(settings)
     tasks = _tasks(settings, data_dir)
-    model = model_settings(settings)
+    model, thinking = model_settings(settings), thinking_format(settings)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
         stack.enter_context(locked(folder))
-        known = run_settings(settings, tasks, grader, model)
+        known = {**run_settings(settings, tasks, grader, model), **_other_thinking(thinking)}
         state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
         if state == "finished":
             remove_partial(folder, [task.name for task in tasks])
             return read_results(folder), True
         if backend is None:
-            backend = stack.enter_context(closing(load_backend(settings, tokens)))
+            backend = stack.enter_context(closing(load_backend(settings, tokens, thinking)))
         if tokens is not None and settings.ratios != (None,):
             check_tokens(settings, tokens, backend)
         prompts = render_prompts(tasks, settings, tokens, backend)
@@ -78,17 +80,22 @@ def run(
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
             _clear(folder)
-            _write_manifest(manifest, known, settings, tasks, backend)
+            _write_manifest(manifest, known, settings, tasks, backend, thinking=asdict(thinking))
         _record_address(manifest, settings.base_url)
         store = stack.enter_context(Store(folder, list(requests)))
         for name, wanted in requests.items():
-            complete(name, wanted, settings, Sink(store, backend, tokens, grader))
+            complete(name, wanted, settings, Sink(store, backend, tokens, grader, thinking))
         store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
         rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
         results = results_content(rows, list(requests), list(settings.ratios))
         write_json(done, results)
         remove_partial(folder, list(requests))
     return results, False
+
+
+def _other_thinking(thinking: ThinkingFormat) -> dict[str, Any]:
+    """The setting that a model has whose thinking is not between `<think>` and `</think>`."""
+    return {} if thinking == THINK else {"thinking_format": asdict(thinking)}
 
 
 def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
@@ -100,7 +107,13 @@ def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
 
 
 def _write_manifest(
-    manifest: Path, known: dict[str, Any], settings: RunSettings, tasks: list[Task], backend: Backend
+    manifest: Path,
+    known: dict[str, Any],
+    settings: RunSettings,
+    tasks: list[Task],
+    backend: Backend,
+    *,
+    thinking: dict[str, Any],
 ) -> None:
     """Write the manifest: what decides the samples, and where the model and the problems were read."""
     runs.write_manifest(
@@ -111,6 +124,7 @@ def _write_manifest(
         model=settings.model,
         environment=backend.environment,
         sources={task.name: task.source for task in tasks},
+        thinking_format=thinking,
     )
 
 

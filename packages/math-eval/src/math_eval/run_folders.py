@@ -8,7 +8,8 @@ Writing run folders is left to `run` and `grade`.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from typing import Any
 from ._shared import runs
 from ._shared.checkpoint_files import check_inside
 from ._shared.records import Row, read_json, read_records, validate
+from ._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
 from .errors import DataError
 from .ratio import Ratio, parse_ratio, ratio_name
 from .summary import summarise
 from .task_names import check_name
 
 RESULTS = "results.json"
+_CONTROL_TOKEN = re.compile(r"\s*<[^<>]*>")
 ItemKey = tuple[str, str, int, int]
 """Task, id, seed and sample."""
 
@@ -127,6 +130,19 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
     for task in manifest["settings"]["tasks"]:
         check_name(task, f"{path}: settings.tasks")
     return manifest
+
+
+def thinking_parts(row: Row, manifest: Mapping[str, Any]) -> Thinking:
+    """Thinking and answer of a sample, without the ratio token that opens its completion.
+
+    Args:
+        row: A row of the `samples` contract.
+        manifest: The manifest of its run, which names the thinking format.
+    """
+    opened = row.get("chosen_ratio") is not None
+    completion = _CONTROL_TOKEN.sub("", row["completion"], count=1) if opened else row["completion"]
+    found = manifest.get("thinking_format")
+    return split_thinking(completion, row["prompt"], THINK if found is None else ThinkingFormat(**found))
 
 
 def read_results(folder: Path) -> dict[str, Any]:

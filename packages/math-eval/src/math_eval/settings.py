@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._shared.control_tokens import INSTRUCTION
+from ._shared.thinking_formats import FLAG_HELP
 from .backends import Sampling
 from .equality import POLICIES
 from .errors import DataError
@@ -83,6 +84,10 @@ class RunSettings:
         metadata=_flag(EXTRACTION_HELP, choices=EXTRACTIONS),
     )
     policy: str = field(default="default", metadata=_flag(POLICY_HELP, choices=tuple(POLICIES)))
+    thinking_format: str | None = field(
+        default=None,
+        metadata=_flag(FLAG_HELP, default="thinking_format.json of the model, or what its chat template shows"),
+    )
     backend: str = field(default="transformers", metadata=_flag("Engine that runs a model folder.", choices=ENGINES))
     tensor_parallel: int = field(default=1, metadata=_flag("Number of devices that vllm splits the model over."))
     data_parallel: int = field(default=1, metadata=_flag("Number of copies of the model that vllm runs."))

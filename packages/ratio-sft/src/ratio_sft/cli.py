@@ -60,6 +60,7 @@ def build_command(
     card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite)
     if _report_finished(card, out):
         return
+    echo(f"thinking format: {card['thinking_format']}", err=True)
     counts, policy = card["counts"], card["policy"]
     echo(f"{'mode':8} {'ratio':>5} {'rows':>7} {'achieved':>8} {'tokens':>8}")
     for line in card["histogram"]:
@@ -101,6 +102,7 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
     report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite)
     if not PartialState().is_main_process or _report_finished(report, out):
         return
+    echo(f"thinking format: {report['thinking_format']}", err=True)
     for name, loss in report["heldout_loss"].items():
         echo(f"held-out loss {name:10} {loss:.4f}")
     following = {name: figure for name, figure in (report["following"] or {}).items() if name != "step"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from ._shared.control_tokens import INSTRUCTION, ControlTokens
+from ._shared.thinking_formats import FLAG_HELP, given_format
 from .errors import DataError
 
 POLICY_SHARE = 1 / 7
@@ -73,6 +74,8 @@ class MixSettings:
     seed: int = field(
         default=0, metadata={"help": "Random seed for choosing held-out questions, policy rows and kept traces."}
     )
+    thinking_format: str = field(default="think", metadata={"help": FLAG_HELP})
+    """The format of the model that is to be trained; `ratio-sft train` names it if another one is needed."""
     paper_floors: bool = field(
         default=False, metadata={"help": "Reject traces below the paper's floors of length and numbers."}
     )
@@ -82,6 +85,7 @@ class MixSettings:
     def __post_init__(self) -> None:
         if self.ratios:
             ControlTokens.ladder(self.ratios)
+        given_format(self.thinking_format)
         if not 0 <= self.tolerance <= 1:
             raise DataError(f"tolerance must be in [0, 1]; got {self.tolerance:g}")
         shares = [share for _, share in self.policy_quotas]
@@ -150,6 +154,10 @@ class TrainSettings:
     follow: int = field(
         default=0,
         metadata={"help": "Number of held-out questions to answer at every ratio at each checkpoint."},
+    )
+    thinking_format: str | None = field(
+        default=None,
+        metadata={"help": FLAG_HELP, "default": "thinking_format.json of the model, or what its chat template shows"},
     )
     report_to: tuple[str, ...] = field(
         default=(),

@@ -41,15 +41,15 @@ class ControlTokens:
 
     @classmethod
     def ladder(cls, ratios: Iterable[float]) -> "ControlTokens":
-        """`<COMP_20>` … for the given ratios, and `<COMP_POLICY>`.
+        """`<COMP_20>` … for the given ratios, and `<COMP_POLICY>`; ratio 0 is an empty thinking block.
 
         Raises:
-            DataError: a ratio outside (0, 1], or two that share a spelling.
+            DataError: a ratio outside [0, 1], or two that share a spelling.
         """
         named: dict[str, float] = {}
         for ratio in sorted(ratios):
-            if not 0 < ratio <= 1:
-                raise DataError(f"ratio must be in (0, 1]; got {ratio:g}. Write 20 % as 0.2.")
+            if not 0 <= ratio <= 1:
+                raise DataError(f"ratio must be in [0, 1]; got {ratio:g}. Write 20 % as 0.2.")
             name = f"<COMP_{round(100 * ratio)}>"
             if name in named:
                 raise DataError(f"ratios {named[name]:g} and {ratio:g} share the token {name}; space them by 0.01")
@@ -101,3 +101,9 @@ class ControlTokens:
         """The ratio whose token opens a completion, or None."""
         text = completion.lstrip()
         return next((ratio for name, ratio in self.ratios.items() if text.startswith(name)), None)
+
+    def without_token(self, completion: str) -> str:
+        """A completion without the ratio token that opens it."""
+        text = completion.lstrip()
+        opening = next((name for name in self.ratios if text.startswith(name)), None)
+        return completion if opening is None else text.removeprefix(opening)

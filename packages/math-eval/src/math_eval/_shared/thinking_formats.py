@@ -41,6 +41,7 @@ _Render = Callable[[list[dict[str, str]]], str]
 _USER = {"role": "user", "content": "Add 1 and 2."}
 _THOUGHT, _ANSWER = "thinking-of-an-earlier-turn", "answer-of-an-earlier-turn"
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
+_SHOWN_CHARS = 40
 
 
 def save_format(thinking_format: ThinkingFormat, folder: str | Path) -> None:
@@ -122,12 +123,13 @@ def template_format(tokenizer: Any, variables: Mapping[str, Any] | None = None) 
         variables: Further variables that prompts are rendered with.
 
     Raises:
-        DataError: the template fails, passes a limit of `in_child`, or has the same sign for two formats.
+        DataError: the template fails, passes a limit of `in_child`, has the same sign for two formats, or renders
+            thinking between other tags.
     """
     if not tokenizer.chat_template:
         return None
     render, where = _renderer(tokenizer, variables), _place(tokenizer)
-    names, opened = in_child(lambda: _shown(render), where)
+    names, opened = in_child(lambda: _shown(render, where), where)
     if len(names) > 1:
         raise DataError(
             f"{where}: shows the thinking formats {' and '.join(names)}; name the model's own with --thinking-format, "
@@ -150,26 +152,36 @@ def _place(tokenizer: Any) -> str:
     return ": ".join(filter(None, (str(tokenizer.name_or_path), "chat template")))
 
 
-def _shown(render: _Render) -> tuple[list[str], bool]:
+def _shown(render: _Render, where: str) -> tuple[list[str], bool]:
     """Names of the formats that the first sign found has, and whether the generation prompt opens the block."""
     prompt = render([_USER])
     opened = [name for name, each in FORMATS.items() if prompt.rstrip().endswith(each.open)]
     if opened:
         return opened, True
-    for sign in (_between_tags(render), _removed(render)):
+    before, thought, after = _around_thinking(render)
+    for sign in (_between_tags(before, after), _removed(render)):
         if sign:
             return sign, False
-    return [name for name, each in FORMATS.items() if each.open in prompt and each.close in prompt], False
+    empty = [name for name, each in FORMATS.items() if each.open in prompt and each.close in prompt]
+    if thought and not empty:
+        raise DataError(
+            f"{where}: renders thinking after {before[-_SHOWN_CHARS:]!r} and before {after[:_SHOWN_CHARS]!r}, "
+            f"which is no known format; write the tags into {FILE_NAME} of the folder, or a file for --thinking-format"
+        )
+    return empty, False
 
 
-def _between_tags(render: _Render) -> list[str]:
+def _around_thinking(render: _Render) -> tuple[str, str, str]:
+    """The text before the thinking of an assistant's message, the thinking if it is rendered, and the text after it."""
     message = {"role": "assistant", "content": _ANSWER, **dict.fromkeys(_FIELDS, _THOUGHT)}
-    text = _render_or_nothing(render, [_USER, message])
-    before, found, after = text.partition(_THOUGHT)
+    return _render_or_nothing(render, [_USER, message]).partition(_THOUGHT)
+
+
+def _between_tags(before: str, after: str) -> list[str]:
     return [
         name
         for name, each in FORMATS.items()
-        if found and before.rstrip().endswith(each.open) and after.lstrip().startswith(each.between + each.close)
+        if before.rstrip().endswith(each.open) and after.lstrip().startswith(each.between + each.close)
     ]
 
 

@@ -4,12 +4,17 @@ Each backend's library is imported only when it is needed.
 
     settings = RunSettings("checkpoints/sft", ("gsm8k",), ratios=(0.2, "policy"))
     tokens = control_tokens(settings)          # the ladder of checkpoints/sft
-    backend = load_backend(settings, tokens)   # HFModel("checkpoints/sft")
+    thinking_format(settings)                  # ThinkingFormat('<think>', '</think>', '', opened=False)
+    backend = load_backend(settings, tokens, THINK)   # HFModel("checkpoints/sft")
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.control_tokens import FILE_NAME, ControlTokens
+from math_eval._shared.thinking import THINK, ThinkingFormat
+from math_eval._shared.thinking_formats import format_of, given_format, load_format
 from math_eval.errors import DataError
 from math_eval.settings import RunSettings
 
@@ -41,6 +46,25 @@ def control_tokens(settings: RunSettings) -> ControlTokens | None:
     return tokens
 
 
+def thinking_format(settings: RunSettings) -> ThinkingFormat:
+    """The tags around the model's thinking: the given ones, those of its folder, or those of its chat template.
+
+    Each prompt shows whether it opens the block, so `opened` is False. A server without a folder thinks in `<think>`.
+
+    Raises:
+        DataError: The given format or the file is bad, or the template shows none of the known formats clearly.
+    """
+    folder = settings.tokenizer if settings.server is not None else settings.model
+    found = given_format(settings.thinking_format) if settings.thinking_format else None
+    if found is None and folder is not None:
+        found = load_format(folder)
+    if found is None and settings.server is None:
+        from math_eval._shared.checkpoint_loader import load_tokenizer
+
+        found = format_of(load_tokenizer(check_checkpoint(settings.model)))
+    return replace(found or THINK, opened=False)
+
+
 def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend) -> None:
     """Refuse a tokenizer that splits a control token: the model cannot have learned it.
 
@@ -55,7 +79,7 @@ def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend)
             )
 
 
-def load_backend(settings: RunSettings, tokens: ControlTokens | None) -> Backend:
+def load_backend(settings: RunSettings, tokens: ControlTokens | None, thinking: ThinkingFormat) -> Backend:
     """The model, loaded, or the client of its server.
 
     Raises:
@@ -87,6 +111,7 @@ def load_backend(settings: RunSettings, tokens: ControlTokens | None) -> Backend
         concurrency=settings.batch_size,
         tokenizer=settings.tokenizer,
         extra=controls,
+        thinking_format=thinking,
         leave_out=settings.leave_out,
         requests_per_minute=settings.requests_per_minute,
         timeout_s=settings.timeout_s,

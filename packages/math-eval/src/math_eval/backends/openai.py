@@ -27,7 +27,7 @@ from tokenizers import Encoding
 
 from math_eval._shared.bounded_http import BoundedClient
 from math_eval._shared.server_messages import check_address, printable_words, without_key
-from math_eval._shared.thinking import split_thinking
+from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.tokenizer_file import read_tokenizer, tokenizing
 from math_eval.errors import DataError, MathEvalError
 
@@ -60,6 +60,7 @@ class Server:
             the server's `reasoning_tokens`, or else completion tokens * thinking characters / (thinking characters +
             answer characters), tags not counted.
         extra: Fields that are added to every request.
+        thinking_format: Tags that are put around thinking that comes in a field of its own.
         leave_out: Which of temperature, top_p and seed are not sent, for a server that refuses them.
         requests_per_minute: Maximum number of requests in a minute, evenly spaced, repeated ones included; None for no
             limit.
@@ -78,6 +79,7 @@ class Server:
         concurrency: int = 32,
         tokenizer: str | Path | None = None,
         extra: dict[str, Any] | None = None,
+        thinking_format: ThinkingFormat = THINK,
         leave_out: Sequence[str] = (),
         requests_per_minute: int | None = None,
         timeout_s: float = 3600.0,
@@ -86,6 +88,7 @@ class Server:
         check_address(base_url)
         self._model, self._base_url, self._concurrency = model, base_url, concurrency
         self._extra, self._leave_out, self._patience_s = extra or {}, leave_out, patience_s
+        self._thinking_format = thinking_format
         self._limit = "max_tokens"
         self._folder = tokenizer
         self._tokenizer = read_tokenizer(tokenizer) if tokenizer is not None else None
@@ -203,14 +206,14 @@ class Server:
         await asyncio.sleep(begin - now)
 
     def _completion(self, content: bytes) -> Completion:
-        reply = read_reply(content, self._base_url)
+        reply = read_reply(content, self._base_url, self._thinking_format)
         text = without_key(reply.text, self._key) if len(self._key) >= _SHORTEST_SECRET else reply.text
         return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply))
 
     def _thinking_tokens(self, text: str, reply: Reply) -> int | None:
         if self._tokenizer is not None:
             return None
-        split = split_thinking(text)
+        split = self._thinking_format.split(text)
         characters = len(split.text) + len(split.answer)
         return reply.reasoning_tokens or round(reply.tokens * len(split.text) / max(characters, 1))
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from math_eval._shared.thinking import CLOSE, OPEN
+from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval.errors import DataError, MathEvalError
 
 _MOST_TOKENS = 2**53
@@ -51,12 +51,13 @@ class Reply:
     finish_reason: str
 
 
-def read_reply(content: bytes, where: str) -> Reply:
+def read_reply(content: bytes, where: str, thinking_format: ThinkingFormat = THINK) -> Reply:
     """The answer of a server.
 
     Args:
         content: The body of its answer.
         where: Description of the server, which opens the message of an error.
+        thinking_format: Tags that are put around thinking that comes in a field of its own.
 
     Raises:
         DataError: It is not a chat completion, or a field has a wrong type.
@@ -72,7 +73,7 @@ def read_reply(content: bytes, where: str) -> Reply:
     message = read.get(choice, "message", dict)
     tokens, reasoning_tokens = _counts(read, read.get(answer, "usage", dict))
     return Reply(
-        _text(read, message),
+        _text(read, message, thinking_format),
         tokens,
         reasoning_tokens,
         "length" if choice.get("finish_reason") == "length" else "stop",
@@ -130,14 +131,14 @@ def _counts(read: "_Fields", usage: dict[str, Any]) -> tuple[int, int | None]:
     return tokens, reasoning
 
 
-def _text(read: "_Fields", message: dict[str, Any]) -> str:
+def _text(read: "_Fields", message: dict[str, Any], thinking_format: ThinkingFormat) -> str:
     """The generated text. Fields of thinking repeat each other, so the first one with text counts."""
     thinking, answer = read.parts(message, "content")
     for name in _THINKING_FIELDS:
         if found := "".join(read.parts(message, name)):
             thinking = found
             break
-    return f"{OPEN}{thinking}{CLOSE if answer else ''}{answer}" if thinking else answer
+    return thinking_format.join(thinking, answer or None) if thinking else answer
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ many samples are left out.
 from pathlib import Path
 
 from math_eval._shared.records import Row
-from math_eval._shared.thinking import split_thinking
 from math_eval.compare import aligned
-from math_eval.run_folders import ItemKey, samples_file
+from math_eval.run_folders import ItemKey, samples_file, thinking_parts
 
 from .data import Entry, ReportData, value_of
 from .escaping import html
@@ -141,7 +140,7 @@ def _seeds(data: ReportData) -> int:
 
 
 def _sample(entry: Entry, row: Row) -> tuple[str, int]:
-    thinking = split_thinking(row["completion"], row["prompt"])
+    thinking = thinking_parts(row, entry.manifest)
     file = samples_file(Path(), row["task"]).name
     thought, cut_thought = _cut(thinking.text.strip(), file)
     answer, cut_answer = _cut(thinking.answer.strip(), file)
@@ -160,7 +159,7 @@ def _facts(entry: Entry, row: Row) -> str:
     facts += [] if row["extracted"] is None else [f"answer {row['extracted'][:80]}"]
     facts += ["cut off at the token limit"] if row["truncated"] else []
     facts += [f"{row['thinking_tokens']:,} thinking tokens"]
-    facts += [f"chose {row['chosen_ratio']:g}"] if entry.ratio == "policy" and row["chosen_ratio"] else []
+    facts += [f"chose {row['chosen_ratio']:g}"] if entry.ratio == "policy" and row["chosen_ratio"] is not None else []
     return f'<span class="v {html(row["verdict"])}">{html(" · ".join(facts))}</span>'
 
 

@@ -25,6 +25,7 @@ def data_card(mixture: Mixture, settings: MixSettings) -> Row:
         "settings": stated_settings(settings),
         "control_tokens": {"ratios": mixture.tokens.ratios, "policy": mixture.tokens.policy},
         "tokenizer": mixture.tokenizer,
+        "thinking_format": str(mixture.train.thinking_format),
         "counts": {
             "traces_read": tally.read,
             "rows_written": tally.written,
@@ -46,9 +47,12 @@ def data_card(mixture: Mixture, settings: MixSettings) -> Row:
 
 
 def stated_settings(settings: MixSettings) -> Row:
-    """The settings as manifest and card record them; the paper's floors and quotas only if they are used."""
-    optional = ("paper_floors", "policy_quotas")
-    return {name: value for name, value in asdict(settings).items() if value or name not in optional}
+    """The settings as manifest and card record them; floors, quotas and thinking format only if they are not usual."""
+    usual = MixSettings()
+    optional = ("paper_floors", "policy_quotas", "thinking_format")
+    return {
+        name: value for name, value in asdict(settings).items() if name not in optional or value != getattr(usual, name)
+    }
 
 
 def histogram(rows: MixedRows) -> tuple[list[Row], dict[str, Row]]:
@@ -60,7 +64,7 @@ def histogram(rows: MixedRows) -> tuple[list[Row], dict[str, Row]]:
     sums: dict[tuple[str, float], list[float]] = {}
     examples: dict[str, Row] = {}
     for row in rows:
-        mode, ratio = kind(row), row["ratio"]
+        mode, ratio = kind(row, rows.thinking_format), row["ratio"]
         examples.setdefault(f"{mode} {ratio:g}", row)
         group = sums.setdefault((mode, ratio), [0, 0.0, 0])
         group[0] += 1

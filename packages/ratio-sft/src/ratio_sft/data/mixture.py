@@ -10,10 +10,12 @@ rows themselves are left to `rows`, policy rows to `policy_rows`, tokenising to 
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.records import Row, Tally
+from ratio_sft._shared.thinking import THINK
+from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.errors import DataError
 from ratio_sft.settings import MixSettings
 
@@ -122,7 +124,7 @@ def mix(
 def _ladder(settings: MixSettings, found: set[float], where: str) -> ControlTokens:
     """The ladder of the settings, or of all ratios found; it must fit the traces and the other settings."""
     tokens = ControlTokens.ladder(settings.ratios or found)
-    absent = sorted(set(tokens.ratios.values()) - found)
+    absent = sorted(set(tokens.ratios.values()) - found - {0.0})
     if absent:
         wanted = ", ".join(f"{ratio:g}" for ratio in absent)
         raise DataError(f"{where}: no trace has ratio {wanted}; compress with --ratio {wanted}, or leave it out")
@@ -186,7 +188,7 @@ def _reject_reason(row: Row, tokens: ControlTokens, settings: MixSettings) -> tu
         return "incorrect", ""
     if not row["response"].strip():
         return "empty_response", ""
-    reason, detail = _forbidden_text(row, tokens)
+    reason, detail = _forbidden_text(row, tokens, settings)
     if reason:
         return reason, detail
     shorter = 0
@@ -196,6 +198,8 @@ def _reject_reason(row: Row, tokens: ControlTokens, settings: MixSettings) -> tu
             asked = any(entry["ratio"] == ratio for entry in row["compressions"])
             achieved = f": nearest {entry['achieved_ratio']:.3f}" if entry else ""
             return "off_ratio" if asked else "missing_ratio", f"{ratio:g}{achieved}"
+        if ratio == 0:
+            continue
         if not entry["text"].strip():
             return "empty_thinking", f"{ratio:g}"
         reason, detail = collapse(entry["text"])
@@ -209,13 +213,14 @@ def _reject_reason(row: Row, tokens: ControlTokens, settings: MixSettings) -> tu
     return "", ""
 
 
-def _forbidden_text(row: Row, tokens: ControlTokens) -> tuple[str, str]:
+def _forbidden_text(row: Row, tokens: ControlTokens, settings: MixSettings) -> tuple[str, str]:
     """The reason and detail of text that no trace may contain: a lone surrogate, a thinking tag, a control token."""
     texts = [row["question"], row["response"], *(entry["text"] for entry in row["compressions"])]
     for text in (*texts, *(entry["tokenizer"] for entry in row["compressions"])):
         if surrogate := lone_surrogate(text):
             return "lone_surrogate", surrogate
-    for tag in ("<think>", "</think>", *tokens.all_tokens):
+    own = given_format(settings.thinking_format)
+    for tag in (THINK.open, THINK.close, own.open, own.close, *tokens.all_tokens):
         if any(tag in text for text in texts):
             return "tag_in_text", tag
     return "", ""
@@ -262,4 +267,12 @@ def _mixed(
     draw = random.Random(f"{settings.seed}:plain")
     plain = set(draw.sample(side, round(len(side) * settings.plain_share)))
     policy = choose_policy_rows(traces, side, tokens, settings, teacher=teacher, tally=tally)
-    return MixedRows(traces, tokens, settings.instruction, fixed=side, plain=plain, policy=policy)
+    return MixedRows(
+        traces,
+        tokens,
+        settings.instruction,
+        fixed=side,
+        plain=plain,
+        policy=policy,
+        thinking_format=replace(given_format(settings.thinking_format), opened=False),
+    )

@@ -1,6 +1,7 @@
 r"""The training rows of a mixture, each made on access, so that only trace numbers are kept in memory.
 
-Which traces, ratios and modes there are is decided by `mixture`.
+Which traces, ratios and modes there are is decided by `mixture`. A row always has the whole thinking block; if a chat
+template opens the block itself, `training.encoding` leaves the opening tag out.
 
     rows = MixedRows(traces, tokens, instruction, fixed=[0, 1], plain={1}, policy=[(0, 0.2)])
     rows[0]["completion"][0]["content"]      # '<COMP_20>\n<think>\n48 / 2 = 24\n</think>\n\n\boxed{24}'
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from ratio_sft._shared.control_tokens import ControlTokens, user_turn
 from ratio_sft._shared.records import Row
+from ratio_sft._shared.thinking import THINK, ThinkingFormat
 
 
 class Traces(Protocol):
@@ -33,6 +35,7 @@ class MixedRows(Sequence[Row]):
         fixed: Numbers of the traces that give a row for every ratio.
         plain: Numbers of the traces among them whose full-length row has no control token.
         policy: Trace number and target ratio of each policy row.
+        thinking_format: Tags around the thinking.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class MixedRows(Sequence[Row]):
         fixed: Sequence[int],
         plain: Collection[int],
         policy: Sequence[tuple[int, float]],
+        thinking_format: ThinkingFormat = THINK,
     ) -> None:
         self.traces, self.tokens, self.instruction = traces, tokens, instruction
-        self.fixed, self.plain, self.policy = fixed, plain, policy
+        self.fixed, self.plain, self.policy, self.thinking_format = fixed, plain, policy, thinking_format
 
     def __len__(self) -> int:
         return len(self.fixed) * len(self.tokens.ratios) + len(self.policy)
@@ -68,7 +72,8 @@ class MixedRows(Sequence[Row]):
         assert entry is not None
         token = self.tokens.token(ratio)
         asked = {"policy": self.tokens.policy, "fixed": token, "plain": None}[mode]
-        completion = f"<think>\n{entry['text'].strip()}\n</think>\n\n{trace['response'].strip()}"
+        thinking = self.thinking_format.join(f"\n{entry['text'].strip()}\n", "")
+        completion = f"{thinking}\n\n{trace['response'].strip()}"
         if asked is not None:
             completion = f"{token}\n{completion}"
         return {
@@ -87,10 +92,14 @@ class MixedRows(Sequence[Row]):
 def nearest(trace: Row, ratio: float) -> Row | None:
     """The compression whose achieved ratio is nearest to `ratio`; the shorter one of two that are equally near.
 
+    Ratio 0 needs no compression: its text is empty.
+
     >>> trace = {"compressions": [{"achieved_ratio": 0.3, "tokens": 24}, {"achieved_ratio": 0.19, "tokens": 15}]}
     >>> nearest(trace, 0.2)["tokens"]
     15
     """
+    if ratio == 0:
+        return {"text": "", "tokens": 0, "achieved_ratio": 0.0}
     return min(
         trace["compressions"],
         key=lambda entry: (round(abs(entry["achieved_ratio"] - ratio), 9), entry["tokens"]),
@@ -98,6 +107,6 @@ def nearest(trace: Row, ratio: float) -> Row | None:
     )
 
 
-def kind(row: Row) -> str:
+def kind(row: Row, thinking_format: ThinkingFormat) -> str:
     """The kind of an sft row: "fixed", "policy", or "plain" for a full-length row without a control token."""
-    return "plain" if row["completion"][0]["content"].startswith("<think>") else row["mode"]
+    return "plain" if row["completion"][0]["content"].startswith(thinking_format.open) else row["mode"]

@@ -3,13 +3,14 @@ r"""The check of ratio following during training: held-out questions answered gr
 A first look, early enough to stop a run. An answer counts as correct if its last box contains the same text as the
 trace's. Sampling with a real grader is left to math-eval, the full report to `evaluate`.
 
-    questions = select_questions(heldout, tokens, 16)
-    figures = check_following(model, tokenizer, questions, tokens, accelerator, batch_size=16)
+    questions = select_questions(heldout, tokens, THINK, 16)
+    figures = check_following(model, tokenizer, questions, tokens, THINK, accelerator=accelerator, batch_size=16)
     figures["realised 0.2"], figures["accuracy 0.2"]
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from transformers import GenerationConfig
 from ratio_sft._shared.boxed import last_boxed
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft._shared.records import Row
-from ratio_sft._shared.thinking import split_thinking
+from ratio_sft._shared.thinking import Thinking, ThinkingFormat
 from ratio_sft._shared.tokenizer_file import check_decoded
 from ratio_sft.data.rows import kind
 from ratio_sft.model.template import prompt_ids
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def select_questions(rows: Iterable[Row], tokens: ControlTokens, count: int) -> list[dict[float, Row]]:
+def select_questions(
+    rows: Iterable[Row], tokens: ControlTokens, thinking_format: ThinkingFormat, count: int
+) -> list[dict[float, Row]]:
     """The first `count` held-out traces that have a row of every ratio, each as ratio -> row."""
     traces: dict[tuple[Any, ...], dict[float, Row]] = {}
     for row in rows:
-        if kind(row) == "fixed":
+        if kind(row, thinking_format) == "fixed":
             traces.setdefault((row["id"], row.get("sample"), row.get("model")), {})[float(row["ratio"])] = row
     whole = [found for found in traces.values() if set(found) == set(tokens.ratios.values())]
     return whole[:count]
@@ -46,8 +49,9 @@ def check_following(
     tokenizer: "PreTrainedTokenizerBase",
     questions: Sequence[dict[float, Row]],
     tokens: ControlTokens,
-    accelerator: "Accelerator",
+    thinking_format: ThinkingFormat,
     *,
+    accelerator: "Accelerator",
     batch_size: int,
 ) -> dict[str, float]:
     """Answer the questions at every ratio and compare them with their traces.
@@ -59,6 +63,7 @@ def check_following(
         tokenizer: Its tokenizer.
         questions: Result of `select_questions`.
         tokens: The ladder.
+        thinking_format: Thinking format of the model.
         accelerator: The processes, which share the questions.
         batch_size: Number of questions answered together.
 
@@ -67,7 +72,7 @@ def check_following(
     """
     from accelerate.utils import gather_object
 
-    top = max(tokens.ratios.values())
+    top, whole = max(tokens.ratios.values()), replace(thinking_format, opened=False)
     mine = questions[accelerator.process_index :: accelerator.num_processes]
     prompts = iter(
         prompt_ids(tokenizer, [(row[ratio]["prompt"], POLICY) for ratio in tokens.ratios.values() for row in mine])
@@ -78,10 +83,11 @@ def check_following(
             batch = mine[start : start + batch_size]
             texts = _answer(model, tokenizer, list(islice(prompts, len(batch))), [row[top] for row in batch])
             for row, text in zip(batch, texts, strict=True):
-                trace = row[top]["completion"][0]["content"]
-                reference = _thinking_tokens(tokenizer, trace) / top
-                correct = boxed_answer(text) is not None and boxed_answer(text) == boxed_answer(trace)
-                found.append((ratio, _thinking_tokens(tokenizer, text) / reference, correct))
+                trace = whole.split(row[top]["completion"][0]["content"])
+                written = thinking_format.split(tokens.without_token(text))
+                reference = _tokens(tokenizer, trace) / top
+                correct = boxed_answer(written) is not None and boxed_answer(written) == boxed_answer(trace)
+                found.append((ratio, _tokens(tokenizer, written) / reference, correct))
     found = gather_object(found)
     by_ratio = {ratio: [line for line in found if line[0] == ratio] for ratio in tokens.ratios.values()}
     metrics = ratio_metrics({ratio: [realised for _, realised, _ in lines] for ratio, lines in by_ratio.items()})
@@ -92,13 +98,14 @@ def check_following(
     return {**figures, "mean_absolute_error": metrics["mean_absolute_error"]}
 
 
-def boxed_answer(completion: str) -> str | None:
+def boxed_answer(completion: Thinking) -> str | None:
     r"""The content of the last balanced `\boxed{}` after the thinking, without any white space; None without one.
 
-    >>> boxed_answer(r"<think>\boxed{1}</think> \boxed{ \frac{1}{2} }")
+    >>> from ratio_sft._shared.thinking import THINK
+    >>> boxed_answer(THINK.split(r"<think>\boxed{1}</think> \boxed{ \frac{1}{2} }"))
     '\\frac{1}{2}'
     """
-    found = last_boxed(split_thinking(completion).answer)
+    found = last_boxed(completion.answer)
     return None if found is None else "".join(found.split())
 
 
@@ -136,6 +143,6 @@ def _greedy(model: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-def _thinking_tokens(tokenizer: Any, completion: str) -> int:
+def _tokens(tokenizer: Any, completion: Thinking) -> int:
     """Number of tokens of the thinking; a block that is never closed counts to its end."""
-    return len(tokenizer(split_thinking(completion).text, add_special_tokens=False)["input_ids"])
+    return len(tokenizer(completion.text, add_special_tokens=False)["input_ids"])

@@ -1,8 +1,9 @@
 r"""The chat template that adds the control token: `chat_template_kwargs={"ratio": 0.4 | "policy" | null}`.
 
 A prologue appends the token to the last user message; then the checkpoint's own template renders the messages, in a
-child process with limits, because it may be a stranger's. How a training row is made from prompt and completion is
-left to `training.encoding`.
+child process with limits, because it may be a stranger's. A prompt without a ratio is what that template renders, byte
+for byte; where its generation prompt opens the thinking block, the response begins inside. How a training row is made
+from prompt and completion is left to `training.encoding`.
 
     install(tokenizer, tokens)
     tokenizer.apply_chat_template([{"role": "user", "content": "1 + 2?"}], ratio=0.4, tokenize=False)
@@ -10,11 +11,13 @@ left to `training.encoding`.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
+from ratio_sft._shared.thinking_formats import FORMATS
 from ratio_sft._shared.tokenizer_file import check_rendered, tokenizing
 from ratio_sft.errors import DataError
 
@@ -27,8 +30,9 @@ _END = "{#- ratio-sft: end; the checkpoint's own template follows -#}\n"
 # Messages and parts are visited by index: if a template contains a `for part in message.content` loop anywhere, servers
 # such as vLLM conclude that all of it reads lists of parts, and pass lists to a template body that cannot read them.
 _PROLOGUE = """
-{%- set ratio_asked = ratio if ratio is defined else 'policy' -%}
-{%- set ratio_found = namespace(token='', known=false, message=-1, part=-1) -%}
+{%- set ratio_off = @OFF@ -%}
+{%- set ratio_asked = ratio if ratio is defined else none if ratio_off else 'policy' -%}
+@EFFORT@{%- set ratio_found = namespace(token='', known=false, message=-1, part=-1, given=false) -%}
 {%- if ratio_asked is none or ratio_asked == 'none' -%}
   {%- set ratio_found.known = true -%}
 {%- elif ratio_asked == 'policy' -%}
@@ -49,7 +53,7 @@ _PROLOGUE = """
 {%- for ratio_index in range(messages | length) -%}
   {%- if messages[ratio_index]['role'] == 'user' -%}{%- set ratio_found.message = ratio_index -%}{%- endif -%}
 {%- endfor -%}
-{%- if ratio_found.token and ratio_found.message >= 0 -%}
+{%- if ratio_found.message >= 0 -%}
   {%- set ratio_message = messages[ratio_found.message] -%}
   {%- set ratio_parts = ratio_message['content'] -%}
   {%- if ratio_parts is not string and ratio_parts is iterable -%}
@@ -60,26 +64,40 @@ _PROLOGUE = """
   {%- set ratio_text = ratio_parts[ratio_found.part]['text'] if ratio_found.part >= 0 else ratio_parts -%}
   {%- if ratio_text is string -%}
     {%- for ratio_token in @TOKENS@ -%}
-      {%- if (ratio_text | trim).endswith(ratio_token) -%}{%- set ratio_found.token = '' -%}{%- endif -%}
+      {%- if (ratio_text | trim).endswith(ratio_token) -%}{%- set ratio_found.given = true -%}{%- endif -%}
     {%- endfor -%}
-    {%- set ratio_text = ratio_text ~ ' ' ~ ratio_found.token -%}
-  {%- else -%}
-    {%- set ratio_text = ratio_found.token -%}
   {%- endif -%}
-  {%- if ratio_parts is string -%}
-    {%- set ratio_content = ratio_text -%}
-  {%- elif ratio_found.part >= 0 -%}
-    {%- set ratio_part = dict(ratio_parts[ratio_found.part], text=ratio_text) -%}
-    {%- set ratio_content = ratio_parts[:ratio_found.part] + [ratio_part] + ratio_parts[ratio_found.part + 1:] -%}
-  {%- else -%}
-    {%- set ratio_content = (ratio_parts or []) + [{'type': 'text', 'text': ratio_text}] -%}
-  {%- endif -%}
-  {%- if ratio_found.token -%}
+  {%- if ratio_found.token and not ratio_found.given -%}
+    {%- set ratio_text = ratio_text ~ ' ' ~ ratio_found.token if ratio_text is string else ratio_found.token -%}
+    {%- if ratio_parts is string -%}
+      {%- set ratio_content = ratio_text -%}
+    {%- elif ratio_found.part >= 0 -%}
+      {%- set ratio_part = dict(ratio_parts[ratio_found.part], text=ratio_text) -%}
+      {%- set ratio_content = ratio_parts[:ratio_found.part] + [ratio_part] + ratio_parts[ratio_found.part + 1:] -%}
+    {%- else -%}
+      {%- set ratio_content = (ratio_parts or []) + [{'type': 'text', 'text': ratio_text}] -%}
+    {%- endif -%}
     {%- set ratio_message = dict(ratio_message, content=ratio_content) -%}
     {%- set messages = messages[:ratio_found.message] + [ratio_message] + messages[ratio_found.message + 1:] -%}
   {%- endif -%}
+@SWITCH@{%- endif -%}
+"""
+_EFFORT = """{%- if ratio is not defined and reasoning_effort is defined and reasoning_effort is not none -%}
+  {%- set ratio_asked = @EFFORTS@[reasoning_effort] -%}
+  {%- if ratio_asked is not defined -%}
+    {{- raise_exception('reasoning_effort must be low, medium or high; got ' ~ reasoning_effort) -}}
+  {%- endif -%}
 {%- endif -%}
 """
+_SWITCH = """  {%- if ratio_found.token or ratio_found.given -%}
+    {%- if ratio_off -%}
+      {{- raise_exception('thinking is switched off, so it has no ratio; leave out the ratio or @NAME@') -}}
+    {%- endif -%}
+    {%- set @NAME@ = true -%}
+  {%- endif -%}
+"""
+_SWITCHES = {"enable_thinking": r"(?<![.\w])enable_thinking\b", "thinking": r"(?<![.\w])thinking is (not |un)?defined"}
+"""Variables with which templates switch the thinking off and on, and how to recognise a template that reads one."""
 
 _TEXT = (
     "{%- if message['content'] is string -%}{{ message['content'] }}"
@@ -95,16 +113,30 @@ _PLAIN = "{%- for message in messages -%}" + _TEXT + "{{ '\\n' }}{%- endfor -%}"
 
 
 def wrap(body: str, tokens: ControlTokens) -> str:
-    """The prologue for `tokens`, then the template `body`. A template that has the prologue is returned unchanged."""
+    """The prologue for `tokens`, then the template `body`. A template that has the prologue is returned unchanged.
+
+    Where the template has a switch of its own, a prompt with a token has thinking switched on, and one that switches it
+    off has no token. `reasoning_effort` is another name of the ratio (low: the smallest, medium: the one in the middle,
+    high: the largest), unless the template reads it itself.
+    """
     if body.startswith(MARK):
         return body
-    ladder = json.dumps([[ratio, token] for token, ratio in tokens.ratios.items()])
-    prologue = (
-        _PROLOGUE.replace("@POLICY@", json.dumps(tokens.policy))
-        .replace("@LADDER@", ladder)
-        .replace("@KNOWN@", ", ".join(f"{ratio:g}" for ratio in tokens.ratios.values()))
-        .replace("@TOKENS@", json.dumps(tokens.all_tokens))
-    )
+    ratios = list(tokens.ratios.values())
+    efforts = {"low": ratios[0], "medium": ratios[(len(ratios) - 1) // 2], "high": ratios[-1]}
+    switch = next((name for name, read in _SWITCHES.items() if re.search(read, body)), None)
+    off = f"{switch} is defined and {switch} is not none and not {switch}" if switch else "false"
+    values = {
+        "@OFF@": off,
+        "@EFFORT@": "" if "reasoning_effort" in body else _EFFORT.replace("@EFFORTS@", json.dumps(efforts)),
+        "@SWITCH@": _SWITCH.replace("@NAME@", switch) if switch else "",
+        "@POLICY@": json.dumps(tokens.policy),
+        "@LADDER@": json.dumps([[ratio, token] for token, ratio in tokens.ratios.items()]),
+        "@KNOWN@": ", ".join(f"{ratio:g}" for ratio in ratios),
+        "@TOKENS@": json.dumps(tokens.all_tokens),
+    }
+    prologue = _PROLOGUE
+    for name, value in values.items():
+        prologue = prologue.replace(name, value)
     return MARK + prologue + _END + body
 
 
@@ -125,8 +157,8 @@ def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None
     """Wrap the tokenizer's template, or each of its templates; `save_pretrained` then stores them.
 
     Raises:
-        DataError: the template is no text, fails, passes a limit of `prompt_ids`, or its generation prompt opens a
-            thinking block, so that the ratio token could not be the first token of the response.
+        DataError: the template is no text, fails, passes a limit of `prompt_ids`, leaves out the text of a message, or
+            its generation prompt closes a thinking block, so that the model could not think after the ratio token.
     """
     body = tokenizer.chat_template or fallback(tokenizer)
     if not all(isinstance(text, str) for text in (body.values() if isinstance(body, dict) else [body])):
@@ -135,15 +167,20 @@ def install(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None
         tokenizer.chat_template = {name: wrap(text, tokens) for name, text in body.items()}  # type: ignore[assignment]
     else:
         tokenizer.chat_template = wrap(body, tokens)
-    _refuse_open_thinking(tokenizer, tokens)
+    _check_prompt(tokenizer, tokens)
 
 
-def _refuse_open_thinking(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
+def _check_prompt(tokenizer: "PreTrainedTokenizerBase", tokens: ControlTokens) -> None:
     [prompt] = _render(tokenizer, [([{"role": "user", "content": "a"}], POLICY)])
-    if "<think>" in prompt.rpartition(tokens.policy)[2]:
+    if tokens.policy not in prompt:
         raise DataError(
-            f"the chat template's generation prompt ends in {prompt[-30:]!r}: it opens <think> itself, so the ratio "
-            "token cannot come first; remove <think> from the add_generation_prompt branch of the template"
+            f"{_place(tokenizer)}: makes {prompt[-60:]!r} of a message whose content is text, without this text; rows "
+            "have text and no lists of parts, so use a template that renders it"
+        )
+    if any(prompt.rstrip().endswith(each.close) for each in FORMATS.values()):
+        raise DataError(
+            f"{_place(tokenizer)}: its generation prompt ends in {prompt[-30:]!r}: it closes the thinking itself, so "
+            "the model cannot think after the ratio token; use the template of the thinking model"
         )
 
 

@@ -39,7 +39,7 @@ def add_control_tokens(
         seed: Random seed for the new embedding rows.
 
     Raises:
-        DataError: the tokenizer already has one of the tokens or splits one, or the chat template opens a thinking
+        DataError: the tokenizer already has one of the tokens or splits one, or the chat template closes a thinking
             block itself.
     """
     add_to_tokenizer(tokenizer, tokens)

@@ -2,9 +2,11 @@ r"""Training rows to token ids and labels: the prompt through the chat template,
 
 A template may rewrite assistant messages: Qwen3's removes everything before `<think>`, and so the ratio token.
 Therefore completions never pass through it. A row is `template(prompt) + tokens(completion) + end of sequence`, and the
-loss counts the completion and the end. Batching is left to `sampler` and `collator`.
+loss counts the completion and the end. If the template's generation prompt opens the thinking block, the completion
+does not open it again, so that its first token is the ratio token behind the opened tag. Batching is left to `sampler`
+and `collator`.
 
-    row = next(encode(tokenizer, [sft_row], tokens, max_length=6144, tally=Tally()))
+    row = next(encode(tokenizer, [sft_row], tokens, THINK, max_length=6144, tally=Tally()))
     row.labels[row.prompt_tokens] == tokenizer.convert_tokens_to_ids("<COMP_40>")     # the first label of the loss
 """
 
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.control_tokens import POLICY, ControlTokens
 from ratio_sft._shared.records import Row, Tally
+from ratio_sft._shared.thinking import ThinkingFormat
 from ratio_sft.data.rows import kind
 from ratio_sft.model.template import prompt_ids, text_ids
 from ratio_sft.model.tokens import token_ids
@@ -52,6 +55,7 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     rows: Iterable[Row],
     tokens: ControlTokens,
+    thinking_format: ThinkingFormat,
     *,
     max_length: int,
     context: int | None = None,
@@ -63,6 +67,7 @@ def encode(
         tokenizer: Tokenizer with the control tokens and the wrapped template.
         rows: Rows of the `sft` contract that passed the checks of `row_checks`.
         tokens: The ladder.
+        thinking_format: Thinking format of the model.
         max_length: Largest number of tokens of a row.
         context: Number of positions of the model, or None if unlimited; a longer row is rejected too.
         tally: Counter of rows read, written and rejected.
@@ -75,9 +80,9 @@ def encode(
     left = iter(rows)
     while chunk := list(islice(left, _CHUNK)):
         tally.read += len(chunk)
-        texts = [row["completion"][0]["content"] for row in chunk]
+        texts = [response_text(row["completion"][0]["content"], thinking_format) for row in chunk]
         completions = text_ids(tokenizer, texts)
-        modes = [kind(row) for row in chunk]
+        modes = [kind(row, thinking_format) for row in chunk]
         asked = [(row["prompt"], None if mode == "plain" else POLICY) for row, mode in zip(chunk, modes, strict=True)]
         prompts = prompt_ids(tokenizer, asked)
         for row, mode, prompt, completion in zip(chunk, modes, prompts, completions, strict=True):
@@ -91,3 +96,15 @@ def encode(
             else:
                 tally.written += 1
                 yield Encoded([*prompt, *completion, end], len(prompt), float(row["ratio"]), mode)
+
+
+def response_text(completion: str, thinking_format: ThinkingFormat) -> str:
+    r"""What the model writes of a row's completion: all of it, but for the opening tag if the template opens the block.
+
+    >>> response_text("<COMP_20>\n<think>\n1 + 2\n</think>\n\n3", ThinkingFormat("<think>", "</think>", opened=True))
+    '<COMP_20>\n1 + 2\n</think>\n\n3'
+    """
+    if not thinking_format.opened:
+        return completion
+    token, _, rest = completion.partition(thinking_format.open)
+    return token + rest.removeprefix("\n")

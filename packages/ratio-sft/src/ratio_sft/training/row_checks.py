@@ -2,15 +2,18 @@
 
 A row that fails a check is an error of the file, not a counted reject. Encoding is left to `encoding`.
 
-    check_rows(rows, tokens, tokenizer)                   # raises DataError, naming file and row
+    check_rows(rows, tokens, THINK, tokenizer)            # raises DataError, naming file and row
 """
 
 import heapq
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.records import Row
+from ratio_sft._shared.thinking import ThinkingFormat
+from ratio_sft._shared.thinking_formats import FILE_NAME, FORMATS
 from ratio_sft.data.clean import lone_surrogate
 from ratio_sft.data.questions import question_key, text_hash
 from ratio_sft.data.row_file import RowFile
@@ -25,12 +28,18 @@ _COUNTED_ROWS = 64
 _COUNT_TOLERANCE = 0.05
 
 
-def check_rows(rows: Mapping[str, RowFile], tokens: ControlTokens, tokenizer: "PreTrainedTokenizerBase") -> None:
+def check_rows(
+    rows: Mapping[str, RowFile],
+    tokens: ControlTokens,
+    thinking_format: ThinkingFormat,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> None:
     """Make every check.
 
     Args:
         rows: Rows of "train" and, if questions were held out, "heldout".
         tokens: The ladder of the model to train.
+        thinking_format: The model's thinking format.
         tokenizer: The model's tokenizer.
 
     Raises:
@@ -41,8 +50,9 @@ def check_rows(rows: Mapping[str, RowFile], tokens: ControlTokens, tokenizer: "P
     for found in rows.values():
         for number, row in enumerate(found):
             check_text(row, found.where(number))
-            check_tokens(row, tokens, found.where(number))
-        check_tokenizer(tokenizer, found, str(found.path))
+            check_thinking(row, tokens, thinking_format, found.where(number))
+            check_tokens(row, tokens, thinking_format, found.where(number))
+        check_tokenizer(tokenizer, found, thinking_format, str(found.path))
 
 
 def check_text(row: Row, where: str) -> None:
@@ -57,10 +67,31 @@ def check_text(row: Row, where: str) -> None:
                 raise DataError(f"{where}: {field}: contains {surrogate}, half of a surrogate pair; take it out")
 
 
-def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
+def check_thinking(row: Row, tokens: ControlTokens, thinking_format: ThinkingFormat, where: str) -> None:
+    """Check that the thinking is between the model's tags.
+
+    Raises:
+        DataError: it is between the tags of another format.
+    """
+    text = row["completion"][0]["content"].lstrip()
+    for token in tokens.ratios:
+        text = text.removeprefix(token).lstrip()
+    if text.startswith(thinking_format.open):
+        return
+    found = next((name for name, each in FORMATS.items() if text.startswith(each.open)), None)
+    if found is not None:
+        own = next((name for name, each in FORMATS.items() if each.open == thinking_format.open), FILE_NAME)
+        raise DataError(
+            f"{where}: completion: thinks between {FORMATS[found].open} and {FORMATS[found].close}, but the model's "
+            f"format is {thinking_format}; build the rows with --thinking-format {own}, or name the model's format"
+        )
+
+
+def check_tokens(row: Row, tokens: ControlTokens, thinking_format: ThinkingFormat, where: str) -> None:
     """Check that the user turn ends in the token of the row's mode, and the completion opens with that of its ratio.
 
-    A row whose completion opens with `<think>` is a full-length row without a token; its user turn has none either.
+    A row whose completion opens with the thinking tag is a full-length row without a token; its user turn has none
+    either.
 
     Raises:
         DataError: a token is missing, belongs to another ratio, or is not of this ladder.
@@ -69,12 +100,12 @@ def check_tokens(row: Row, tokens: ControlTokens, where: str) -> None:
     known = ", ".join(tokens.all_tokens)
     if user["role"] != "user" or len(row["completion"]) != 1 or answer["role"] != "assistant":
         raise DataError(f"{where}: prompt must end in a user message and completion be one assistant message")
-    if kind(row) == "plain":
+    if kind(row, thinking_format) == "plain":
         ending = next((token for token in tokens.all_tokens if user["content"].rstrip().endswith(token)), None)
         if ending or row["ratio"] != 1.0 or row["mode"] != "fixed":
             raise DataError(
-                f"{where}: completion: opens with <think>, so it is a full-length row without a token; but its prompt "
-                f"ends in {ending or 'none'}, ratio {row['ratio']:g}, mode {row['mode']}"
+                f"{where}: completion: opens with {thinking_format.open}, so it is a full-length row without a token; "
+                f"but its prompt ends in {ending or 'none'}, ratio {row['ratio']:g}, mode {row['mode']}"
             )
         return
     opening = tokens.leading_ratio(answer["content"])
@@ -106,7 +137,9 @@ def check_heldout(train: RowFile, heldout: RowFile, tokens: ControlTokens) -> No
             )
 
 
-def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row], where: str) -> None:
+def check_tokenizer(
+    tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row], thinking_format: ThinkingFormat, where: str
+) -> None:
     """Refuse rows whose compressed texts were counted with another tokenizer than the model's.
 
     The name of a tokenizer is a path and proves nothing, so texts are counted again: the 64 longest among the rows
@@ -120,7 +153,8 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row], w
     sample = heapq.nlargest(_COUNTED_ROWS, counted, key=lambda row: row["thinking_tokens"])
     if not sample:
         return
-    texts = [row["completion"][0]["content"].partition("<think>\n")[2].partition("\n</think>")[0] for row in sample]
+    markup = replace(thinking_format, opened=False)
+    texts = [markup.split(row["completion"][0]["content"]).text for row in sample]
     ours = sum(map(len, text_ids(tokenizer, texts)))
     theirs = sum(row["thinking_tokens"] for row in sample)
     if abs(ours - theirs) > max(_COUNT_TOLERANCE * theirs, 2 * len(sample)):

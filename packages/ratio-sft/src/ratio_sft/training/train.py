@@ -31,8 +31,8 @@ from ratio_sft._shared.runs import (
     resolve_state,
     write_manifest,
 )
-from ratio_sft._shared.thinking import THINK
-from ratio_sft._shared.thinking_formats import save_format
+from ratio_sft._shared.thinking import ThinkingFormat
+from ratio_sft._shared.thinking_formats import format_of, save_format
 from ratio_sft._shared.training_checkpoints import (
     check_sound,
     newest_complete,
@@ -180,16 +180,17 @@ def _train(run: _Run) -> Row:
         check_sound(resume)
     history = _finished_history(resume) if resume else None
     model, tokenizer, ladder = _load(run)
-    encoded = _encode(run, model, tokenizer, ladder)
+    thinking = format_of(tokenizer, run.settings.thinking_format)
+    encoded = _encode(run, model, tokenizer, ladder, thinking)
     model = _trainable(model, run.settings, resume if history is not None else None)
-    check = _follow_check(run, tokenizer, ladder) if run.settings.follow else None
+    check = _follow_check(run, tokenizer, ladder, thinking) if run.settings.follow else None
     trainer = build_trainer(model, tokenizer, encoded["train"], run.settings, run.checkpoints, check)
     if history is None:
         with tensors_only(resume):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         history = trainer.state.log_history
     logs = _logs(history)
-    report = _report(run, trainer, encoded, logs)
+    report = {**_report(run, trainer, encoded, logs), "thinking_format": str(thinking)}
     trainer.accelerator.wait_for_everyone()
     weights = checkpoints.gather_weights(trainer)
     if trainer.accelerator.is_main_process:
@@ -200,7 +201,7 @@ def _train(run: _Run) -> Row:
         checkpoints.save_model(model, final, like=run.settings.model, weights=weights)
         tokenizer.save_pretrained(final)
         ladder.save(final)
-        save_format(THINK, final)  # the format of every row, whatever the base model's was
+        save_format(thinking, final)
         _write_logs(run, final, report, logs)
         publish(final, run.out)
         remove_partial(run.out)
@@ -225,18 +226,20 @@ def _load(run: _Run) -> tuple[Any, Any, ControlTokens]:
     return model, tokenizer, ladder
 
 
-def _encode(run: _Run, model: Any, tokenizer: Any, ladder: ControlTokens) -> dict[str, "Dataset"]:
+def _encode(
+    run: _Run, model: Any, tokenizer: Any, ladder: ControlTokens, thinking: ThinkingFormat
+) -> dict[str, "Dataset"]:
     """The encoded rows by name. Every process checks the rows; the main one encodes and counts them."""
     from . import encoded_file
 
-    check_rows(run.rows, ladder, tokenizer)
+    check_rows(run.rows, ladder, thinking, tokenizer)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     files = {name: run.partial / f"{name}.arrow" for name in run.rows}
     state = _processes()
     if state.is_main_process:
         for name, found in run.rows.items():
             length = run.settings.max_length
-            written = encode(tokenizer, found, ladder, max_length=length, context=context, tally=run.tally)
+            written = encode(tokenizer, found, ladder, thinking, max_length=length, context=context, tally=run.tally)
             encoded_file.write(files[name], written)
     state.wait_for_everyone()
     encoded = {name: encoded_file.read(path) for name, path in files.items()}
@@ -255,11 +258,11 @@ def _trainable(model: Any, settings: TrainSettings, finished: Path | None) -> An
     return wrapped
 
 
-def _follow_check(run: _Run, tokenizer: Any, ladder: ControlTokens) -> Any:
+def _follow_check(run: _Run, tokenizer: Any, ladder: ControlTokens, thinking: ThinkingFormat) -> Any:
     """A function of the trainer that answers held-out questions at every ratio and returns the figures."""
     from ratio_sft.evaluation.check import check_following, select_questions
 
-    questions = select_questions(run.rows.get("heldout", []), ladder, run.settings.follow)
+    questions = select_questions(run.rows.get("heldout", []), ladder, thinking, run.settings.follow)
     if not questions:
         raise DataError(
             f"{run.data}: no held-out question has a row of every ratio; hold out more questions, or leave out --follow"
@@ -268,7 +271,8 @@ def _follow_check(run: _Run, tokenizer: Any, ladder: ControlTokens) -> Any:
     def check(trainer: "RatioTrainer") -> dict[str, float]:
         whole: Any = trainer.accelerator.unwrap_model(trainer.model)  # type: ignore[arg-type]
         size = run.settings.batch_size
-        return check_following(whole, tokenizer, questions, ladder, trainer.accelerator, batch_size=size)
+        accelerator = trainer.accelerator
+        return check_following(whole, tokenizer, questions, ladder, thinking, accelerator=accelerator, batch_size=size)
 
     return check
 
