@@ -47,12 +47,15 @@ TASKS = {"choice": ("choose", "1234", "{}"), "code": ("add", "1234", "return {} 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
-    """A checkpoint that solves both tasks after as many words as requested, and writes no box."""
+    """A checkpoint that solves both tasks after as many words as requested, none at ratio 0, and writes no box.
+
+    Its chat template opens the thinking block, and the ratio token follows.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    tokens = ControlTokens.ladder((0.2, 1.0))
+    tokens = ControlTokens.ladder((0, 1.0))
     words = ["[pad]", "[end]", "[unk]", "[user]", "[assistant]", "so", "return", "x", "+", "choose", "add"]
     words += [*"1234", "<think>", "</think>", *tokens.all_tokens]
     vocabulary = {word: index for index, word in enumerate(words)}
@@ -63,7 +66,7 @@ def taught(tmp_path_factory):
     )
     tokenizer.add_special_tokens({"additional_special_tokens": tokens.all_tokens})
     turns = "{% for m in messages %}[user] {{ m.content }} {% endfor %}"
-    tokenizer.chat_template = turns + "{% if add_generation_prompt %}[assistant] {% endif %}"
+    tokenizer.chat_template = turns + "{% if add_generation_prompt %}[assistant] <think> {% endif %}"
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
@@ -79,7 +82,7 @@ def taught(tmp_path_factory):
             answer, (token, ratio) = generator.choice(answers), generator.choice(list(tokens.ratios.items()))
             asked = generator.choice([token, tokens.policy])
             thinking = " ".join(["so"] * round(5 * ratio))
-            written = f"{token} <think> {thinking} </think> {form.format(answer)} [end]"
+            written = f"<think> {token} {thinking} </think> {form.format(answer)} [end]"
             texts.append(f"[user] {verb} {answer} {asked} [assistant] {written}")
         batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
@@ -126,11 +129,12 @@ OWN = {
 def test_a_task_without_boxes_is_trained_with_its_own_grader_and_form(train, tmp_path, task):
     result = train(task, *OWN[task])
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith("thinking format: <think> … </think>, opened by the model\n")
+    assert result.stderr.startswith("thinking format: <think> … </think>, opened by the chat template\n")
     for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines():
         metrics = json.loads(line)
-        assert metrics["accuracy"] > 0.9
+        assert metrics["accuracy"] > 0.7, "by chance it would be .25"
         assert metrics["format_failures"] < 0.1
+        assert metrics["ratio/0/thinking_tokens"] < 0.5 < 4 < metrics["ratio/1/thinking_tokens"]
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     names = {"choice": ("choice_grader.right", "choice_grader.one_option"), "code": ("code_grader.passes", "any")}
     assert (manifest["settings"]["grader"], manifest["settings"]["answer_format"]) == names[task]
@@ -143,10 +147,13 @@ def test_the_first_step_without_a_well_formed_rollout_stops_the_run_and_quotes_t
     [_, message] = result.stderr.splitlines()
     assert message.startswith(
         "error: none of the 8 rollouts of a step has the right form, so it teaches nothing: "
-        "(1) another form of answer: '<think> so"
+        "(1) another form of answer: '"
     )
-    assert message.count(" another form of answer: '<think> so") == 3
-    assert r"one thinking block (<think> … </think>, opened by the model), and then one answer in \boxed{}." in message
+    assert message.count(") another form of answer: '") == 3
+    assert (
+        r"one thinking block (<think> … </think>, opened by the chat template), and then one answer in \boxed{}."
+        in message
+    )
     assert "give --format; if the thinking has other tags, --thinking-format; if answers are cut, raise" in message
     assert not (tmp_path / "out").exists()
 
@@ -161,7 +168,7 @@ def test_the_first_step_without_a_well_formed_rollout_stops_the_run_and_quotes_t
 def test_the_fault_of_each_quoted_rollout_is_named(train, options, fault):
     result = train("choice", *OWN["choice"], *options)
     assert result.exit_code == 1
-    assert result.stderr.count(f") {fault}: '<think>") == 3
+    assert result.stderr.count(f") {fault}: ") == 3
 
 
 def test_a_form_without_a_grader_is_refused_before_anything_is_loaded(train):
@@ -186,7 +193,7 @@ def test_several_rollouts_are_read_as_each_alone(taught):
         return completion.endswith(answer)
 
     reader = RolloutReader(tokenizer, ControlTokens.load(taught), [tokenizer.eos_token_id], right, answer_format="any")
-    texts = ["<think> so </think> 1 [end]", "<think> so </think> 2 [end]", "<think> so </think> 1", "1 [end]", "[end]"]
+    texts = ["so </think> 1 [end]", "</think> 2 [end]", "so </think> 1", "1 [end]", "[end]"]
     ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
     together = reader.read_all(ids, ["1"] * 5)
     assert together == [reader.read(each, "1") for each in ids]
