@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,22 @@ def test_the_process_that_compares_answers_has_a_limit_of_memory_and_is_replaced
     assert not worker.same(r"\binom{99999999}{49999999}", "5")
     monkeypatch.undo()
     assert worker.same("x+3", "3+x")
+
+
+def test_a_forked_process_compares_answers_in_a_process_of_its_own():
+    pytest.importorskip("math_verify")
+    from chrpo import grader
+
+    assert same_answer("x+4", "4+x")
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        verdict = same_answer("x+5", "5+x")
+        os.write(write, f"{verdict} {grader._WORKER.process.pid}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    verdict, pid = os.read(read, 100).decode().split()
+    assert verdict == "True"
+    assert int(pid) != grader._WORKER.process.pid
 
 
 def test_ordinary_answers_never_load_sympy():

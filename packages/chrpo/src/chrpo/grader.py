@@ -9,6 +9,7 @@ True
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def _verify(candidate: str, answer: str) -> bool:
 
 
 class Worker:
-    """The process of `answer_worker`, started at its first use and again if it ended; it ends with this process."""
+    """The process of `answer_worker`, started at its first use, and again if it ended or this process was forked."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -173,3 +174,6 @@ class Worker:
 
 
 _WORKER = Worker()
+if hasattr(os, "register_at_fork"):
+    # A forked copy would read the verdicts of its parent.
+    os.register_at_fork(after_in_child=_WORKER.__init__)
