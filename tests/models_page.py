@@ -18,7 +18,6 @@ from chrpo import RolloutReader
 from math_eval._shared.thinking import split_thinking
 from math_eval.grading.final_text import final_text
 from ratio_sft import ControlTokens, MixSettings, mix
-from ratio_sft._shared.bounded import in_child
 from ratio_sft._shared.thinking import ThinkingFormat
 from ratio_sft._shared.thinking_formats import FORMATS, format_of, template_format
 from ratio_sft.errors import DataError
@@ -91,7 +90,9 @@ def measure(name: str, chat_template: str) -> Found:
         return Found((name,), "", None, (), "", _reason(error))
     assert all(prompts[mode] == text for mode, text in before.items()), f"{name}: a prompt without a ratio has changed"
     format_name = next((known for known, each in FORMATS.items() if shown and each.open == shown.open), "")
-    read = [_read_alike(wrapped, thinking, prompts["ratio 0.4"], *parts) for parts in COMPLETIONS]
+    reader = RolloutReader(wrapped, TOKENS, [wrapped.eos_token_id], lambda completion, _: r"\boxed{3}" in completion)
+    assert vars(reader.thinking_format) == vars(thinking)
+    read = [_read_alike(wrapped, reader, prompts["ratio 0.4"], *parts) for parts in COMPLETIONS]
     tails = tuple((mode, text[text.index(QUESTION) :]) for mode, text in prompts.items())
     return Found((name,), format_name, thinking, tails, read[0], "")
 
@@ -100,10 +101,9 @@ COMPLETIONS = ((0.4, "1 + 2 = 3", r"It is \boxed{3}."), (0, "", r"It is \boxed{3
 """Ratio, thinking and answer: a whole completion, one without thinking, and one that is cut inside its thinking."""
 
 
-def _read_alike(
-    tokenizer: Any, thinking: ThinkingFormat, prompt: str, ratio: float, text: str, answer: str | None
-) -> str:
+def _read_alike(tokenizer: Any, reader: RolloutReader, prompt: str, ratio: float, text: str, answer: str | None) -> str:
     """Read a completion as SFT, RL and evaluation do, and return its first token."""
+    thinking = ThinkingFormat(**vars(reader.thinking_format))
     name = next(known for known, each in FORMATS.items() if each.open == thinking.open)
     rows = mix([_trace(text or "1")], MixSettings(ratios=(0, 0.4), heldout_share=0, thinking_format=name)).train
     built = next(each for each in rows if each["ratio"] == ratio and each["mode"] == "fixed")
@@ -117,9 +117,6 @@ def _read_alike(
     assert (read.text, read.answer, read.closed) == expected, ("SFT", name, read)
     ids = tokenizer.encode(sft, add_special_tokens=False)
     assert tokenizer.convert_ids_to_tokens(ids[0]) == TOKENS.token(ratio)
-    reader = RolloutReader(
-        tokenizer, TOKENS, [tokenizer.eos_token_id], lambda completion, _: r"\boxed{3}" in completion
-    )
     facts = reader.read([*ids[1:], *([tokenizer.eos_token_id] if answer else [])], "3")
     inside = len(tokenizer.encode(text, add_special_tokens=False)) if text else 0
     assert (facts.thinking_tokens, facts.format_ok, facts.correct) == (inside, bool(answer), bool(answer)), (
@@ -142,7 +139,7 @@ def _trace(text: str) -> dict[str, Any]:
 
 def _rendered(tokenizer: Any, asked: dict[str, Any]) -> str:
     fixed = {"tokenize": False, "add_generation_prompt": True}
-    return in_child(lambda: tokenizer.apply_chat_template(USER, **fixed, **asked), "chat template")
+    return tokenizer.apply_chat_template(USER, **fixed, **asked)
 
 
 def _reason(error: DataError) -> str:
