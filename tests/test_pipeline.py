@@ -152,6 +152,7 @@ def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipelin
     from math_eval.backends.hf import HFModel
     from ratio_sft._shared.control_tokens import ControlTokens
     from ratio_sft._shared.records import Tally
+    from ratio_sft._shared.thinking import THINK
     from ratio_sft.training.encoding import encode as encode_rows
 
     questions = {row["id"]: row["question"] for row in pipeline.rows("problems.jsonl")}
@@ -161,7 +162,7 @@ def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipelin
 
     rows = pipeline.rows("mix/train.jsonl")
     tokens = ControlTokens.load(pipeline / "sft")
-    encoded = encode_rows(tokenizer, rows, tokens, max_length=1000, tally=Tally())
+    encoded = encode_rows(tokenizer, rows, tokens, THINK, max_length=1000, tally=Tally())
     taught = {}
     for row, ids in zip(rows, encoded, strict=True):
         asked = "policy" if row["mode"] == "policy" else row["ratio"]
