@@ -54,8 +54,8 @@ class ControlTokens:
             if name in named:
                 raise DataError(f"ratios {named[name]:g} and {ratio:g} share the token {name}; space them by 0.01")
             named[name] = float(ratio)
-        if not named:
-            raise DataError("a ladder needs at least one ratio, such as 0.2")
+        if not any(named.values()):
+            raise DataError("a ladder needs at least one ratio above 0, such as 0.2")
         return cls(named, "<COMP_POLICY>")
 
     @classmethod
