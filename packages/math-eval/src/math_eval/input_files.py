@@ -14,10 +14,6 @@ from pathlib import Path
 
 from .errors import DataError
 
-_MARKS = {
-    codecs.BOM_UTF16_LE: "a UTF-16 byte order mark",
-    codecs.BOM_UTF16_BE: "a UTF-16 byte order mark",
-}
 _READ_BYTES = 4096
 
 
@@ -25,12 +21,11 @@ def check_json_lines(path: Path) -> None:
     """Refuse a file in UTF-16 or with a JSON array, as other programs export them.
 
     Raises:
-        DataError: It does; the message names the remedy.
+        DataError: It is one; the message names the remedy.
     """
     start = _start(path).removeprefix(codecs.BOM_UTF8)
-    for mark, name in _MARKS.items():
-        if start.startswith(mark):
-            raise DataError(f"{path}: begins with {name}; save it as UTF-8 without one")
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: begins with a UTF-16 byte order mark; save it as UTF-8 without one")
     if start.lstrip().startswith(b"["):
         raise DataError(f"{path}: one JSON array; expected JSON Lines, one record a line; convert it: {_command(path)}")
 

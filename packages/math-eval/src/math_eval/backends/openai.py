@@ -45,6 +45,7 @@ _OTHER_LIMIT = re.compile("unsupported|not supported|instead|deprecated", re.IGN
 _SERVER_ERROR = 500
 _SEED_MODULUS = 2**31
 _Failure = APIConnectionError | APIStatusError | TimeoutError | ReplyError
+_FAILURES = (APIConnectionError, APIStatusError, TimeoutError, ReplyError)
 _SHORTEST_SECRET = 12
 """Characters of a key that no honest answer contains by chance."""
 
@@ -154,7 +155,7 @@ class Server:
             try:
                 content = await self._send(prompt, {**fields, limit: sampling.max_tokens})
                 return self._completion(content), time.monotonic() - start
-            except (APIConnectionError, APIStatusError, TimeoutError, ReplyError) as error:
+            except _FAILURES as error:
                 now = time.monotonic()
                 if self._refuses(error):
                     if limit == "max_tokens" and _asks_for_other_limit(error):
@@ -194,7 +195,7 @@ class Server:
         """Whether the server completes the shortest of requests."""
         try:
             read_reply(await self._send("Hi", {self._limit: 1}), self._base_url)
-        except (APIConnectionError, APIStatusError, TimeoutError, ReplyError):
+        except _FAILURES:
             return False
         return True
 

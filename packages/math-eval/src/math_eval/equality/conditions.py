@@ -99,10 +99,8 @@ def _same_solutions(value: Tree, left: list[str], other: Tree, right: list[str],
         ratio = _ratio(step, its_step)
     except OutOfReach:
         return verdict
-    bareagree = (named(value) or ("",))[0] == (named(other) or ("",))[0]
-    return bool(
-        difference is not None and difference.denominator == 1 and ratio in (Fraction(1), Fraction(-1)) and bareagree
-    )
+    same_name = (named(value) or ("",))[0] == (named(other) or ("",))[0]
+    return same_name and difference is not None and difference.denominator == 1 and ratio in (1, -1)
 
 
 def _linear(tree: Tree):

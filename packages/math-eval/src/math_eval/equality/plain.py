@@ -34,7 +34,7 @@ def plain(tree: Tree, same: Same) -> Tree:
         elif tree.kind == "builder" and (members := whole_numbers(tree)) is not None:
             tree = members
         elif tree.kind == "product" and _is_point(tree):
-            return Tree("relation", tree.parts, ("=",))
+            return _equation(*tree.parts)
         elif tree.kind == "relation" and tree.parts[0].kind == "phrase" and tree.parts[-1].kind == "relation":
             tree = tree.parts[-1]
         elif tree.kind == "relation" and len(tree.parts) > 1 and set(tree.data) <= {"=", "≈"}:
@@ -50,22 +50,17 @@ def _computed(tree: Tree, same: Same) -> Tree:
     """The end of a chain such as `12/8 = 3/2` or `√3 ≈ 1.732`, if its sides are constants and it is right."""
     if "≈" in tree.data:
         cut = tree.data.index("≈")
-        first = tree.parts[0]
         if cut > 0:
             return Tree("relation", tree.parts[: cut + 1], tree.data[:cut])
-        return (
-            Tree("relation", tree.parts[:2], ("=",))
-            if named(tree._replace(parts=tree.parts[:2], data=("=",)))
-            else first
-        )
-    head, tail = tree.parts[0], tree.parts[-1]
-    if len(tree.parts) > 2 and named(Tree("relation", (head, tail), ("=",))) and len(expand(tree)) == 1:
-        return Tree("relation", (head, tail), ("=",))
-    before = tree.parts[len(tree.parts) - 2]
-    computes = before.kind in VALUES | {"quantity"} and not named(tree._replace(parts=(before, tail), data=("=",)))
+        first = _equation(*tree.parts[:2])
+        return first if named(first) else tree.parts[0]
+    *_, before, tail = tree.parts
+    ends = _equation(tree.parts[0], tail)
+    if len(tree.parts) > 2 and named(ends) and len(expand(tree)) == 1:
+        return ends
+    computes = before.kind in VALUES | {"quantity"} and not named(_equation(before, tail))
     if (computes or (_is_constant(before) and _is_constant(tail))) and same(before, tail) is True:
-        bare = named(Tree("relation", (head, tail), ("=",))) is not None
-        return Tree("relation", (head, tail), ("=",)) if bare else tail
+        return ends if named(ends) else tail
     return tree
 
 
@@ -74,12 +69,16 @@ def one_value(tree: Tree, other: Tree, same: Same) -> Tree:
     if other.kind not in VALUES:
         return tree
     if tree.kind == "relation" and set(tree.data) == {"="} and len(tree.parts) > 2 and _is_constant(tree.parts[-1]):
-        bare = all(named(Tree("relation", (part, tree.parts[-1]), ("=",))) for part in tree.parts[:-1])
-        return tree.parts[-1] if bare else tree
+        value = tree.parts[-1]
+        return value if all(named(_equation(one, value)) for one in tree.parts[:-1]) else tree
     if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
-        first, rest = next(iter(tree.parts)), tree.parts[1:]
+        first, *rest = tree.parts
         return first if all(first != one and same(first, one) is True for one in rest) else tree
     return tree
+
+
+def _equation(left: Tree, right: Tree) -> Tree:
+    return Tree("relation", (left, right), ("=",))
 
 
 def _is_turned(tree: Tree) -> bool:

@@ -157,7 +157,7 @@ def _singular(word: str) -> str:
 def _is_neutral(words: tuple[str, ...]) -> bool:
     if len(words) == 2 and words[1] == "left" and not is_place(words[0]):  # `5 apples left`
         words = words[:1]
-    if words[:1] and words[0].endswith(_CHANGES) and len(words) == 1 and words[0] not in _NOUNS:
+    if len(words) == 1 and words[0].endswith(_CHANGES) and words[0] not in _NOUNS:
         return False
     return not any(word.lower() in NOT_NEUTRAL or word.startswith("^") for word in words)
 

@@ -117,8 +117,8 @@ def whole_numbers(tree: Tree) -> Tree | None:
         return None
     members: list[Tree] = []
     for low, high in _merged(found):
-        first = math.floor(low.at) + 1 if not low.closed or low.at != round(low.at) else round(low.at)
-        last = math.ceil(high.at) - 1 if not high.closed or high.at != round(high.at) else round(high.at)
+        first = math.ceil(low.at) if low.closed else math.floor(low.at) + 1
+        last = math.floor(high.at) if high.closed else math.ceil(high.at) - 1
         members += [number(value) for value in range(first, last + 1)][: _MAX_INTERVALS + 1]
     return Tree("set", tuple(members)) if len(members) <= _MAX_INTERVALS else None
 

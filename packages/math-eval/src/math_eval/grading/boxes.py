@@ -51,7 +51,8 @@ def boxed_answer(text: str, parts: int = 1, *, ordered: bool = False) -> tuple[s
     last = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         between = text[box.end + 1 : last[-1].opening]
-        if _name_before(text, box) == (_name_before(text, last[-1]) or None):  # `x = 2 or x = 3`
+        name = _name_before(text, box)
+        if name and name == _name_before(text, last[-1]):  # `x = 2 or x = 3`
             between = _NAME.sub("", between)
         joined = re.search(",|and|or", between) and not _JOINER.sub("", between)
         if not joined and (len(last) >= parts or not _is_short(between)):

@@ -52,7 +52,8 @@ _TAIL = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"(?:(?:approximately|about|roughly|around|exactly|probably|likely|most\s+likely|most\s+probably|presumably|surely|certainly|definitely|of\s+course|therefore|thus|hence|so|then|simply|just|indeed|clearly|precisely|"
+    r"(?:(?:approximately|about|roughly|around|exactly|probably|likely|most\s+likely|most\s+probably|presumably|surely|"
+    r"certainly|definitely|of\s+course|therefore|thus|hence|so|then|simply|just|indeed|clearly|precisely|"
     r"given by|equal to|found to be|going to be|obtained as|option|choice|that)\b[\s,:]*)+",
     re.IGNORECASE,
 )

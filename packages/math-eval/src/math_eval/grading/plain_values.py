@@ -178,18 +178,13 @@ def _belongs(text: str, tokens: list[re.Match[str]], index: int) -> bool:
     if kind == "gap":
         if before is None or after is None:
             return False
-        operated = "operator" in (before.lastgroup, after.lastgroup) or "function" in (
-            before.lastgroup,
-            after.lastgroup,
-        )
-        return operated or before.group() == "," or after.group() == "π"
+        operated = {before.lastgroup, after.lastgroup} & {"operator", "function"}
+        return bool(operated) or before.group() == "," or after.group() == "π"
     if kind == "word":
-        glued = before is not None and (before["number"] or before.group() in (")", "π"))
-        if glued:
+        if before is not None and (before["number"] or before.group() in (")", "π")):
             followed = after is not None and after.lastgroup == "gap" and _begins_word(tokens, index + 2)
-            return (
-                len(token.group()) < 3 and {*token.group()} <= _VARIABLES and not (followed or is_unit(token.group()))
-            )
+            letters = len(token.group()) < 3 and _VARIABLES.issuperset(token.group())
+            return letters and not followed and not is_unit(token.group())
         near = [one for one in (_beside(tokens, index, -1), _beside(tokens, index, 1)) if one is not None]
         operated = any(one.lastgroup in ("operator", "open", "close") for one in near)
         beyond = _beside(tokens, index + 1, 1)
@@ -197,10 +192,9 @@ def _belongs(text: str, tokens: list[re.Match[str]], index: int) -> bool:
         return len(token.group()) == 1 and (operated or bool(indexed))
     if kind == "sign" and token.group() == "!":
         return _begins_word(tokens, index + 2) or (after is not None and after.lastgroup == "operator")
-    if kind == "sign" and token.group() in ":,":
-        digits = before is not None and after is not None and before["number"] and after["number"]
-        if token.group() == ":":
-            return bool(digits)
+    if kind == "sign" and token.group() == ":":
+        return before is not None and after is not None and bool(before["number"] and after["number"])
+    if kind == "sign" and token.group() == ",":
         return _is_bracketed(tokens, index)
     if kind == "operator" and token.group() in "-−–":
         spaced = after is not None and after.lastgroup == "gap"
@@ -231,10 +225,8 @@ def _is_bracketed(tokens: list[re.Match[str]], index: int) -> bool:
     for token in reversed(tokens[:index]):
         depth += (token.group() in ")]}") - (token.group() in "([{")
         if depth < 0:
-            break
-    if depth >= 0:
-        return False
-    return any(token.group() in ")]}" for token in tokens[index:])
+            return any(token.group() in ")]}" for token in tokens[index:])
+    return False
 
 
 def _whole(text: str) -> str:
@@ -250,12 +242,10 @@ def _whole(text: str) -> str:
             break
         text = stripped
     text = _INDEX.sub(r"\1_\2", text)
-    sides = re.split(r"=|≈", text)
-    if len(sides) > 1 and NUMBER.fullmatch(sides[-1].strip()) and (
-        len(sides) > 2 or not re.search(r"[A-Za-z]", sides[0])
-    ):  # fmt: skip
-        return sides[-1].strip()
-    return text
+    first, *others = re.split("[=≈]", text)
+    end = others[-1].strip() if others else ""
+    chain = len(others) > 1 or not re.search("[A-Za-z]", first)
+    return end if chain and NUMBER.fullmatch(end) else text
 
 
 def _compound(text: str, number: re.Match[str]) -> str | None:

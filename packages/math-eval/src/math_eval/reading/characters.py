@@ -41,8 +41,7 @@ _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈ
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₓₙₖₘₜᵢⱼ", "0123456789+-=()aexnkmtij", strict=True))
 _RAISED_RUN = re.compile(f"[{''.join(_RAISED)}]+")
 _LOWERED_RUN = re.compile(f"[{''.join(_LOWERED)}]+")
-_VULGAR = re.compile("[¼-¾⅐-⅞↉]")
-_BUILT = re.compile(r"(?<![A-Za-z)\]}])([⁰¹²³⁴-⁹]+)[⁄∕/]([₀-₉]+)")
+_FRACTION = re.compile(r"[¼-¾⅐-⅞↉]|(?<![A-Za-z)\]}])[⁰¹²³⁴-⁹]+[⁄∕/][₀-₉]+")
 _DOT_ABOVE, _LINE_ABOVE = "\u0307", "\u0305"
 _MARKED = re.compile(f"((?:\\d[{_DOT_ABOVE}{_LINE_ABOVE}\u0304])+)")
 _INVISIBLE = {"Cf", "Cc", "Cs", "Co", "Cn", "Mn"}
@@ -69,15 +68,9 @@ def unify(text: str) -> str:
     """The text with one spelling for every character."""
     if text.isascii():
         return text if text.isprintable() else _visible(text)
-    text = _BUILT.sub(
-        lambda match: (
-            rf"\frac{{{unicodedata.normalize('NFKC', match[1])}}}{{{unicodedata.normalize('NFKC', match[2])}}} "
-        ),
-        text,
-    )
+    text = _FRACTION.sub(_fraction, text)
     text = _RAISED_RUN.sub(lambda run: "^{" + "".join(map(_RAISED.__getitem__, run[0])) + "} ", text)
     text = _LOWERED_RUN.sub(lambda run: "_{" + "".join(map(_LOWERED.__getitem__, run[0])) + "} ", text)
-    text = _VULGAR.sub(lambda char: _fraction(char[0]), text)
     text = _MARKED.sub(_repeating, text)
     return _visible(text.translate(_TABLE))
 
@@ -87,8 +80,8 @@ def _repeating(run: re.Match[str]) -> str:
     return "".join(rf"\dot{{{digit}}}" for digit in digits) if _DOT_ABOVE in run[0] else rf"\overline{{{digits}}}"
 
 
-def _fraction(char: str) -> str:
-    top, _, bottom = unicodedata.normalize("NFKC", char).partition("\u2044")
+def _fraction(written: re.Match[str]) -> str:
+    top, bottom = re.split("[⁄∕/]", unicodedata.normalize("NFKC", written[0]))
     return rf"\frac{{{top}}}{{{bottom}}} "
 
 

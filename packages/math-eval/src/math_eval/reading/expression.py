@@ -10,7 +10,6 @@ relations, units and words by `statement`, which extends this class.
 """
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
 from .atoms import Atoms
@@ -216,30 +215,27 @@ class Expression(Atoms):
             elif self.is_mark("_") and value.kind == "number" and value.data[1] == 0:
                 self.take()
                 value = self._based(value)
-            elif self.peek().kind == "word" and (read := self._word_operator()) is not None:
-                value = read(value)
+            elif self.peek().kind == "word" and (operated := self._operated(value)) is not None:
+                value = operated
             else:
                 return value
 
-    def _word_operator(self) -> Callable[[Tree], Tree] | None:
+    def _operated(self, value: Tree) -> Tree | None:
         """What the next words make of the operand before them; None if they are no operation."""
         words = [self.peek(ahead).text.lower() for ahead in range(5)]
         if words[0] in _POWERS:
             self.take()
-            return lambda value: Tree("power", (value, number(_POWERS[words[0]])))
+            return Tree("power", (value, number(_POWERS[words[0]])))
         raised = words[0] == "raised"
         if words[raised : raised + 3] == ["to", "the", "power"]:
             self.at += raised + 3 + (words[raised + 3 : raised + 4] == ["of"])
-            exponent = self._signed_factor()
-            return lambda value: Tree("power", (value, exponent))
+            return Tree("power", (value, self._signed_factor()))
         if words[0] == "choose" and self._begins_factor(1):
             self.take()
-            chosen = self.factor()
-            return lambda value: Tree("function", (value, chosen), "binom")
+            return Tree("function", (value, self.factor()), "binom")
         if words[:2] == ["out", "of"] and self.peek(2).kind == "number":
             self.at += 2
-            whole = self.factor()
-            return lambda value: Tree("quotient", (value, whole))
+            return Tree("quotient", (value, self.factor()))
         return None
 
     def _double_factorial(self, value: Tree) -> Tree:

@@ -71,13 +71,13 @@ FUNCTIONS = {
     **{name: name for name in words(
         "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch ln log lg "
         "exp min max gcd lcm sgn det arg dim ker deg Re Im cis sqrt cbrt abs floor ceil arsinh arcosh artanh tr erf "
-        "rank"
+        "rank fourthroot"
     )},
     **{short: long for short, long in (pair.split(":") for pair in words(
         "asin:arcsin acos:arccos atan:arctan acot:arccot asec:arcsec acsc:arccsc asinh:arsinh acosh:arcosh "
         "atanh:artanh arcsinh:arsinh arccosh:arcosh arctanh:artanh sign:sgn cosec:csc tg:tan ctg:cot cotg:cot "
         "arctg:arctan arcctg:arccot sh:sinh ch:cosh th:tanh log10:lg ceiling:ceil cotan:cot cuberoot:cbrt mcd:gcd "
-        "mcm:lcm hcf:gcd fourthroot:fourthroot Arg:arg trace:tr arctg:arctan unicoderoot:sqrt"
+        "mcm:lcm hcf:gcd Arg:arg trace:tr arctg:arctan unicoderoot:sqrt"
     ))},
 }  # fmt: skip
 """Every spelling of a function, and its name."""

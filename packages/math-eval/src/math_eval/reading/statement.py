@@ -188,10 +188,9 @@ class Statement(Wording):
             return None
         self.at = end
         phrase = Tree("phrase", (), lower(words))
-        if words[words[0] == "in" :][:1] == ["base"]:
-            based = Statement(inside[words.index("base") : words.index("base") + 2])
-            if len(based.tokens) == len(inside) - words.index("base") == 2:
-                return lambda value: based._with_base(value) if value.kind == "number" else based.fail()
+        if words[:-1] in (["base"], ["in", "base"]):
+            based = Statement(inside[-2:])
+            return lambda value: based._with_base(value) if value.kind == "number" else based.fail()
         units = Statement(inside)
         factors, others = units._unit(compass=False)
         if factors and not others and units.at == len(inside):

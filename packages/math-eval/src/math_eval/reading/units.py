@@ -79,8 +79,6 @@ _TABLE: dict[str, tuple[tuple[str, Fraction | int], ...]] = {
 }  # fmt: skip
 _COUNTED = frozenset(["unit"])
 _PLACES = frozenset(["unit", "step", "block", "place", "space", "square", "position", "column", "cell", "grid"])
-
-
 _BASIC = frozenset(["m", "s", "g", "l", "L", "A", "V", "W", "J", "N", "C", "F"])
 """Symbols before which `μ` is a millionth."""
 

@@ -129,6 +129,8 @@ def _named(spec: str) -> list[tuple[str, str, Condition]]:
     run = rest if equals and not Path(spec).exists() else spec
     folder, ratio = split_name(run)
     label = label if run is rest else Path(folder).resolve().name
+    if not label:  # it names a folder of the report
+        raise DataError(f"{spec}: no label; write LABEL=RUN")
     conditions = load_run(folder) if ratio is None else [load_condition(folder, ratio)]
     return [(label if one.ratio is None else f"{label}@{ratio_name(one.ratio)}", label, one) for one in conditions]
 
