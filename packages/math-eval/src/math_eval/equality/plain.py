@@ -68,12 +68,12 @@ def one_value(tree: Tree, other: Tree, same: Same) -> Tree:
     """The value of `AB = CD = 3`, or of one value in two forms such as `3/4 or 0.75`, where one value is asked for."""
     if other.kind not in VALUES:
         return tree
+    if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
+        first = tree.parts[0]
+        return first if all(first != one and same(first, one) is True for one in tree.parts[1:]) else tree
     if tree.kind == "relation" and set(tree.data) == {"="} and len(tree.parts) > 2 and _is_constant(tree.parts[-1]):
         value = tree.parts[-1]
         return value if all(named(_equation(one, value)) for one in tree.parts[:-1]) else tree
-    if tree.kind == "list" and tree.data == "or" and all(map(_is_constant, tree.parts)):
-        first, *rest = tree.parts
-        return first if all(first != one and same(first, one) is True for one in rest) else tree
     return tree
 
 
