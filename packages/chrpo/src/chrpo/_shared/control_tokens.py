@@ -105,5 +105,4 @@ class ControlTokens:
     def without_token(self, completion: str) -> str:
         """A completion without the ratio token that opens it."""
         text = completion.lstrip()
-        opening = next((name for name in self.ratios if text.startswith(name)), None)
-        return completion if opening is None else text.removeprefix(opening)
+        return next((text.removeprefix(name) for name in self.ratios if text.startswith(name)), completion)
