@@ -99,7 +99,7 @@ def train(
             from .trl.build import Job
 
             job = Job(model, work, rows, tokens, settings, grader, answer_format, process.num_processes, report_to)
-            _run(job, out, recorded, notify or _silent)
+            _run(job, out, recorded, notify)
             process.wait_for_everyone()
     return state != "finished"
 
@@ -110,10 +110,6 @@ def _process() -> "PartialState":
     from torch.cuda import is_available
 
     return PartialState(cpu=not is_available())
-
-
-def _silent(_: str) -> None:
-    """Drop a line about the run."""
 
 
 def _check_installed(packages: Sequence[str]) -> None:
@@ -176,7 +172,7 @@ def _open_work(out: Path, recorded: Mapping[str, Any], state: runs.State) -> Non
         runs.write_manifest(work / runs.MANIFEST, COMMAND, recorded, _PACKAGES)
 
 
-def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[str], object]) -> None:
+def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[str], object] | None) -> None:
     """Train in the partial folder, from its newest checkpoint if it has one, and publish the result."""
     from accelerate import PartialState
 
@@ -191,7 +187,8 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[s
             runs.remove_partial(out)
         raise
     if process.is_main_process:
-        notify(f"thinking format: {trainer.reader.thinking_format}")
+        if notify is not None:
+            notify(f"thinking format: {trainer.reader.thinking_format}")
         remove_incomplete(work)
         if newest_complete(work) is None:  # the steps that are logged are taken again
             (work / METRICS_FILE).unlink(missing_ok=True)
