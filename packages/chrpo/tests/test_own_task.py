@@ -154,7 +154,8 @@ def test_the_first_step_without_a_well_formed_rollout_stops_the_run_and_quotes_t
         r"one thinking block (<think> … </think>, opened by the chat template), and then one answer in \boxed{}."
         in message
     )
-    assert "give --format; if the thinking has other tags, --thinking-format; if answers are cut, raise" in message
+    assert "give --format (answer_format); if the thinking has other tags, --thinking-format (thinking" in message
+    assert "if answers are cut, raise --max-tokens (max_completion_length, data.max_response_length)" in message
     assert not (tmp_path / "out").exists()
 
 

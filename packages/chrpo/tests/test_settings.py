@@ -1,6 +1,7 @@
 """One settings class: flags, TRL's configuration and a section of a file have its names and defaults."""
 
 from dataclasses import fields
+from operator import truth
 
 import pytest
 
@@ -8,6 +9,7 @@ from chrpo import CHRPOSettings, TrainSettings
 from chrpo.cli import cli
 from chrpo.errors import DataError
 from chrpo.objective import choose
+from chrpo.settings import SectionSettings
 
 
 def test_every_flag_of_train_has_the_default_of_its_setting():
@@ -83,6 +85,26 @@ def test_the_objective_that_settings_describe_has_all_of_them():
 def test_settings_out_of_range_are_refused_by_name(change, words):
     with pytest.raises(DataError, match=words):
         CHRPOSettings(**change)
+
+
+@pytest.mark.parametrize(
+    ("given", "form"), [({}, "boxed"), ({"answer_format": "any"}, "any"), ({"answer_format": "operator:truth"}, truth)]
+)
+def test_a_section_names_the_form_of_the_answer_and_the_tags_of_the_thinking(given, form):
+    section = SectionSettings.named({**given, "thinking_format": "thought", "eps": 0.1})
+    assert (section.form, section.thinking_format, section.accuracy_slack) == (form, "thought", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("box", "format 'box' is unknown; name one of boxed, answer-tag, any"),
+        ("operator:nothing", "chrpo.answer_format 'operator:nothing': module operator has no function nothing"),
+    ],
+)
+def test_a_form_that_a_section_cannot_have_is_refused(form, message):
+    with pytest.raises(DataError, match=message):
+        _ = SectionSettings(answer_format=form).form
 
 
 def test_a_trl_script_can_parse_the_settings_from_its_command_line(tmp_path):

@@ -10,7 +10,7 @@ Token ids are read and not text, because trainers drop special tokens when they 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ._shared.thinking_formats import format_of
 from ._shared.thinking_ids import decode_ids
 from ._shared.tokenizer_file import tokenizing
 from .answer_format import DESCRIPTIONS, AnswerFormat, answer_check, default_grader, format_name
-from .errors import DataError
+from .errors import ChrpoError, DataError
 from .grader import Grader
 from .grading import grade_answers
 
@@ -28,6 +28,7 @@ _MAX_PERIOD = 32
 _MIN_REPEATS = 4
 _MIN_REPEATED_TOKENS = 16
 _SHOWN_CHARS = 240
+_QUOTED = 3
 
 
 @dataclass(frozen=True)
@@ -160,15 +161,24 @@ class RolloutReader:
             for index, (ids, each) in enumerate(zip(completions, found, strict=True))
         ]
 
-    def explain(self, completions: Sequence[Sequence[int]]) -> str:
-        """Why completions have the wrong form, each with its text, and what to do if all of a step have it."""
-        found = [self._read(ids) for ids in completions]
+    def refuse_step(self, count: int, completions: Sequence[Sequence[int]]) -> NoReturn:
+        """Stop at a step of which no rollout has the right form, and quote its first ones.
+
+        Args:
+            count: Number of rollouts of the step.
+            completions: Token ids of the first ones or of all, without the forced control token and without padding.
+
+        Raises:
+            ChrpoError: always, with three completions, what each lacks, and the remedy.
+        """
+        found = [self._read(ids) for ids in completions[:_QUOTED]]
         shown = [f"({n}) {each.fault or 'well formed'}: {_shortened(each.text)}" for n, each in enumerate(found, 1)]
-        return (
-            f"{' '.join(shown)}. A rollout must end within the token limit, have one thinking block "
-            f"({self.thinking_format}), and then {self._form}. If the answers have another form, give --format; if the "
-            "thinking has other tags, --thinking-format; if answers are cut, raise --max-tokens; if the model was not "
-            "taught this form, train it with ratio-sft first"
+        raise ChrpoError(
+            f"none of the {count} rollouts of a step has the right form, so it teaches nothing: {' '.join(shown)}. "
+            f"A rollout must end within the token limit, have one thinking block ({self.thinking_format}), and then "
+            f"{self._form}. If the answers have another form, give --format (answer_format); if the thinking has other "
+            "tags, --thinking-format (thinking_format); if answers are cut, raise --max-tokens (max_completion_length, "
+            "data.max_response_length); if the model was not taught this form, train it with ratio-sft first"
         )
 
     def _read(self, ids: Sequence[int]) -> "_Completion":

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_args
 
 from ._shared.thinking_formats import FLAG_HELP
+from .answer_format import AnswerFormat, answer_check
 from .core.advantages import MIN_RATIO_PROB, ON_POLICY_WEIGHT
 from .core.baselines import LengthUnit
 from .core.comparison import Scale
 from .core.constraint import Gains
 from .errors import DataError
+from .named_function import named_function
 from .objective import ADDABLE, OBJECTIVES, PARTS, Objective, choose
 
 FLOORS = ("frozen", "best")
@@ -220,6 +222,38 @@ class CHRPOSettings:
             known = ", ".join(each.name for each in fields(cls))
             raise DataError(f"settings of chrpo: unknown {', '.join(unknown)}; known are {known}")
         return cls(**{names[name]: value for name, value in given.items()})
+
+
+@dataclass
+class SectionSettings(CHRPOSettings):
+    """Settings of the `chrpo` section of a verl configuration: those of the objective, and how rollouts are read.
+
+    Raises:
+        DataError: a value is out of range, or two settings contradict each other.
+    """
+
+    answer_format: str = field(
+        default="boxed",
+        metadata={
+            "help": "Form of the answer after the thinking: a name, or MODULE:FUNCTION of a function of its text."
+        },
+    )
+    thinking_format: str | None = field(
+        default=None,
+        metadata={"help": FLAG_HELP, "default": "thinking_format.json of the model, or what its chat template shows"},
+    )
+
+    @property
+    def form(self) -> AnswerFormat:
+        """The form of the answer, as `RolloutReader` takes it.
+
+        Raises:
+            DataError: the name is unknown, or the function cannot be imported.
+        """
+        own = ":" in self.answer_format
+        form = named_function("chrpo.answer_format", self.answer_format) if own else self.answer_format
+        answer_check(form)
+        return form
 
 
 @dataclass

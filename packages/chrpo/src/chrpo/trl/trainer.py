@@ -42,8 +42,6 @@ from .decoding import compact_decoding
 from .passes import cut_passes
 
 STATE_FILE = "chrpo_state.json"
-_QUOTED = 3
-"""Number of rollouts that are shown if none is well formed."""
 
 check_methods()
 
@@ -254,10 +252,7 @@ class CHRPOTrainer(GRPOTrainer):
         stats = self.reader.read_all(completion_ids_list, answers)
         columns = self._gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
         if not columns["format_ok"].any():
-            count, first = len(columns["row"]), self.reader.explain(completion_ids_list[:_QUOTED])
-            raise ChrpoError(
-                f"none of the {count} rollouts of a step has the right form, so it teaches nothing: {first}"
-            )
+            self.reader.refuse_step(len(columns["row"]), completion_ids_list)
         log_probs = self._gathered(self._log_probs.to(self.accelerator.device)).cpu().numpy()
         batch = RolloutBatch.of(columns, log_probs)
         self.result = self.controller.update(batch)

@@ -4,7 +4,8 @@ VERL_USE_EXTERNAL_MODULES=chrpo.verl makes every process of a run import this pa
 
 - an agent loop, in which each rollout opens with a ratio token;
 - a reward manager, which reads format, answer and token counts off the token ids, in the reward workers;
-- a trainer, which is verl's synchronous one with a `CHRPOController` in its own process;
+- a trainer, which is verl's synchronous one with a `CHRPOController` in its own process; it stops at a step of which
+  no rollout has the right form;
 - an advantage estimator, which spreads the advantages over tokens.
 
 `PromptDataset` reads a prompts file as `chrpo prepare` writes it. Rollouts, sharding, weights and the loss are left to

@@ -7,12 +7,12 @@ section_settings(config).accuracy_slack
 
 from omegaconf import DictConfig, OmegaConf
 
-from chrpo.settings import CHRPOSettings
+from chrpo.settings import SectionSettings
 
 NAME = "chrpo"
 
 
-def section_settings(config: DictConfig) -> CHRPOSettings:
+def section_settings(config: DictConfig) -> SectionSettings:
     """The settings of the `chrpo` section.
 
     Args:
@@ -22,4 +22,4 @@ def section_settings(config: DictConfig) -> CHRPOSettings:
         DataError: a name is unknown, or a value is out of range.
     """
     section = OmegaConf.to_container(OmegaConf.create(config.get(NAME) or {}), resolve=True)
-    return CHRPOSettings.named(section)  # type: ignore[arg-type]
+    return SectionSettings.named(section)  # type: ignore[arg-type]

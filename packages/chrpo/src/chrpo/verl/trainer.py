@@ -24,6 +24,7 @@ from chrpo.rollout import RolloutStats
 from chrpo.step import CHRPOController
 
 from .dataset import PromptDataset, control_tokens, prompt_rows
+from .reader import custom_grader, rollout_reader
 from .settings import NAME, section_settings
 
 STATE_FILE = "chrpo_state.json"
@@ -62,9 +63,9 @@ def token_advantages(
 class CHRPOTrainer(PPOTrainerSync):
     """verl's synchronous trainer, with a ratio that is chosen under an accuracy constraint.
 
-    The `chrpo` section of the configuration has the names of `CHRPOSettings`. The prices are in this one process. They
-    are saved beside actor, optimizer and data order, before verl marks a checkpoint as the newest, and are restored bit
-    for bit. Rollouts after a resume are drawn anew, because verl saves no sampler state of its servers.
+    The `chrpo` section of the configuration has the names of `SectionSettings`. The prices are in this one process.
+    They are saved beside actor, optimizer and data order, before verl marks a checkpoint as the newest, and are
+    restored bit for bit. Rollouts after a resume are drawn anew, because verl saves no sampler state of its servers.
 
     Args:
         config: Configuration of the run.
@@ -73,11 +74,14 @@ class CHRPOTrainer(PPOTrainerSync):
         controller: Objective, prices and budget.
 
     Raises:
-        DataError: CHRPO does not support a setting of verl; or prompts, ladder and settings do not fit each other.
+        DataError: CHRPO does not support a setting of verl; prompts, ladder and settings do not fit each other; or the
+            form of the answers needs a grader.
+        ChrpoError: raised by a step of which no rollout has the right form.
     """
 
     def __init__(self, config: DictConfig) -> None:
         check_config(config)
+        custom_grader(config)  # here, before workers are started
         # verl takes every other name for an asynchronous trainer.
         config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
@@ -97,6 +101,8 @@ class CHRPOTrainer(PPOTrainerSync):
         real = [place for place, tag in enumerate(batch.tags) if not tag.get("is_padding")]
         found = [data["extra_fields"][place]["reward_extra_info"] for place in real]
         rollouts = [_rollout(info, first[place]) for place, info in zip(real, found, strict=True)]
+        if not any(rollout.stats.format_ok for rollout in rollouts):
+            self._refuse_step([batch.keys[place] for place in real], batch.partition_id)
         step = self.controller.step(rollouts, [data["uid"][place] for place in real])
         metrics.update({f"{NAME}/{name}": value for name, value in step.metrics.items()})
 
@@ -117,6 +123,11 @@ class CHRPOTrainer(PPOTrainerSync):
         return transfer_queue.kv_batch_put(
             keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(out, batch_size=len(batch))
         )
+
+    def _refuse_step(self, keys: list[str], partition: str) -> None:
+        reader = rollout_reader(self.config, self.tokenizer, custom_grader(self.config))
+        found = transfer_queue.kv_batch_get(keys=keys, partition_id=partition, select_fields=["responses"])
+        reader.refuse_step(len(keys), [ids[1:].tolist() for ids in found["responses"].unbind()])
 
     def _save_checkpoint(self) -> None:
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
