@@ -4,13 +4,19 @@ import errno
 import gzip
 import io
 import json
+import logging
 import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import warnings
+from base64 import b64encode
 from contextlib import suppress
+from html import escape
+from urllib.parse import quote
 
 import click
 import numpy as np
@@ -26,6 +32,7 @@ from math_eval._shared.cli_group import CommandGroup
 from math_eval._shared.intervals import bootstrap, ratio, wilson
 from math_eval._shared.lock import locked
 from math_eval._shared.records import dump_line, open_atomic, parse_json, read_records, write_records
+from math_eval._shared.secret_text import without_key
 from math_eval.errors import DataError
 
 BUILD, SETTINGS = "ratio-sft build", {"seed": 0, "input": {"traces": "ab", "teacher": None}}
@@ -472,6 +479,75 @@ def test_a_command_ends_in_one_line_that_speaks_to_no_terminal(error, code, line
     assert debugged.exit_code == code
     assert "raise error" in debugged.stderr
     assert not re.search("[\x00-\x08\x0b-\x1f]", debugged.stderr)
+
+
+KEY = "sk-Ab3/dE+f9Gh=Jk1234"
+
+
+def test_what_libraries_print_in_a_command_reaches_no_terminal_as_it_is_and_has_no_key(monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", KEY)
+    words = f"\x1b[31mred\x1b[0m \x1b]0;title\x07 {KEY}"
+
+    @click.group(cls=CommandGroup)
+    def cli(): ...
+
+    @cli.command()
+    def chat():
+        logger = logging.getLogger("a_library")
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+        logger.warning("log %s", words)
+        try:
+            raise ValueError(f"traceback {words}")
+        except ValueError:
+            logger.exception("failed")
+        # pytest keeps warnings from being printed.
+        click.echo(warnings.formatwarning(f"warning {words}", UserWarning, "library.py", 1), err=True)
+        thread = threading.Thread(target=lambda: [][len(words)], name="t\x1b]0;title\x07")
+        thread.start()
+        thread.join()
+        raise ValueError(f"end {words}")
+
+    factory, formatted, hook = logging.getLogRecordFactory(), warnings.formatwarning, threading.excepthook
+    try:
+        with pytest.raises(SystemExit):
+            cli.main(["chat"])
+    finally:
+        logging.setLogRecordFactory(factory)
+        warnings.formatwarning, threading.excepthook = formatted, hook
+    printed = capsys.readouterr().err
+    assert not re.search("[\x00-\x08\x0b-\x1f]", printed)
+    assert KEY not in printed
+    shown = r"red \x1b]0;title\x07 [key]"
+    for part in (f"log {shown}", f"traceback {shown}", f"warning {shown}", "IndexError", r"end \x1b[31mred"):
+        assert part in printed
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *(KEY, KEY.upper(), quote(KEY), quote(KEY, safe=""), quote(KEY, safe="").lower(), quote(quote(KEY, safe=""))),
+        *(KEY.replace("/", "\\/"), "".join(f"\\u{ord(each):04X}" for each in KEY), KEY.encode().hex()),
+        *(escape(KEY).replace("/", "&#x2F;").replace("=", "&#61;"), "".join(f"%{ord(each):02x}" for each in KEY)),
+    ],
+)
+def test_a_key_is_removed_however_it_is_spelled(spelling):
+    assert without_key(f"<{spelling}>", KEY) == "<[key]>"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "Bearer ", "user:"])
+def test_a_key_in_base64_is_removed_but_for_its_edges(before):
+    coded = b64encode(f"{before}{KEY}\n".encode()).decode()
+    assert len(without_key(coded, KEY).replace("[key]", "")) <= len(b64encode(before.encode())) + 6
+
+
+def test_a_short_key_changes_no_word_that_only_resembles_it():
+    assert without_key("EMPTY empty RU1QVFk=", "EMPTY") == "[key] empty RU1QVFk="
+
+
+def test_a_pipe_in_the_place_of_an_old_output_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".mix.old")
+    runs.remove_leftovers(tmp_path / "mix")
+    assert (tmp_path / ".mix.old").exists()
 
 
 def test_a_working_folder_with_a_link_is_refused(tmp_path):

@@ -277,6 +277,15 @@ def test_only_the_token_of_a_tag_counts_where_the_tag_is_a_token():
     assert THINK.split(text, places) == Thinking("1", "<think>2", True)
 
 
+def test_very_many_tags_as_tokens_and_as_text_take_no_quadratic_time():
+    tokenizer, count = with_pieces(), 20_000
+    start, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    ids = [*spelled(tokenizer, "</think>"), *[start, end] * count]
+    text, places = decode_ids(tokenizer, THINK, ids)
+    assert text == "</think>" + "<think></think>" * count
+    assert places == ([8 + 15 * at for at in range(count)], [15 + 15 * at for at in range(count)])
+
+
 def test_the_last_closing_tag_counts_where_the_tag_is_no_token():
     tokenizer, each = with_pieces(), FORMATS["bracket-think"]
     completion = "[THINK]1[/THINK]2[/THINK]3"

@@ -23,6 +23,7 @@ _EVERY = (
     "progress",
     "records",
     "runs",
+    "secret_text",
     "strict_json",
     "system_errors",
     "terminal",

@@ -15,13 +15,14 @@ from openai import DefaultAsyncHttpxClient
 from ..errors import DataError
 
 _MOST_BYTES = 2**24
-_FRAMING = {"content-encoding", "content-length", "transfer-encoding"}
+_DROPPED = {"content-encoding", "content-length", "transfer-encoding", "content-type"}
+"""Headers that do not fit the answer as it is read; a type could name any codec of Python, some of them very slow."""
 _THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _PROXIES = {"http", "https", "socks5", "socks5h"}
 
 
 class BoundedClient(DefaultAsyncHttpxClient):
-    """An HTTP client whose answers have at most 16 MiB and are not compressed; a redirect is an answer like another."""
+    """An HTTP client whose answers are at most 16 MiB of UTF-8, not compressed; a redirect is an answer."""
 
     def __init__(self, **options: Any) -> None:
         """Take what the client of httpx takes.
@@ -57,7 +58,7 @@ class BoundedClient(DefaultAsyncHttpxClient):
                     )
         finally:
             await answer.aclose()
-        kept = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _FRAMING]
+        kept = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in _DROPPED]
         return type(answer)(answer.status_code, headers=kept, content=bytes(body), request=request)
 
 

@@ -36,7 +36,15 @@ def decode_ids(tokenizer: Any, thinking_format: ThinkingFormat, ids: Sequence[in
         own = tokenizer.encode(tag, add_special_tokens=False)
         if len(own) != 1 or own[0] == tokenizer.unk_token_id or ids.count(own[0]) == len(found):
             return found
-        written = [index for index, token in enumerate(ids) if token == own[0]]
-        return [text.find(tag, len(decode(ids[:index]))) for index in written]
+        placed: list[int] = []
+        at = before = 0
+        for index in (index for index, token in enumerate(ids) if token == own[0]):
+            # Only what is between two of them is decoded: with the whole text before each, time would be quadratic.
+            at = text.find(tag, at + len(decode(ids[before:index])))
+            if at < 0:
+                break
+            placed.append(at)
+            before = index
+        return placed
 
     return text, (places(thinking_format.open), places(thinking_format.close))

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import sys
 
 import numpy as np
 import pytest
@@ -154,6 +155,8 @@ def test_a_limit_outside_0_to_1_is_refused(limit):
         ("answer-tag", "<answer>B</answer> <answer>\nB\n</answer>", True),
         ("answer-tag", "<answer>B</answer> <answer>C</answer>", False),
         ("answer-tag", "<answer>B", False),
+        ("answer-tag", "<answer>B</answer><answer>", True),
+        ("answer-tag", "<answer>" * 200_000, False),
         ("answer-tag", r"\boxed{B}", False),
         ("any", "def f(): return 7", True),
         ("any", " \n", False),
@@ -208,6 +211,13 @@ def test_a_function_is_found_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [])
     assert named_function("--grader", "choices_of_mine:right")("a", "b") is True
+
+
+def test_the_current_folder_is_not_searched_with_a_function_of_an_installed_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert named_function("--grader", "operator:eq")("7", "7") is True
+    assert sys.path == before
 
 
 @pytest.mark.parametrize(

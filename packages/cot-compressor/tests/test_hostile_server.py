@@ -116,6 +116,23 @@ def test_an_answer_without_end_is_refused_by_its_size(serve, answer, message, so
         annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=serve(answer), concurrency=1))
 
 
+def test_half_a_surrogate_pair_in_an_answer_is_a_bad_answer_like_others(serve, source: Path, tmp_path: Path) -> None:
+    message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "\ud800"}}
+    body = json.dumps(GOOD | {"choices": [message]}).encode()
+    url = serve(lambda connection, _: connection.sendall(http("200 OK", body)))
+    tally = annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=url, concurrency=1))
+    assert tally is not None
+    assert tally.reasons == {"bad_annotation": 1}
+
+
+def test_an_address_of_the_environment_is_checked_and_recorded_like_a_given_one(monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:secret@127.0.0.1/v1")
+    with pytest.raises(DataError, match="base-url must not contain a user name or password"):
+        OpenAIAnnotator("m")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1/v1")
+    assert OpenAIAnnotator("m").settings["base_url"] == "http://127.0.0.1/v1"
+
+
 def test_a_key_that_the_server_sends_back_is_written_nowhere(serve, source: Path, tmp_path: Path, capsys) -> None:
     answers = iter(range(100))
 

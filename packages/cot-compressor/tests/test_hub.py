@@ -26,11 +26,17 @@ class Hub(BaseHTTPRequestHandler):
     """As much of the protocol as one repository, owner/scorer, needs: its files, by commit, in `commits`."""
 
     commits: dict[str, dict[str, bytes]]
+    echoes = False
+    """Whether every answer is a refusal that repeats the token, with control characters."""
 
     def log_message(self, *arguments: object) -> None:
         pass
 
     def _send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        if self.echoes:
+            words = f"\x1b]0;title\x1b {self.headers.get('Authorization')}"
+            status, body = 401, json.dumps({"error": words}).encode()
+            headers = {"X-HF-Warning": f"topic; {words}", "X-Error-Message": words, "Content-Type": "application/json"}
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)
@@ -92,7 +98,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(socket_enabled: None) -> Iterator[str]:
-    Hub.commits = {}
+    Hub.commits, Hub.echoes = {}, False
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -110,6 +116,20 @@ def run(cache: Path, hub: str, *arguments: object, **environment: str) -> subpro
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+@pytest.mark.parametrize("command", [("push", "{folder}", "owner/scorer"), ("compress", "-", "--ratio", "0.5")])
+def test_a_token_that_the_hub_sends_back_is_in_no_line(command, debug, hub: str, tmp_path: Path) -> None:
+    Hub.echoes, Hub.commits = True, {"1" * 40: {}}
+    (tmp_path / "compressor.json").write_text("{}")
+    words = [word.format(folder=tmp_path) for word in command]
+    words += ["--scorer", "owner/scorer@main"] * (command[0] == "compress")
+    done = run(tmp_path / "cache", hub, *debug, *words, HF_TOKEN="hf_0123456789abcdef")
+    assert done.returncode == 1, done.stderr
+    assert "[key]" in done.stderr
+    assert "0123456789abcdef" not in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_scorer_goes_to_the_hub_and_comes_back_by_revision(trained: Path, hub: str, tmp_path: Path) -> None:

@@ -247,6 +247,22 @@ def test_an_address_that_may_hold_a_secret_is_refused_without_being_quoted(url):
     assert "\x1b" not in str(refused.value)
 
 
+def test_an_address_with_the_key_in_its_path_is_refused_without_being_quoted():
+    with pytest.raises(DataError, match="base-url must not contain a key") as refused:
+        backend.Server("m", f"http://127.0.0.1/{SECRET}/v1")
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "hex", "rot13", "undefined", "utf-16"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_is_utf8_whatever_its_type_says(serve, charset, status):
+    content = reply() if status == 200 else {"error": {"message": "ab-" * 300_000}}
+    url = answering(serve, content, status, {"Content-Type": f"application/json; charset={charset}"})
+    completion = ask(url)
+    assert completion.text == reply()["choices"][0]["message"]["content"] * (status == 200)
+    assert (completion.refused is None) == (status == 200)
+
+
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"version": 3}', "null"])
 def test_a_corrupted_tokenizer_of_a_server_is_named(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content)

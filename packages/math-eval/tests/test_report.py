@@ -106,6 +106,12 @@ def test_every_field_of_a_run_is_text_in_every_medium(write_run, tmp_path):
     assert {row["value"][:2] for row in csv.DictReader(table.splitlines())} == {"", "'="}
 
 
+def test_a_condition_without_a_label_is_refused_since_it_names_a_folder(runs, tmp_path):
+    with pytest.raises(DataError, match=rf"={runs[0]}: no label; write LABEL=RUN"):
+        write_report([f"={runs[0]}"], tmp_path / "r.html")
+    assert not list(tmp_path.glob("r.*"))
+
+
 @given(st.text())
 def test_each_medium_keeps_text_text(text):
     assert not re.search("[<>\"'\x00-\x08\x0b-\x1f\x7f-\x9f]", html(text))

@@ -8,7 +8,6 @@ Whether the answer is correct is left to the grader, reading the thinking to `ro
 True
 """
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -22,15 +21,25 @@ from .grading import function_name
 AnswerFormat = str | Callable[[str], bool]
 """A name in `ANSWER_FORMATS`, or a function of the text after the thinking -> True if it has the right form."""
 
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_OPEN, _CLOSE = "<answer>", "</answer>"
 
 
 def _has_one_box(text: str) -> bool:
     return len({text[box.start : box.end].strip() for box in find_boxes(text)[0]}) == 1
 
 
+def _tagged(text: str) -> list[str]:
+    """The contents of the answer tags; one that is not closed has none."""
+    found: list[str] = []
+    end = 0
+    while (start := text.find(_OPEN, end)) >= 0 and (close := text.find(_CLOSE, start + len(_OPEN))) >= 0:
+        found.append(text[start + len(_OPEN) : close].strip())
+        end = close + len(_CLOSE)
+    return found
+
+
 def _has_one_tag(text: str) -> bool:
-    return len({content.strip() for content in _TAGGED.findall(text)}) == 1
+    return len(set(_tagged(text))) == 1
 
 
 def _has_text(text: str) -> bool:
@@ -101,5 +110,5 @@ def grade_tagged(completion: str, answer: str) -> bool:
     >>> grade_tagged("<think>1 + 1 = 2</think><answer>1/2</answer>", "0.5")
     True
     """
-    found = _TAGGED.findall(split_thinking(completion).answer)
-    return bool(found) and same_answer(found[-1].strip(), answer)
+    found = _tagged(split_thinking(completion).answer)
+    return bool(found) and same_answer(found[-1], answer)

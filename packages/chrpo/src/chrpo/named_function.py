@@ -10,6 +10,7 @@ True
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def named_function(flag: str, text: str) -> Callable[..., Any]:
     if not (module and colon and name):
         raise DataError(f"{flag} {text!r}: write MODULE:FUNCTION, such as my_grader:grade for my_grader.py")
     here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
     try:
+        # Only where it must be: libraries would look there for their optional packages, too.
+        if here not in sys.path and find_spec(module.partition(".")[0]) is None:
+            sys.path.append(here)
         found = getattr(import_module(module), name, None)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

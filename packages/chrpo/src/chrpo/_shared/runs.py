@@ -248,5 +248,5 @@ def _remove(path: Path) -> None:
     """Remove a folder if it is there; of a link, only the link."""
     if path.is_symlink():
         path.unlink()
-    else:
+    elif path.is_dir():  # of a pipe, rmtree would wait for ever
         shutil.rmtree(path, ignore_errors=True)

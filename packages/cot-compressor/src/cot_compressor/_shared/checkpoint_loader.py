@@ -9,7 +9,6 @@ every fault is one error that names the folder. What the model is used for is le
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +18,11 @@ from ..errors import DataError
 from .bounded import in_child
 from .checkpoint_files import check_checkpoint
 from .checkpoint_settings import check_kernels, check_settings, check_templates, read_settings, tokenizer_classes
-from .terminal import printable
+from .terminal import plain_line
 from .tokenizer_file import check_growth, check_tokens, first_loading, one_error
 
 _MOST_NUMBERS_A_BYTE, _MOST_UNSTORED = 2, 2**28
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
-_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 def load_config(folder: str | Path) -> Any:
@@ -234,5 +232,5 @@ def _reading(folder: str | Path, what: str) -> Iterator[None]:
 
 def _plain(record: logging.LogRecord) -> bool:
     """Escape the control characters of a message of transformers, which may quote names of tensors and fields."""
-    record.msg, record.args = printable(_COLOUR.sub("", record.getMessage())), None
+    record.msg, record.args = plain_line(record.getMessage()), None
     return True

@@ -24,6 +24,8 @@ _LAYERS = ("n_layer", "n_layers", "num_hidden_layers", "num_layers")
 _MOST_LAYERS = 10_000
 _MOST_LABELS = 1_000_000
 _MOST_HEADER_BYTES, _MOST_SETTINGS_BYTES = 2**24, 2**22
+_MOST_SIGNS = {"[": 30_000, "{": 30_000, ",": 300_000}
+"""Signs in a file of settings; transformers copies and prints every value many times."""
 _READ_WHOLE = {".jinja", ".json", ".model", ".txt"}
 _TOKENIZER_FILES = {"vocab", "merges", "init_inputs", "gguf_file", "fast_tokenizer_files"}
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -33,12 +35,17 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint.
 
     Raises:
-        DataError: the file is missing, larger than 4 MiB, not JSON, or something else than an object.
+        DataError: the file is missing, larger than 4 MiB, not JSON, something else than an object, or has too
+            many values.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; is the folder complete?")
     check_size(path, _MOST_SETTINGS_BYTES)
-    found = parse_json(path.read_text("utf-8", "replace"), str(path))
+    text = path.read_text("utf-8", "replace")
+    for sign, most in _MOST_SIGNS.items():
+        if (count := text.count(sign)) > most:
+            raise DataError(f"{path}: has {count} times {sign!r}, and no settings have more than {most}; mend it")
+    found = parse_json(text, str(path))
     if not isinstance(found, dict):
         raise DataError(f"{path}: not a JSON object; copy the model again")
     return found

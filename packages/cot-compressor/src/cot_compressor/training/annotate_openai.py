@@ -86,7 +86,7 @@ class OpenAIAnnotator:
 
         Args:
             model: Name of the model on the server.
-            base_url: Address of the server; by default OpenAI's own.
+            base_url: Address of the server; by default OPENAI_BASE_URL, or else OpenAI's own.
             keep_share: Approximate share of the lines to keep, in (0, 1).
             concurrency: Maximum number of requests at a time.
             answers: Path of the file that stores the answers; a request with a stored answer is not sent again.
@@ -106,6 +106,7 @@ class OpenAIAnnotator:
         if prices is not None and not all(price >= 0 for price in prices):
             raise DataError(f"prices must be 0 or more dollars per million tokens; got {prices[0]:g} and {prices[1]:g}")
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
         if not self._key and base_url is None:
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
         if base_url is not None:
@@ -186,8 +187,8 @@ class OpenAIAnnotator:
                 problem = str(error)
                 messages = [
                     *messages[:2],
-                    {"role": "assistant", "content": answer[:2000]},
-                    {"role": "user", "content": f"That cannot be used: {problem}. Answer again, JSON only."},
+                    {"role": "assistant", "content": clean(answer[:2000])},
+                    {"role": "user", "content": clean(f"That cannot be used: {problem}. Answer again, JSON only.")},
                 ]
         raise RejectedRow("bad_annotation", f"{problem} (after {_MAX_ATTEMPTS} attempts)")
 

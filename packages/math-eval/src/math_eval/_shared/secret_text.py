@@ -35,12 +35,12 @@ def without_key(text: str, key: str | None) -> str:
 
 def without_secrets(text: str) -> str:
     """`text` without the keys of this process that have 12 characters or more: those of the environment and the hub."""
-    for key in secrets():
+    for key in known_keys():
         text = without_key(text, key)
     return text
 
 
-def secrets() -> Iterator[str]:
+def known_keys() -> Iterator[str]:
     """The keys of servers and hubs that this process knows, if they have 12 characters or more."""
     found = [os.environ.get(name, "").strip() for name in _VARIABLES]
     if hub := sys.modules.get("huggingface_hub.constants"):

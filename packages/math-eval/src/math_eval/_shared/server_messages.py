@@ -8,7 +8,7 @@ r"""Addresses and messages of servers: no secret in an address, no key and no co
 from urllib.parse import urlsplit
 
 from ..errors import DataError
-from .secret_text import secrets, without_key
+from .secret_text import known_keys, without_key
 from .terminal import printable
 
 __all__ = ["check_address", "printable_words", "without_key"]
@@ -36,7 +36,7 @@ def check_address(base_url: str) -> None:
         raise DataError("base-url must not contain a user name or password; set OPENAI_API_KEY instead")
     if "?" in base_url or "#" in base_url:
         raise DataError("base-url must not contain a query (?…) or fragment (#…); set OPENAI_API_KEY for the key")
-    if any(without_key(base_url, key) != base_url for key in secrets()):
+    if any(without_key(base_url, key) != base_url for key in known_keys()):
         raise DataError("base-url must not contain a key, because outputs name it; set OPENAI_API_KEY instead")
     if not usable or not base_url.isprintable():
         shown = repr(base_url[:100]) if "@" not in base_url else "another text"

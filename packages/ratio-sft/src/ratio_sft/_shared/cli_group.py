@@ -18,11 +18,12 @@ from typing import Any
 import click
 
 from .interrupts import EXIT_CODE, LINE, interrupted, interruptible
+from .secret_text import without_secrets
 from .system_errors import explained
-from .terminal import echo, printable
+from .terminal import echo, guard_libraries, printable
 
 _EPILOG_WIDTH = 100
-_BAD_PATH = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+_BAD_PATH = {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
 """Errors of the system that a path of the user causes."""
 _OF_CLICK = (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError, SystemExit, GeneratorExit)
 """What click, or Python, turns into an end itself."""
@@ -37,8 +38,9 @@ class CommandGroup(click.Group):
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line, with every standard stream open."""
+        """Run the command line, with every standard stream open, and nothing of strangers on a terminal as it is."""
         _open_standard_streams()
+        guard_libraries()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:  # of `--help`, whose output has no room
@@ -54,7 +56,7 @@ class CommandGroup(click.Group):
                 return result
         except BaseException as error:  # A library in Rust may end in a PanicException, which is no Exception.
             if isinstance(error, click.ClickException):
-                vars(error)["message"] = printable(error.message)
+                vars(error)["message"] = printable(without_secrets(error.message))
             if isinstance(error, _OF_CLICK) and not interrupted():
                 raise
             sys.exit(_report(error, debug=debug))
@@ -71,7 +73,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
     elif not (code or explained(error)):
         line = f"error: {type(error).__name__}: {line.removeprefix('error: ')} (--debug shows the traceback)"
     with suppress(OSError):  # standard error may have no room
-        echo(traceback.format_exc().rstrip() if debug else line, err=True)
+        echo(without_secrets(traceback.format_exc().rstrip() if debug else line), err=True)
     return code or 1
 
 
