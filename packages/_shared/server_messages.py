@@ -1,6 +1,6 @@
 r"""Addresses and messages of servers: no secret in an address, no key and no control character in a message.
 
->>> printable_words(ValueError("bad\\nkey sk-123456789012"), "sk-123456789012")
+>>> printable_words(ValueError("bad\nkey sk-123456789012"), "sk-123456789012")
 'bad key [key]'
 """
 
