@@ -13,6 +13,7 @@ from math_eval.backends.replies import read_reply
 from math_eval.cli import cli
 from math_eval.run_folders import thinking_parts
 from math_eval.settings import RunSettings
+from math_eval.tags import as_graded
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -76,3 +77,90 @@ def test_a_run_records_its_format_and_prints_it_once(tiny_model, problems, tmp_p
     other = CliRunner().invoke(cli, [*plain, "--output-dir", str(tmp_path / "r")])
     assert other.exit_code == 2
     assert "thinking_format.open was '<thought>', is None" in other.stderr
+    assert result.stderr.startswith("thinking format: "), "before the work"
+
+
+PLAN = {"format": 1, "open": "<plan>", "close": "</plan>", "between": "", "opened": False}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Files of a format that nobody knows: opened by the model, and by the template."""
+    for name, opened in (("model", False), ("template", True)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**PLAN, "opened": opened}))
+    return tmp_path
+
+
+ROWS = [
+    {"completion": r"<plan>\boxed{1}</plan>It is 2.", "gold": "2"},
+    {"completion": r"<plan>\boxed{1} or", "gold": "1"},
+    {"completion": r"\boxed{1}</plan>It is 2.", "gold": "2", "prompt": "Add. <plan>"},
+    {"completion": "It is 2.", "gold": "2", "prompt": "Add."},
+]
+
+
+def _grade(*arguments):
+    return CliRunner().invoke(cli, ["grade", *map(str, arguments)])
+
+
+def test_stored_completions_with_tags_of_ones_own_are_graded_after_their_thinking(plan):
+    source, out = plan / "in.jsonl", plan / "out.jsonl"
+    source.write_text("".join(json.dumps({"id": str(n), **row}) + "\n" for n, row in enumerate(ROWS)))
+    result = _grade(source, out, "--thinking-format", plan / "model.json")
+    assert (result.exit_code, result.stdout) == (0, "correct 3, no_answer 1\n")
+    assert result.stderr.startswith("thinking format: <plan> … </plan>\n")
+    assert json.loads(out.read_text().splitlines()[0])["completion"] == ROWS[0]["completion"], "kept as it was"
+    manifest = json.loads((plan / "out.jsonl.manifest.json").read_text())
+    own = {name: value for name, value in PLAN.items() if name != "format"}
+    assert manifest["thinking_format"] == manifest["settings"]["thinking_format"] == own
+    refused = _grade(source, out)
+    assert (refused.exit_code, "thinking_format.open was '<plan>', is None" in refused.stderr) == (2, True)
+    plain = _grade(source, out, "--overwrite")
+    assert plain.stdout == "incorrect 2, correct 2\n", "the boxes in the thinking count without the tags"
+
+
+def test_the_format_opens_the_block_where_rows_have_no_prompt(plan):
+    source = plan / "in.jsonl"
+    rows = [r"\boxed{1}</plan>It is 2.", r"\boxed{1} or"]
+    source.write_text("".join(json.dumps({"id": row, "gold": "2", "completion": row}) + "\n" for row in rows))
+    result = _grade(source, plan / "out.jsonl", "--thinking-format", plan / "template.json")
+    assert (result.exit_code, result.stdout) == (0, "correct 1, no_answer 1\n")
+
+
+def test_a_run_is_graded_again_in_its_own_format_or_in_the_given_one(plan, write_run):
+    run = write_run("base", [{"id": "a", "completion": r"<plan>\boxed{1}</plan>\boxed{3}", "answer": "3"}])
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text())
+    own = {name: value for name, value in PLAN.items() if name != "format"}
+    path.write_text(json.dumps({**manifest, "thinking_format": own}))
+    again = _grade(run, plan / "again")
+    assert (again.exit_code, again.stdout) == (0, "correct 1\n")
+    assert again.stderr.startswith("thinking format: <plan> … </plan>\n")
+    assert json.loads((plan / "again/manifest.json").read_text())["thinking_format"] == own
+    other = _grade(run, plan / "other", "--thinking-format", "thought")
+    assert other.exit_code == 0, other.output
+    kept = json.loads((plan / "other/manifest.json").read_text())
+    assert kept["thinking_format"] == kept["settings"]["thinking_format"] == vars(FORMATS["thought"])
+
+
+def test_a_format_that_there_is_not_is_refused_before_anything_is_written(plan):
+    (plan / "in.jsonl").write_text('{"id": "a", "gold": "1", "completion": "1"}\n')
+    refused = _grade(plan / "in.jsonl", plan / "out.jsonl", "--thinking-format", "plan")
+    assert refused.exit_code == 2
+    assert "thinking format 'plan' is no file and no known name" in refused.stderr
+    assert not (plan / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("prompt", ["Add.", "Add. <think>\n"])
+def test_tags_that_the_grader_knows_reach_it_as_they_are(name, prompt):
+    completion = FORMATS[name].join("1 + 1", "2")
+    assert as_graded(completion, prompt, FORMATS[name]) == (completion, prompt)
+
+
+def test_tags_that_the_grader_does_not_know_reach_it_as_those_of_think():
+    plan = ThinkingFormat("<plan>", "</plan>")
+    assert as_graded("<plan>1</plan>2", "Add.", plan) == ("<think>1</think>2", "")
+    assert as_graded("1</plan>2", "Add. <plan>\n", plan) == ("<think>1</think>2", "")
+    assert as_graded("1 + ", "Add. <plan>\n", plan) == ("<think>1 + ", "")
+    assert as_graded("2", "Add.", plan) == ("2", "")

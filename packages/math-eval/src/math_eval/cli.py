@@ -11,12 +11,20 @@ import click
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
 from ._shared.terminal import echo
+from ._shared.thinking_formats import FLAG_HELP
 from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
 from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
+
+
+def _tell(line: str) -> None:
+    """Print a line about the work before it begins; a file that names tags may be a stranger's."""
+    from .report.escaping import terminal_line
+
+    echo(terminal_line(line), err=True)
 
 
 @click.group(
@@ -62,13 +70,12 @@ def run_command(
     from .ratio import ratio_name
     from .report.escaping import terminal_line
     from .run import run
-    from .run_folders import read_manifest
 
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
     options["tasks"] = [name.strip() for listed in options["tasks"] for name in listed.split(",") if name.strip()]
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
-    results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite)
+    results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=_tell)
     for row in results["conditions"]:
         echo(
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
@@ -78,8 +85,6 @@ def run_command(
         if "refused" in row:
             words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
             echo(terminal_line(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}"), err=True)
-    if found := read_manifest(folder).get("thinking_format"):
-        echo(f"thinking format: {found['open']} … {found['between']}{found['close']}", err=True)
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
@@ -114,19 +119,23 @@ Examples:
     "--extraction", type=click.Choice(EXTRACTIONS), default="standard", show_default=True, help=EXTRACTION_HELP
 )
 @click.option("--policy", type=click.Choice(tuple(POLICIES)), default="default", show_default=True, help=POLICY_HELP)
+@click.option(
+    "--thinking-format", metavar="NAME|FILE", help=f"{FLAG_HELP}  [default: that of the run; think for a file]"
+)
 @click.option("--explain", is_flag=True, help="Print how each answer and its reference answer are read and compared.")
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
-def grade_command(source: Path, out: Path, extraction: str, policy: str, explain: bool, overwrite: bool) -> None:
+def grade_command(source: Path, out: Path, explain: bool, policy: str, **options: Any) -> None:
     """Grade a file of completions, or a finished run a second time.
 
     A file has rows {id, gold, completion}; OUT gets them with extracted, verdict and grade_ms. For a run folder, OUT
-    becomes another run folder with new verdicts.
+    becomes another run folder with new verdicts. The grader knows the tags of every named thinking format; a file
+    describes others.
     """
     from .grade import explain_rows, grade_file, grade_run
     from .report.escaping import terminal_line
 
     grade = grade_run if source.is_dir() else grade_file
-    counts, was_done = grade(source, out, extraction=extraction, policy=policy, overwrite=overwrite)
+    counts, was_done = grade(source, out, policy=policy, notify=_tell, **options)
     if explain:
         for head, text in explain_rows(out, policy=policy):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:

@@ -28,6 +28,7 @@ from .grading import Grader
 from .ratio import Ratio, ratio_name
 from .settings import RunSettings
 from .store import Store
+from .tags import as_graded
 from .tasks import Task
 
 _MOST_REFUSED = 100
@@ -208,7 +209,11 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
     """The rows of the samples contract for some requests."""
     tokens, pairs = sink.tokens, zip(batch, completions, strict=True)
     verdicts = sink.grader.grade_many(
-        [(completion.text, request.problem["answer"], request.prompt) for request, completion in pairs]
+        [
+            (text, request.problem["answer"], prompt)
+            for request, completion in pairs
+            for text, prompt in [as_graded(completion.text, request.prompt, sink.thinking)]
+        ]
     )
     rows: list[Row] = []
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):

@@ -10,7 +10,8 @@ verdicts. Rows pass through in batches, so a long file needs no more memory than
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,8 @@ from ._shared import runs
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
 from ._shared.records import Row, dump_line, read_records, validate, write_json, write_records
+from ._shared.thinking import THINK, ThinkingFormat
+from ._shared.thinking_formats import given_format
 from .errors import DataError, MathEvalError
 from .fingerprint import files_sha256
 from .grading import Grader
@@ -28,6 +31,7 @@ from .partial_files import reopen
 from .ratio import Ratio
 from .run_folders import RESULTS, read_manifest, read_results, read_samples, sample_files, samples_file
 from .summary import results_content
+from .tags import as_graded, other_thinking, tags
 
 COMMAND = "math-eval grade"
 _BATCH = 256
@@ -39,7 +43,9 @@ def grade_file(
     *,
     extraction: str = "standard",
     policy: str = "default",
+    thinking_format: str | None = None,
     overwrite: bool = False,
+    notify: Callable[[str], object] | None = None,
 ) -> tuple[Counter[str], bool]:
     """Grade rows `{id, gold, completion}`; a field `prompt` that ends in an opening tag begins the thinking.
 
@@ -48,14 +54,17 @@ def grade_file(
         out: File for the graded rows, which keep their order.
         extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
         policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
-        overwrite: Whether to replace an output made from another input or with another extraction or policy.
+        thinking_format: Name of the format of the thinking, or a file of it; by default `<think>`, and the grader
+            knows the tags of every named format without this.
+        overwrite: Whether to replace an output made from another input or with another extraction, policy or format.
+        notify: Function that gets a line about the work before it, the thinking format.
 
     Returns:
         The number of rows with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: A bad row; an unknown extraction or policy; or an output that is the input, was made with other
-            settings, or is being written by another process.
+        DataError: A bad row; an unknown extraction, policy or format; or an output that is the input, was made with
+            other settings, or is being written by another process.
         MathEvalError: The number of graded rows differs from that of the input.
     """
     source, out = Path(source), Path(out)
@@ -63,10 +72,12 @@ def grade_file(
     if out.is_dir():
         raise DataError(f"{out}: is a folder; name a file for the graded rows")
     runs.check_apart([out, partial, manifest], [source])
+    thinking = given_format(thinking_format) if thinking_format else THINK
     check_json_lines(source)
+    _notify(notify, thinking)
     content, total = _digest(source)
     with Grader(extraction=extraction, policy=policy) as grader, locked(out):
-        settings = {"input_sha256": content, "grader": grader.description}
+        settings = {"input_sha256": content, "grader": grader.description, **other_thinking(thinking)}
         state = runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite)
         if state == "finished":
             partial.unlink(missing_ok=True)
@@ -74,12 +85,18 @@ def grade_file(
         if state == "new":
             partial.unlink(missing_ok=True)
             out.unlink(missing_ok=True)
-            runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"))
-        _grade_rest(source, partial, total, grader)
+            facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(thinking)}
+            runs.write_manifest(manifest, COMMAND, settings, **facts)
+        _grade_rest(source, partial, total, grader, thinking)
         return _publish(partial, out, total), False
 
 
-def _grade_rest(source: Path, partial: Path, total: int, grader: Grader) -> None:
+def _notify(notify: Callable[[str], object] | None, thinking: ThinkingFormat) -> None:
+    if notify is not None:
+        notify(f"thinking format: {tags(thinking)}")
+
+
+def _grade_rest(source: Path, partial: Path, total: int, grader: Grader, thinking: ThinkingFormat) -> None:
     """Grade the rows that the unfinished output does not have yet."""
     done = 0
 
@@ -90,7 +107,7 @@ def _grade_rest(source: Path, partial: Path, total: int, grader: Grader) -> None
 
     with reopen(partial, accept) as file, progress_bar(total=total, initial=done, unit=" rows") as progress:
         for batch in _batches(islice(read_records(source, "grade_input"), done, None)):
-            file.write("".join(map(dump_line, _graded(batch, grader))).encode())
+            file.write("".join(map(dump_line, _graded(batch, grader, thinking))).encode())
             file.flush()
             os.fsync(file.fileno())
             progress.update(len(batch))
@@ -115,7 +132,14 @@ def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
 
 
 def grade_run(
-    run: str | Path, out: str | Path, *, extraction: str = "standard", policy: str = "default", overwrite: bool = False
+    run: str | Path,
+    out: str | Path,
+    *,
+    extraction: str = "standard",
+    policy: str = "default",
+    thinking_format: str | None = None,
+    overwrite: bool = False,
+    notify: Callable[[str], object] | None = None,
 ) -> tuple[Counter[str], bool]:
     """Grade the samples of a finished run again, into a new run folder.
 
@@ -124,34 +148,47 @@ def grade_run(
         out: The new run folder. After an interruption, tasks that are complete there are not graded again.
         extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
         policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
-        overwrite: Whether to replace a folder made from another run or with another extraction or policy.
+        thinking_format: Name of the format of the thinking, or a file of it; by default that of the run. The numbers of
+            thinking tokens stay those of the run.
+        overwrite: Whether to replace a folder made from another run or with another extraction, policy or format.
+        notify: Function that gets a line about the work before it, the thinking format.
 
     Returns:
         The number of samples with each verdict, and whether the output was already complete.
 
     Raises:
-        DataError: The run is not finished; an unknown extraction or policy; or an output that is the run, was made with
-            other settings, or is being written by another process.
+        DataError: The run is not finished; an unknown extraction, policy or format; or an output that is the run, was
+            made with other settings, or is being written by another process.
     """
     source, out = Path(run), Path(out)
     runs.check_apart([out], [source])
     before = read_manifest(source)
+    thinking = _run_format(before, thinking_format)
+    _notify(notify, thinking)
     samples = files_sha256(sample_files(source, before["settings"]))
     manifest, done = out / runs.MANIFEST, out / RESULTS
     with Grader(extraction=extraction, policy=policy) as grader, locked(out):
-        settings = {**before["settings"], "samples_sha256": samples, "grader": grader.description}
+        own = {name: value for name, value in before["settings"].items() if name != "thinking_format"}
+        settings = {**own, **other_thinking(thinking), "samples_sha256": samples, "grader": grader.description}
         state = runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite)
         if state == "finished":
             return _verdicts(read_results(out)), True
         if state == "new":
             for stale in (done, *out.glob("samples_*.jsonl")):
                 stale.unlink(missing_ok=True)
-            _write_manifest(manifest, settings, before, source)
+            _write_manifest(manifest, settings, {**before, "thinking_format": asdict(thinking)}, source)
         tasks, ratios = list(settings["tasks"]), settings["ratios"]
-        rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader)]
+        rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader, thinking)]
         results = results_content(rows, tasks, ratios)
         write_json(done, results)
     return _verdicts(results), False
+
+
+def _run_format(manifest: Row, given: str | None) -> ThinkingFormat:
+    """The given format, else that of the run; every prompt of a run shows whether it opens the block."""
+    if given:
+        return replace(given_format(given), opened=False)
+    return ThinkingFormat(**manifest["thinking_format"]) if "thinking_format" in manifest else THINK
 
 
 def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) -> None:
@@ -162,18 +199,20 @@ def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) ->
     runs.write_manifest(manifest, COMMAND, settings, **facts)
 
 
-def _graded_task(source: Path, out: Path, task: str, ratios: list[Ratio], grader: Grader) -> Iterator[Row]:
+def _graded_task(
+    source: Path, out: Path, task: str, ratios: list[Ratio], grader: Grader, thinking: ThinkingFormat
+) -> Iterator[Row]:
     """The rows of one task with new verdicts, from the output's file if it is there."""
     path = samples_file(out, task)
     if not path.exists():
         rows = progress_bar(read_samples(source, task, ratios), desc=task, unit=" samples")
-        write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader)))
+        write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader, thinking)))
     return read_samples(out, task, ratios)
 
 
-def _graded_samples(rows: list[Row], grader: Grader) -> list[Row]:
+def _graded_samples(rows: list[Row], grader: Grader, thinking: ThinkingFormat) -> list[Row]:
     """Rows with new verdicts; what the server refused to complete stays an error."""
-    verdicts = grader.grade_many([(row["completion"], row["answer"], row["prompt"]) for row in rows])
+    verdicts = grader.grade_many(_item(row, row["answer"], thinking) for row in rows)
     return [
         {**row, "extracted": verdict.extracted, "verdict": "error" if "refused" in row else verdict.verdict}
         for row, verdict in zip(rows, verdicts, strict=True)
@@ -202,12 +241,17 @@ def _digest(source: Path) -> tuple[str, int]:
     return content.hexdigest(), total
 
 
-def _graded(rows: list[Row], grader: Grader) -> list[Row]:
-    verdicts = grader.grade_many([(row["completion"], row["gold"], _prompt(row)) for row in rows])
+def _graded(rows: list[Row], grader: Grader, thinking: ThinkingFormat) -> list[Row]:
+    verdicts = grader.grade_many(_item(row, row["gold"], thinking) for row in rows)
     return [
         {**row, "extracted": verdict.extracted, "verdict": verdict.verdict, "grade_ms": verdict.grade_ms}
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
+
+
+def _item(row: Row, gold: str, thinking: ThinkingFormat) -> tuple[str, str, str]:
+    completion, prompt = as_graded(row["completion"], _prompt(row), thinking)
+    return completion, gold, prompt
 
 
 def _prompt(row: Row) -> str:

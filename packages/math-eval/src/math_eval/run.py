@@ -6,6 +6,7 @@ is left to `backends`, making the samples to `generate`.
     run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,7 +16,6 @@ from typing import Any
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.records import write_json
-from ._shared.thinking import THINK, ThinkingFormat
 from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
@@ -26,6 +26,7 @@ from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
 from .store import Store, remove_partial
 from .summary import results_content
+from .tags import other_thinking, tags
 from .tasks import Task, load_task
 
 COMMAND = "math-eval run"
@@ -38,6 +39,7 @@ def run(
     data_dir: str | Path | None = None,
     overwrite: bool = False,
     backend: Backend | None = None,
+    notify: Callable[[str], object] | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """Make a run folder, or finish one that was interrupted.
 
@@ -47,6 +49,7 @@ def run(
         data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
         overwrite: Whether to replace a run made with other settings, and to make a finished one again.
         backend: A loaded model, which stays open; None loads the checkpoint or the client when it is needed.
+        notify: Function that gets a line about the run before its work, the thinking format of the model.
 
     Returns:
         The content of results.json, and whether the run was already complete.
@@ -63,10 +66,12 @@ def run(
     tokens = control_tokens(settings)
     tasks = _tasks(settings, data_dir)
     model, thinking = model_settings(settings), thinking_format(settings)
+    if notify is not None:
+        notify(f"thinking format: {tags(thinking)}")
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
         stack.enter_context(locked(folder))
-        known = {**run_settings(settings, tasks, grader, model), **_other_thinking(thinking)}
+        known = {**run_settings(settings, tasks, grader, model), **other_thinking(thinking)}
         state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
         if state == "finished":
             remove_partial(folder, [task.name for task in tasks])
@@ -91,11 +96,6 @@ def run(
         write_json(done, results)
         remove_partial(folder, list(requests))
     return results, False
-
-
-def _other_thinking(thinking: ThinkingFormat) -> dict[str, Any]:
-    """The setting that a model has whose thinking is not between `<think>` and `</think>`."""
-    return {} if thinking == THINK else {"thinking_format": asdict(thinking)}
 
 
 def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
