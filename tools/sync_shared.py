@@ -30,13 +30,13 @@ _EVERY = (
     "tokenizer_file",
     "settings_flags",
 )
-_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats", "thinking_ids")
+_MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats")
 _TRAINING = ("file_record", "training_checkpoints")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
     "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),
     "ratio_sft": (*_MODEL, *_TRAINING),
-    "chrpo": (*_MODEL, *_TRAINING, "output_file"),
+    "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
     "math_eval": (*_MODEL, *_SERVER),
 }
 SCHEMAS = {
