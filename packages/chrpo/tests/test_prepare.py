@@ -148,6 +148,20 @@ def test_the_command_writes_and_reports(files, checkpoint):
     assert "ratio  0.2  accuracy 0.562" in result.stdout
 
 
+def test_the_thinking_format_is_told_once_before_the_work_and_not_without_any(files, tmp_path):
+    samples, out = files
+    told = []
+
+    def tell(line):
+        told.append(line)
+        assert not out.exists()
+
+    prepare(samples, out, tokens=TOKENS, thinking_format="thought", notify=tell)
+    assert out.exists()
+    prepare(samples, out, tokens=TOKENS, thinking_format="thought", notify=tell)
+    assert told == ["thinking format: <thought> … </thought>, opened by the model"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -162,8 +176,9 @@ def test_bad_samples_end_in_one_line_and_exit_2(tmp_path, checkpoint, spoil, wor
     write_records(tmp_path / "s.jsonl", spoil(samples()))
     result = run("prepare", tmp_path / "s.jsonl", tmp_path / "p.jsonl", "--checkpoint", checkpoint)
     assert result.exit_code == 2
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
+    told, message = result.stderr.splitlines()
+    assert told.startswith("thinking format: ")
+    assert words in message
     assert not (tmp_path / "p.jsonl").exists()
 
 

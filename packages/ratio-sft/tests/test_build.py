@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import read_records
 from ratio_sft.cli import cli
+from ratio_sft.data.build import build
+from ratio_sft.settings import MixSettings
 
 
 def run(*arguments):
@@ -161,8 +163,9 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path, text, mess
         (tmp_path / "in.jsonl").write_text(text)
     result = run("build", tmp_path / "in.jsonl", tmp_path / "mix")
     assert result.exit_code == 2
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+    *told, error = result.stderr.splitlines()
+    assert message in error
+    assert all(line.startswith("thinking format: ") for line in told)
     assert not list(tmp_path.glob("mix*"))
 
 
@@ -184,3 +187,15 @@ def test_help_shows_an_example_on_every_level_with_each_command_on_a_line():
     for arguments in (["--help"], ["build", "--help"], ["train", "--help"]):
         text = run(*arguments).stdout
         assert re.search(r"^ *Examples?:\n +(ratio-sft|accelerate) ", text, re.MULTILINE), text
+
+
+def test_the_thinking_format_is_told_once_before_the_work_and_not_without_any(tmp_path, trace, write_lines):
+    traces, out, told = write_lines(tmp_path / "in.jsonl", [trace(number) for number in range(4)]), tmp_path / "mix", []
+
+    def tell(line):
+        told.append(line)
+        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+    for _ in range(2):
+        build(traces, out, MixSettings(heldout_share=0, thinking_format="thought"), notify=tell)
+    assert told == ["thinking format: <thought> … </thought>, opened by the model"]

@@ -32,10 +32,11 @@ def run(*arguments):
 
 def refused(*arguments):
     done = run(*arguments)
-    lines = done.stderr.strip().splitlines()
-    assert (done.exit_code, len(lines)) == (2, 1), done.output
+    *told, error = done.stderr.strip().splitlines()
+    assert (done.exit_code, len(told)) in [(2, 0), (2, 1)], done.output
+    assert all(line.startswith("thinking format: ") for line in told)
     assert "\x1b" not in done.output
-    return lines[0]
+    return error
 
 
 def training(mix_dir, out, model):
@@ -89,7 +90,7 @@ def test_code_of_a_model_folder_is_never_run_and_never_asked_about(tmp_path, mix
         ("config.json", {"attn_implementation": "a/b"}, "attn_implementation names code of a hub"),
         ("tokenizer.json", "[" * 200_000, "the tokenizer cannot be loaded"),
         ("tokenizer_config.json", '{"eos_token": {"content": ' * 500, "tokenizer_config.json: nested too deeply"),
-        ("generation_config.json", "[" * 200_000, "generation_config.json: nested too deeply"),
+        ("generation_config.json", "[" * 200_000, "generation_config.json: has 200000 times"),
         ("model.safetensors", "\x08\0\0\0\0\0\0\0notjson!", "model.safetensors: corrupted weights"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "../x.safetensors"}}', "is no file of the folder"),
         ("adapter_config.json", '{"base_model_name_or_path": "elsewhere", "peft_type": "LORA"}', "has an adapter"),
@@ -253,8 +254,9 @@ def test_a_pickle_in_a_checkpoint_is_never_opened(torn, tmp_path, name, packed):
     done = run(*command)
     assert not (tmp_path / "ran").exists()
     if name != "training_args.bin":  # which nothing reads
-        assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert f"{checkpoint}: contains pickled objects" in done.stderr
+        told, error = done.stderr.splitlines()
+        assert (done.exit_code, told.partition(": ")[0]) == (2, "thinking format"), done.stderr
+        assert f"{checkpoint}: contains pickled objects" in error
         assert "weights_only" not in done.stderr
 
 

@@ -11,7 +11,7 @@ from ._shared.cli_group import CommandGroup
 from ._shared.control_tokens import INSTRUCTION
 from ._shared.settings_flags import AliasedOption, from_flags, output_argument, settings_flags
 from ._shared.terminal import echo
-from ._shared.thinking_formats import FLAG_HELP, given_format, stored_format
+from ._shared.thinking_formats import FLAG_HELP, stored_format
 from .answer_format import ANSWER_FORMATS
 from .core.constraint import Gains
 from .core.ratios import CONFIDENCE, THRESHOLD
@@ -30,6 +30,11 @@ _answer_format = click.option(
     callback=lambda _context, _option, text: named_function("--format", text) if ":" in text else text,
     help=f"Form of the answer after the thinking: {', '.join(ANSWER_FORMATS)}, or a function of its text.",
 )
+
+
+def _tell(line: str) -> None:
+    """Print a line about the work before it begins."""
+    echo(line, err=True)
 
 
 @click.group(cls=CommandGroup)
@@ -77,11 +82,10 @@ def prepare(
     from .prepare import prepare as run
 
     tokens, thinking = ControlTokens.load(checkpoint), thinking_format or stored_format(checkpoint)
-    made = run(samples, out, tokens=tokens, thinking_format=thinking, **options)
+    made = run(samples, out, tokens=tokens, thinking_format=thinking, notify=_tell, **options)
     if made is None:
         echo(f"{out}: already made with these settings; nothing to do", err=True)
         return
-    echo(f"thinking format: {given_format(thinking)}", err=True)
     tally, summary = made
     for ratio, seen in summary["ratios"].items():
         echo(
@@ -178,7 +182,7 @@ def train(prompts: Path, out: Path, model: Path, grader: Any, answer_format: Any
         grader=grader,
         answer_format=answer_format,
         report_to=options["report_to"],
-        notify=lambda line: echo(line, err=True),
+        notify=_tell,
     )
     echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
 

@@ -68,6 +68,7 @@ def prepare(
     thinking_format: str = "think",
     answer_format: AnswerFormat = "boxed",
     overwrite: bool = False,
+    notify: Callable[[str], object] | None = None,
 ) -> tuple[Tally, dict[str, Any]] | None:
     """Write one prompt per problem to `out`, and a summary to `OUT.summary.json`.
 
@@ -83,6 +84,7 @@ def prepare(
         thinking_format: Name of the checkpoint's thinking format, or a file such as its `thinking_format.json`.
         answer_format: Form of the answer in training; see `RolloutReader`.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.
+        notify: Function that gets a line about the work before it, the thinking format of the checkpoint.
 
     Returns:
         The counts of samples read, prompts written and problems rejected, and the summary; None if `out` was finished
@@ -104,6 +106,8 @@ def prepare(
     with locked(Path(out)):
         if output.state(overwrite=overwrite) == "finished":
             return None
+        if notify is not None:
+            notify(f"thinking format: {thinking}")
         unlike = _UnlikeTraining(instruction, thinking, answer_check(answer_format))
         tally, prompts, summary = _measure(files, tokens, needed, options, unlike)
         output.start()

@@ -57,10 +57,9 @@ def build_command(
     from .data.build import build
 
     settings = from_flags(MixSettings, options)
-    card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite)
+    card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite, notify=_tell)
     if _report_finished(card, out):
         return
-    echo(f"thinking format: {card['thinking_format']}", err=True)
     counts, policy = card["counts"], card["policy"]
     echo(f"{'mode':8} {'ratio':>5} {'rows':>7} {'achieved':>8} {'tokens':>8}")
     for line in card["histogram"]:
@@ -99,10 +98,9 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
     from .training.train import train
 
     start = time.monotonic()
-    report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite)
+    report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite, notify=_tell)
     if not PartialState().is_main_process or _report_finished(report, out):
         return
-    echo(f"thinking format: {report['thinking_format']}", err=True)
     for name, loss in report["heldout_loss"].items():
         echo(f"held-out loss {name:10} {loss:.4f}")
     following = {name: figure for name, figure in (report["following"] or {}).items() if name != "step"}
@@ -149,6 +147,11 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     for row in table(report):
         echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
     echo(summary(report))
+
+
+def _tell(line: str) -> None:
+    """Print a line about the work before it begins."""
+    echo(line, err=True)
 
 
 def _report_finished(result: Row, out: Path) -> bool:

@@ -6,7 +6,8 @@ The content of the rows is left to `mixture`, the content of the card to `card`.
     result["counts"]["train"]                     # 840
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ratio_sft import html_page
@@ -23,6 +24,7 @@ from ratio_sft._shared.runs import (
     resolve_state,
     write_manifest,
 )
+from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.settings import RECORDED_PACKAGES, MixSettings
 
 from .card import card_page, data_card, stated_settings
@@ -45,6 +47,7 @@ def build(
     teacher: str | Path | None = None,
     exclude: Sequence[str | Path] = (),
     overwrite: bool = False,
+    notify: Callable[[str], object] | None = None,
 ) -> Row:
     """Mix `traces` into the folder `out`. A finished folder of the same settings is left alone.
 
@@ -56,6 +59,7 @@ def build(
         exclude: Files of the `problems` contract. A trace is rejected and counted if its question is one of them, or
             shares 13 words with one.
         overwrite: Replace a folder that this command made with other settings.
+        notify: Function that gets a line about the work before it, the thinking format of the rows.
 
     Returns:
         The data card; `already_finished` is true in it if nothing was done.
@@ -79,6 +83,8 @@ def build(
         remove_leftovers(out)
         if resolve_state(out / MANIFEST, _COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
             return {**read_object(out / CARD), "already_finished": True}
+        if notify is not None:
+            notify(f"thinking format: {replace(given_format(settings.thinking_format), opened=False)}")
         mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
         card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
         partial = _open_partial(out, made_from, overwrite)

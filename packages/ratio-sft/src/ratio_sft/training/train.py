@@ -8,6 +8,7 @@ rows, checkpoints and the final folder are in `.OUT.partial`, which every proces
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,14 @@ class _Run:
         return self.partial / "checkpoints"
 
 
-def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwrite: bool = False) -> Row:
+def train(
+    data: str | Path,
+    out: str | Path,
+    settings: TrainSettings,
+    *,
+    overwrite: bool = False,
+    notify: Callable[[str], object] | None = None,
+) -> Row:
     """Train the model on a folder of `build`. A finished folder of the same settings is left alone.
 
     A killed run continues from its newest complete checkpoint and ends with the weights of an uninterrupted one.
@@ -91,6 +99,8 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
         out: Checkpoint folder to write; it appears when it is complete.
         settings: Settings of the run.
         overwrite: Replace what other settings made, and train again if the folder is finished.
+        notify: Function that gets a line about the work before it, the thinking format of the model; the main process
+            calls it.
 
     Returns:
         The training report; `already_finished` is true in it if nothing was done.
@@ -121,7 +131,7 @@ def train(data: str | Path, out: str | Path, settings: TrainSettings, *, overwri
             remove_incomplete(run.checkpoints)
         state.wait_for_everyone()
         try:
-            return _train(run)
+            return _train(run, notify if state.is_main_process else None)
         except DataError:
             if state.is_main_process and newest_complete(run.checkpoints) is None:
                 remove_partial(out)
@@ -167,7 +177,7 @@ def _made_from(run: _Run, processes: int) -> Row:
     return {**settings, "model": model, "data": files, "processes": processes}
 
 
-def _train(run: _Run) -> Row:
+def _train(run: _Run, notify: Callable[[str], object] | None) -> Row:
     """Encode, train or continue, measure, save. Every process does the same; only the main one writes."""
     from accelerate.utils import broadcast_object_list
     from transformers.utils.logging import disable_progress_bar
@@ -181,6 +191,8 @@ def _train(run: _Run) -> Row:
     history = _finished_history(resume) if resume else None
     model, tokenizer, ladder = _load(run)
     thinking = format_of(tokenizer, run.settings.thinking_format)
+    if notify is not None:
+        notify(f"thinking format: {thinking}")
     encoded = _encode(run, model, tokenizer, ladder, thinking)
     model = _trainable(model, run.settings, resume if history is not None else None)
     check = _follow_check(run, tokenizer, ladder, thinking) if run.settings.follow else None
