@@ -145,3 +145,23 @@ def test_a_ladder_with_next_to_no_probability_still_has_a_policy():
 def test_prompts_that_do_not_fit_the_ladder_are_refused(rows, change, words):
     with pytest.raises(DataError, match=words):
         PromptTable.of([{**rows[0], **change}], TOKENS)
+
+
+def test_an_empty_block_is_a_failed_check_everywhere_but_at_ratio_0(make_prompt):
+    prompts = PromptTable.of([make_prompt("3")], ControlTokens.ladder((0, 0.6, 1.0)))
+    facts = batch(
+        row=[0] * 3,
+        ratio_index=[0, 0, 1],
+        correct=[1, 1, 1],
+        completion=[4, 4, 4],
+        thinking=[0, 0, 0],
+        policy=[[0.4, 0.3, 0.3]] * 3,
+    )
+    facts = replace(facts, integrity=np.array([0.5, 1.0, 0.5]))  # empty; empty and repeated; empty
+    paper = choose("paper", ladder_share=0)
+    free = replace(paper, reward=replace(paper.reward, integrity=0.0))
+    costly, plain = (
+        score_step(facts, prompts, objective, group_size=3, prices={"policy": 0.0}).reward
+        for objective in (paper, free)
+    )
+    assert plain - costly == pytest.approx([0, 0.05, 0.05])

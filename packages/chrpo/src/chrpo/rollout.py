@@ -24,6 +24,9 @@ from .errors import ChrpoError, DataError
 from .grader import Grader
 from .grading import grade_answers
 
+EMPTY_THINKING = 0.5
+"""What an empty thinking block adds to `RolloutStats.integrity`."""
+
 _MAX_PERIOD = 32
 _MIN_REPEATS = 4
 _MIN_REPEATED_TOKENS = 16
@@ -44,7 +47,8 @@ class RolloutStats:
         truncated: True if the token limit ended it.
         thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
         completion_tokens: Number of all tokens, including the forced control token and the end token.
-        integrity: Share of two checks that fail: the thinking is not empty; no sequence is repeated many times.
+        integrity: Share of two checks that fail: the thinking is not empty, which `score` does not ask for at ratio 0;
+            no sequence is repeated many times.
     """
 
     format_ok: bool
@@ -149,14 +153,15 @@ class RolloutReader:
         texts = [self.thinking_format.retagged(found[index].text, THINK) for index in finished]
         verdicts = grade_answers(self._grader, texts, [answers[index] for index in finished])
         correct = dict(zip(finished, verdicts, strict=True))
+        thinking = [self._count(each.thinking.text) for each in found]
         return [
             RolloutStats(
                 format_ok=not each.fault,
                 correct=correct.get(index, False),
                 truncated=not each.finished,
-                thinking_tokens=self._count(each.thinking.text),
+                thinking_tokens=thinking[index],
                 completion_tokens=len(ids) + 1,
-                integrity=((not each.thinking.text) + _repeats(ids[: len(ids) - each.finished])) / 2,
+                integrity=EMPTY_THINKING * (not thinking[index]) + _repeats(ids[: len(ids) - each.finished]) / 2,
             )
             for index, (ids, each) in enumerate(zip(completions, found, strict=True))
         ]

@@ -26,6 +26,7 @@ from .core.rewards import Rewards
 from .credit import response_advantages, rollout_advantages
 from .objective import Objective
 from .prompts import PromptTable
+from .rollout import EMPTY_THINKING
 
 
 @dataclass(frozen=True)
@@ -174,15 +175,17 @@ def _outcomes(batch: RolloutBatch, prompts: PromptTable, chosen: Bools, group: I
     whole = prompts.reference_completion[batch.row]
     # Text outside the thinking block counts as thinking if the frozen model writes less there: it may have been moved.
     moved = batch.completion_tokens - np.maximum(whole - reference, 0)
+    ratio = prompts.ladder[batch.ratio_index]
+    asked_empty = (ratio == 0) & (batch.thinking_tokens == 0)
     return Outcomes.of(
         format_ok=batch.format_ok,
         correct=batch.correct,
-        requested_ratio=prompts.ladder[batch.ratio_index],
+        requested_ratio=ratio,
         realised_ratio=np.maximum(batch.thinking_tokens, moved) / reference,
         cost=batch.completion_tokens / whole,
         teacher_ratio=prompts.teacher_ratio[batch.row],
         policy=chosen,
-        integrity=batch.integrity,
+        integrity=batch.integrity - EMPTY_THINKING * asked_empty,
         prompt=group,
         tokens=batch.completion_tokens,
     )
