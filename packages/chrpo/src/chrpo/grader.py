@@ -2,7 +2,7 @@ r"""The default grader of training: whether the final answer of a completion is 
 
 Plain numbers and equal strings are compared here. Everything else is left to math-verify, in one process of its own
 (`answer_worker`) with limits of time and memory; an answer that passes one is incorrect. No text of a model is run as
-code or printed. Any `Callable[[str, str], bool]` can replace this grader.
+code or printed. Any `Grader` can replace this one.
 
 >>> grade(r"<think>1 + 1 = 2</think>So \boxed{1/2}.", "0.5")
 True
@@ -13,20 +13,29 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
 from threading import Lock, Timer
 from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ._shared.boxed import last_boxed
 from ._shared.thinking import split_thinking
 from .errors import ChrpoError
 
-Grader = Callable[[str, str], bool]
-"""Function (completion, reference answer) -> True if the answer is correct."""
+Credit = bool | np.bool_ | float
+Credits = Sequence[Credit] | npt.NDArray[Any]
+Grader = (
+    Callable[[str, str], Credit | Awaitable[Credit]] | Callable[[list[str], list[str]], Credits | Awaitable[Credits]]
+)
+"""Function (completion, reference answer) -> True if the answer is correct, which may be async; or a function of lists
+with the attribute `batched`. One that returns partial credit has the attribute `correct_from`. See `grading`."""
 
 _MAX_ANSWER_CHARS = 200
 MOST_SECONDS = 20

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from .errors import ChrpoError, DataError
+from .grader import Grader
 
 _SHOWN_CHARS = 80
 
 
-def grade_answers(grader: Callable[..., Any], completions: Sequence[str], answers: Sequence[str]) -> list[bool]:
+def grade_answers(grader: Grader, completions: Sequence[str], answers: Sequence[str]) -> list[bool]:
     """Whether each completion is correct.
 
     A grader is a function (completion, reference answer) -> True if correct. If it is async, the calls run at the same
@@ -52,8 +53,9 @@ def grade_answers(grader: Callable[..., Any], completions: Sequence[str], answer
         )
     pairs = list(zip(completions, answers, strict=True))
     calls = [(list(completions), list(answers))] if batched else pairs
+    function: Callable[..., Any] = grader  # which of the kinds it is, its attributes tell
     try:
-        found = _gathered(grader, calls) if _is_async(grader) else (grader(*each) for each in calls)
+        found = _gathered(function, calls) if _is_async(function) else (function(*each) for each in calls)
         values = _listed(grader, next(iter(found)), len(pairs)) if batched else found
         return [_verdict(grader, limit, value, *pair) for value, pair in zip(values, pairs, strict=True)]
     except (ChrpoError, MemoryError):
