@@ -51,7 +51,9 @@ class Says:
 
 
 @pytest.mark.parametrize(
-    "grader", [says, says_later, says_all, says_all_later, Says(), functools.partial(says_later)], ids=str
+    "grader",
+    [says, says_later, says_all, says_all_later, Says(), functools.partial(says_later)],
+    ids=["plain", "async", "batched", "batched and async", "object", "partial"],
 )
 def test_graders_of_every_kind_give_the_same_verdicts(grader):
     assert grade_answers(grader, TEXTS, ANSWERS) == [True, False]
