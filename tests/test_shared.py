@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from math_eval._shared import progress, records, runs
 from math_eval._shared.boxed import find_boxes, last_boxed
-from math_eval._shared.checkpoint_files import check_checkpoint, has_weights
+from math_eval._shared.checkpoint_files import check_checkpoint, check_inside, has_weights
 from math_eval._shared.cli_group import CommandGroup
 from math_eval._shared.intervals import bootstrap, ratio, wilson
 from math_eval._shared.lock import locked
@@ -560,6 +560,21 @@ def test_a_working_folder_with_a_link_is_refused(tmp_path):
     for folder in (work, tmp_path / "link"):
         with pytest.raises(DataError, match="is a symbolic link, which a working folder never contains; remove"):
             runs.check_no_links(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_hides_no_link(tmp_path):
+    hidden = tmp_path / "work/final"
+    hidden.mkdir(parents=True)
+    (hidden / "config.json").symlink_to(tmp_path / "mine")
+    hidden.chmod(0o333)
+    try:
+        with pytest.raises(DataError, match=r"work/final: cannot be listed \(Permission denied\); remove"):
+            runs.check_no_links(tmp_path / "work")
+        with pytest.raises(DataError, match="work/final: cannot be listed, so its files are not checked"):
+            check_inside(tmp_path / "work")
+    finally:
+        hidden.chmod(0o755)
 
 
 def test_a_working_folder_with_a_further_name_of_a_file_elsewhere_is_refused(tmp_path):

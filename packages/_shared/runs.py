@@ -196,9 +196,16 @@ def check_no_links(folder: Path) -> None:
     """Refuse a working folder that is a link or contains one, symbolic or hard: work would go to where it points.
 
     Raises:
-        DataError: there is one.
+        DataError: there is one, or a folder in it cannot be listed, so that there may be one.
     """
-    inside = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); remove {folder}") from error
+
+    inside = (
+        Path(place, name) for place, folders, files in os.walk(folder, onerror=refuse) for name in folders + files
+    )
     for path in (folder, *(() if folder.is_symlink() else inside)):
         if kind := _kind_of_link(path):
             raise DataError(f"{path}: is a {kind} link, which a working folder never contains; remove {folder}")

@@ -28,6 +28,8 @@ class Hub(BaseHTTPRequestHandler):
     commits: dict[str, dict[str, bytes]]
     echoes = False
     """Whether every answer is a refusal that repeats the token, with control characters."""
+    oid = "1" * 40
+    """The commit that the hub names after an upload."""
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -89,7 +91,7 @@ class Hub(BaseHTTPRequestHandler):
             return self._json(
                 {
                     "success": True,
-                    "commitOid": "1" * 40,
+                    "commitOid": self.oid,
                     "commitUrl": f"http://{self.headers['Host']}/owner/scorer/commit/{'1' * 40}",
                 }
             )
@@ -130,6 +132,16 @@ def test_a_token_that_the_hub_sends_back_is_in_no_line(command, debug, hub: str,
     assert "[key]" in done.stderr
     assert "0123456789abcdef" not in done.stdout + done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_hub_that_names_no_commit_has_nothing_of_it_printed(hub: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Hub, "oid", "hf_test")
+    (tmp_path / "compressor.json").write_text("{}")
+    pushed = run(tmp_path / "cache", hub, "push", tmp_path, "owner/scorer")
+    assert (pushed.returncode, pushed.stdout) == (1, "")
+    assert pushed.stderr.endswith(
+        "owner/scorer: the hub named no commit for the upload; look at the repository there\n"
+    )
 
 
 def test_a_scorer_goes_to_the_hub_and_comes_back_by_revision(trained: Path, hub: str, tmp_path: Path) -> None:

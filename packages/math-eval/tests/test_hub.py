@@ -118,6 +118,16 @@ def test_a_task_file_reads_the_newest_commit_and_records_it(hub, tmp_path):
     assert problems == [{"id": "mine/0", "question": "What is 1 + 1?", "answer": "2", "level": 1}]
 
 
+def test_a_token_that_the_hub_writes_into_a_row_or_a_revision_goes_no_further(hub, tmp_path):
+    token = "hf_0123456789abcdef"
+    row = {"text": f"What is {token}?", "result": 2, "notes": [{"by": token}]}
+    hub.datasets["me/mine"] = (token, {"test.jsonl": _lines(row)})
+    path = tmp_path / "mine.toml"
+    path.write_text('hub = "me/mine"\nfields = {question = "text", answer = "result"}\n')
+    source, (problem,) = hub.load(path, HF_TOKEN=token)
+    assert (source["revision"], problem["question"], problem["notes"]) == ("[key]", "What is [key]?", [{"by": "[key]"}])
+
+
 def test_another_revision_in_the_cache_is_never_taken_for_the_pinned_one(hub, tmp_path):
     hub.datasets["me/mine"] = ("a" * 40, {"test.jsonl": _lines({"text": "Q", "result": 2})})
     task = 'hub = "me/mine"\nrevision = "{}"\nfields = {{question = "text", answer = "result"}}\n'

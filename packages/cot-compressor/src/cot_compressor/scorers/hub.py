@@ -17,6 +17,7 @@ from cot_compressor.errors import CompressorError, DataError, needs_extra
 
 SETTINGS_FILE = "compressor.json"
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "README.md"]
 
 
@@ -78,7 +79,7 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> str:
 
     Raises:
         DataError: `folder` contains no trained scorer or a link to elsewhere, or huggingface-hub is not installed.
-        CompressorError: the hub refused the upload.
+        CompressorError: the hub refused the upload, or named no commit.
     """
     if not Path(folder, SETTINGS_FILE).is_file():
         raise DataError(f"{folder}: has no {SETTINGS_FILE}; give a folder written by cot-compressor train")
@@ -91,4 +92,6 @@ def push_to_hub(folder: str | Path, name: str, *, private: bool = False) -> str:
         commit = hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=_FILES)
     except Exception as error:  # The client's errors share no base class.
         raise CompressorError(f"{name}: the hub refused ({error})") from error
+    if not _COMMIT.fullmatch(commit.oid):
+        raise CompressorError(f"{name}: the hub named no commit for the upload; look at the repository there")
     return f"{name}@{commit.oid}"

@@ -10,8 +10,10 @@ and `files`.
 
 import os
 import re
+from typing import Any
 
 from math_eval._shared.records import Row
+from math_eval._shared.secret_text import without_secrets
 from math_eval.errors import DataError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -20,7 +22,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def read_dataset(
     name: str, config: str | None, split: str, revision: str | None = None, *, otherwise: str = ""
 ) -> tuple[list[Row], Row]:
-    """All rows of a split, and their origin with the commit.
+    """All rows of a split, and their origin with the commit; keys of this process in them are shown as `[key]`.
 
     Args:
         name: Name of the dataset, `owner/dataset`.
@@ -47,10 +49,19 @@ def read_dataset(
         if revision is not None and _COMMIT.fullmatch(revision) and found != revision:
             raise DataError(f"{where}: revision {revision} is not in the cache, only {found}; connect to the hub once")
         builder.download_and_prepare()
-        rows: list[Row] = [dict(row) for row in builder.as_dataset(split=split)]  # type: ignore[assignment]
+        rows: list[Row] = [_without_keys(dict(row)) for row in builder.as_dataset(split=split)]  # type: ignore[arg-type]
     except DataError:
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{where}: {reason}; check the name and the connection to the hub{otherwise}") from error
-    return rows, {"hub": name, "config": config, "split": split, "revision": found}
+    return rows, {"hub": name, "config": config, "split": split, "revision": without_secrets(found)}
+
+
+def _without_keys(value: Any) -> Any:
+    """A value of a dataset without this process's keys: a hub that was sent its token may write it into a row."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {_without_keys(name): _without_keys(each) for name, each in value.items()}
+    return [_without_keys(each) for each in value] if isinstance(value, list) else value

@@ -81,6 +81,8 @@ def _check_files(folder: Path) -> None:
             )
         if path.is_symlink() and not any(Path(os.path.realpath(path)).is_relative_to(place) for place in allowed):
             raise DataError(f"{path}: is a symbolic link to outside the folder; copy the file into the folder")
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise DataError(f"{path}: cannot be listed, so its files are not checked; remove it or permit reading")
         if path.exists() and not path.is_file() and not path.is_dir():
             raise DataError(f"{path}: is a pipe or a device; remove it")
 
