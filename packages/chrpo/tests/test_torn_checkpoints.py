@@ -64,7 +64,7 @@ def resume(prompts, checkpoint, work):
 
 
 def refused(done):
-    lines = done.stderr.strip().splitlines()
+    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("thinking format: ")]
     assert (done.exit_code, len(lines)) == (2, 1), done.output
     return lines[0]
 

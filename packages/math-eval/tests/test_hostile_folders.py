@@ -22,9 +22,10 @@ def invoke(*words):
 
 
 def refuse(*words):
-    """Run a command that must refuse; returns its one line."""
+    """Run a command that must refuse; returns its one line, before which it may name the thinking format."""
     done = invoke(*words)
     seen = [line.split("\r")[-1].strip() for line in done.stderr.split("\n")]
+    seen = [line for line in seen if not line.startswith("thinking format: ")]
     lines = [line for line in seen if line and "it/s]" not in line]  # without progress bars
     assert (done.exit_code, len(lines)) == (2, 1), done.output
     assert lines[0].startswith("error: ")
