@@ -257,7 +257,8 @@ def complaint(done, work, files):
     if done.exit_code == 0:
         return None
     # A progress bar is overwritten in place: what is seen of a line stands behind its last carriage return.
-    seen = [last for text in done.stderr.split("\n") if (last := text.split("\r")[-1].strip()) and "it/s]" not in last]
+    told = [text.split("\r")[-1].strip() for text in done.stderr.split("\n")]
+    seen = [line for line in told if line and "it/s]" not in line and not line.startswith("thinking format: ")]
     if len(seen) != 1 or not seen[0].startswith("error: "):
         return f"not one line: {done.stderr}"
     named = {str(path) for file in files for path in (work / file, (work / file).parent) if path != work}

@@ -49,6 +49,7 @@ KEPT = {
         "answer",
         "gold",
         "difficulty",
+        "thinking_format",
     ),
 }
 """Fields whose values a command must understand."""

@@ -98,9 +98,8 @@ def prepare(
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
     needed = samples_needed(confidence, threshold)
     files = [samples] if isinstance(samples, str | Path) else list(samples)
-    options: Row = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold}
-    options |= {"instruction": instruction, "seed": seed}
-    options |= _other_forms(thinking := given_format(thinking_format), answer_format)
+    options: Row = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold, "seed": seed}
+    options |= {"instruction": instruction, **_other_forms(thinking := given_format(thinking_format), answer_format)}
     output = _output(Path(out), files, tokens, options)
     output.check_apart(map(Path, files))
     with locked(Path(out)):

@@ -16,6 +16,7 @@ from typing import Any
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.records import write_json
+from ._shared.thinking import ThinkingFormat
 from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
@@ -55,8 +56,7 @@ def run(
         The content of results.json, and whether the run was already complete.
 
     Raises:
-        DataError: Bad settings, tasks or checkpoint; or the folder was made with other settings, or another process is
-            writing it.
+        DataError: Bad settings, tasks or checkpoint; a folder of other settings, or one that another process writes.
         MathEvalError: The server or the engine does not answer any more.
     """
     folder = Path(output_dir)
@@ -65,9 +65,7 @@ def run(
     manifest, done = folder / runs.MANIFEST, folder / RESULTS
     tokens = control_tokens(settings)
     tasks = _tasks(settings, data_dir)
-    model, thinking = model_settings(settings), thinking_format(settings)
-    if notify is not None:
-        notify(f"thinking format: {tags(thinking)}")
+    model, thinking = model_settings(settings), _named_format(settings, notify)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
         stack.enter_context(locked(folder))
@@ -76,8 +74,7 @@ def run(
         if state == "finished":
             remove_partial(folder, [task.name for task in tasks])
             return read_results(folder), True
-        if backend is None:
-            backend = stack.enter_context(closing(load_backend(settings, tokens, thinking)))
+        backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking)))
         if tokens is not None and settings.ratios != (None,):
             check_tokens(settings, tokens, backend)
         prompts = render_prompts(tasks, settings, tokens, backend)
@@ -96,6 +93,13 @@ def run(
         write_json(done, results)
         remove_partial(folder, list(requests))
     return results, False
+
+
+def _named_format(settings: RunSettings, notify: Callable[[str], object] | None) -> ThinkingFormat:
+    found = thinking_format(settings)
+    if notify is not None:
+        notify(f"thinking format: {tags(found)}")
+    return found
 
 
 def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
