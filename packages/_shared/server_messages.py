@@ -10,8 +10,6 @@ from ..errors import DataError
 from .secret_text import known_keys, without_key
 from .terminal import printable
 
-__all__ = ["check_address", "printable_words", "without_key"]
-
 _MOST_CHARS, _MOST_READ_CHARS = 300, 100_000
 
 

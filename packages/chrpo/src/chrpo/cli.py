@@ -17,7 +17,7 @@ from .core.constraint import Gains
 from .core.ratios import CONFIDENCE, THRESHOLD
 from .errors import DataError
 from .merge import SCALE, SHARE
-from .named_function import named_function
+from .named_function import name_or_function, named_function
 from .settings import TrainSettings, setting_names
 
 _PATH = click.Path(path_type=Path)
@@ -27,7 +27,7 @@ _answer_format = click.option(
     default="boxed",
     show_default=True,
     metavar="NAME|MODULE:FUNCTION",
-    callback=lambda _context, _option, text: named_function("--format", text) if ":" in text else text,
+    callback=lambda _context, _option, text: name_or_function("--format", text),
     help=f"Form of the answer after the thinking: {', '.join(ANSWER_FORMATS)}, or a function of its text.",
 )
 

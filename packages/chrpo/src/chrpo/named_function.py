@@ -17,6 +17,11 @@ from typing import Any
 from .errors import DataError
 
 
+def name_or_function(flag: str, text: str) -> str | Callable[..., Any]:
+    """The text itself, a name, or the function if it is `MODULE:FUNCTION`; see `named_function`."""
+    return named_function(flag, text) if ":" in text else text
+
+
 def named_function(flag: str, text: str) -> Callable[..., Any]:
     """The function that a flag names.
 

@@ -21,7 +21,7 @@ from .core.baselines import LengthUnit
 from .core.comparison import Scale
 from .core.constraint import Gains
 from .errors import DataError
-from .named_function import named_function
+from .named_function import name_or_function
 from .objective import ADDABLE, OBJECTIVES, PARTS, Objective, choose
 
 FLOORS = ("frozen", "best")
@@ -250,8 +250,7 @@ class SectionSettings(CHRPOSettings):
         Raises:
             DataError: the name is unknown, or the function cannot be imported.
         """
-        own = ":" in self.answer_format
-        form = named_function("chrpo.answer_format", self.answer_format) if own else self.answer_format
+        form = name_or_function("chrpo.answer_format", self.answer_format)
         answer_check(form)
         return form
 

@@ -29,9 +29,9 @@ from .grading.explain import explain
 from .input_files import check_json_lines
 from .partial_files import reopen
 from .ratio import Ratio
-from .run_folders import RESULTS, read_manifest, read_results, read_samples, sample_files, samples_file
+from .run_folders import RESULTS, read_manifest, read_results, read_samples, run_format, sample_files, samples_file
 from .summary import results_content
-from .tags import as_graded, other_thinking, tags
+from .tags import as_graded, name_format, other_thinking
 
 COMMAND = "math-eval grade"
 _BATCH = 256
@@ -74,7 +74,7 @@ def grade_file(
     runs.check_apart([out, partial, manifest], [source])
     thinking = given_format(thinking_format) if thinking_format else THINK
     check_json_lines(source)
-    _notify(notify, thinking)
+    name_format(notify, thinking)
     content, total = _digest(source)
     with Grader(extraction=extraction, policy=policy) as grader, locked(out):
         settings = {"input_sha256": content, "grader": grader.description, **other_thinking(thinking)}
@@ -89,11 +89,6 @@ def grade_file(
             runs.write_manifest(manifest, COMMAND, settings, **facts)
         _grade_rest(source, partial, total, grader, thinking)
         return _publish(partial, out, total), False
-
-
-def _notify(notify: Callable[[str], object] | None, thinking: ThinkingFormat) -> None:
-    if notify is not None:
-        notify(f"thinking format: {tags(thinking)}")
 
 
 def _grade_rest(source: Path, partial: Path, total: int, grader: Grader, thinking: ThinkingFormat) -> None:
@@ -163,8 +158,9 @@ def grade_run(
     source, out = Path(run), Path(out)
     runs.check_apart([out], [source])
     before = read_manifest(source)
-    thinking = _run_format(before, thinking_format)
-    _notify(notify, thinking)
+    # Every prompt of a run shows whether it opens the block.
+    thinking = replace(given_format(thinking_format), opened=False) if thinking_format else run_format(before)
+    name_format(notify, thinking)
     samples = files_sha256(sample_files(source, before["settings"]))
     manifest, done = out / runs.MANIFEST, out / RESULTS
     with Grader(extraction=extraction, policy=policy) as grader, locked(out):
@@ -182,13 +178,6 @@ def grade_run(
         results = results_content(rows, tasks, ratios)
         write_json(done, results)
     return _verdicts(results), False
-
-
-def _run_format(manifest: Row, given: str | None) -> ThinkingFormat:
-    """The given format, else that of the run; every prompt of a run shows whether it opens the block."""
-    if given:
-        return replace(given_format(given), opened=False)
-    return ThinkingFormat(**manifest["thinking_format"]) if "thinking_format" in manifest else THINK
 
 
 def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) -> None:

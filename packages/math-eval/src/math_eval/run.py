@@ -16,7 +16,6 @@ from typing import Any
 from ._shared import runs
 from ._shared.lock import locked
 from ._shared.records import write_json
-from ._shared.thinking import ThinkingFormat
 from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
@@ -27,7 +26,7 @@ from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
 from .store import Store, remove_partial
 from .summary import results_content
-from .tags import other_thinking, tags
+from .tags import name_format, other_thinking
 from .tasks import Task, load_task
 
 COMMAND = "math-eval run"
@@ -63,9 +62,9 @@ def run(
     if folder.is_file():
         raise DataError(f"{folder}: is a file; name a folder for the run")
     manifest, done = folder / runs.MANIFEST, folder / RESULTS
-    tokens = control_tokens(settings)
-    tasks = _tasks(settings, data_dir)
-    model, thinking = model_settings(settings), _named_format(settings, notify)
+    tokens, tasks = control_tokens(settings), _tasks(settings, data_dir)
+    model, thinking = model_settings(settings), thinking_format(settings)
+    name_format(notify, thinking)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
         stack.enter_context(locked(folder))
@@ -93,13 +92,6 @@ def run(
         write_json(done, results)
         remove_partial(folder, list(requests))
     return results, False
-
-
-def _named_format(settings: RunSettings, notify: Callable[[str], object] | None) -> ThinkingFormat:
-    found = thinking_format(settings)
-    if notify is not None:
-        notify(f"thinking format: {tags(found)}")
-    return found
 
 
 def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:

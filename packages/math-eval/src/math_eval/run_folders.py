@@ -141,8 +141,13 @@ def thinking_parts(row: Row, manifest: Mapping[str, Any]) -> Thinking:
     """
     opened = row.get("chosen_ratio") is not None
     completion = _CONTROL_TOKEN.sub("", row["completion"], count=1) if opened else row["completion"]
+    return split_thinking(completion, row["prompt"], run_format(manifest))
+
+
+def run_format(manifest: Mapping[str, Any]) -> ThinkingFormat:
+    """The thinking format that the manifest of a run names; `<think>` if it names none."""
     found = manifest.get("thinking_format")
-    return split_thinking(completion, row["prompt"], THINK if found is None else ThinkingFormat(**found))
+    return THINK if found is None else ThinkingFormat(**found)
 
 
 def read_results(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Reading the usual tags is left to `grading.final_text`, naming formats to `_shar
 ('[THINK]1 + 2[/THINK]3', '')
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,9 +30,10 @@ def as_graded(completion: str, prompt: str, thinking: ThinkingFormat) -> tuple[s
     return (thinking.after(prompt) if prompt else thinking).retagged(completion, THINK), ""
 
 
-def tags(thinking: ThinkingFormat) -> str:
-    """The tags, without who opens them: in evaluation each prompt shows that."""
-    return f"{thinking.open} … {thinking.between}{thinking.close}"
+def name_format(notify: Callable[[str], object] | None, thinking: ThinkingFormat) -> None:
+    """Give `notify` a line with the tags, without who opens them: in evaluation each prompt shows that."""
+    if notify is not None:
+        notify(f"thinking format: {thinking.open} … {thinking.between}{thinking.close}")
 
 
 def other_thinking(thinking: ThinkingFormat) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from cot_compressor._shared.server_messages import check_address, printable_words, without_key
+from cot_compressor._shared.secret_text import without_key
+from cot_compressor._shared.server_messages import check_address, printable_words
 from cot_compressor._shared.strict_json import parse_json
 from cot_compressor._version import __version__
 from cot_compressor.budget.counting import clean

@@ -142,5 +142,7 @@ def find_all(text: str, tag: str) -> list[int]:
 
 def _bare(text: str, tag: str, places: list[int]) -> list[int]:
     """The places of a tag that does not stand between quotation marks."""
-    ends = {at: at + len(tag) for at in places}
-    return [at for at, end in ends.items() if not (at and text[at - 1] in _QUOTES and text[end : end + 1] in _QUOTES)]
+    width = len(tag)
+    return [
+        at for at in places if not (at and text[at - 1] in _QUOTES and text[at + width : at + width + 1] in _QUOTES)
+    ]

@@ -26,7 +26,8 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI, Timeout
 from tokenizers import Encoding
 
 from math_eval._shared.bounded_http import BoundedClient
-from math_eval._shared.server_messages import check_address, printable_words, without_key
+from math_eval._shared.secret_text import SHORTEST_SECRET, without_key
+from math_eval._shared.server_messages import check_address, printable_words
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.tokenizer_file import read_tokenizer, tokenizing
 from math_eval.errors import DataError, MathEvalError
@@ -46,8 +47,6 @@ _SERVER_ERROR = 500
 _SEED_MODULUS = 2**31
 _Failure = APIConnectionError | APIStatusError | TimeoutError | ReplyError
 _FAILURES = (APIConnectionError, APIStatusError, TimeoutError, ReplyError)
-_SHORTEST_SECRET = 12
-"""Characters of a key that no honest answer contains by chance."""
 
 
 class Server:
@@ -208,7 +207,7 @@ class Server:
 
     def _completion(self, content: bytes) -> Completion:
         reply = read_reply(content, self._base_url, self._thinking_format)
-        text = without_key(reply.text, self._key) if len(self._key) >= _SHORTEST_SECRET else reply.text
+        text = without_key(reply.text, self._key) if len(self._key) >= SHORTEST_SECRET else reply.text
         return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply))
 
     def _thinking_tokens(self, text: str, reply: Reply) -> int | None:

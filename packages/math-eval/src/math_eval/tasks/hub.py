@@ -10,10 +10,12 @@ and `files`.
 
 import os
 import re
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from math_eval._shared.records import Row
-from math_eval._shared.secret_text import without_secrets
+from math_eval._shared.secret_text import known_keys, without_key
 from math_eval.errors import DataError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -43,25 +45,26 @@ def read_dataset(
         raise DataError(
             f"{where}: the working folder has a file or folder of that name, which would be read instead; run elsewhere"
         )
+    keys = tuple(known_keys())
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         found = str(builder.hash)
         if revision is not None and _COMMIT.fullmatch(revision) and found != revision:
             raise DataError(f"{where}: revision {revision} is not in the cache, only {found}; connect to the hub once")
         builder.download_and_prepare()
-        rows: list[Row] = [_without_keys(dict(row)) for row in builder.as_dataset(split=split)]  # type: ignore[arg-type]
+        rows: list[Row] = [_without_keys(dict(row), keys) for row in builder.as_dataset(split=split)]  # type: ignore[arg-type]
     except DataError:
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{where}: {reason}; check the name and the connection to the hub{otherwise}") from error
-    return rows, {"hub": name, "config": config, "split": split, "revision": without_secrets(found)}
+    return rows, {"hub": name, "config": config, "split": split, "revision": _without_keys(found, keys)}
 
 
-def _without_keys(value: Any) -> Any:
+def _without_keys(value: Any, keys: Sequence[str]) -> Any:
     """A value of a dataset without this process's keys: a hub that was sent its token may write it into a row."""
     if isinstance(value, str):
-        return without_secrets(value)
+        return reduce(without_key, keys, value)
     if isinstance(value, dict):
-        return {_without_keys(name): _without_keys(each) for name, each in value.items()}
-    return [_without_keys(each) for each in value] if isinstance(value, list) else value
+        return {_without_keys(name, keys): _without_keys(each, keys) for name, each in value.items()}
+    return [_without_keys(each, keys) for each in value] if isinstance(value, list) else value
