@@ -269,7 +269,7 @@ def test_the_table_of_every_task_by_hand(tmp_path):
             result = measured(*values[seed], generated_tokens=2_000_000, steps=50, course=[{"price": 5.0}])
             (tmp_path / f"steep_{seed}_{row.replace(':', '-')}_160_0.0002.json").write_text(json.dumps(result))
         assert each.finished("chrpo")
-    record = summary.results(runs, list(figures))
+    record = summary.results(runs)
     rows = {row["name"]: row for row in record["tasks"]["steep"]["rows"]}
     assert rows["chrpo"]["floor"] == pytest.approx(0.85)
     assert rows["chrpo"]["token_reduction"] == pytest.approx(0.75)
@@ -280,6 +280,28 @@ def test_the_table_of_every_task_by_hand(tmp_path):
     assert "| l1:1 | -3.0 (-5.0) / 1.00 † | 0 |" in lines
     # Rivals reach .89 with 8 tokens in seed 0 (4/5 of l1:0.1, 1/5 of l1:1), and .79 with 2 in seed 1: 12 / 8 and 8 / 2.
     assert "| steep | l1:0.1: -1.0 | chrpo: 275 (-1313 to 1863) |" in lines
+
+
+def test_rows_are_compared_in_the_seeds_that_both_have(tmp_path):
+    """The rival has seed 1 only, where chrpo needs 12 tokens and the rival 10; over both seeds chrpo's mean is 9."""
+    runs = [generators_run(tmp_path, seed) for seed in (0, 1)]
+    for seed, tokens in enumerate((6.0, 12.0)):
+        start = {"base": measured(0.9, 40.0), "sft@1": measured(0.9, 30.0)}
+        (tmp_path / f"steep_{seed}_start.json").write_text(json.dumps(start))
+        result = measured(0.9, tokens, generated_tokens=2_000_000, steps=50, course=[{"price": 5.0}])
+        (tmp_path / f"steep_{seed}_chrpo_160_0.0002.json").write_text(json.dumps(result))
+    rival = measured(0.9, 10.0, generated_tokens=2_000_000, steps=50)
+    (tmp_path / "steep_1_gfpo_efficiency-0.5_160_0.0002.json").write_text(json.dumps(rival))
+    record = summary.results(runs)
+    assert [(row["name"], row["seeds"]) for row in record["tasks"]["steep"]["rows"]] == [
+        ("base", [0, 1]),
+        ("sft@1", [0, 1]),
+        ("chrpo", [0, 1]),
+        ("gfpo_efficiency:0.5", [1]),
+    ]
+    lines = frontier_tables.tables(record).splitlines()
+    assert "| chrpo | +0.0 (+0.0) / 1.20 | 0 |" in lines
+    assert "| gfpo_efficiency:0.5 | +0.0 (+0.0) / 1.00 | 1 |" in lines
 
 
 def generators_run(folder, seed):

@@ -62,7 +62,7 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
     "rows",
     multiple=True,
     callback=_checked,
-    help="RL row, NAME or NAME:WEIGHT; repeatable.  [default: the rows of results.json]",
+    help="RL row to train, NAME or NAME:WEIGHT; repeatable.  [default: those of DEFAULT_ROWS]",
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Rows at once, one core each.")
 def main(
@@ -75,6 +75,8 @@ def main(
     jobs: int,
 ) -> None:
     """Train each row from one SFT model, print accuracy and thinking tokens, and write FOLDER/results.json.
+
+    Tables and results.json contain every row that is finished in FOLDER for these tasks and seeds.
 
     Rows: the objectives of `chrpo train`, with their authors' numbers. W in NAME:W is the weight of the length (l1,
     l1-scaled, l1-token, shortest_correct, alp, adaptthink), the share of rollouts that is kept (gfpo, gfpo_efficiency),
@@ -97,7 +99,7 @@ def main(
     _each(_prepare, list(forms.values()), jobs)
     _each(_train, [(run, row) for row, run in product(wanted, runs) if not run.finished(row)], jobs)
     pack(folder)
-    found = results(runs, wanted)
+    found = results(runs)
     (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     click.echo(tables(found))
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from seed_means import mean_over_seeds
 
-FLOORS = ("chrpo", "chrpo-0", "chrpo-2", "chrpo-5", "chrpo-best")
+FLOORS = ("chrpo", "chrpo-2", "chrpo-5")
 """Rows of chrpo's front."""
 NEAR, LOWEST = 0.005, 0.055
 """Accuracy that counts as equal, and the largest loss, compared with SFT at ratio 1, of a rival in the first column."""
@@ -53,11 +54,29 @@ def _pairs(points: Sequence[Point], axis: int, value: float) -> Iterator[tuple[P
     return ((low, high) for low, high in product(points, points) if low[axis] < value < high[axis])
 
 
+def shared_seeds(rows: Iterable[Row]) -> list[int]:
+    """Seeds that all of these rows have, in order."""
+    return sorted(set.intersection(*(set(row["seeds"]) for row in rows)))
+
+
+def mean_in(seeds: Sequence[int], row: Row, field: str) -> float:
+    """Mean of a field of a row over some of its seeds.
+
+    Args:
+        seeds: Seeds.
+        row: Row.
+        field: Name of the field, such as "accuracy".
+    """
+    of_seed = dict(zip(row["seeds"], row[f"{field}_seeds"], strict=True))
+    return fmean(of_seed[seed] for seed in seeds)
+
+
 def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
     """How far rivals are above chrpo's front in each task, and what chrpo saves beside theirs, in Markdown."""
-    yield "Fronts of chrpo at its floors and of all rivals at all weights. First column: rivals at most"
-    yield f"{100 * LOWEST:g} points below SFT at ratio 1. Least share: tokens of a chrpo row over those of the rivals'"
-    yield f"front where this is {100 * NEAR:g} points less accurate, for the row with the least (95 % t interval)."
+    yield "Fronts of chrpo at its floors and of all rivals at all weights, in the seeds that rows have in common. First"
+    yield f"column: rivals at most {100 * LOWEST:g} points below SFT at ratio 1. Least share: tokens of a chrpo"
+    yield f"row over those of the rivals' front where this is {100 * NEAR:g} points less accurate, for the row with"
+    yield "the least (95 % t interval)."
     yield ""
     yield "| task | rival farthest above chrpo's front, points | least share, % |"
     yield "|---|---|---|"
@@ -67,28 +86,34 @@ def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _compared(rows: Sequence[Row]) -> tuple[str, str]:
-    lowest = next(row["accuracy"] for row in rows if row["name"] == "sft@1") - LOWEST
+    full = next(row for row in rows if row["name"] == "sft@1")
     ours = [row for row in rows if row["name"] in FLOORS]
     rivals = [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
     if not ours or not rivals:
         return "", ""
-    front, least = _points(ours), min(row["thinking_tokens"] for row in ours)
-    above = {
-        row["name"]: row["accuracy"] - accuracy_at(front, max(least, row["thinking_tokens"]))
-        for row in rivals
-        if row["accuracy"] >= lowest
-    }
+    above = {rival["name"]: _above(rival, ours, full) for rival in rivals}
     shares = {row["name"]: _share(row, rivals) for row in ours}
     rival, own = max(above, key=above.__getitem__), min(shares, key=lambda name: shares[name]["share"])
     return f"{rival}: {100 * above[rival]:+.1f}", f"{own}: {_percent(shares[own])}"
 
 
+def _above(rival: Row, ours: Sequence[Row], full: Row) -> float:
+    """Accuracy of a rival over chrpo's front in its seeds; -inf if it has lost too much, or no seed is shared."""
+    seeds = shared_seeds([rival, *ours])
+    if not seeds or mean_in(seeds, rival, "accuracy") < mean_in(seeds, full, "accuracy") - LOWEST:
+        return -inf
+    front = _points(ours, seeds)
+    tokens = max(mean_in(seeds, rival, "thinking_tokens"), min(own for own, _ in front))
+    return mean_in(seeds, rival, "accuracy") - accuracy_at(front, tokens)
+
+
 def _share(row: Row, rivals: Sequence[Row]) -> dict[str, Any]:
     """Tokens of a row over those of the rivals' front, in each seed and as a mean."""
     shares = []
-    for seed in range(len(row["accuracy_seeds"])):
-        tokens, accuracy = _points([row], seed)[0]
-        shares.append(tokens / tokens_at(_points(rivals, seed), accuracy - NEAR))
+    for seed in row["seeds"]:
+        tokens, accuracy = _points([row], [seed])[0]
+        front = _points([rival for rival in rivals if seed in rival["seeds"]], [seed])
+        shares.append(tokens / tokens_at(front, accuracy - NEAR))
     return mean_over_seeds("share", shares)
 
 
@@ -98,8 +123,6 @@ def _percent(share: Row) -> str:
     return f"{100 * share['share']:.0f}{interval}"
 
 
-def _points(rows: Iterable[Row], seed: int | None = None) -> list[Point]:
-    """Tokens and accuracy of each row, in one seed or as means."""
-    if seed is None:
-        return [(row["thinking_tokens"], row["accuracy"]) for row in rows]
-    return [(row["thinking_tokens_seeds"][seed], row["accuracy_seeds"][seed]) for row in rows]
+def _points(rows: Iterable[Row], seeds: Sequence[int]) -> list[Point]:
+    """Tokens and accuracy of each row, as means over these seeds."""
+    return [(mean_in(seeds, row, "thinking_tokens"), mean_in(seeds, row, "accuracy")) for row in rows]

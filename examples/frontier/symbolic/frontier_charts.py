@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from front import FLOORS
+from front import FLOORS, mean_in
 from svg_charts import plt, save
 
 _OURS, _FLOOR = "#c8553d", "#333333"
@@ -42,7 +42,7 @@ def _frontier(tasks: Mapping[str, Any]) -> plt.Figure:
         full = next(row for row in task["rows"] if row["name"] == "sft@1")
         for row in task["rows"]:
             if row["floor"] is not None and not _is_ablation(row["name"]):
-                _point(axes, row, full["accuracy_seeds"])
+                _point(axes, row, full)
         axes.margins(x=0.1)
         axes.axhline(0, color=_FLOOR, linewidth=0.7, linestyle="--")
         axes.set(title=name, xlabel="thinking tokens", ylim=(_LEAST - 0.7, _MOST), xlim=(0, None))
@@ -62,8 +62,8 @@ def _is_ablation(name: str) -> bool:
     return name.startswith("chrpo") and name not in FLOORS
 
 
-def _point(axes: plt.Axes, row: Mapping[str, Any], full: list[float]) -> None:
-    over = [100 * (own - floor) for own, floor in zip(row["accuracy_seeds"], full, strict=True)]
+def _point(axes: plt.Axes, row: Mapping[str, Any], full: Mapping[str, Any]) -> None:
+    over = [100 * (mean_in([seed], row, "accuracy") - mean_in([seed], full, "accuracy")) for seed in row["seeds"]]
     middle = sum(over) / len(over)
     ours = row["family"] == "chrpo"
     colour, marker = (_OURS, "*") if ours else _FAMILIES.get(row["family"], _REST)

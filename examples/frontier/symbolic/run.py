@@ -15,7 +15,7 @@ from typing import Any, Literal
 from generators import LADDER, Task
 from reinforce import BESIDE_THINKING, GROUP, PROMPTS, draw_problems, reference_accuracies, reinforce
 from rollouts import TEMPERATURE, evaluate
-from row_settings import limited, row_controller
+from row_settings import ROWS, limited, row_controller
 from training import base_model, sft_model
 from transformer import Transformer
 
@@ -57,6 +57,12 @@ class Run:
     def finished(self, row: str) -> bool:
         """True for a row that has been trained and measured."""
         return self._row_path(row).is_file()
+
+    def finished_rows(self) -> list[str]:
+        """Every row that has been trained and measured."""
+        paths = self.folder.glob(self._row_path("*").name)
+        names = [path.stem.split("_", 2)[2].rsplit("_", 2)[0] for path in paths]
+        return sorted(name if name in ROWS else ":".join(name.rsplit("-", 1)) for name in names)
 
     def references(self) -> list[list[float]]:
         """Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios]."""
