@@ -23,15 +23,16 @@ class Rollout:
 
     Args:
         row: Index of the prompt in the prompts file.
-        ratio_index: Index of the control token in the ladder.
         stats: Facts about the rollout, see `RolloutReader`.
-        log_prob: Log-probability of the control token after the prompt, at the temperature of the rollouts.
+        ratio_index: Index of the control token in the ladder; None without control tokens.
+        log_prob: Log-probability of the control token after the prompt, at the temperature of the rollouts; None
+            without control tokens.
     """
 
     row: int
-    ratio_index: int
     stats: RolloutStats
-    log_prob: float
+    ratio_index: int | None = None
+    log_prob: float | None = None
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,9 @@ PARTS = ("constraint", "control", "mode", "stratified", "solve_rate", "clamp_cor
 more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio; the solve rate of the
 prompt as weight of the length; the bound 0 below the advantages of correct responses. The last two can be added."""
 ADDABLE = ("solve_rate", "clamp_correct")
+OF_THE_LADDER = ("paper", "degrpo", "adaptthink")
+"""Objectives whose rewards compare ratios, or that treat control tokens separately."""
+PARTS_OF_THE_LADDER = ("control", "mode", "stratified")
 WEIGHTED = ("l1", "shortest_correct", "alp", "adaptthink")
 """Objectives that have a weight of the length."""
 

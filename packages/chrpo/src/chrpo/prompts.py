@@ -3,7 +3,7 @@
 Writing the file is left to `prepare`.
 
     rows = read_prompts("prompts.jsonl")
-    table = PromptTable.of(rows, ControlTokens.load("checkpoints/sft"))
+    table = PromptTable.of(rows, control_tokens("checkpoints/sft"))
     table.floors(accuracy_slack=0.02)                    # {'policy': 0.86}
 """
 
@@ -11,15 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ._shared.control_tokens import ControlTokens
+from ._shared.control_tokens import FILE_NAME, ControlTokens
 from ._shared.records import Row, read_records
 from .core.outcome import Bools, Floats, Ints
 from .errors import DataError
 
+WITHOUT_LADDER = "no control tokens: the whole response is shortened"
+"""What is printed about a checkpoint without `control_tokens.json`."""
+
 _GOLDEN_SECTION = (5**0.5 - 1) / 2
+_CONTROL_TOKEN = "<COMP_"
 
 
 def read_prompts(path: str | Path) -> list[Row]:
@@ -34,13 +39,24 @@ def read_prompts(path: str | Path) -> list[Row]:
     return list(read_records(path, "rl_prompts"))
 
 
+def control_tokens(folder: str | Path) -> ControlTokens | None:
+    """The control tokens of a checkpoint folder; None if it has none.
+
+    Raises:
+        DataError: there is no such folder, or `control_tokens.json` is corrupted.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: no such folder; give the folder of a checkpoint")
+    return ControlTokens.load(folder) if (Path(folder) / FILE_NAME).is_file() else None
+
+
 @dataclass(frozen=True)
 class PromptTable:
     """Facts about each prompt; arrays over the rows of the prompts file, [prompts].
 
     Args:
-        ladder: Ratios in rising order, [ratios].
-        policy: True if the model chooses the ratio.
+        ladder: Ratios in rising order, [ratios]; 1 alone, the whole response, without control tokens.
+        policy: True if the model chooses the ratio, or there is none.
         requested: Index of the requested ratio; -1 if the model chooses.
         group: Name of the constraint group.
         teacher_ratio: Teacher ratio; NaN if there is none.
@@ -48,6 +64,7 @@ class PromptTable:
         reference_completion: All completion tokens of the frozen model at full length.
         reference_accuracy: Accuracy of the frozen model: at full length if the model chooses, else at the requested
             ratio.
+        control: True if every rollout opens with a control token.
     """
 
     ladder: Floats
@@ -58,36 +75,35 @@ class PromptTable:
     reference_tokens: Floats
     reference_completion: Floats
     reference_accuracy: Floats
+    control: bool = True
 
     @classmethod
-    def of(cls, rows: Sequence[Row], tokens: ControlTokens, by_difficulty: bool = False) -> "PromptTable":
+    def of(cls, rows: Sequence[Row], tokens: ControlTokens | None, by_difficulty: bool = False) -> "PromptTable":
         """The table of an RL prompts file.
 
         Args:
             rows: Rows of the file.
-            tokens: Control tokens of the checkpoint.
+            tokens: Control tokens of the checkpoint; None if it has none.
             by_difficulty: One constraint group per mode and difficulty, and not only per mode.
 
         Raises:
-            DataError: a prompt does not end in a control token of its mode, or a field that its mode needs is missing.
+            DataError: a prompt does not end in a control token of its mode, or ends in one that the checkpoint does not
+                have, or a field that its mode needs is missing.
         """
-        indices = {name: index for index, name in enumerate(tokens.ratios)}
+        ladder = list(tokens.ratios.values()) if tokens else [1.0]
+        # The accuracy that difficulty was not measured with; with a ladder, other ratios measure difficulty.
+        own = "held_out_accuracy" if by_difficulty and tokens is None else "reference_accuracy"
         requested, groups, accuracies = [], [], []
         for row in rows:
-            token = row["prompt"][-1]["content"].split()[-1:]
-            index = indices.get(token[0]) if token else None
-            chooses = row["mode"] == "policy"
-            wanted = tokens.policy if chooses else "a ratio token"
-            if (token != [tokens.policy]) if chooses else (index is None):
-                raise DataError(f"id {row['id']!r}: prompt: a {row['mode']} prompt must end in {wanted}; got {token}")
-            ratio = None if chooses or index is None else f"{list(tokens.ratios.values())[index]:g}"
+            index = _requested(row, tokens)
+            ratio = None if index < 0 else f"{ladder[index]:g}"
             name = "policy" if ratio is None else f"fixed@{ratio}"
-            requested.append(-1 if chooses else index)
+            requested.append(index)
             groups.append(f"{name}/{_field(row, 'difficulty')}" if by_difficulty else name)
-            accuracies.append(row["reference_accuracy"] if ratio is None else _accuracy_at(row, ratio))
+            accuracies.append(_field(row, own) if ratio is None else _accuracy_at(row, ratio))
         completion = [row.get("reference_completion_tokens", row["reference_tokens"]) for row in rows]
         return cls(
-            ladder=np.array(list(tokens.ratios.values())),
+            ladder=np.array(ladder),
             policy=np.array([row["mode"] == "policy" for row in rows]),
             requested=np.array(requested, dtype=np.int64),
             group=groups,
@@ -95,13 +111,15 @@ class PromptTable:
             reference_tokens=np.array([row["reference_tokens"] for row in rows], dtype=float),
             reference_completion=np.array(completion, dtype=float),
             reference_accuracy=np.array(accuracies, dtype=float),
+            control=tokens is not None,
         )
 
-    def floors(self, accuracy_slack: float) -> dict[str, float]:
+    def floors(self, accuracy_slack: float, accuracy: float | None = None) -> dict[str, float]:
         """Accuracy floor of each group: mean accuracy of the frozen model - `accuracy_slack`, not below 0.
 
         Args:
             accuracy_slack: Accuracy that may be lost, in [0, 1).
+            accuracy: Accuracy of every group in place of the frozen model's.
 
         Raises:
             DataError: `accuracy_slack` is outside [0, 1).
@@ -109,9 +127,9 @@ class PromptTable:
         if not 0 <= accuracy_slack < 1:
             raise DataError(f"accuracy_slack must be in [0, 1), such as 0.02 for 2 points; got {accuracy_slack:g}")
         names = np.array(self.group)
+        frozen = {name: float(self.reference_accuracy[names == name].mean()) for name in sorted(set(self.group))}
         return {
-            name: max(0.0, float(self.reference_accuracy[names == name].mean()) - accuracy_slack)
-            for name in sorted(set(self.group))
+            name: max(0.0, (own if accuracy is None else accuracy) - accuracy_slack) for name, own in frozen.items()
         }
 
     @cached_property
@@ -130,6 +148,16 @@ class PromptTable:
         return self.policy[rows] & spread(rows, share)
 
 
+def completion_limit(rows: Sequence[Row]) -> int:
+    """Maximum number of tokens of a completion, control token included: 1.5 times the longest reference and 8 more.
+
+    Args:
+        rows: Rows of an RL prompts file.
+    """
+    longest = max(int(row.get("reference_completion_tokens", row["reference_tokens"])) for row in rows)
+    return longest + longest // 2 + 8
+
+
 def spread(index: Ints, share: float) -> Bools:
     """True for a share of the whole numbers 0, 1, 2, …, evenly spread over them and over any part of them.
 
@@ -146,9 +174,31 @@ def spread(index: Ints, share: float) -> Bools:
     return index * _GOLDEN_SECTION % 1 < share
 
 
-def _field(row: Row, name: str) -> object:
+def _requested(row: Row, tokens: ControlTokens | None) -> int:
+    """Index of the ratio that a prompt requests; -1 if the model chooses, or there is none."""
+    token = row["prompt"][-1]["content"].split()[-1:]
+    chooses = row["mode"] == "policy"
+    if tokens is None:
+        if not chooses or (token and token[0].startswith(_CONTROL_TOKEN)):
+            raise DataError(
+                f"id {row['id']!r}: prompt: a {row['mode']} prompt that ends in {token} is for a model with control "
+                "tokens, and this one has none; prepare the prompts from samples without a ratio"
+            )
+        return -1
+    indices = {tokens.request(ratio): index for index, ratio in enumerate(tokens.ratios.values())}
+    index = indices.get(token[0]) if token else None
+    wanted = tokens.policy if chooses else "a ratio token"
+    if (token != [tokens.policy]) if chooses else (index is None):
+        raise DataError(f"id {row['id']!r}: prompt: a {row['mode']} prompt must end in {wanted}; got {token}")
+    return -1 if chooses or index is None else index
+
+
+def _field(row: Row, name: str) -> Any:
     if name not in row:
-        raise DataError(f"id {row['id']!r}: {name}: field is missing; write the prompts with `chrpo prepare`")
+        raise DataError(
+            f"id {row['id']!r}: {name}: field is missing; write the prompts with `chrpo prepare`, from two samples or "
+            "more of each problem"
+        )
     return row[name]
 
 

@@ -46,7 +46,7 @@ class RolloutStats:
         correct: True if the rollout is finished and the grader accepts its answer, whatever its format.
         truncated: True if the token limit ended it.
         thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
-        completion_tokens: Number of all tokens, including the forced control token and the end token.
+        completion_tokens: Number of all tokens, including the end token and, if there is one, the forced control token.
         integrity: Share of two checks that fail: the thinking is not empty, which `score` does not ask for at ratio 0;
             no sequence is repeated many times.
     """
@@ -86,7 +86,7 @@ class RolloutReader:
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
-        tokens: Control tokens of the checkpoint.
+        tokens: Control tokens of the checkpoint; None if it has none.
         eos_ids: All token ids that end a turn.
         grader: Function (completion, reference answer) -> True if correct, which may be async; by default, answers in a
             box or an answer tag are compared. With an attribute `batched` of True it takes and returns lists; with an
@@ -108,7 +108,7 @@ class RolloutReader:
     def __init__(
         self,
         tokenizer: Any,
-        tokens: ControlTokens,
+        tokens: ControlTokens | None,
         eos_ids: Sequence[int],
         grader: Grader | None = None,
         *,
@@ -123,8 +123,9 @@ class RolloutReader:
         self._ends = frozenset(eos_ids)
         self.thinking_format = format_of(tokenizer, thinking_format, template_variables)
         tags = set(_tag_ids(tokenizer, self.thinking_format))
-        special = set(tokenizer.all_special_ids) | set(control_ids(tokenizer, tokens).values())
-        self._forbidden = frozenset(special - tags)
+        control = control_ids(tokenizer, tokens) if tokens else {}
+        self._forbidden = frozenset({*tokenizer.all_special_ids, *control.values()} - tags)
+        self._forced = int(tokens is not None)
 
     def read(self, ids: Sequence[int], answer: str) -> RolloutStats:
         """Facts about one completion.
@@ -160,7 +161,7 @@ class RolloutReader:
                 correct=correct.get(index, False),
                 truncated=not each.finished,
                 thinking_tokens=thinking[index],
-                completion_tokens=len(ids) + 1,
+                completion_tokens=len(ids) + self._forced,
                 integrity=EMPTY_THINKING * (not thinking[index]) + _repeats(ids[: len(ids) - each.finished]) / 2,
             )
             for index, (ids, each) in enumerate(zip(completions, found, strict=True))

@@ -108,8 +108,8 @@ def score_step(
         paired=_paired(first, expected["accuracy"], at_every_ratio, prompts),
         metrics={
             **_rollout_metrics(batch, outcomes, rewards.main, compared.no_signal),
-            **_policy_metrics(batch, chosen[::group_size], expected, known),
-            **_ratio_metrics(batch, prompts, outcomes, batch.policy[::group_size][known]),
+            **_expected_metrics(chosen[::group_size], expected),
+            **(_ladder_metrics(batch, prompts, outcomes, known) if prompts.control else {}),
         },
     )
 
@@ -201,12 +201,9 @@ def _expectations(
     own = batch.policy[np.arange(len(group)), batch.ratio_index] / counts[group, batch.ratio_index]
     weight = np.where(stratified, own, 1 / (len(group) // len(counts)))
     cost = batch.completion_tokens / prompts.reference_completion[batch.row]
-    values = {
-        "accuracy": batch.correct.astype(float),
-        "cost": cost,
-        "thinking_tokens": batch.thinking_tokens,
-        "ratio": prompts.ladder[batch.ratio_index],
-    }
+    values = {"accuracy": batch.correct.astype(float), "cost": cost, "thinking_tokens": batch.thinking_tokens}
+    if prompts.control:
+        values["ratio"] = prompts.ladder[batch.ratio_index]
     return {name: (weight * value).reshape(len(counts), -1).sum(axis=1) for name, value in values.items()}
 
 
@@ -220,7 +217,6 @@ def _rollout_metrics(batch: RolloutBatch, outcomes: Outcomes, reward: Floats, no
         "generated_tokens": float(batch.completion_tokens.sum()),
         "dead_groups": float(no_signal.mean()),
         "reward": float(reward.mean()),
-        "calibration_error": float(np.abs(outcomes.realised_ratio - outcomes.requested_ratio).mean()),
         **{f"reward/{name}": float(reward[members].mean()) for name, members in tiers.items() if members.any()},
     }
 
@@ -233,30 +229,25 @@ def _known_policies(policy: Floats, chosen: Bools, at_every_ratio: Bools) -> Boo
     return chosen if np.isfinite(policy[chosen]).all() else at_every_ratio
 
 
-def _policy_metrics(
-    batch: RolloutBatch, chosen: Bools, expected: Mapping[str, Floats], known: Bools
-) -> dict[str, float]:
-    """Metrics of the prompts in which the model chooses the ratio."""
-    if not chosen.any():
-        return {}
-    metrics = {f"policy/{name}": float(values[chosen].mean()) for name, values in expected.items()}
+def _expected_metrics(chosen: Bools, expected: Mapping[str, Floats]) -> dict[str, float]:
+    """Expectations of the prompts in which the model chooses the ratio, or its length without control tokens."""
+    return {f"policy/{name}": float(values[chosen].mean()) for name, values in expected.items() if chosen.any()}
+
+
+def _ladder_metrics(batch: RolloutBatch, prompts: PromptTable, outcomes: Outcomes, known: Bools) -> dict[str, float]:
+    """Metrics of known policies, and of each ratio: its rollouts, and its mean probability in known policies."""
+    metrics = {"calibration_error": float(np.abs(outcomes.realised_ratio - outcomes.requested_ratio).mean())}
+    group_size = len(batch.row) // len(known)
+    policy = batch.policy[::group_size][known]
     if known.any():
-        group_size = len(batch.row) // len(known)
-        policy = batch.policy[::group_size][known]
         metrics["policy/entropy"] = float(-(policy * np.log(np.maximum(policy, 1e-30))).sum(axis=1).mean())
         metrics["policy/ladder_mass"] = float(batch.ladder_mass[::group_size][known].mean())
-    return metrics
-
-
-def _ratio_metrics(batch: RolloutBatch, prompts: PromptTable, outcomes: Outcomes, policy: Floats) -> dict[str, float]:
-    """Metrics of each ratio: its rollouts, and its mean probability in known policies, [prompts, ratios]."""
-    metrics: dict[str, float] = {}
     for index, ratio in enumerate(prompts.ladder.tolist()):
         here = batch.ratio_index == index
         if here.any():
             metrics[f"ratio/{ratio:g}/accuracy"] = float(batch.correct[here].mean())
             metrics[f"ratio/{ratio:g}/thinking_tokens"] = float(batch.thinking_tokens[here].mean())
             metrics[f"ratio/{ratio:g}/realised"] = float(outcomes.realised_ratio[here].mean())
-        if len(policy):
+        if known.any():
             metrics[f"policy/share/{ratio:g}"] = float(policy[:, index].mean())
     return metrics

@@ -11,7 +11,7 @@ fields. What the settings do is left to `step` and `train`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_args
 
 from ._shared.thinking_formats import FLAG_HELP
@@ -22,7 +22,7 @@ from .core.comparison import Scale
 from .core.constraint import Gains
 from .errors import DataError
 from .named_function import name_or_function
-from .objective import ADDABLE, OBJECTIVES, PARTS, Objective, choose
+from .objective import ADDABLE, OBJECTIVES, OF_THE_LADDER, PARTS, PARTS_OF_THE_LADDER, Objective, choose
 
 FLOORS = ("frozen", "best")
 _GAINS = {gain.name: gain for gain in fields(Gains)}
@@ -133,6 +133,10 @@ class CHRPOSettings:
             "choices": FLOORS,
         },
     )
+    accuracy_floor: float | None = field(
+        default=None,
+        metadata={"help": "Accuracy to keep, such as 0.8.", "default": "the frozen model's, on the same prompts"},
+    )
     accuracy_slack: float = field(
         default=0.0,
         metadata={
@@ -168,11 +172,13 @@ class CHRPOSettings:
         _check_finite(self, CHRPOSettings)
         if self.floor not in FLOORS:
             raise DataError(f"floor must be one of {', '.join(FLOORS)}; got {self.floor!r}")
+        if self.accuracy_floor is not None and not 0 < self.accuracy_floor <= 1:
+            raise DataError(f"accuracy_floor must be in (0, 1], such as 0.8 (not 80); got {self.accuracy_floor:g}")
         if not 0 <= self.on_policy_weight <= 1:
             raise DataError(f"on_policy_weight must be in [0, 1]; got {self.on_policy_weight:g}")
         chosen = self.chosen()
         changed = [name for name in _GAINS if getattr(self.gains, name) != getattr(Gains(), name)]
-        changed += ["floor"] * (self.floor != "frozen")
+        changed += ["floor"] * (self.floor != "frozen") + ["accuracy_floor"] * (self.accuracy_floor is not None)
         if changed and not chosen.constrained:
             raise DataError(f"{', '.join(changed)}: this objective has no price of accuracy; leave the gains out")
 
@@ -198,6 +204,24 @@ class CHRPOSettings:
             keep_share=self.keep_share,
             advantage_scale=self.advantage_scale,
         )
+
+    def chosen_without_ladder(self) -> Objective:
+        """The objective on whole rollouts of a model without control tokens.
+
+        Raises:
+            DataError: the objective, or a setting that is not at its default, needs control tokens.
+        """
+        defaults = {"control_weight": None, "min_ratio_prob": MIN_RATIO_PROB, "on_policy_weight": ON_POLICY_WEIGHT}
+        needing = [name for name, default in defaults.items() if getattr(self, name) != default]
+        needing += ["ladder_share"] * bool(self.ladder_share)
+        needing += [f"without {part}" for part in self.without if part in PARTS_OF_THE_LADDER]
+        needing += [f"objective {self.objective}"] * (self.objective in OF_THE_LADDER)
+        if needing:
+            raise DataError(
+                f"{', '.join(needing)}: needs control tokens, and the model has none; leave it out, or train the model "
+                "with ratio-sft first"
+            )
+        return replace(self.chosen(), ladder_share=0.0)
 
     @property
     def gains(self) -> Gains:
@@ -270,7 +294,10 @@ class TrainSettings(CHRPOSettings):
     prompts_per_step: int = field(default=16, metadata={"help": "Number of prompts per step, over all processes."})
     rollouts: int | None = field(
         default=None,
-        metadata={"help": "Number of rollouts per prompt.", "default": "twice the number of ratios"},
+        metadata={
+            "help": "Number of rollouts per prompt.",
+            "default": "twice the number of ratios; 8 without control tokens",
+        },
     )
     learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of AdamW, constant."})
     temperature: float = field(

@@ -4,7 +4,7 @@
 ablations, the prices of accuracy (Lagrange multipliers) and the budget schedule, and it is the only place in which they
 change. Generating rollouts, log-probabilities, the loss and the optimiser are left to the trainer.
 
-    controller = CHRPOController(rows, ControlTokens.load("checkpoints/sft"), group_size=10)
+    controller = CHRPOController(rows, control_tokens("checkpoints/sft"), group_size=10)
     step = controller.step(rollouts, prompts=[str(rollout.row) for rollout in rollouts])
     step.control, step.response, step.tokens, step.metrics
 """
@@ -38,7 +38,8 @@ class TokenAdvantages:
     """Advantages of a step's tokens, for the loss -(sum of advantage x log-probability) / tokens.
 
     Args:
-        control: Advantage of each rollout's control token, [rollouts].
+        control: Advantage of each rollout's first token, [rollouts]: its control token, or, without control tokens, one
+            more token of the response.
         response: Advantage of each of its other tokens, [rollouts].
         tokens: Normaliser of the loss.
         metrics: Metrics of the step, by name.
@@ -59,7 +60,8 @@ class CHRPOController:
 
     Args:
         rows: Rows of an RL prompts file.
-        tokens: Control tokens of the checkpoint.
+        tokens: Control tokens of the checkpoint; None if it has none: each rollout is then compared with the others of
+            its prompt, and the model learns to shorten the whole response.
         group_size: Number of rollouts per prompt.
         settings: Settings of the objective.
         reward: Reward in place of the objective's own.
@@ -72,13 +74,13 @@ class CHRPOController:
         length_price: Price of tokens beyond a budget; None for objectives without a token budget.
 
     Raises:
-        DataError: prompts, ladder, group size and settings do not fit each other.
+        DataError: prompts, ladder, group size and settings do not fit each other, or a setting needs control tokens.
     """
 
     def __init__(
         self,
         rows: Sequence[Row],
-        tokens: ControlTokens,
+        tokens: ControlTokens | None,
         *,
         group_size: int,
         settings: CHRPOSettings | None = None,
@@ -87,16 +89,19 @@ class CHRPOController:
         self.settings = settings or CHRPOSettings()
         self.group_size = group_size
         self.prompts = PromptTable.of(rows, tokens, self.settings.constraint_by_difficulty)
-        self.objective = self.settings.chosen(shortest=min(tokens.ratios.values()))
+        if tokens is None:
+            self.objective = self.settings.chosen_without_ladder()
+        else:
+            self.objective = self.settings.chosen(shortest=min(tokens.ratios.values()))
         if reward is not None:
             self.objective = replace(self.objective, reward=reward)
-        ratios = len(tokens.ratios)
+        ratios = len(self.prompts.ladder)
         if self.objective.ladder_share and group_size < ratios:
             raise DataError(
                 f"{group_size} rollouts per prompt (--rollouts, num_generations); the ladder has {ratios} ratios, and "
                 f"a prompt needs one rollout at each: take {ratios} or more, or --ladder-share 0"
             )
-        floors = self.prompts.floors(self.settings.accuracy_slack)
+        floors = self.prompts.floors(self.settings.accuracy_slack, self.settings.accuracy_floor)
         best_slack = self.settings.accuracy_slack if self.settings.floor == "best" else None
         self.constraint = AccuracyConstraint(floors, self.settings.gains, best_slack)
         self._policy_groups = sorted(
@@ -153,8 +158,13 @@ class CHRPOController:
             prompts: Label of each rollout's prompt in this step; a prompt that occurs twice has two labels.
 
         Raises:
-            ChrpoError: a prompt does not have all its rollouts, or no rollout at some ratio that it needs.
+            ChrpoError: a prompt does not have all its rollouts, or no rollout at some ratio that it needs, or a rollout
+                has no control token.
         """
+        if not self.prompts.control:
+            rollouts = [replace(rollout, ratio_index=0, log_prob=0.0) for rollout in rollouts]
+        elif any(rollout.ratio_index is None or rollout.log_prob is None for rollout in rollouts):
+            raise ChrpoError("a rollout has no ratio_index or log_prob; give those of its control token")
         labels, group, sizes = np.unique(np.asarray(prompts), return_inverse=True, return_counts=True)
         if np.any(sizes != self.group_size):
             short = labels[sizes != self.group_size][0]
@@ -222,6 +232,8 @@ class CHRPOController:
         - "whole": N_signal; the control token is one more token of its rollout;
         - "decoupled": the number of rollouts with signal; w weighs the mean over control tokens (Thinkless).
 
+        Without control tokens, C = R and every token is one of the response.
+
         Args:
             result: Result of the step, [rollouts].
             batch: Rollouts of the step, [rollouts].
@@ -230,7 +242,7 @@ class CHRPOController:
                 because a KL term in the same loss counts in groups without signal, too.
             dtype: Number format in which the advantages are multiplied, that of the trainer.
         """
-        answers = batch.completion_tokens - 1
+        answers = batch.completion_tokens - self.prompts.control
         has_signal = ~result.no_signal
         signal = max(float(answers[has_signal].sum()), 1.0)
         responses = max(float(answers.sum()), 1.0)
@@ -243,6 +255,8 @@ class CHRPOController:
         else:  # scaled for N_signal first, so that the factor of a response is exactly 1 where N = N_signal
             control = control * self.objective.control_weight * signal / divisors[self.objective.credit]
             control, response = control * (tokens / signal), response * (tokens / signal)
+        if not self.prompts.control:
+            control = response
         return TokenAdvantages(control, response, tokens, result.metrics)
 
     def _present_objective(self) -> Objective:
