@@ -6,12 +6,14 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from math_eval._shared import checkpoint_loader
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.thinking_formats import FORMATS, save_format
+from math_eval.backends import checkpoint
 from math_eval.backends.loading import thinking_format
 from math_eval.backends.replies import read_reply
 from math_eval.cli import cli
-from math_eval.run_folders import thinking_parts
+from math_eval.run_folders import checked_manifest, thinking_parts
 from math_eval.settings import RunSettings
 from math_eval.tags import as_graded
 
@@ -24,6 +26,9 @@ def test_a_response_in_two_fields_is_joined_without_loss_between_the_models_tags
     parts = FORMATS[name].parts(read_reply(json.dumps(body).encode(), "server", FORMATS[name]).text)
     assert (parts.before, parts.text, parts.answer) == ("", thinking, answer or "")
     assert bool(parts.closing) == (answer is not None)
+
+
+SHORT = {"ratios": {"[short]": 0.4}, "policy": "[any]"}
 
 
 @pytest.mark.parametrize(
@@ -45,10 +50,12 @@ def test_a_response_in_two_fields_is_joined_without_loss_between_the_models_tags
             "",
             "2",
         ),
+        ({"control_tokens": SHORT}, {"completion": "[short]\n<think>1</think>2", "chosen_ratio": 0.4}, "1", "2"),
+        ({"control_tokens": SHORT}, {"completion": "<b>1</b> and <COMP_40>"}, "", "<b>1</b> and <COMP_40>"),
     ],
 )
 def test_a_sample_is_cut_with_the_format_of_its_run_and_without_its_ratio_token(manifest, row, text, answer):
-    found = {name: vars(each) for name, each in manifest.items()}
+    found = {name: each if isinstance(each, dict) else vars(each) for name, each in manifest.items()}
     parts = thinking_parts({"prompt": "a", "chosen_ratio": None, **row}, found)
     assert (parts.text, parts.answer) == (text, answer)
 
@@ -57,14 +64,39 @@ def test_the_given_format_wins_over_the_folders_and_that_over_the_templates(tiny
     folder = shutil.copytree(tiny_model, tmp_path / "model")
 
     def found(given=None):
-        return thinking_format(RunSettings(model=str(folder), tasks=("a.jsonl",), thinking_format=given))
+        return thinking_format(RunSettings(model=str(folder), tasks=("a.jsonl",), thinking_format=given))[0]
 
     assert found() == THINK
     save_format(ThinkingFormat("<plan>", "</plan>", opened=True), folder)
     assert found() == ThinkingFormat("<plan>", "</plan>")
     assert found("seed-think") == FORMATS["seed-think"]
     server = RunSettings(model="openai:m", tasks=("a.jsonl",), base_url="http://127.0.0.1:9/v1")
-    assert thinking_format(server) == THINK
+    assert thinking_format(server) == (THINK, None)
+
+
+@pytest.mark.parametrize("given", [(), ("--thinking-format", "think")])
+def test_the_tokenizer_of_a_model_is_loaded_once(tiny_model, problems, tmp_path, monkeypatch, given):
+    loaded, load = [], checkpoint_loader.load_tokenizer
+    for module in (checkpoint_loader, checkpoint):
+        monkeypatch.setattr(module, "load_tokenizer", lambda folder: loaded.append(folder) or load(folder))
+    plain = ["run", "--model", str(tiny_model), "--tasks", str(problems), "--max-tokens", "4", "--limit", "1", *given]
+    result = CliRunner().invoke(cli, [*plain, "--output-dir", str(tmp_path / "r")])
+    assert (result.exit_code, len(loaded)) == (0, 1), result.output
+
+
+def test_a_ratio_with_a_switch_is_asked_for_with_it_and_read_by_its_token(tiny_model, problems, tmp_path):
+    folder, run = shutil.copytree(tiny_model, tmp_path / "model"), tmp_path / "run"
+    path = folder / "control_tokens.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "switches": {"<COMP_20>": "<COMP_POLICY>!"}}))
+    limits = ["--max-tokens", "30", "--limit", "2", "--output-dir", str(run)]
+    asked = ["--ratio", "0.2", "--ratio", "1", "--instruction", ""]
+    result = CliRunner().invoke(cli, ["run", "--model", str(folder), "--tasks", str(problems), *asked, *limits])
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (run / "samples_sums.jsonl").read_text().splitlines()]
+    assert [row["prompt"].split()[-2] for row in rows] == ["<COMP_POLICY>!"] * 2 + ["<COMP_100>"] * 2
+    manifest = checked_manifest(run)
+    assert manifest["control_tokens"]["switches"] == {"<COMP_20>": "<COMP_POLICY>!"}
+    assert all("<COMP" not in thinking_parts(row, manifest).text for row in rows)
 
 
 def test_a_run_records_its_format_and_prints_it_once(tiny_model, problems, tmp_path):

@@ -97,8 +97,8 @@ def render_prompts(
 
 
 def _turn(problem: Row, ratio: Ratio, settings: RunSettings, tokens: ControlTokens | None) -> str:
-    token = tokens.token(ratio) if tokens is not None and ratio is not None else None
-    return user_turn(problem["question"], token, settings.instruction)
+    asked = tokens.request(ratio) if tokens is not None and ratio is not None else None
+    return user_turn(problem["question"], asked, settings.instruction)
 
 
 def list_requests(

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ._shared import runs
+from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
 from ._shared.records import write_json
+from ._shared.thinking import ThinkingFormat
 from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
@@ -63,7 +65,7 @@ def run(
         raise DataError(f"{folder}: is a file; name a folder for the run")
     manifest, done = folder / runs.MANIFEST, folder / RESULTS
     tokens, tasks = control_tokens(settings), _tasks(settings, data_dir)
-    model, thinking = model_settings(settings), thinking_format(settings)
+    model, (thinking, tokenizer) = model_settings(settings), thinking_format(settings)
     name_format(notify, thinking)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader(extraction=settings.extraction, policy=settings.policy))
@@ -73,7 +75,7 @@ def run(
         if state == "finished":
             remove_partial(folder, [task.name for task in tasks])
             return read_results(folder), True
-        backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking)))
+        backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer)))
         if tokens is not None and settings.ratios != (None,):
             check_tokens(settings, tokens, backend)
         prompts = render_prompts(tasks, settings, tokens, backend)
@@ -81,7 +83,7 @@ def run(
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
             _clear(folder)
-            _write_manifest(manifest, known, settings, tasks, backend, thinking=asdict(thinking))
+            _write_manifest(manifest, known, settings, tasks, backend, tokens=tokens, thinking=thinking)
         _record_address(manifest, settings.base_url)
         store = stack.enter_context(Store(folder, list(requests)))
         for name, wanted in requests.items():
@@ -109,9 +111,11 @@ def _write_manifest(
     tasks: list[Task],
     backend: Backend,
     *,
-    thinking: dict[str, Any],
+    tokens: ControlTokens | None,
+    thinking: ThinkingFormat,
 ) -> None:
-    """Write the manifest: what decides the samples, and where the model and the problems were read."""
+    """Write the manifest: what decides the samples, where model and problems were read, and the model's ladder."""
+    ladder = {} if tokens is None else {"control_tokens": tokens.content}
     runs.write_manifest(
         manifest,
         COMMAND,
@@ -120,7 +124,8 @@ def _write_manifest(
         model=settings.model,
         environment=backend.environment,
         sources={task.name: task.source for task in tasks},
-        thinking_format=thinking,
+        thinking_format=asdict(thinking),
+        **ladder,
     )
 
 

@@ -8,7 +8,6 @@ Writing run folders is left to `run` and `grade`.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from ._shared import runs
 from ._shared.checkpoint_files import check_inside
+from ._shared.control_tokens import ControlTokens
 from ._shared.records import Row, read_json, read_records, validate
 from ._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
 from .errors import DataError
@@ -24,7 +24,6 @@ from .summary import summarise
 from .task_names import check_name
 
 RESULTS = "results.json"
-_CONTROL_TOKEN = re.compile(r"\s*<[^<>]*>")
 ItemKey = tuple[str, str, int, int]
 """Task, id, seed and sample."""
 
@@ -137,11 +136,19 @@ def thinking_parts(row: Row, manifest: Mapping[str, Any]) -> Thinking:
 
     Args:
         row: A row of the `samples` contract.
-        manifest: The manifest of its run, which names the thinking format.
+        manifest: The manifest of its run, which names the thinking format and the ladder.
     """
-    opened = row.get("chosen_ratio") is not None
-    completion = _CONTROL_TOKEN.sub("", row["completion"], count=1) if opened else row["completion"]
+    completion = _run_tokens(row, manifest).without_token(row["completion"])
     return split_thinking(completion, row["prompt"], run_format(manifest))
+
+
+def _run_tokens(row: Row, manifest: Mapping[str, Any]) -> ControlTokens:
+    """The ladder of a run; of a manifest that names none, the usual token of the ratio that the sample opens with."""
+    found = manifest.get("control_tokens")
+    if found is not None:
+        return ControlTokens(**found)
+    chosen = row.get("chosen_ratio")
+    return ControlTokens({}, "") if chosen is None else ControlTokens.ladder({chosen, 1.0})
 
 
 def run_format(manifest: Mapping[str, Any]) -> ThinkingFormat:

@@ -28,6 +28,14 @@ def _ratio_pair(text: str) -> tuple[float, float]:
         raise ValueError(f"{text!r} is not RATIO=NUMBER, such as 0.2=2") from error
 
 
+def _switch(text: str) -> tuple[float, str]:
+    ratio, _, word = text.partition("=")
+    try:
+        return float(ratio), word
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not RATIO=SWITCH, such as 0=/no_think") from error
+
+
 @dataclass(frozen=True)
 class MixSettings:
     """Settings of a mixture; the paper's values are the defaults where the paper gives one.
@@ -40,6 +48,18 @@ class MixSettings:
         default=(),
         metadata={"flag": "--ratio", "help": "Ratio of the ladder; repeatable.", "default": "all ratios in IN"},
     )
+    switches: tuple[tuple[float, str], ...] = field(
+        default=(),
+        metadata={
+            "flag": "--switch",
+            "metavar": "R=WORD",
+            "parse": _switch,
+            "help": "The model's own switch that ends a prompt of ratio R, such as 0=/no_think or "
+            "0.2=reasoning_effort=low; repeatable.",
+            "default": "the ratio token",
+        },
+    )
+    """(ratio, switch) pairs. The response still opens with the ratio token, so that the model can choose this ratio."""
     tolerance: float = field(
         default=0.05, metadata={"help": "Maximum difference between the requested and the achieved ratio."}
     )
@@ -84,7 +104,7 @@ class MixSettings:
 
     def __post_init__(self) -> None:
         if self.ratios:
-            ControlTokens.ladder(self.ratios)
+            ControlTokens.ladder(self.ratios, dict(self.switches))
         given_format(self.thinking_format)
         if not 0 <= self.tolerance <= 1:
             raise DataError(f"tolerance must be in [0, 1]; got {self.tolerance:g}")
@@ -93,6 +113,8 @@ class MixSettings:
             raise DataError(f"the shares of policy_quotas must be 0 or more and add up to 1; got {sum(shares):g}")
         if len(dict(self.policy_quotas)) < len(shares):
             raise DataError("policy_quotas names a ratio twice; give each one share")
+        if len(dict(self.switches)) < len(self.switches):
+            raise DataError("switches names a ratio twice; give each one switch")
         for name in ("policy_share", "heldout_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"{name} must be in [0, 1); got {getattr(self, name):g}")

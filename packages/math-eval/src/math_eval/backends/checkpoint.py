@@ -27,14 +27,15 @@ class Checkpoint:
 
     Args:
         folder: A model folder with safetensors weights and a tokenizer.
+        tokenizer: Its tokenizer, if it is loaded.
 
     Raises:
         DataError: The folder cannot be loaded safely, has no tokenizer, or names no end token.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, tokenizer: Any = None) -> None:
         self.path = check_checkpoint(folder)
-        self._tokenizer: Any = load_tokenizer(folder)
+        self._tokenizer: Any = load_tokenizer(folder) if tokenizer is None else tokenizer
         config = load_config(folder).get_text_config()
         self.ends = end_tokens(folder, self._tokenizer)
         self._context: int | None = getattr(config, "max_position_embeddings", None)

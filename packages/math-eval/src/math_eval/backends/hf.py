@@ -30,13 +30,14 @@ class HFModel(Checkpoint):
 
     Args:
         folder: A model folder with safetensors weights and a tokenizer.
+        tokenizer: Its tokenizer, if it is loaded.
 
     Raises:
         DataError: The folder cannot be loaded safely.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: str | Path, *, tokenizer: Any = None) -> None:
+        super().__init__(folder, tokenizer=tokenizer)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._model: Any = load_model(folder, self._dtype).to(self._device).eval()

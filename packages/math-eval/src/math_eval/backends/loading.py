@@ -4,12 +4,13 @@ Each backend's library is imported only when it is needed.
 
     settings = RunSettings("checkpoints/sft", ("gsm8k",), ratios=(0.2, "policy"))
     tokens = control_tokens(settings)          # the ladder of checkpoints/sft
-    thinking_format(settings)                  # ThinkingFormat('<think>', '</think>', '', opened=False)
-    backend = load_backend(settings, tokens, THINK)   # HFModel("checkpoints/sft")
+    thinking, tokenizer = thinking_format(settings)   # ThinkingFormat('<think>', '</think>', '', opened=False), None
+    backend = load_backend(settings, tokens, thinking, tokenizer)     # HFModel("checkpoints/sft")
 """
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.control_tokens import FILE_NAME, ControlTokens
@@ -46,10 +47,13 @@ def control_tokens(settings: RunSettings) -> ControlTokens | None:
     return tokens
 
 
-def thinking_format(settings: RunSettings) -> ThinkingFormat:
+def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
     """The tags around the model's thinking: the given ones, those of its folder, or those of its chat template.
 
     Each prompt shows whether it opens the block, so `opened` is False. A server without a folder thinks in `<think>`.
+
+    Returns:
+        The format, and the tokenizer if its template had to be read, else None.
 
     Raises:
         DataError: The given format or the file is bad, or the template shows none of the known formats clearly.
@@ -58,11 +62,13 @@ def thinking_format(settings: RunSettings) -> ThinkingFormat:
     found = given_format(settings.thinking_format) if settings.thinking_format else None
     if found is None and folder is not None:
         found = load_format(folder)
+    tokenizer = None
     if found is None and settings.server is None:
         from math_eval._shared.checkpoint_loader import load_tokenizer
 
-        found = format_of(load_tokenizer(check_checkpoint(settings.model)))
-    return replace(found or THINK, opened=False)
+        tokenizer = load_tokenizer(check_checkpoint(settings.model))
+        found = format_of(tokenizer)
+    return replace(found or THINK, opened=False), tokenizer
 
 
 def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend) -> None:
@@ -79,8 +85,16 @@ def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend)
             )
 
 
-def load_backend(settings: RunSettings, tokens: ControlTokens | None, thinking: ThinkingFormat) -> Backend:
+def load_backend(
+    settings: RunSettings, tokens: ControlTokens | None, thinking: ThinkingFormat, tokenizer: Any = None
+) -> Backend:
     """The model, loaded, or the client of its server.
+
+    Args:
+        settings: Settings of the run.
+        tokens: The checkpoint's control tokens, or None.
+        thinking: Tags around the model's thinking.
+        tokenizer: The checkpoint's tokenizer, if `thinking_format` has loaded it.
 
     Raises:
         DataError: A package is not installed, or the checkpoint or the address is bad.
@@ -90,12 +104,13 @@ def load_backend(settings: RunSettings, tokens: ControlTokens | None, thinking: 
         if extra == "transformers":
             from .hf import HFModel
 
-            return HFModel(settings.model)
+            return HFModel(settings.model, tokenizer=tokenizer)
         if extra == "vllm":
             from .vllm import VLLMModel
 
             return VLLMModel(
                 settings.model,
+                tokenizer=tokenizer,
                 concurrency=settings.batch_size,
                 tensor_parallel=settings.tensor_parallel,
                 data_parallel=settings.data_parallel,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from math_eval.errors import DataError, MathEvalError
 
@@ -41,15 +42,22 @@ class VLLMModel(Checkpoint):
         concurrency: Maximum number of requests in flight.
         tensor_parallel: Number of devices that the model is split over.
         data_parallel: Number of copies of the model.
+        tokenizer: The tokenizer of the folder, if it is loaded.
 
     Raises:
         DataError: The folder cannot be loaded safely.
     """
 
     def __init__(
-        self, folder: str | Path, *, concurrency: int = 32, tensor_parallel: int = 1, data_parallel: int = 1
+        self,
+        folder: str | Path,
+        *,
+        concurrency: int = 32,
+        tensor_parallel: int = 1,
+        data_parallel: int = 1,
+        tokenizer: Any = None,
     ) -> None:
-        super().__init__(folder)
+        super().__init__(folder, tokenizer=tokenizer)
         self._concurrency = concurrency
         self._parallel = {"tensor_parallel_size": tensor_parallel, "data_parallel_size": data_parallel}
         self._on_cpu = current_platform.is_cpu()

@@ -1,4 +1,4 @@
-"""`ratio-sft build`: a file of compressed traces to a folder with train.jsonl, heldout.jsonl and a data card.
+"""`ratio-sft build`: a file of compressed traces to a folder of rows, with their ladder and a data card.
 
 The content of the rows is left to `mixture`, the content of the card to `card`.
 
@@ -107,6 +107,7 @@ def _write(folder: Path, mixture: Mixture, card: Row) -> None:
     write_records(folder / "train.jsonl", mixture.train)
     if mixture.heldout:
         write_records(folder / "heldout.jsonl", mixture.heldout)
+    mixture.tokens.save(folder)
     mixture.tally.write_rejected(folder / _REJECTS)
     write_json(folder / CARD, card)
     html_page.write(folder / CARD_PAGE, "Data card", card_page(card))

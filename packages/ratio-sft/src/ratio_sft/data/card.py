@@ -23,7 +23,7 @@ def data_card(mixture: Mixture, settings: MixSettings) -> Row:
     return {
         "format": 1,
         "settings": stated_settings(settings),
-        "control_tokens": {"ratios": mixture.tokens.ratios, "policy": mixture.tokens.policy},
+        "control_tokens": mixture.tokens.content,
         "tokenizer": mixture.tokenizer,
         "thinking_format": str(mixture.train.thinking_format),
         "counts": {
@@ -47,9 +47,9 @@ def data_card(mixture: Mixture, settings: MixSettings) -> Row:
 
 
 def stated_settings(settings: MixSettings) -> Row:
-    """The settings as manifest and card record them; floors, quotas and thinking format only if they are not usual."""
+    """The settings as manifest and card record them; some only if they are not usual."""
     usual = MixSettings()
-    optional = ("paper_floors", "policy_quotas", "thinking_format")
+    optional = ("paper_floors", "policy_quotas", "switches", "thinking_format")
     return {
         name: value for name, value in asdict(settings).items() if name not in optional or value != getattr(usual, name)
     }

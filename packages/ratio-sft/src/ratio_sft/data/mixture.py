@@ -123,7 +123,7 @@ def mix(
 
 def _ladder(settings: MixSettings, found: set[float], where: str) -> ControlTokens:
     """The ladder of the settings, or of all ratios found; it must fit the traces and the other settings."""
-    tokens = ControlTokens.ladder(settings.ratios or found)
+    tokens = ControlTokens.ladder(settings.ratios or found, dict(settings.switches))
     absent = sorted(set(tokens.ratios.values()) - found - {0.0})
     if absent:
         wanted = ", ".join(f"{ratio:g}" for ratio in absent)
@@ -220,7 +220,7 @@ def _forbidden_text(row: Row, tokens: ControlTokens, settings: MixSettings) -> t
         if surrogate := lone_surrogate(text):
             return "lone_surrogate", surrogate
     own = given_format(settings.thinking_format)
-    for tag in (THINK.open, THINK.close, own.open, own.close, *tokens.all_tokens):
+    for tag in (THINK.open, THINK.close, own.open, own.close, *tokens.all_tokens, *tokens.switches.values()):
         if any(tag in text for text in texts):
             return "tag_in_text", tag
     return "", ""

@@ -71,7 +71,7 @@ class MixedRows(Sequence[Row]):
         entry = nearest(trace, ratio)
         assert entry is not None
         token = self.tokens.token(ratio)
-        asked = {"policy": self.tokens.policy, "fixed": token, "plain": None}[mode]
+        asked = {"policy": self.tokens.policy, "fixed": self.tokens.request(ratio), "plain": None}[mode]
         thinking = self.thinking_format.join(f"\n{entry['text'].strip()}\n", "")
         completion = f"{thinking}\n\n{trace['response'].strip()}"
         if asked is not None:

@@ -1,9 +1,9 @@
 r"""The chat template that adds the control token: `chat_template_kwargs={"ratio": 0.4 | "policy" | null}`.
 
-A prologue appends the token to the last user message; then the checkpoint's own template renders the messages, in a
-child process with limits, because it may be a stranger's. A prompt without a ratio is what that template renders, byte
-for byte; where its generation prompt opens the thinking block, the response begins inside. How a training row is made
-from prompt and completion is left to `training.encoding`.
+A prologue appends the token, or the model's own switch, to the last user message, or sets `reasoning_effort`; then the
+checkpoint's own template renders the messages, in a child process with limits, because it may be a stranger's. A prompt
+without a ratio is what that template renders, byte for byte; where its generation prompt opens the thinking block, the
+response begins inside. How a training row is made from prompt and completion is left to `training.encoding`.
 
     install(tokenizer, tokens)
     tokenizer.apply_chat_template([{"role": "user", "content": "1 + 2?"}], ratio=0.4, tokenize=False)
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
-from ratio_sft._shared.control_tokens import POLICY, ControlTokens
+from ratio_sft._shared.control_tokens import EFFORT, POLICY, ControlTokens
 from ratio_sft._shared.thinking_formats import FORMATS
 from ratio_sft._shared.tokenizer_file import check_rendered, tokenizing
 from ratio_sft.errors import DataError
@@ -32,7 +32,7 @@ _END = "{#- ratio-sft: end; the checkpoint's own template follows -#}\n"
 _PROLOGUE = """
 {%- set ratio_off = @OFF@ -%}
 {%- set ratio_asked = ratio if ratio is defined else none if ratio_off else 'policy' -%}
-@EFFORT@{%- set ratio_found = namespace(token='', known=false, message=-1, part=-1, given=false) -%}
+@EFFORT@{%- set ratio_found = namespace(token='', known=false, message=-1, part=-1, given=false, effort='') -%}
 {%- if ratio_asked is none or ratio_asked == 'none' -%}
   {%- set ratio_found.known = true -%}
 {%- elif ratio_asked == 'policy' -%}
@@ -67,8 +67,11 @@ _PROLOGUE = """
       {%- if (ratio_text | trim).endswith(ratio_token) -%}{%- set ratio_found.given = true -%}{%- endif -%}
     {%- endfor -%}
   {%- endif -%}
-  {%- if ratio_found.token and not ratio_found.given -%}
+  {%- set ratio_changed = ratio_found.token and not ratio_found.given -%}
+  {%- if ratio_changed -%}
     {%- set ratio_text = ratio_text ~ ' ' ~ ratio_found.token if ratio_text is string else ratio_found.token -%}
+  {%- endif -%}
+@OWN@  {%- if ratio_changed -%}
     {%- if ratio_parts is string -%}
       {%- set ratio_content = ratio_text -%}
     {%- elif ratio_found.part >= 0 -%}
@@ -85,9 +88,23 @@ _PROLOGUE = """
 _EFFORT = """{%- if ratio is not defined and reasoning_effort is defined and reasoning_effort is not none -%}
   {%- set ratio_asked = @EFFORTS@[reasoning_effort] -%}
   {%- if ratio_asked is not defined -%}
-    {{- raise_exception('reasoning_effort must be low, medium or high; got ' ~ reasoning_effort) -}}
+    {{- raise_exception('reasoning_effort must be @NAMES@; got ' ~ reasoning_effort) -}}
   {%- endif -%}
 {%- endif -%}
+"""
+_OWN_EFFORT = """  {%- if ratio_text is string -%}
+    {%- for ratio_effort in @VALUES@ -%}
+      {%- if ratio_text.rstrip().endswith('@EFFORT_IS@' ~ ratio_effort) -%}
+        {%- set ratio_found.effort = ratio_effort -%}
+      {%- endif -%}
+    {%- endfor -%}
+  {%- endif -%}
+  {%- if ratio_found.effort -%}
+    {%- set reasoning_effort = ratio_found.effort -%}
+    {%- set ratio_changed = true -%}
+    {%- set ratio_text = ratio_text.rstrip() -%}
+    {%- set ratio_text = ratio_text[:(ratio_text | length) - ('@EFFORT_IS@' ~ reasoning_effort) | length].rstrip() -%}
+  {%- endif -%}
 """
 _SWITCH = """  {%- if ratio_found.token or ratio_found.given -%}
     {%- if ratio_off -%}
@@ -117,27 +134,48 @@ def wrap(body: str, tokens: ControlTokens) -> str:
 
     Where the template has a switch of its own, a prompt with a token has thinking switched on, and one that switches it
     off has no token. `reasoning_effort` is another name of the ratio (low: the smallest, medium: the one in the middle,
-    high: the largest), unless the template reads it itself.
+    high: the largest), unless the template reads it itself: then only the values that are switches of the ladder are.
+
+    Raises:
+        DataError: the ladder has a value of `reasoning_effort`, which the template does not read.
     """
     if body.startswith(MARK):
         return body
-    ratios = list(tokens.ratios.values())
-    efforts = {"low": ratios[0], "medium": ratios[(len(ratios) - 1) // 2], "high": ratios[-1]}
     switch = next((name for name, read in _SWITCHES.items() if re.search(read, body)), None)
     off = f"{switch} is defined and {switch} is not none and not {switch}" if switch else "false"
-    values = {
-        "@OFF@": off,
-        "@EFFORT@": "" if "reasoning_effort" in body else _EFFORT.replace("@EFFORTS@", json.dumps(efforts)),
+    own = {text.removeprefix(EFFORT): text for text in tokens.switches.values() if text.startswith(EFFORT)}
+    reads = "reasoning_effort" in body
+    if own and not reads:
+        raise DataError(
+            f"the chat template does not read reasoning_effort, so the ladder cannot have {', '.join(own.values())}"
+        )
+    efforts = _efforts(tokens, own)
+    pieces = {
+        "@EFFORT@": _EFFORT if own or not reads else "",
+        "@OWN@": _OWN_EFFORT if own else "",
         "@SWITCH@": _SWITCH.replace("@NAME@", switch) if switch else "",
+        "@OFF@": off,
+        "@EFFORTS@": json.dumps(efforts),
+        "@NAMES@": " or ".join(filter(None, (", ".join(list(efforts)[:-1]), list(efforts)[-1]))),
+        "@VALUES@": json.dumps(list(own)),
+        "@EFFORT_IS@": EFFORT,
         "@POLICY@": json.dumps(tokens.policy),
-        "@LADDER@": json.dumps([[ratio, token] for token, ratio in tokens.ratios.items()]),
-        "@KNOWN@": ", ".join(f"{ratio:g}" for ratio in ratios),
-        "@TOKENS@": json.dumps(tokens.all_tokens),
+        "@LADDER@": json.dumps([[ratio, tokens.request(ratio)] for ratio in tokens.ratios.values()]),
+        "@KNOWN@": ", ".join(f"{ratio:g}" for ratio in tokens.ratios.values()),
+        "@TOKENS@": json.dumps([*tokens.all_tokens, *tokens.switches.values()]),
     }
     prologue = _PROLOGUE
-    for name, value in values.items():
+    for name, value in pieces.items():
         prologue = prologue.replace(name, value)
     return MARK + prologue + _END + body
+
+
+def _efforts(tokens: ControlTokens, own: dict[str, str]) -> dict[str, float]:
+    """Values of `reasoning_effort` and the ratio that each asks for."""
+    ratios = list(tokens.ratios.values())
+    if not own:
+        return {"low": ratios[0], "medium": ratios[(len(ratios) - 1) // 2], "high": ratios[-1]}
+    return {value: ratio for value in own for ratio in ratios if tokens.request(ratio) == own[value]}
 
 
 def fallback(tokenizer: "PreTrainedTokenizerBase") -> str:

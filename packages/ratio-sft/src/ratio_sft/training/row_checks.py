@@ -88,7 +88,7 @@ def check_thinking(row: Row, tokens: ControlTokens, thinking_format: ThinkingFor
 
 
 def check_tokens(row: Row, tokens: ControlTokens, thinking_format: ThinkingFormat, where: str) -> None:
-    """Check that the user turn ends in the token of the row's mode, and the completion opens with that of its ratio.
+    """Check that the user turn ends in what asks for the row's mode, and the completion opens with the ratio's token.
 
     A row whose completion opens with the thinking tag is a full-length row without a token; its user turn has none
     either.
@@ -101,7 +101,7 @@ def check_tokens(row: Row, tokens: ControlTokens, thinking_format: ThinkingForma
     if user["role"] != "user" or len(row["completion"]) != 1 or answer["role"] != "assistant":
         raise DataError(f"{where}: prompt must end in a user message and completion be one assistant message")
     if kind(row, thinking_format) == "plain":
-        ending = next((token for token in tokens.all_tokens if user["content"].rstrip().endswith(token)), None)
+        ending = next((text for text in tokens.requests if user["content"].rstrip().endswith(text)), None)
         if ending or row["ratio"] != 1.0 or row["mode"] != "fixed":
             raise DataError(
                 f"{where}: completion: opens with {thinking_format.open}, so it is a full-length row without a token; "
@@ -114,7 +114,7 @@ def check_tokens(row: Row, tokens: ControlTokens, thinking_format: ThinkingForma
         raise DataError(f"{where}: completion: opens with {shown!r}, not with a ratio token of the ladder ({known})")
     if opening != row["ratio"]:
         raise DataError(f"{where}: ratio: {row['ratio']:g}, but the completion opens with the token of {opening:g}")
-    wanted = tokens.policy if row["mode"] == "policy" else tokens.token(opening)
+    wanted = tokens.policy if row["mode"] == "policy" else tokens.request(opening)
     if not user["content"].rstrip().endswith(wanted):
         shown = user["content"][-20:]
         raise DataError(
@@ -166,6 +166,6 @@ def check_tokenizer(
 
 def _question(row: Row, tokens: ControlTokens) -> str:
     text = row["prompt"][-1]["content"].rstrip()
-    for token in tokens.all_tokens:
-        text = text.removesuffix(token)
+    for request in tokens.requests:
+        text = text.removesuffix(request)
     return question_key(text)

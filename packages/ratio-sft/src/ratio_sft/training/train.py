@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.checkpoint_files import check_checkpoint
 from ratio_sft._shared.checkpoint_settings import check_settings
+from ratio_sft._shared.control_tokens import FILE_NAME as LADDER
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Row, Tally, read_object, write_json, write_records
@@ -174,6 +175,8 @@ def _made_from(run: _Run, processes: int) -> Row:
     settings["report_to"] = list(trackers) if len(trackers) > 1 else next(iter(trackers), None)
     model = f"{Path(run.settings.model).resolve().name} {digest(run.settings.model)[:16]}"
     files = {name: digest(run.data / f"{name}.jsonl") for name in run.rows}
+    if (run.data / LADDER).is_file():
+        files[LADDER] = digest(run.data / LADDER)
     return {**settings, "model": model, "data": files, "processes": processes}
 
 
@@ -231,11 +234,18 @@ def _load(run: _Run) -> tuple[Any, Any, ControlTokens]:
     model, tokenizer = checkpoints.load_model(run.settings.model)
     ladder = tokens.installed(run.settings.model, tokenizer)
     if ladder is None:
-        ladder = ControlTokens.ladder({row["ratio"] for row in run.rows["train"]})
+        ladder = _ladder(run)
         tokens.add_control_tokens(model, tokenizer, ladder, seed=run.settings.seed)
     else:
         template.install(tokenizer, ladder)
     return model, tokenizer, ladder
+
+
+def _ladder(run: _Run) -> ControlTokens:
+    """The ladder of the rows: the one that `build` wrote beside them, or else their ratios."""
+    if (run.data / LADDER).is_file():
+        return ControlTokens.load(run.data)
+    return ControlTokens.ladder({row["ratio"] for row in run.rows["train"]})
 
 
 def _encode(
