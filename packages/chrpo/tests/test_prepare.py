@@ -53,6 +53,16 @@ def files(tmp_path):
     return tmp_path / "samples.jsonl", tmp_path / "prompts.jsonl"
 
 
+def test_a_ratio_with_a_switch_is_asked_for_with_it(files):
+    tokens = ControlTokens.ladder((0.2, 0.6, 1.0), {0.2: "/short"})
+    prepare(*files, tokens=tokens, instruction="Think.", policy_share=0)
+    rows = list(read_records(files[1], "rl_prompts"))
+    endings = {row["prompt"][0]["content"].split()[-1] for row in rows}
+    assert endings == {"/short", "<COMP_60>", "<COMP_100>"}
+    table = PromptTable.of(rows, tokens)
+    assert [row["prompt"][0]["content"].endswith(" /short") for row in rows] == (table.requested == 0).tolist()
+
+
 def test_prompts_by_hand(files):
     tally, summary = prepare(*files, tokens=TOKENS, instruction="Think.")
     rows = {row["id"]: row for row in read_records(files[1], "rl_prompts")}
@@ -330,3 +340,85 @@ def test_memory_does_not_depend_on_how_long_completions_are(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < len(rows) * 20_000 / 3
+
+
+def plain_samples(**correct):
+    """Samples without a ratio, correct (1) or not (0) in turn."""
+    return [
+        sample(name, None, number, bool(int(right)))
+        for name, rights in correct.items()
+        for number, right in enumerate(rights)
+    ]
+
+
+def test_prompts_without_control_tokens_by_hand(tmp_path):
+    rows = plain_samples(even="0101", odd="11100", lost="0000", once="1")
+    write_records(tmp_path / "samples.jsonl", [*rows, sample("even", 0.2, 0, True)])
+    told = []
+    options = {"tokens": None, "instruction": "Think.", "notify": told.append}
+    tally, summary = prepare(tmp_path / "samples.jsonl", tmp_path / "prompts.jsonl", **options)
+    assert told == [
+        "thinking format: <think> … </think>, opened by the model",
+        "no control tokens: the whole response is shortened",
+    ]
+    found = {row["id"]: row for row in read_records(tmp_path / "prompts.jsonl", "rl_prompts")}
+    assert found["even"] == {
+        "id": "even",
+        "question": "What is even?",
+        "answer": "7",
+        "topic": "words",
+        "temperature": 0.7,
+        "prompt": [{"role": "user", "content": "Think.\nWhat is even?"}],
+        "mode": "policy",
+        "teacher_ratio": None,
+        "reference_tokens": 52,
+        "reference_completion_tokens": 60,
+        "reference_accuracy": 0.5,
+        "difficulty": "easy",
+        "held_out_accuracy": 0.0,
+    }
+    # The second and fourth of 11100 show the difficulty, the other three the accuracy.
+    assert [found["odd"][name] for name in ("reference_accuracy", "difficulty", "held_out_accuracy")] == [
+        0.6,
+        "medium",
+        2 / 3,
+    ]
+    assert found["lost"]["difficulty"] == "hard"
+    assert not {"difficulty", "held_out_accuracy"} & found["once"].keys()
+    assert PromptTable.of(list(found.values()), None).floors(0) == {"policy": (0.5 + 0.6 + 0 + 1) / 4}
+    assert summary["accuracy"] == (0.5 + 0.6 + 0 + 1) / 4
+    assert summary["samples_at_a_ratio"] == 1
+    assert (tally.read, tally.written) == (15, 4)
+
+
+def test_the_floor_of_a_difficulty_without_control_tokens_is_the_accuracy_that_new_samples_have(tmp_path):
+    """Of 2000 problems that are all solved half of the time, no group is harder or easier than the others."""
+    generator = np.random.default_rng(0)
+    rights = {f"p{n}": "".join(map(str, generator.integers(0, 2, 4))) for n in range(2000)}
+    write_records(tmp_path / "samples.jsonl", plain_samples(**rights))
+    prepare(tmp_path / "samples.jsonl", tmp_path / "out.jsonl", tokens=None)
+    table = PromptTable.of(list(read_records(tmp_path / "out.jsonl", "rl_prompts")), None, by_difficulty=True)
+    floors = table.floors(0)
+    assert floors.keys() == {"policy/easy", "policy/hard", "policy/medium"}
+    assert list(floors.values()) == pytest.approx([0.5] * 3, abs=0.05)
+
+
+def test_the_command_prepares_prompts_for_a_checkpoint_without_control_tokens(tmp_path):
+    (tmp_path / "plain").mkdir()
+    write_records(tmp_path / "samples.jsonl", plain_samples(one="1101", two="1111"))
+    call = ["prepare", str(tmp_path / "samples.jsonl"), str(tmp_path / "out.jsonl"), "--checkpoint"]
+    made = CliRunner().invoke(cli, [*call, str(tmp_path / "plain")])
+    assert made.exit_code == 0, made.output
+    assert made.stdout == "accuracy 0.875  thinking tokens 52  completion tokens 60\n"
+    assert "no control tokens: the whole response is shortened" in made.stderr
+    for more, words in (
+        (["--policy-share", "0.5"], "the checkpoint has no control tokens"),
+        (["--checkpoint", str(tmp_path / "nothing")], "no such folder"),
+    ):
+        refused = CliRunner().invoke(cli, [*call, str(tmp_path / "plain"), *more])
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+        assert words in refused.stderr
+    write_records(tmp_path / "samples.jsonl", samples())
+    refused = CliRunner().invoke(cli, [*call, str(tmp_path / "plain"), "--overwrite"])
+    assert refused.exit_code == 2
+    assert "no problem has a sample without a ratio" in refused.stderr

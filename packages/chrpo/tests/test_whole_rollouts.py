@@ -109,8 +109,10 @@ def test_floors_by_difficulty_are_those_of_samples_that_difficulty_was_not_measu
     controller = CHRPOController(rows, None, group_size=4, settings=CHRPOSettings(constraint_by_difficulty=True))
     controller.step([*step(0), *step(2, (0, 0, 1, 1))], ["a"] * 4 + ["b"] * 4)
     assert controller.prices()["policy/easy"] > 8 > controller.prices()["policy/hard"]
-    with pytest.raises(DataError, match=r"held_out_accuracy: field is missing.* two samples or more"):
-        PromptTable.of([plain_row(difficulty="easy")], None, by_difficulty=True)
+    own = plain_row(difficulty="of my own", reference_accuracy=0.5)
+    assert PromptTable.of([own], None, by_difficulty=True).floors(0) == {"policy/of my own": 0.5}
+    with pytest.raises(DataError, match=r"difficulty: field is missing.* two samples or more"):
+        PromptTable.of([plain_row()], None, by_difficulty=True)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def cli() -> None:
     epilog="""\b
 Examples:
   chrpo prepare samples.jsonl prompts.jsonl --checkpoint checkpoints/sft
+  chrpo prepare samples.jsonl prompts.jsonl --checkpoint models/without-control-tokens
 """
 )
 @click.argument("samples", nargs=-1, required=True, type=_PATH)
@@ -74,33 +75,39 @@ def prepare(
 ) -> None:
     """Turn SAMPLES of the frozen model at every ratio into the prompts file OUT.
 
-    Every problem needs samples at each ratio of the checkpoint's ladder, 3 or more at the default confidence. Counts
-    and the accuracy at each ratio are written beside OUT with the ending `.summary.json`, unusable problems with the
-    ending `.rejected.jsonl`.
+    Every problem needs samples at each ratio of the checkpoint's ladder, 3 or more at the default confidence; if the
+    checkpoint has no control tokens, it needs samples without a ratio. Counts and the accuracy at each ratio are
+    written beside OUT with the ending `.summary.json`, unusable problems with the ending `.rejected.jsonl`.
     """
-    from ._shared.control_tokens import ControlTokens
     from .prepare import prepare as run
+    from .prompts import control_tokens
 
-    tokens, thinking = ControlTokens.load(checkpoint), thinking_format or stored_format(checkpoint)
+    tokens, thinking = control_tokens(checkpoint), thinking_format or stored_format(checkpoint)
     made = run(samples, out, tokens=tokens, thinking_format=thinking, notify=_tell, **options)
     if made is None:
         echo(f"{out}: already made with these settings; nothing to do", err=True)
         return
     tally, summary = made
-    for ratio, seen in summary["ratios"].items():
-        echo(
-            f"ratio {ratio:>4}  accuracy {seen['accuracy']:.3f}  realised {seen['realised_ratio']:.3f}  "
-            f"teacher ratio of {summary['teacher_ratios'][ratio]}"
+    if tokens is None:
+        shown = (
+            "accuracy {accuracy:.3f}  thinking tokens {thinking_tokens:.0f}  completion tokens {completion_tokens:.0f}"
         )
-    echo(
-        f"problems without a teacher ratio: {summary['teacher_ratios']['none']} (no ratio passes: "
-        f"{summary['all_fail']}); not monotone: {summary['not_monotone']}"
-    )
+        echo(shown.format(**summary))
+    else:
+        for ratio, seen in summary["ratios"].items():
+            echo(
+                f"ratio {ratio:>4}  accuracy {seen['accuracy']:.3f}  realised {seen['realised_ratio']:.3f}  "
+                f"teacher ratio of {summary['teacher_ratios'][ratio]}"
+            )
+        echo(
+            f"problems without a teacher ratio: {summary['teacher_ratios']['none']} (no ratio passes: "
+            f"{summary['all_fail']}); not monotone: {summary['not_monotone']}"
+        )
     for name, values in summary["sampler"].items():
         if len(values) > 1:
             echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
     for name, about in _WARNINGS.items():
-        if summary[name]:
+        if summary.get(name):
             echo(f"{summary[name]} samples {about}", err=True)
     echo(tally.summary(), err=True)
 
@@ -111,6 +118,7 @@ _WARNINGS = {
     "which training counts as incorrect",
     "asked_otherwise": "were drawn with another instruction; give that one as --instruction",
     "samples_off_the_ladder": "are at no ratio of the ladder and are not counted",
+    "samples_at_a_ratio": "are at a ratio, and not counted for a checkpoint without control tokens",
 }
 """Counts of the summary that are worth a warning."""
 

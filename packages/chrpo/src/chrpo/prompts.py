@@ -91,8 +91,6 @@ class PromptTable:
                 have, or a field that its mode needs is missing.
         """
         ladder = list(tokens.ratios.values()) if tokens else [1.0]
-        # The accuracy that difficulty was not measured with; with a ladder, other ratios measure difficulty.
-        own = "held_out_accuracy" if by_difficulty and tokens is None else "reference_accuracy"
         requested, groups, accuracies = [], [], []
         for row in rows:
             index = _requested(row, tokens)
@@ -100,7 +98,10 @@ class PromptTable:
             name = "policy" if ratio is None else f"fixed@{ratio}"
             requested.append(index)
             groups.append(f"{name}/{_field(row, 'difficulty')}" if by_difficulty else name)
-            accuracies.append(_field(row, own) if ratio is None else _accuracy_at(row, ratio))
+            own = row["reference_accuracy"]
+            if by_difficulty and tokens is None:  # with a ladder, difficulty is measured at other ratios
+                own = row.get("held_out_accuracy", own)
+            accuracies.append(own if ratio is None else _accuracy_at(row, ratio))
         completion = [row.get("reference_completion_tokens", row["reference_tokens"]) for row in rows]
         return cls(
             ladder=np.array(ladder),
