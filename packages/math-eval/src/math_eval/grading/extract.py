@@ -66,6 +66,16 @@ def _untagged(text: str, parts: int, ordered: bool) -> str | None:
     return text if is_bare(text) else last_formulas(text, parts)
 
 
+def sentence_answer(sentence: str, parts: int = 1) -> str | None:
+    """The answer of one sentence of a thinking text, or None.
+
+    Args:
+        sentence: The sentence.
+        parts: Number of requested answers.
+    """
+    return _untagged(with_braces(sentence).strip(), parts, ordered=False)
+
+
 def extract_reference(completion: str) -> str | None:
     r"""The answer that the evaluation script of the Extra-CoT paper finds, for comparison with its figures.
 

@@ -25,6 +25,7 @@ from .decide import decide
 from .extract import extract_answer, extract_reference, reference_answer
 from .final_text import opens_thinking
 from .pool import Pool
+from .statements import first_correct
 from .verdict import Verdict
 
 EXTRACTIONS = ("standard", "reference")
@@ -98,6 +99,19 @@ class Grader:
         """Grade items (completion, gold) or (completion, gold, prompt), several at once; verdicts keep the order."""
         with ThreadPoolExecutor(self._workers) as threads:
             return list(threads.map(self._grade_item, items))
+
+    def first_correct(self, thinking: str, gold: str) -> int | None:
+        """The number of characters of a thinking text up to the end of the first statement of the correct answer.
+
+        None if no sentence states it; see `statements` for what counts. No grading process is asked.
+
+        Args:
+            thinking: Text of the thinking, without tags.
+            gold: The reference answer, as for `grade`.
+        """
+        wanted = reference_answer(gold)
+        parts, _ = _requested(wanted)
+        return first_correct(thinking, wanted, parts, self._policy)
 
     def _grade_item(self, item: tuple[str, str] | tuple[str, str, str]) -> Verdict:
         return self.grade(*item)
