@@ -15,6 +15,8 @@ import traceback
 from pathlib import Path
 
 import torch
+import trl
+from packaging.version import Version
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
 from chrpo._shared.control_tokens import ControlTokens
@@ -29,10 +31,10 @@ class Replay(CHRPOTrainer):
         super().__init__(*args, **options)
         self.seen = []
 
-    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+    def _generate_single_turn(self, prompt_ids, *_, **__):
         first = self.accelerator.process_index * len(prompt_ids)
         every = self.recorded[self.state.global_step]
-        return every[first : first + len(prompt_ids)], None
+        return every[first : first + len(prompt_ids)], None, *[{}] * (Version(trl.__version__) < Version("1.0"))
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)

@@ -43,7 +43,7 @@ def test_a_trl_with_other_methods_is_refused(monkeypatch):
     from chrpo.trl.compat import check_methods
 
     monkeypatch.setattr(GRPOTrainer, "_tokenize_prompts", lambda self, prompts, tools: None)
-    with pytest.raises(ChrpoError, match=r"_tokenize_prompts\(self, prompts\).*'tools'.*install trl>=1.16,<1.17"):
+    with pytest.raises(ChrpoError, match=r"_tokenize_prompts\(self, prompts\).*'tools'.*install trl>=0.29,<1.17"):
         check_methods()
 
 

@@ -27,7 +27,7 @@ from .grader import Grader
 from .grading import function_name
 from .metrics import METRICS_FILE, read_metrics
 from .plot import write_plot
-from .prompts import PromptTable
+from .prompts import PromptTable, completion_limit
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -132,11 +132,10 @@ def _read_prompts(prompts: str | Path, tokens: ControlTokens) -> list[Row]:
 
 
 def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:
-    longest = max(int(row.get("reference_completion_tokens", row["reference_tokens"])) for row in rows)
     return replace(
         settings,
         rollouts=settings.rollouts or 2 * ratios,
-        max_tokens=settings.max_tokens or longest + longest // 2 + 8,
+        max_tokens=settings.max_tokens or completion_limit(rows),
     )
 
 

@@ -1,35 +1,38 @@
-"""Checks of TRL's GRPOTrainer: a version on which `trainer` cannot build, or a model that TRL would load as another.
+"""Differences between the supported releases of TRL, 0.29 to 1.16, and checks of what `trainer` builds on.
 
-check_methods()                                      # raises ChrpoError if TRL has other methods
+Everything that depends on the release of TRL or transformers is here; what is the same in all of them is left to
+`trainer`, `config` and `build`.
+
+    check_methods()                                      # raises ChrpoError if TRL is older, newer or has other methods
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import trl
+from packaging.version import Version
+from transformers import TrainingArguments
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo.errors import ChrpoError, DataError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
+_OLDEST, _BEYOND = "0.29", "1.17"
 _METHODS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_tokenize_prompts": ["self", "prompts"],
-    "_generate_single_turn": [
-        "self",
-        "prompt_ids",
-        "images",
-        "multimodal_fields",
-        "num_generations",
-        "has_tool_images",
-    ],
+    "_generate_single_turn": ["self", "prompt_ids", "images", "multimodal_fields"],
     "_prepare_inputs": ["self", "generation_batch"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
+_MORE = {"_generate_single_turn": {"num_generations", "has_tool_images"}}
+"""Parameters that some releases have after those of `_METHODS`."""
 _BATCH_FIELDS = {
     "prompt_ids",
     "prompt_mask",
@@ -38,23 +41,38 @@ _BATCH_FIELDS = {
     "advantages",
     "num_items_in_batch",
 }
-_REMEDY = "install trl>=1.16,<1.17"
+_OPTIONS = ("callbacks", "optimizers", "peft_config")
+_REMEDY = f"install trl>={_OLDEST},<{_BEYOND}"
 
 
 def check_methods() -> None:
-    """Compare the methods that `CHRPOTrainer` overrides with those of TRL 1.16.
+    """Compare TRL, and the methods that `CHRPOTrainer` overrides, with those of the supported releases.
 
     Raises:
-        ChrpoError: a method is missing, or has other parameters.
+        ChrpoError: TRL is older or newer, a method is missing, or has other parameters.
     """
+    if not Version(_OLDEST) <= Version(trl.__version__) < Version(_BEYOND):
+        raise ChrpoError(f"chrpo.trl does not support TRL {trl.__version__}; {_REMEDY}")
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
-        found = list(inspect.signature(method).parameters) if method else None
-        if found != expected:
+        found = list(inspect.signature(method).parameters) if method else []
+        if found[: len(expected)] != expected or set(found[len(expected) :]) - _MORE.get(name, set()):
             raise ChrpoError(
                 f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
-                f"{found}; {_REMEDY}"
+                f"{found or None}; {_REMEDY}"
             )
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of GRPOTrainer that would change rollouts, rewards or prompts.
+
+    Raises:
+        DataError: an option is not one of those that `CHRPOTrainer` passes on.
+    """
+    if unknown := sorted(options.keys() - set(_OPTIONS)):
+        raise DataError(
+            f"CHRPOTrainer takes no {', '.join(unknown)}; of GRPOTrainer's options it takes {', '.join(_OPTIONS)}"
+        )
 
 
 def check_reference(model: Any) -> None:
@@ -90,3 +108,64 @@ def check_batch(batch: Mapping[str, Any]) -> None:
             f"TRL {trl.__version__} made a batch that chrpo.trl does not know (missing: {sorted(missing)}, "
             f"unknown: {sorted(unknown)}); {_REMEDY}"
         )
+
+
+def tokenizer_of(trainer: GRPOTrainer) -> Any:
+    """The tokenizer of a trainer, which is also the one of a processor."""
+    processor: Any = trainer.processing_class
+    return getattr(processor, "tokenizer", processor)
+
+
+def set_end_ids(trainer: GRPOTrainer) -> list[int]:
+    """Ids of all tokens that end a turn, at which the trainer's generation is made to stop.
+
+    TRL before 1.11 stops at the tokenizer's own only, not at those of the model's generation config.
+    """
+    model: Any = trainer.model
+    named, own = model.generation_config.eos_token_id, tokenizer_of(trainer).eos_token_id
+    ids = [named] if isinstance(named, int) else list(named or [])
+    ids = ids if own in ids else [own, *ids]
+    if not trainer.use_vllm:
+        trainer.generation_config.eos_token_id = ids
+        trainer.generation_kwargs["eos_token_id"] = ids
+    return ids
+
+
+def generate_once(trainer: GRPOTrainer, generate: Callable[..., Any], prompts: list[list[int]], *inputs: Any) -> Any:
+    """One completion of each prompt; TRL would send a vLLM server only the first prompt of each group.
+
+    Args:
+        trainer: The trainer.
+        generate: `GRPOTrainer._generate_single_turn`, bound to it.
+        prompts: Token ids of each prompt.
+        *inputs: Its `images` and `multimodal_fields`.
+
+    Returns:
+        What `generate` returns: token ids of each completion first, up to its first end token.
+    """
+    one = {"num_generations": 1} if "num_generations" in inspect.signature(generate).parameters else {}
+    group, trainer.num_generations = trainer.num_generations, 1
+    try:
+        completions, *more = generate(prompts, *inputs, **one)
+    finally:
+        trainer.num_generations = group
+    ends = set(set_end_ids(trainer))
+    return [ids[: next((n for n, each in enumerate(ids, 1) if each in ends), None)] for ids in completions], *more
+
+
+def sums_over_tokens(trainer: GRPOTrainer) -> bool:
+    """Whether the loss is a sum over tokens, without a term that depends on which rows are in a pass."""
+    terms = ("entropy_coef", "use_adaptive_entropy", "aux_loss_enabled")
+    return not any(getattr(trainer, name, 0) for name in terms) and trainer.top_entropy_quantile == 1
+
+
+def set_checkpointing(args: TrainingArguments) -> None:
+    """Set the recomputing of activations under the name that transformers has for it."""
+    if "activation_checkpointing" not in {each.name for each in fields(TrainingArguments)}:
+        args.gradient_checkpointing = bool(args.activation_checkpointing)
+
+
+def continuous_batching(args: GRPOConfig) -> bool:
+    """Whether rollouts are to be generated by continuous batching of transformers, under any of its names."""
+    names = ("use_transformers_continuous_batching", "use_transformers_paged")
+    return any(getattr(args, name, False) for name in names)

@@ -16,6 +16,11 @@ from trl.trainer.grpo_config import GRPOConfig
 from chrpo.errors import DataError
 from chrpo.settings import CHRPOSettings
 
+from .compat import continuous_batching, set_checkpointing
+
+_PROMPTS = 16
+"""Number of prompts in a step of one process, as in `chrpo train`."""
+
 
 # The order of the bases decides the order of the fields: `output_dir` of GRPOConfig comes first.
 @dataclass
@@ -31,6 +36,21 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
     num_generations: int | None = field(
         default=10, metadata={"help": "Number of rollouts per prompt; at least the number of ratios."}
     )
+    per_device_train_batch_size: int = field(  # type: ignore[assignment]
+        default=None,
+        metadata={"help": "Number of rollouts in one pass of a process; by default those of one prompt."},
+    )
+    gradient_accumulation_steps: int = field(  # type: ignore[assignment]
+        default=None,
+        metadata={"help": "Number of passes per step; by default 16, or 1 if per_device_train_batch_size is given."},
+    )
+    max_completion_length: int | None = field(
+        default=None,
+        metadata={"help": "Maximum number of response tokens; by default 1.5 times the longest reference."},
+    )
+    activation_checkpointing: bool | None = field(
+        default=None, metadata={"help": "Recompute activations in the backward pass, to save memory."}
+    )
     gradient_checkpointing: bool | None = field(  # type: ignore[assignment]
         default=None, metadata={"help": "Deprecated by transformers; set activation_checkpointing."}
     )
@@ -41,27 +61,26 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
         default="dapo", metadata={"help": "Only 'dapo': the loss is divided by the global number of tokens."}
     )
     logging_steps: float = field(default=1, metadata={"help": "Number of steps between lines of metrics.jsonl."})
+    log_completions: bool = field(
+        default=False, metadata={"help": "Write the rollouts of each step, with what they earned, to completions/."}
+    )
+    num_completions_to_print: int | None = field(
+        default=None, metadata={"help": "Number of rollouts of a step that log_completions writes; by default all."}
+    )
 
     def __post_init__(self) -> None:
+        self._refuse_unsupported()
         if self.bf16 is None:
             # TRL's default is bf16 everywhere, which is about a hundred times slower than fp32 on most CPUs.
             self.bf16 = torch.cuda.is_available() and not self.use_cpu
+        one_prompt = self.per_device_train_batch_size is None
+        if self.gradient_accumulation_steps is None:
+            self.gradient_accumulation_steps = _PROMPTS if one_prompt else 1
+        if one_prompt:
+            self.per_device_train_batch_size = int(self.num_generations or 1)
+        set_checkpointing(self)
         GRPOConfig.__post_init__(self)
         CHRPOSettings.__post_init__(self)
-        refused = {
-            "use_transformers_continuous_batching": (not self.use_transformers_continuous_batching, "False"),
-            "scale_rewards": (self.scale_rewards == "none", "'none'"),
-            "loss_type": (self.loss_type == "dapo", "'dapo'"),
-            "importance_sampling_level": (self.importance_sampling_level == "token", "'token'"),
-            "mask_truncated_completions": (not self.mask_truncated_completions, "False (they are format failures)"),
-            "off_policy_mask_threshold": (self.off_policy_mask_threshold is None, "None"),
-            "eval_strategy": (self.eval_strategy == "no", "'no' (evaluate checkpoints with math-eval)"),
-            "max_steps": (self.max_steps > 0, "above 0: CHRPO counts steps, not epochs"),
-            "logging_strategy": (self.logging_strategy == "steps", "'steps'"),
-        }
-        for name, (fine, wanted) in refused.items():
-            if not fine:
-                raise DataError(f"CHRPOConfig: {name} is {getattr(self, name)!r}; it must be {wanted}")
         every = self.steps_per_rollout
         if self.save_strategy == "steps" and (self.save_steps < 1 or self.save_steps % every):
             raise DataError(
@@ -69,11 +88,44 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
                 f"saved, so an exact resume needs a multiple of {every}"
             )
 
+    def _refuse_unsupported(self) -> None:
+        """Name a setting of TRL that CHRPO does not support, before TRL complains about what it leads to."""
+        sampler = "(else rollouts are drawn from another distribution than the one that is trained)"
+        refused = {
+            "eval_strategy": (self.eval_strategy == "no", "'no' (evaluate checkpoints with math-eval)"),
+            "max_steps": (self.max_steps > 0, "above 0: CHRPO counts steps, not epochs"),
+            "use_transformers_continuous_batching": (not continuous_batching(self), "False"),
+            "scale_rewards": (self.scale_rewards == "none", "'none'"),
+            "loss_type": (self.loss_type == "dapo", "'dapo'"),
+            "importance_sampling_level": (self.importance_sampling_level == "token", "'token'"),
+            "mask_truncated_completions": (not self.mask_truncated_completions, "False (they are format failures)"),
+            "off_policy_mask_threshold": (self.off_policy_mask_threshold is None, "None"),
+            "logging_strategy": (self.logging_strategy == "steps", "'steps'"),
+            "top_entropy_quantile": (self.top_entropy_quantile == 1, "1 (else control tokens may not be trained)"),
+            "use_liger_kernel": (not self.use_liger_kernel, "False (its loss has one advantage for a whole rollout)"),
+            "auto_find_batch_size": (not self.auto_find_batch_size, "False (groups would be split)"),
+            "reward_weights": (self.reward_weights is None, "None: there is one reward"),
+            "top_p": (self.top_p == 1, f"1 {sampler}"),
+            "top_k": (not self.top_k, f"0 {sampler}"),
+            "min_p": (not self.min_p, f"None {sampler}"),
+            "repetition_penalty": (self.repetition_penalty == 1, f"1 {sampler}"),
+            "generation_kwargs": (not self.generation_kwargs, f"None {sampler}"),
+        }
+        for name, (fine, wanted) in refused.items():
+            if not fine:
+                raise DataError(f"CHRPOConfig: {name} is {getattr(self, name)!r}; it must be {wanted}")
+
     @property
     def steps_per_rollout(self) -> int:
         """Number of optimiser steps between two points at which a generation and a step end together."""
-        passes = int(self.steps_per_generation or 1) * self.num_iterations
-        return math.lcm(passes, self.gradient_accumulation_steps) // self.gradient_accumulation_steps
+        return steps_per_rollout(self)
+
+
+def steps_per_rollout(args: GRPOConfig) -> int:
+    """Number of optimiser steps between two points at which a generation and a step end together."""
+    passes = int(args.steps_per_generation or 1) * args.num_iterations
+    accumulated = args.gradient_accumulation_steps
+    return math.lcm(passes, accumulated) // accumulated
 
 
 def _keep_argparse_metadata() -> None:

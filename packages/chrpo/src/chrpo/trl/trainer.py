@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from chrpo._shared.checkpoint_loader import load_model, load_tokenizer
 from chrpo._shared.control_tokens import ControlTokens
+from chrpo._shared.lock import locked
 from chrpo._shared.records import Row, read_object, write_json
+from chrpo._shared.thinking_formats import save_format
 from chrpo._shared.training_checkpoints import check_sound, mark_complete, newest_complete, remove_older, tensors_only
 from chrpo.answer_format import AnswerFormat
 from chrpo.batch import RolloutBatch, stat_columns
@@ -32,14 +33,29 @@ from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
 from chrpo.grader import Grader
 from chrpo.metrics import METRICS_FILE, append_metrics, remove_after
+from chrpo.prompts import completion_limit
 from chrpo.rendering import prompt_ids, render_prompts
 from chrpo.rollout import RolloutReader, control_ids
 from chrpo.step import CHRPOController, TokenAdvantages
 
-from .compat import IMPORTANCE_FIELD, LOG_PROB_FIELDS, check_batch, check_methods, check_reference
+from .compat import (
+    IMPORTANCE_FIELD,
+    LOG_PROB_FIELDS,
+    check_batch,
+    check_methods,
+    check_options,
+    check_reference,
+    generate_once,
+    set_end_ids,
+    sums_over_tokens,
+    tokenizer_of,
+)
+from .completions import write_completions
 from .config import CHRPOConfig
 from .decoding import compact_decoding
+from .order import scheduled
 from .passes import cut_passes
+from .positions import count_from_first_token
 
 STATE_FILE = "chrpo_state.json"
 
@@ -97,7 +113,10 @@ class CHRPOTrainer(GRPOTrainer):
         self.controller = CHRPOController(
             self.rows, control_tokens, group_size=int(args.num_generations or 0), settings=args, reward=reward
         )
+        check_options(options)
         args.shuffle_dataset = False
+        if args.max_completion_length is None:
+            args.max_completion_length = completion_limit(self.rows) - 1
         if isinstance(model, str | Path):  # TRL's own loading would ask whether to run the code of a model's parts
             if args.model_init_kwargs:
                 raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
@@ -114,18 +133,24 @@ class CHRPOTrainer(GRPOTrainer):
             model,
             reward_funcs=[chrpo],
             args=args,
-            train_dataset=_schedule(texts, args),
+            train_dataset=scheduled(texts, args),
             processing_class=processing_class,
             **options,
         )
-        ids = control_ids(self._tokenizer, control_tokens)
+        tokenizer = tokenizer_of(self)
+        ids = control_ids(tokenizer, control_tokens)
         self._network: Any = self.model
-        self._pad_id: Any = self._tokenizer.pad_token_id
+        self._pad_id: Any = tokenizer.pad_token_id
+        for each in filter(None, (self.model, self.ref_model)):
+            count_from_first_token(each)
+        # TRL's own log has neither the control token nor the advantages that are trained.
+        self._logs_completions, self.log_completions = args.log_completions, False
+        self._control_tokens = control_tokens
         self.ladder_ids = [ids[token] for token in control_tokens.ratios]
         self.reader = RolloutReader(
-            self._tokenizer,
+            tokenizer,
             control_tokens,
-            self.eos_token_ids,
+            set_end_ids(self),
             grader,
             template_variables=variables,
             thinking_format=thinking_format,
@@ -156,12 +181,9 @@ class CHRPOTrainer(GRPOTrainer):
         self._ratios = self.chosen_ratios(self._rows, self._log_probs, self._generations)
         return [[*ids, self.ladder_ids[index]] for ids, index in zip(drawn, self._ratios, strict=True)], None, {}
 
-    def _generate_single_turn(
-        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
-    ) -> Any:
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *_: Any, **__: Any) -> Any:
         with compact_decoding(self._network) if self._decodes_compactly else nullcontext():
-            # TRL would send a vLLM server only the first prompt of each group; these differ in their forced token.
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, 1, has_tool_images)
+            return generate_once(self, super()._generate_single_turn, prompt_ids, images, multimodal_fields)
 
     @property
     def _decodes_compactly(self) -> bool:
@@ -176,16 +198,10 @@ class CHRPOTrainer(GRPOTrainer):
         if self._buffered_inputs is before:
             return inputs
         every = len(self._buffered_inputs)
-        step = math.gcd(every, self.args.gradient_accumulation_steps) if self._sums_over_tokens else 1
-        tails = self._sums_over_tokens and not self.beta
+        step = math.gcd(every, self.args.gradient_accumulation_steps) if sums_over_tokens(self) else 1
+        tails = sums_over_tokens(self) and not self.beta
         self._buffered_inputs = cut_passes(self._buffered_inputs, step=step, tails=tails)
         return self._buffered_inputs[self._step % every]
-
-    @property
-    def _sums_over_tokens(self) -> bool:
-        """Whether the loss is a sum over tokens, without a term that depends on which rows are in a pass."""
-        bonus = self.entropy_coef or self.use_adaptive_entropy
-        return not (bonus or self.aux_loss_enabled or self.top_entropy_quantile < 1)
 
     def chosen_ratios(self, rows: Sequence[int], log_probs: torch.Tensor, generation: int) -> list[int]:
         """Index of the ratio that is forced on each rollout of this process.
@@ -261,6 +277,9 @@ class CHRPOTrainer(GRPOTrainer):
         for name, value in self.result.metrics.items():
             self._metrics["train"][f"chrpo/{name}"].append(value)
         self._pending = self.result.metrics
+        if self._logs_completions:
+            columns |= {"reward": self.result.reward}
+            write_completions(self, list(self._control_tokens.ratios), completion_ids_list, columns)
         return torch.tensor(self.result.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
 
     @torch.no_grad()
@@ -316,7 +335,8 @@ class CHRPOTrainer(GRPOTrainer):
             **options: Further options of Trainer.train.
 
         Raises:
-            DataError: a file of the checkpoint is missing or damaged, or there is no checkpoint.
+            DataError: a file of the checkpoint is missing or damaged, there is no checkpoint, or another process is
+                writing the output folder.
         """
         named = newest_complete(self._folder) if resume_from_checkpoint is True else resume_from_checkpoint
         if resume_from_checkpoint is True and named is None:
@@ -324,8 +344,19 @@ class CHRPOTrainer(GRPOTrainer):
         checkpoint = Path(named) if named else None
         if checkpoint is not None:
             check_sound(checkpoint)
-        with tensors_only(checkpoint):
+        with locked(self._folder, self.accelerator.process_index), tensors_only(checkpoint):
             return super().train(str(checkpoint) if checkpoint else None, *more, **options)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        self.save_beside(output_dir or self.args.output_dir or ".")
+
+    def save_beside(self, folder: str | Path) -> None:
+        """Write what chrpo needs beside weights and tokenizer: control tokens, thinking format, prices."""
+        self._control_tokens.save(folder)
+        save_format(self.reader.thinking_format, folder)
+        state = {"generations": self._generations, **self.controller.state_dict()}
+        write_json(Path(folder) / STATE_FILE, state)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # see `remove_older`
@@ -334,8 +365,6 @@ class CHRPOTrainer(GRPOTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            state = {"generations": self._generations, **self.controller.state_dict()}
-            write_json(folder / STATE_FILE, state)
             mark_complete(folder)
             if limit is not None:
                 remove_older(folder.parent, keep=limit)
@@ -351,21 +380,3 @@ class CHRPOTrainer(GRPOTrainer):
             self.controller.load_state_dict(state)
         if self.accelerator.is_main_process and self._metrics_path.exists():
             remove_after(self._metrics_path, self.state.global_step)
-
-
-def _schedule(prompts: Sequence[str], args: CHRPOConfig) -> Dataset:
-    """The prompts of every step in order: epoch after epoch, each shuffled differently, cut to whole steps.
-
-    After a resume, TRL's own sampler would repeat its first shuffle.
-    """
-    each = int(args.generation_batch_size or 0) // int(args.num_generations or 1)
-    if len(prompts) < each:
-        raise DataError(
-            f"{len(prompts)} prompts are too few for {each} per step; add prompts or lower prompts per step"
-        )
-    passes = int(args.steps_per_generation or 1) * args.num_iterations
-    wanted = each * math.ceil(args.max_steps * args.gradient_accumulation_steps / passes)
-    generator = np.random.default_rng(args.seed)
-    epochs = [generator.permutation(len(prompts)) for _ in range(math.ceil(wanted / len(prompts)))]
-    order = np.concatenate(epochs)[:wanted]
-    return Dataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}).select(order)
