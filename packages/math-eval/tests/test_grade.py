@@ -162,6 +162,16 @@ def test_a_run_is_graded_again_into_a_run_of_its_own(tmp_path, write_run):
     assert (refused.exit_code, "samples_sha256 was" in refused.stderr) == (2, True)
 
 
+def test_a_run_of_an_older_version_gets_the_places_of_its_first_correct_statements(tmp_path, write_run):
+    completions = ["<think> So 1 + 2 = 3. Wait, so 3. </think> 3", "<think> Hmm </think> 3", r"\boxed{3}"]
+    run = write_run("base", [{"id": str(index), "completion": text} for index, text in enumerate(completions)])
+    grade_run(run, tmp_path / "again")
+    found = [
+        (row["thinking_chars"], row["first_correct_chars"]) for row in _read(tmp_path / "again/samples_sums.jsonl")
+    ]
+    assert found == [(len("So 1 + 2 = 3. Wait, so 3."), len("So 1 + 2 = 3.")), (3, None), (0, None)]
+
+
 def test_an_interrupted_grading_of_a_run_keeps_the_tasks_it_finished(tmp_path, write_run):
     rows = [{"id": "a", "task": task} for task in ("sums", "more")]
     run, out = write_run("base", rows, ("sums", "more")), tmp_path / "again"

@@ -56,6 +56,7 @@ def test_a_run_asks_grades_and_counts(settings, model, tmp_path):
     short = rows[21]
     assert (short["thinking_tokens"], short["completion_tokens"]) == (5, 12)
     assert (short["verdict"], short["extracted"], short["chosen_ratio"]) == ("correct", "2", 0.2)
+    assert (short["thinking_chars"], short["first_correct_chars"]) == (len("1 + 1 = 2"), len("1 + 1 = 2"))
     assert (short["finish_reason"], short["truncated"], short["level"], short["model"]) == ("stop", False, 1, "tiny")
     assert rows[5]["chosen_ratio"] is None
     assert {row["chosen_ratio"] for row in rows[32:]} == {0.2, 1.0}

@@ -24,6 +24,8 @@ _LEFT_OUT = {
     "extracted",
     "verdict",
     "truncated",
+    "thinking_chars",
+    "first_correct_chars",
     "latency_s",
     "batch",
     "key",

@@ -217,17 +217,17 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
     )
     rows: list[Row] = []
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
+        written = completion.text if tokens is None else tokens.without_token(completion.text)
+        thinking = split_thinking(written, request.prompt, sink.thinking).text
         thinking_tokens = completion.thinking_tokens
-        if thinking_tokens is None:
-            written = completion.text if tokens is None else tokens.without_token(completion.text)
-            thinking = split_thinking(written, request.prompt, sink.thinking)
-            thinking_tokens = sink.backend.count(thinking.text)
         row: Row = {
             **request.problem,
             "prompt": request.prompt,
             "completion": completion.text,
             "finish_reason": completion.finish_reason,
-            "thinking_tokens": thinking_tokens,
+            "thinking_tokens": sink.backend.count(thinking) if thinking_tokens is None else thinking_tokens,
+            "thinking_chars": len(thinking),
+            "first_correct_chars": sink.grader.first_correct(thinking, request.problem["answer"]),
             "completion_tokens": completion.tokens,
             "extracted": verdict.extracted,
             "verdict": verdict.verdict,

@@ -29,7 +29,16 @@ from .grading.explain import explain
 from .input_files import check_json_lines
 from .partial_files import reopen
 from .ratio import Ratio
-from .run_folders import RESULTS, read_manifest, read_results, read_samples, run_format, sample_files, samples_file
+from .run_folders import (
+    RESULTS,
+    read_manifest,
+    read_results,
+    read_samples,
+    run_format,
+    sample_files,
+    samples_file,
+    thinking_parts,
+)
 from .summary import results_content
 from .tags import as_graded, name_format, other_thinking
 
@@ -160,6 +169,7 @@ def grade_run(
     before = read_manifest(source)
     # Every prompt of a run shows whether it opens the block.
     thinking = replace(given_format(thinking_format), opened=False) if thinking_format else run_format(before)
+    as_read = {**before, "thinking_format": asdict(thinking)}
     name_format(notify, thinking)
     samples = files_sha256(sample_files(source, before["settings"]))
     manifest, done = out / runs.MANIFEST, out / RESULTS
@@ -172,9 +182,9 @@ def grade_run(
         if state == "new":
             for stale in (done, *out.glob("samples_*.jsonl")):
                 stale.unlink(missing_ok=True)
-            _write_manifest(manifest, settings, {**before, "thinking_format": asdict(thinking)}, source)
+            _write_manifest(manifest, settings, as_read, source)
         tasks, ratios = list(settings["tasks"]), settings["ratios"]
-        rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader, thinking)]
+        rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader, as_read)]
         results = results_content(rows, tasks, ratios)
         write_json(done, results)
     return _verdicts(results), False
@@ -189,23 +199,30 @@ def _write_manifest(manifest: Path, settings: Row, before: Row, source: Path) ->
 
 
 def _graded_task(
-    source: Path, out: Path, task: str, ratios: list[Ratio], grader: Grader, thinking: ThinkingFormat
+    source: Path, out: Path, task: str, ratios: list[Ratio], grader: Grader, manifest: Row
 ) -> Iterator[Row]:
     """The rows of one task with new verdicts, from the output's file if it is there."""
     path = samples_file(out, task)
     if not path.exists():
         rows = progress_bar(read_samples(source, task, ratios), desc=task, unit=" samples")
-        write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader, thinking)))
+        write_records(path, (row for batch in _batches(rows) for row in _graded_samples(batch, grader, manifest)))
     return read_samples(out, task, ratios)
 
 
-def _graded_samples(rows: list[Row], grader: Grader, thinking: ThinkingFormat) -> list[Row]:
+def _graded_samples(rows: list[Row], grader: Grader, manifest: Row) -> list[Row]:
     """Rows with new verdicts; what the server refused to complete stays an error."""
-    verdicts = grader.grade_many(_item(row, row["answer"], thinking) for row in rows)
-    return [
-        {**row, "extracted": verdict.extracted, "verdict": "error" if "refused" in row else verdict.verdict}
-        for row, verdict in zip(rows, verdicts, strict=True)
-    ]
+    verdicts = grader.grade_many(_item(row, row["answer"], run_format(manifest)) for row in rows)
+    graded: list[Row] = []
+    for row, verdict in zip(rows, verdicts, strict=True):
+        thinking = thinking_parts(row, manifest).text
+        found = {
+            "extracted": verdict.extracted,
+            "verdict": "error" if "refused" in row else verdict.verdict,
+            "thinking_chars": len(thinking),
+            "first_correct_chars": grader.first_correct(thinking, row["answer"]),
+        }
+        graded.append({**row, **found})
+    return graded
 
 
 def _verdicts(results: Row) -> Counter[str]:

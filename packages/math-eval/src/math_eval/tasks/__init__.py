@@ -23,11 +23,12 @@ from math_eval.task_names import check_name
 
 from . import champ, datasets, files, procedural
 
-_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "completion_tokens", "truncated", "refused"}
+_GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "thinking_chars", "completion_tokens"}
+_ENDED = {"truncated", "refused"}
 _TIMED = {"latency_s", "wall_s"}
-_GRADED = {"extracted", "verdict"}
+_GRADED = {"extracted", "verdict", "first_correct_chars"}
 _REQUESTED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
-_RESERVED = _GENERATED | _TIMED | _GRADED | _REQUESTED
+_RESERVED = _GENERATED | _ENDED | _TIMED | _GRADED | _REQUESTED
 _GROUP = "math_eval.tasks"
 
 
