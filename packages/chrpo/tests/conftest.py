@@ -62,12 +62,15 @@ def make_tokenizer():
     return tokenizer
 
 
+def plain_answer(number: str, words: int) -> str:
+    return f"<think> {' '.join(['so'] * words)} </think> \\boxed{{ {number} }} [end]"
+
+
 def answer_text(number: str, ratio: float) -> str:
-    return f"<think> {' '.join(['so'] * SAY[ratio])} </think> \\boxed{{ {number} }} [end]"
+    return plain_answer(number, SAY[ratio])
 
 
-def make_model(tokenizer, steps: int, seed: int = 0):
-    """Hard numbers (4 and above) are copied wrongly half of the time at the smallest ratio, so that ratios differ."""
+def untrained_model(tokenizer, seed: int):
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -77,7 +80,24 @@ def make_model(tokenizer, steps: int, seed: int = 0):
         num_key_value_heads=2, head_dim=16, max_position_embeddings=128, tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
-    model = Qwen3ForCausalLM(config)
+    return Qwen3ForCausalLM(config)
+
+
+def teach(model, tokenizer, optimizer, texts):
+    """One step of supervised training on whole texts."""
+    batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def make_model(tokenizer, steps: int, seed: int = 0):
+    """Hard numbers (4 and above) are copied wrongly half of the time at the smallest ratio, so that ratios differ."""
+    import torch
+
+    model = untrained_model(tokenizer, seed)
     generator = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
@@ -89,12 +109,7 @@ def make_model(tokenizer, steps: int, seed: int = 0):
             wrong = ratio == 0.2 and int(number) >= 4 and generator.random() < 0.5
             written = generator.choice(NUMBERS) if wrong else number
             texts.append(f"[user] copy {number} {asked} [assistant] {token} {answer_text(written, ratio)}")
-        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
-        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-        loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        teach(model, tokenizer, optimizer, texts)
     return model.eval()
 
 
@@ -109,6 +124,49 @@ def checkpoint(tmp_path_factory) -> Path:
     tokenizer.save_pretrained(folder)
     ControlTokens.ladder(RATIOS).save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint without control tokens: it thinks for 0, 2 or 4 words, and copies half of the hard numbers (4 and
+    above) wrongly without a word."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("plain") / "base"
+    tokenizer = make_tokenizer()
+    model = untrained_model(tokenizer, seed=0)
+    generator = random.Random(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(500):
+        texts = []
+        for _ in range(32):
+            number, words = generator.choice(NUMBERS), generator.choice((0, 2, 4))
+            wrong = words == 0 and int(number) >= 4 and generator.random() < 0.5
+            written = generator.choice(NUMBERS) if wrong else number
+            texts.append(f"[user] copy {number} [assistant] {plain_answer(written, words)}")
+        teach(model, tokenizer, optimizer, texts)
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain_rows() -> list[dict]:
+    """Prompts for it, with the lengths and accuracies that it was trained for."""
+    hard, tokens = 1 - 1 / 3 * 1 / 2 * 7 / 8, 2 + 2 + 3 + 1
+    return [
+        {
+            "id": f"copy-{number}",
+            "prompt": [{"role": "user", "content": f"copy {number}"}],
+            "answer": number,
+            "teacher_ratio": None,
+            "reference_tokens": 2,
+            "reference_completion_tokens": tokens,
+            "reference_accuracy": hard if int(number) >= 4 else 1.0,
+            "mode": "policy",
+        }
+        for number in NUMBERS
+    ]
 
 
 def prompt_row(number: str, asked: str = "<COMP_POLICY>", **more) -> dict:
