@@ -162,6 +162,14 @@ Examples:
     type=click.Choice(["tensorboard", "trackio", "wandb"]),
     help="Tracker besides metrics.jsonl; repeatable.",
 )
+@click.option("--run-name", help="Name of the run in the trackers.  [default: the name of OUT]")
+@click.option(
+    "--log-completions",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of rollouts of each step to write, with what they earned, to completions/ in OUT.",
+)
 @click.option(
     "--grader",
     metavar="MODULE:FUNCTION",
@@ -190,6 +198,8 @@ def train(prompts: Path, out: Path, model: Path, grader: Any, answer_format: Any
         grader=grader,
         answer_format=answer_format,
         report_to=options["report_to"],
+        run_name=options["run_name"],
+        log_completions=options["log_completions"],
         notify=_tell,
     )
     echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)

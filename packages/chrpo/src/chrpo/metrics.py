@@ -15,6 +15,7 @@ from ._shared.records import open_atomic
 from .errors import DataError
 
 METRICS_FILE = "metrics.jsonl"
+COMPLETIONS_FOLDER = "completions"
 Metrics = Mapping[str, float]
 _LARGEST = 1e100
 """Largest number of a line, far beyond any metric; a chart cannot scale much larger ones."""

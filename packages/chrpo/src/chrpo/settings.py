@@ -25,6 +25,7 @@ from .named_function import name_or_function
 from .objective import ADDABLE, OBJECTIVES, OF_THE_LADDER, PARTS, PARTS_OF_THE_LADDER, Objective, choose
 
 FLOORS = ("frozen", "best")
+SCHEDULERS = ("constant", "linear", "cosine")
 _GAINS = {gain.name: gain for gain in fields(Gains)}
 
 
@@ -299,7 +300,12 @@ class TrainSettings(CHRPOSettings):
             "default": "twice the number of ratios; 8 without control tokens",
         },
     )
-    learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of AdamW, constant."})
+    learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of AdamW, after the warm-up."})
+    lr_scheduler: str = field(
+        default="constant",
+        metadata={"help": "Course of the learning rate after the warm-up.", "choices": SCHEDULERS},
+    )
+    warmup_steps: int = field(default=0, metadata={"help": "Number of steps in which the learning rate rises from 0."})
     temperature: float = field(
         default=1.0,
         metadata={"help": "Sampling temperature of rollouts; use the temperature the reference samples were drawn at."},
@@ -331,6 +337,22 @@ class TrainSettings(CHRPOSettings):
             "default": "at most 32 on a CPU, 16 on a GPU",
         },
     )
+    bf16: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Compute in bfloat16; the weights are float32.",
+            "flag": "--bf16/--no-bf16",
+            "default": "on a GPU",
+        },
+    )
+    gradient_checkpointing: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Recompute activations in the backward pass, to save memory.",
+            "flag": "--gradient-checkpointing/--no-gradient-checkpointing",
+            "default": "on a GPU",
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Random seed for the order of prompts and the rollouts."})
     thinking_format: str | None = field(
         default=None,
@@ -345,6 +367,12 @@ class TrainSettings(CHRPOSettings):
                 raise DataError(f"{name} must be positive; got {value}")
         if self.seed < 0:
             raise DataError(f"seed must be 0 or more; got {self.seed}")
+        if self.lr_scheduler not in SCHEDULERS:
+            raise DataError(f"lr_scheduler must be one of {', '.join(SCHEDULERS)}; got {self.lr_scheduler!r}")
+        if not 0 <= self.warmup_steps < self.max_steps:
+            raise DataError(
+                f"warmup_steps is {self.warmup_steps}; it must be 0 or more, and fewer than the {self.max_steps} steps"
+            )
         if self.beta < 0:
             raise DataError(f"beta must be 0 or more; got {self.beta:g}")
         if self.vllm not in (None, "colocate", "server"):
@@ -362,6 +390,7 @@ def setting_names(settings: type) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for each in fields(settings):
-        spellings = (each.name, each.metadata.get("flag") or "", *each.metadata.get("aliases", ()))
+        flag = (each.metadata.get("flag") or "").partition("/")[0]
+        spellings = (each.name, flag, *each.metadata.get("aliases", ()))
         names |= {text.removeprefix("--").replace("-", "_"): each.name for text in spellings if text}
     return names

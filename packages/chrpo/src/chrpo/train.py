@@ -19,13 +19,12 @@ from ._shared.checkpoint_settings import check_settings
 from ._shared.control_tokens import ControlTokens
 from ._shared.lock import locked
 from ._shared.records import Row, read_placed
-from ._shared.thinking_formats import save_format
 from ._shared.training_checkpoints import newest_complete, remove_incomplete
 from .answer_format import AnswerFormat, default_grader, format_name
 from .errors import DataError
 from .grader import Grader
 from .grading import function_name
-from .metrics import METRICS_FILE, read_metrics
+from .metrics import COMPLETIONS_FOLDER, METRICS_FILE, read_metrics
 from .plot import write_plot
 from .prompts import PromptTable, completion_limit
 from .settings import TrainSettings
@@ -53,6 +52,8 @@ def train(
     grader: Grader | None = None,
     answer_format: AnswerFormat = "boxed",
     report_to: Sequence[str] = (),
+    run_name: str | None = None,
+    log_completions: int = 0,
     notify: Callable[[str], object] | None = None,
 ) -> bool:
     """Train a checkpoint and write it to `out`.
@@ -68,6 +69,8 @@ def train(
         grader: Function (completion, reference answer) -> True if correct; see `RolloutReader`.
         answer_format: Form of the answer; see `RolloutReader`.
         report_to: Trackers besides metrics.jsonl: "tensorboard", "trackio" or "wandb".
+        run_name: Name of the run in the trackers; by default that of `out`.
+        log_completions: Number of rollouts of each step to write, with what they earned, to `completions/`.
         notify: Function that gets lines about the run, such as the thinking format of the checkpoint.
 
     Returns:
@@ -99,6 +102,7 @@ def train(
             from .trl.build import Job
 
             job = Job(model, work, rows, tokens, settings, grader, answer_format, process.num_processes, report_to)
+            job = replace(job, run_name=run_name or out.name, log_completions=log_completions)
             _run(job, out, recorded, notify)
             process.wait_for_everyone()
     return state != "finished"
@@ -188,6 +192,7 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[s
     if process.is_main_process:
         if notify is not None:
             notify(f"thinking format: {trainer.reader.thinking_format}")
+            notify(_epochs(len(job.rows), job.settings))
         remove_incomplete(work)
         if newest_complete(work) is None:  # the steps that are logged are taken again
             (work / METRICS_FILE).unlink(missing_ok=True)
@@ -205,19 +210,28 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[s
         runs.remove_partial(out)
 
 
+def _epochs(prompts: int, settings: TrainSettings) -> str:
+    """How often the run takes each prompt."""
+    each = settings.prompts_per_step
+    return (
+        f"{prompts} prompts, {each} in a step: {prompts / each:.4g} steps take each once, and the run's "
+        f"{settings.max_steps} steps {settings.max_steps * each / prompts:.3g} times"
+    )
+
+
 def _complete(trainer: "CHRPOTrainer", final: Path, job: "Job", recorded: Mapping[str, Any]) -> None:
     """Write everything beside the weights."""
     from transformers.utils import GENERATION_CONFIG_NAME
 
     (final / "training_args.bin").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(final)  # type: ignore[union-attr]
-    job.tokens.save(final)
-    save_format(trainer.reader.thinking_format, final)
+    trainer.save_beside(final)
     if (job.model / GENERATION_CONFIG_NAME).is_file():
         shutil.copy(job.model / GENERATION_CONFIG_NAME, final / GENERATION_CONFIG_NAME)
     shutil.copy(job.folder / METRICS_FILE, final / METRICS_FILE)
-    if (job.folder / TENSORBOARD_FOLDER).is_dir():
-        shutil.copytree(job.folder / TENSORBOARD_FOLDER, final / TENSORBOARD_FOLDER)
+    for name in (TENSORBOARD_FOLDER, COMPLETIONS_FOLDER):
+        if (job.folder / name).is_dir():
+            shutil.copytree(job.folder / name, final / name)
     metrics = read_metrics(final)
     write_plot(final / REPORT_FILE, metrics)
     result = {"infeasible": trainer.controller.infeasible, "last": metrics[-1]}

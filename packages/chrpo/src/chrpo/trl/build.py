@@ -42,6 +42,8 @@ class Job:
         answer_format: Form of the answer.
         processes: Number of processes.
         report_to: Trackers besides metrics.jsonl.
+        run_name: Name of the run in the trackers.
+        log_completions: Number of rollouts of each step to write to `completions/`.
     """
 
     model: Path
@@ -53,6 +55,8 @@ class Job:
     answer_format: AnswerFormat
     processes: int
     report_to: Sequence[str]
+    run_name: str | None = None
+    log_completions: int = 0
 
 
 def build_trainer(job: Job) -> CHRPOTrainer:
@@ -89,7 +93,8 @@ def _config(job: Job) -> CHRPOConfig:
         per_device_train_batch_size=rows_per_pass,
         gradient_accumulation_steps=share // rows_per_pass,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="constant_with_warmup" if settings.lr_scheduler == "constant" else settings.lr_scheduler,
+        warmup_steps=settings.warmup_steps,
         temperature=settings.temperature,
         top_p=1.0,
         top_k=0,
@@ -103,9 +108,12 @@ def _config(job: Job) -> CHRPOConfig:
         logging_steps=1,
         report_to=list(job.report_to) or "none",
         disable_tqdm=True,
+        run_name=job.run_name,
+        log_completions=job.log_completions > 0,
+        num_completions_to_print=job.log_completions,
         use_cpu=not gpu,
-        bf16=gpu,
-        activation_checkpointing=gpu,
+        bf16=gpu if settings.bf16 is None else settings.bf16,
+        activation_checkpointing=gpu if settings.gradient_checkpointing is None else settings.gradient_checkpointing,
         seed=settings.seed,
         **{each.name: getattr(settings, each.name) for each in fields(CHRPOSettings)},
     )

@@ -14,13 +14,13 @@ from accelerate.utils import gather_object
 
 from chrpo._shared.records import write_records
 from chrpo._shared.tokenizer_file import tokenizing
+from chrpo.metrics import COMPLETIONS_FOLDER
 
 from .compat import tokenizer_of
 
 if TYPE_CHECKING:
     from .trainer import CHRPOTrainer
 
-FOLDER = "completions"
 _FLAGS = ("format_ok", "correct", "truncated")
 _COUNTS = ("thinking_tokens", "completion_tokens")
 
@@ -59,4 +59,4 @@ def write_completions(
         }
         for place, text in enumerate(texts[: args.num_completions_to_print])
     ]
-    write_records(Path(args.output_dir or ".") / FOLDER / f"step_{step:06d}.jsonl", lines)
+    write_records(Path(args.output_dir or ".") / COMPLETIONS_FOLDER / f"step_{step:06d}.jsonl", lines)
