@@ -214,7 +214,7 @@ def write_run(tmp_path):
             "max_tokens": 64,
         }
         (folder / "manifest.json").write_text(json.dumps({"command": "math-eval run", "settings": settings}), "utf-8")
-        results = results_content(full, list(tasks), ratios)
+        results = results_content(full, list(tasks), ratios, 64)
         (folder / "results.json").write_text(json.dumps(results), "utf-8")
         return folder
 

@@ -185,7 +185,7 @@ def grade_run(
             _write_manifest(manifest, settings, as_read, source)
         tasks, ratios = list(settings["tasks"]), settings["ratios"]
         rows = [row for task in tasks for row in _graded_task(source, out, task, ratios, grader, as_read)]
-        results = results_content(rows, tasks, ratios)
+        results = results_content(rows, tasks, ratios, settings["max_tokens"])
         write_json(done, results)
     return _verdicts(results), False
 

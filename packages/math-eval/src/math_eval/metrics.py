@@ -46,19 +46,35 @@ def accuracy_interval(groups: Sequence[Sequence[float]]) -> Interval:
 
 def clustered_error(groups: Sequence[Sequence[float]]) -> float:
     """The standard error of the mean over all samples, clustered by problem; 0 for a single problem."""
-    count, samples = len(groups), sum(len(group) for group in groups)
+    return quotient_error([sum(group) for group in groups], [len(group) for group in groups])
+
+
+def quotient_error(above: Sequence[float], below: Sequence[float]) -> float:
+    """The standard error of sum(above) / sum(below), problems being independent; 0 for a single problem.
+
+    The large-sample formula for a ratio (Cochran 1977, Sampling Techniques, chapter 6).
+
+    Args:
+        above: Numbers of the problems.
+        below: Numbers of the same problems; their sum is positive.
+    """
+    count, total = len(above), sum(below)
     if count < 2:
         return 0.0
-    mean = sum(map(sum, groups)) / samples
-    squares = sum((sum(group) - mean * len(group)) ** 2 for group in groups)
-    return math.sqrt(squares * count / (count - 1)) / samples
+    quotient = sum(above) / total
+    squares = sum((one - quotient * two) ** 2 for one, two in zip(above, below, strict=True))
+    return math.sqrt(squares * count / (count - 1)) / total
+
+
+def quotient_interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
+    """sum(above) / sum(below) with its 95 % interval (normal, over problems); see `quotient_error`."""
+    quotient, half = sum(above) / sum(below), Z95 * quotient_error(above, below)
+    return quotient, quotient - half, quotient + half
 
 
 def mean_interval(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
     """The mean over all samples with its 95 % interval (normal, clustered by problem)."""
-    mean = sum(map(sum, groups)) / sum(len(group) for group in groups)
-    half = Z95 * clustered_error(groups)
-    return mean, mean - half, mean + half
+    return quotient_interval([sum(group) for group in groups], [len(group) for group in groups])
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

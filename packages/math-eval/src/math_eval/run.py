@@ -90,7 +90,7 @@ def run(
             complete(name, wanted, settings, Sink(store, backend, tokens, grader, thinking))
         store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
         rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
-        results = results_content(rows, list(requests), list(settings.ratios))
+        results = results_content(rows, list(requests), list(settings.ratios), settings.max_tokens)
         write_json(done, results)
         remove_partial(folder, list(requests))
     return results, False

@@ -47,8 +47,8 @@ class Condition:
         return {(row["task"], row["id"], row["seed"], row["sample"]): row for row in self.rows}
 
     def summary(self) -> dict[str, Any]:
-        """Accuracy, tokens, rates and speed of these samples, as in results.json."""
-        return summarise(self.rows)
+        """Accuracy, tokens, efficiency, rates and speed of these samples, as in results.json."""
+        return summarise(self.rows, token_limit(self.run))
 
 
 def load_run(folder: str | Path) -> list[Condition]:
@@ -113,6 +113,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
         )
     return checked_manifest(folder)
+
+
+def token_limit(folder: Path) -> int:
+    """The maximum number of new tokens in a completion of a finished run.
+
+    Raises:
+        DataError: The folder is no run folder, or the run is not finished.
+    """
+    return read_manifest(folder)["settings"]["max_tokens"]
 
 
 def checked_manifest(folder: Path) -> dict[str, Any]:

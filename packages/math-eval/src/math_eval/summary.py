@@ -1,19 +1,20 @@
-"""The summary of some samples: accuracy with its uncertainty, tokens, rates, speed.
+"""The summary of some samples: accuracy with its uncertainty, tokens, efficiency, rates, speed.
 
-The formulas are in `metrics`; which samples belong together is left to the callers.
+The formulas are in `metrics` and `efficiency`; which samples belong together is left to the callers.
 
-    summarise(rows)["accuracy"]          # 0.61
-    summarise(rows)["accuracy_low"]      # 0.46, the lower end of the 95 % interval over problems
+    summarise(rows, 4096)["accuracy"]          # 0.61
+    summarise(rows, 4096)["accuracy_low"]      # 0.46, the lower end of the 95 % interval over problems
 """
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from . import metrics
 from ._shared.records import Row
+from .efficiency import correct, efficiency, shortest, tokens
 from .grading import VERDICTS
 from .grading.decide import decide
 from .ratio import Ratio
@@ -27,27 +28,39 @@ def by_problem(rows: list[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def results_content(rows: list[Row], tasks: list[str], ratios: Sequence[Ratio]) -> dict[str, Any]:
-    """The content of results.json: a summary for each task and ratio."""
+def results_content(rows: list[Row], tasks: list[str], ratios: Sequence[Ratio], limit: int) -> dict[str, Any]:
+    """The content of results.json: a summary for each task and ratio.
+
+    Args:
+        rows: The samples of a run.
+        tasks: Its tasks.
+        ratios: Its ratios.
+        limit: Its token limit.
+    """
     conditions: list[dict[str, Any]] = []
     for task in tasks:
         for ratio in ratios:
             chosen = [row for row in rows if row["task"] == task and row["ratio"] == ratio]
-            conditions.append({"task": task, "ratio": ratio, **summarise(chosen)})
+            conditions.append({"task": task, "ratio": ratio, **summarise(chosen, limit)})
     return json.loads(json.dumps({"conditions": conditions}, allow_nan=False))
 
 
-def summarise(rows: list[Row]) -> dict[str, Any]:
-    """Accuracy, tokens, rates and speed of some samples; fractions in [0, 1], 95 % intervals over problems.
+def summarise(rows: list[Row], limit: int) -> dict[str, Any]:
+    """Accuracy, tokens, efficiency, rates and speed of some samples; fractions in [0, 1], 95 % intervals over problems.
 
-    `avg@k`, `pass@k` and `maj@k` are added if every problem has the same number k > 1 of samples, all seeds together.
+    `avg@k`, `pass@k`, `maj@k` and `shortest@k` are added if every problem has the same number k > 1 of samples, all
+    seeds together.
     `refused` and `first_refusal` are added if the server refused requests, which count as incorrect, with 0 tokens.
     `accuracy_by_seed` and the standard deviations over seeds are added if there are several seeds.
+
+    Args:
+        rows: The samples.
+        limit: Token limit of their run.
     """
     problems = by_problem(rows)
-    correct = [[float(row["verdict"] == "correct") for row in group] for group in problems]
+    scores = [[correct(row) for row in group] for group in problems]
     count, samples = len(rows), max(len(group) for group in problems)
-    low, high = metrics.accuracy_interval(correct)
+    low, high = metrics.accuracy_interval(scores)
     thinking, thinking_low, thinking_high = metrics.mean_interval(
         [[row["thinking_tokens"] for row in group] for group in problems]
     )
@@ -56,36 +69,39 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "n": len(problems),
         "samples": samples,
-        "accuracy": sum(map(sum, correct)) / count,
+        "accuracy": sum(map(sum, scores)) / count,
         "accuracy_low": low,
         "accuracy_high": high,
         "thinking_tokens": thinking,
         "thinking_tokens_low": thinking_low,
         "thinking_tokens_high": thinking_high,
-        "completion_tokens": sum(row["completion_tokens"] for row in rows) / count,
+        "completion_tokens": sum(map(tokens, rows)) / count,
         "truncated_rate": sum(row["truncated"] for row in rows) / count,
         "no_answer_rate": verdicts["no_answer"] / count,
         "verdicts": {name: verdicts[name] for name in VERDICTS},
     }
     if samples > 1 and all(len(group) == samples for group in problems):
-        summary |= _many_samples(problems, correct, samples)
-    return summary | _over_seeds(rows) | _refusals(rows) | {
+        summary |= _many_samples(problems, scores, samples)
+    return summary | efficiency(problems, limit) | _over_seeds(rows) | _refusals(rows) | {
         "latency_s": sum(row["latency_s"] for row in rows) / count,
         "samples_per_s": count / seconds if seconds else None,
     }  # fmt: skip
 
 
-def _many_samples(problems: list[list[Row]], correct: list[list[float]], samples: int) -> dict[str, float]:
-    """avg@k and maj@k for all k samples; pass@k for k and the powers of two below it."""
+def _many_samples(problems: list[list[Row]], scores: list[list[float]], samples: int) -> dict[str, float]:
+    """avg@k, maj@k and shortest@k for all k samples; pass@k for k and the powers of two below it."""
     ks = [*(2**power for power in range(1, samples.bit_length()) if 2**power < samples), samples]
     votes = [
-        metrics.majority(_one_spelling([row["extracted"] for row in group]), scores)
-        for group, scores in zip(problems, correct, strict=True)
+        metrics.majority(_one_spelling([row["extracted"] for row in group]), some)
+        for group, some in zip(problems, scores, strict=True)
     ]
+    chosen = [shortest(group) for group in problems]
     return {
-        f"avg@{samples}": sum(map(sum, correct)) / (len(problems) * samples),
-        **{f"pass@{k}": metrics.mean_pass_at_k(correct, k) for k in ks},
+        f"avg@{samples}": sum(map(sum, scores)) / (len(problems) * samples),
+        **{f"pass@{k}": metrics.mean_pass_at_k(scores, k) for k in ks},
         f"maj@{samples}": sum(votes) / len(votes),
+        f"shortest@{samples}": fmean(map(correct, chosen)),
+        f"shortest@{samples}_tokens": fmean(map(tokens, chosen)),
     }
 
 
@@ -111,7 +127,7 @@ def _over_seeds(rows: list[Row]) -> dict[str, Any]:
         seeds.setdefault(row["seed"], []).append(row)
     if len(seeds) < 2:
         return {}
-    accuracy = {str(seed): sum(row["verdict"] == "correct" for row in some) / len(some) for seed, some in seeds.items()}
+    accuracy = {str(seed): fmean(map(correct, some)) for seed, some in seeds.items()}
     thinking = [sum(row["thinking_tokens"] for row in some) / len(some) for some in seeds.values()]
     return {
         "accuracy_by_seed": accuracy,

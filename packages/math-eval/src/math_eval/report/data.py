@@ -171,7 +171,7 @@ def _break_down(entries: list[Entry], field: str) -> dict[str, dict[str, dict[st
         for entry in entries:
             rows = [row for row in entry.condition.rows if value_of(row, field) == value]
             if rows:
-                cell = summarise(rows)
+                cell = summarise(rows, entry.manifest["settings"]["max_tokens"])
                 if entry.ratio == "policy":
                     cell["chosen"] = _chosen(rows)
                 table.setdefault(value, {})[entry.name] = cell

@@ -45,11 +45,10 @@ def results_file(entry: Entry) -> dict[str, Any]:
     settings = entry.manifest["settings"]
     generation = {name: settings[name] for name in ("temperature", "top_p", "max_tokens")}
     counts = {task: len(by_problem(rows)) for task, rows in tasks.items()}
+    found = {task: _metrics(rows, settings["max_tokens"]) for task, rows in tasks.items()}
     versions = {task: settings["tasks"][task][:12] for task in tasks}
     return {
-        "results": {
-            task: {"alias": task, "sample_len": counts[task], **_metrics(rows)} for task, rows in tasks.items()
-        },
+        "results": {task: {"alias": task, "sample_len": counts[task], **found[task]} for task in tasks},
         "group_subtasks": {},
         "configs": {
             task: {
@@ -89,7 +88,7 @@ _HIGHER_IS_BETTER = {
 }
 
 
-def _metrics(rows: list[Row]) -> dict[str, float]:
+def _metrics(rows: list[Row], limit: int) -> dict[str, float]:
     problems = by_problem(rows)
     columns = {
         "acc": [[float(row["verdict"] == "correct") for row in group] for group in problems],
@@ -102,5 +101,5 @@ def _metrics(rows: list[Row]) -> dict[str, float]:
     for name, groups in columns.items():
         found[f"{name},none"] = sum(map(sum, groups)) / len(rows)
         found[f"{name}_stderr,none"] = metrics.clustered_error(groups)
-    many = {name: value for name, value in summarise(rows).items() if name.startswith(("pass@", "maj@"))}
+    many = {name: value for name, value in summarise(rows, limit).items() if name.startswith(("pass@", "maj@"))}
     return found | {f"{name},none": value for name, value in many.items()}
