@@ -9,6 +9,7 @@ import shutil
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -294,6 +295,14 @@ def test_a_link_to_a_folder_beside_it_is_refused_too(folder):
     (folder / "additional_chat_templates").symlink_to("templates")
     with pytest.raises(DataError, match="is a symbolic link to a folder"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("name", [b"w\x1b]0;title\x07.safetensors", b"x\x9b31m.json", b"a\nb.txt"])
+def test_a_name_that_speaks_to_a_terminal_is_refused_before_a_library_shows_it(folder, name):
+    Path(os.fsdecode(bytes(folder / "x")[:-1] + name)).touch()
+    with pytest.raises(DataError, match="has a control character in its name; remove or rename it") as error:
+        load_tokenizer(folder)
+    assert str(error.value).isprintable()
 
 
 def test_weights_that_the_files_lack_are_not_made_as_large_as_the_config_says(folder, tmp_path):

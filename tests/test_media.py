@@ -21,7 +21,9 @@ EVIL = (
     "=cmd|'/C calc'!A0 \x1b[31mred \x1b]0;title\x07 \r\u202e\x9b "
     "<script>alert(1)</script><img src=x onerror=a()>|`[a](b)"
 )
-ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+WITH_SURROGATES = f"{EVIL}\udcc2\udc9b"
+"""Text that only JSON can have, of which Python makes the bytes of a control character in some locales."""
+ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 REORDERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 KEPT = {
     *("ratio", "ratios", "chosen_ratio"),
@@ -55,25 +57,25 @@ KEPT = {
 """Fields whose values a command must understand."""
 
 
-def evil(value, name=""):
-    """A JSON value with `EVIL` in front of every text, behind it where positions in the text count, and a new field."""
+def evil(value, words, name=""):
+    """A JSON value with these words in front of every text, or behind it where positions in the text count."""
     if name in KEPT:
         return value
     if isinstance(value, dict):
-        return {inner: evil(item, inner) for inner, item in value.items()}
+        return {inner: evil(item, words, inner) for inner, item in value.items()}
     if isinstance(value, list):
-        return [evil(item) for item in value]
+        return [evil(item, words) for item in value]
     if not isinstance(value, str):
         return value
-    return f"{value} {EVIL}" if name == "cot" else f"{EVIL} {value}"
+    return f"{value} {words}" if name == "cot" else f"{words} {value}"
 
 
-def spoil(path):
+def spoil(path, words):
     if path.suffix == ".json":
-        path.write_text(json.dumps(evil(json.loads(path.read_text("utf-8")))), "utf-8")
+        path.write_text(json.dumps(evil(json.loads(path.read_text("utf-8")), words)), "utf-8")
     else:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        path.write_text("".join(json.dumps({**evil(row), EVIL: EVIL}) + "\n" for row in rows), "utf-8")
+        path.write_text("".join(json.dumps({**evil(row, words), words: words}) + "\n" for row in rows), "utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +83,10 @@ def spoilt(pipeline, tmp_path_factory):
     """A copy of the pipeline's folder whose data files and run folders are hostile; models and prompts are sound."""
     folder = shutil.copytree(pipeline.folder, tmp_path_factory.mktemp("spoilt") / "data")
     names = ("problems", "traces", "annotated", "compressed", "prompts", "mix/train")
-    for path in [*(folder / f"{name}.jsonl" for name in names), *folder.glob("run_*/*.json*")]:
-        spoil(path)
+    for name in names:
+        spoil(folder / f"{name}.jsonl", EVIL)
+    for path in folder.glob("run_*/*.json*"):
+        spoil(path, WITH_SURROGATES)
     (folder / "mine.toml").write_text(
         'name = "mine"\nproblems = "problems.jsonl"\nfields = {id = "id", question = "question", answer = "answer"}\n'
     )

@@ -63,7 +63,9 @@ def remove_older(folder: Path, keep: int) -> None:
 def remove_incomplete(folder: Path) -> None:
     """Remove the checkpoints that a killed run did not write completely."""
     for path in folder.glob("checkpoint-*"):
-        if not (path / COMPLETE).is_file():
+        if path.is_file():
+            path.unlink()
+        elif not (path / COMPLETE).is_file():
             shutil.rmtree(path)
 
 

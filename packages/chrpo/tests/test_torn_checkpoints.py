@@ -159,6 +159,7 @@ def test_a_checkpoint_that_was_removed_only_in_part_is_never_continued_from(tmp_
         with pytest.raises(KeyboardInterrupt):
             training_checkpoints.remove_older(tmp_path, keep=1)
     shutil.rmtree(tmp_path / "checkpoint-10")
+    (tmp_path / "checkpoint-9").touch()
     assert training_checkpoints.newest_complete(tmp_path) == tmp_path / "checkpoint-2"
     training_checkpoints.remove_incomplete(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]

@@ -8,11 +8,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from math_eval._shared.terminal import terminal_line
 from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.report import write_report
 from math_eval.report.chart import Box, Point, place_labels, scatter, ticks
-from math_eval.report.escaping import csv_cell, html, markdown_text, terminal_line
+from math_eval.report.escaping import csv_cell, html, markdown_text
 from math_eval.report.ratios import shares
 
 _ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\x00\ud800"

@@ -10,7 +10,7 @@ import click
 from ._shared.cli_group import CommandGroup
 from ._shared.control_tokens import INSTRUCTION
 from ._shared.settings_flags import AliasedOption, from_flags, output_argument, settings_flags
-from ._shared.terminal import echo
+from ._shared.terminal import echo, notify
 from ._shared.thinking_formats import FLAG_HELP, stored_format
 from .answer_format import ANSWER_FORMATS
 from .core.constraint import Gains
@@ -30,11 +30,6 @@ _answer_format = click.option(
     callback=lambda _context, _option, text: name_or_function("--format", text),
     help=f"Form of the answer after the thinking: {', '.join(ANSWER_FORMATS)}, or a function of its text.",
 )
-
-
-def _tell(line: str) -> None:
-    """Print a line about the work before it begins."""
-    echo(line, err=True)
 
 
 @click.group(cls=CommandGroup)
@@ -83,7 +78,7 @@ def prepare(
     from .prompts import control_tokens
 
     tokens, thinking = control_tokens(checkpoint), thinking_format or stored_format(checkpoint)
-    made = run(samples, out, tokens=tokens, thinking_format=thinking, notify=_tell, **options)
+    made = run(samples, out, tokens=tokens, thinking_format=thinking, notify=notify, **options)
     if made is None:
         echo(f"{out}: already made with these settings; nothing to do", err=True)
         return
@@ -200,7 +195,7 @@ def train(prompts: Path, out: Path, model: Path, grader: Any, answer_format: Any
         report_to=options["report_to"],
         run_name=options["run_name"],
         log_completions=options["log_completions"],
-        notify=_tell,
+        notify=notify,
     )
     echo(f"{out}: written" if made else f"{out}: already there with these settings; nothing to do", err=True)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ._shared.records import open_atomic
+from ._shared.terminal import printable
 from .errors import DataError
 from .metrics import Metrics
 
@@ -89,14 +90,14 @@ def write_page(
         heading: Heading of the table.
     """
     drawn = "".join(_chart(name, series) for name, series in charts)
-    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
+    rows = "".join(f"<tr><td>{_text(name)}</td><td>{value:.4g}</td></tr>" for name, value in last.items())
     with open_atomic(path) as out:
         out.write(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>'
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title><style>'
             "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:980px;color:#222}"
             "svg{margin:.3rem}td{padding:.1rem 1rem .1rem 0;border-bottom:1px solid #eee}"
-            f"td:last-child{{text-align:right}}</style></head><body><h1>{html.escape(title)}</h1>"
-            f"<p>{html.escape(note)}</p>{drawn}<h2>{html.escape(heading)}</h2><table>{rows}</table></body></html>\n"
+            f"td:last-child{{text-align:right}}</style></head><body><h1>{_text(title)}</h1>"
+            f"<p>{_text(note)}</p>{drawn}<h2>{_text(heading)}</h2><table>{rows}</table></body></html>\n"
         )
 
 
@@ -123,6 +124,11 @@ def _series(metrics: Sequence[Metrics], names: set[str]) -> dict[str, list[tuple
     return found
 
 
+def _text(text: str) -> str:
+    """Text for HTML and SVG; control characters are shown as escapes."""
+    return html.escape(printable(text))
+
+
 def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     points = [point for line in series.values() for point in line]
     if not points:
@@ -139,7 +145,7 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         up = _HEIGHT - _BOTTOM - (y - low) / (high - low) * (_HEIGHT - top - _BOTTOM)
         return round(across, 1), round(up, 1)
 
-    parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{html.escape(title)}</text>']
+    parts = [f'<text x="{_LEFT}" y="16" font-weight="600">{_text(title)}</text>']
     # Enough digits to make the ticks differ.
     digits = 3 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
     for tick in (low, (low + high) / 2, high):
@@ -156,7 +162,7 @@ def _chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"{dash}/>')
         across, down = legend[number]
-        parts.append(f'<text x="{across}" y="{down}" fill="{colour}">{html.escape(label)}</text>')
+        parts.append(f'<text x="{across}" y="{down}" fill="{colour}">{_text(label)}</text>')
     body = "".join(parts)
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" font-size="12">{body}</svg>'
 

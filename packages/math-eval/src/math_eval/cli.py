@@ -10,7 +10,7 @@ import click
 
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
-from ._shared.terminal import echo
+from ._shared.terminal import echo, notify, terminal_line
 from ._shared.thinking_formats import FLAG_HELP
 from .equality import POLICIES
 from .errors import DataError
@@ -18,13 +18,6 @@ from .grading.grader import EXTRACTIONS
 from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
-
-
-def _tell(line: str) -> None:
-    """Print a line about the work before it begins; a file that names tags may be a stranger's."""
-    from .report.escaping import terminal_line
-
-    echo(terminal_line(line), err=True)
 
 
 @click.group(
@@ -68,14 +61,13 @@ def run_command(
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
     from .ratio import ratio_name
-    from .report.escaping import terminal_line
     from .run import run
 
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
     options["tasks"] = [name.strip() for listed in options["tasks"] for name in listed.split(",") if name.strip()]
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
-    results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=_tell)
+    results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=notify)
     for row in results["conditions"]:
         echo(
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
@@ -84,7 +76,7 @@ def run_command(
         )
         if "refused" in row:
             words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
-            echo(terminal_line(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}"), err=True)
+            notify(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}")
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
@@ -132,10 +124,9 @@ def grade_command(source: Path, out: Path, explain: bool, policy: str, **options
     describes others.
     """
     from .grade import explain_rows, grade_file, grade_run
-    from .report.escaping import terminal_line
 
     grade = grade_run if source.is_dir() else grade_file
-    counts, was_done = grade(source, out, policy=policy, notify=_tell, **options)
+    counts, was_done = grade(source, out, policy=policy, notify=notify, **options)
     if explain:
         for head, text in explain_rows(out, policy=policy):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:
@@ -191,7 +182,6 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     from ._shared.records import write_json
     from ._shared.runs import check_apart
     from .compare import by_task, compare
-    from .report.escaping import terminal_line
     from .report.text import flips, sentences
     from .run_folders import load_condition, run_files, split_name
 

@@ -8,6 +8,7 @@ The sampling seeds of a run are hashes of these values (see `generate.list_reque
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def files_sha256(paths: Iterable[Path]) -> str:
         if not path.is_file():
             raise DataError(f"{path}: no such file; check the path")
         with path.open("rb") as file:
-            total.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            total.update(os.fsencode(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n"))
     return total.hexdigest()
 
 

@@ -9,7 +9,7 @@ import re
 
 from .errors import DataError
 
-_FORBIDDEN = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_FORBIDDEN = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MOST_BYTES = 200
 
 

@@ -16,7 +16,7 @@ from . import __version__
 from ._shared.cli_group import CommandGroup
 from ._shared.records import Row
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
-from ._shared.terminal import echo
+from ._shared.terminal import echo, notify
 from .settings import MixSettings, TrainSettings
 
 
@@ -57,7 +57,7 @@ def build_command(
     from .data.build import build
 
     settings = from_flags(MixSettings, options)
-    card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite, notify=_tell)
+    card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite, notify=notify)
     if _report_finished(card, out):
         return
     counts, policy = card["counts"], card["policy"]
@@ -98,11 +98,14 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
     from .training.train import train
 
     start = time.monotonic()
-    report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite, notify=_tell)
+    report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite, notify=notify)
     if not PartialState().is_main_process or _report_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():
         echo(f"held-out loss {name:10} {loss:.4f}")
+    if report["chosen_ratios"]:
+        shares = "  ".join(f"{name} {share:.1%}" for name, share in report["chosen_ratios"].items())
+        echo(f"the model chooses  {shares}")
     following = {name: figure for name, figure in (report["following"] or {}).items() if name != "step"}
     for name, figure in following.items():
         echo(f"following {name:19} {figure:.3f}")
@@ -147,11 +150,6 @@ def evaluate_command(samples: tuple[str, ...], base: tuple[str, ...], output: st
     for row in table(report):
         echo(f"{row[0]:8}" + "".join(f"{cell:>14}" for cell in row[1:]))
     echo(summary(report))
-
-
-def _tell(line: str) -> None:
-    """Print a line about the work before it begins."""
-    echo(line, err=True)
 
 
 def _report_finished(result: Row, out: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .records import check_size, read_json
+from .terminal import terminal_line
 
 _PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 _MOST_INDEX_BYTES = 2**26
@@ -60,7 +61,7 @@ def check_inside(folder: Path) -> None:
 
     Raises:
         DataError: a symbolic link or the index of the weights names a file elsewhere, a link names a folder, there is
-            a pipe or a device, or folders are nested too deeply.
+            a pipe or a device, a name has a line break or another control character, or folders are nested too deeply.
     """
     try:
         _check_files(folder)
@@ -75,6 +76,8 @@ def _check_files(folder: Path) -> None:
     root = folder.resolve()
     allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     for path in folder.rglob("*"):
+        if terminal_line(path.name) != path.name:
+            raise DataError(f"{folder}: {path.name!r} has a control character in its name; remove or rename it")
         if path.is_symlink() and path.is_dir():
             raise DataError(
                 f"{path}: is a symbolic link to a folder, whose files are not checked; copy it there instead"

@@ -54,7 +54,7 @@ def digest(path: str | Path, patterns: Iterable[str] = ("*",)) -> str:
     files = sorted({p for pattern in patterns for p in path.glob(pattern) if p.is_file()}) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.name if path.is_dir() else ''}:".encode())
+        total.update(os.fsencode(file.name if path.is_dir() else "") + b":")
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()

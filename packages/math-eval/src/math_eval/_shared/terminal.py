@@ -1,8 +1,8 @@
 # copied from packages/_shared/terminal.py; edit it there
 r"""Text of strangers on a terminal: control characters are shown, never sent; so are those in lines of libraries.
 
->>> printable("red \x1b[31m, title \x1b]0;x\x07")
-'red \\x1b[31m, title \\x1b]0;x\\x07'
+>>> printable("red \x1b[31m, title \x1b]0;x\x07"), terminal_line("a\nb")
+('red \\x1b[31m, title \\x1b]0;x\\x07', 'a\\nb')
 """
 
 import logging
@@ -16,21 +16,32 @@ import click
 
 from .secret_text import without_secrets
 
-# C0 but tab and line feed, DEL, C1, and the marks that reorder text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 but tab and line feed, DEL, C1, the marks that reorder text, and lone surrogates, which Python writes as raw bytes
+# where the locale is C or C.UTF-8.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _formatwarning = warnings.formatwarning
 
 
 def printable(text: str) -> str:
-    r"""`text` with every control character and text-direction mark written as an escape such as `\x1b`."""
+    r"""`text` with control characters, text-direction marks and lone surrogates as escapes such as `\x1b`."""
     return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), text)
+
+
+def terminal_line(text: str) -> str:
+    r"""`text` as one line for a terminal: as `printable`, and a line break is written as `\n`."""
+    return printable(text.replace("\n", r"\n"))
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a line whose parts may come from a stranger."""
     click.echo(printable(text), err=err)
+
+
+def notify(line: str) -> None:
+    """Print a line about the work that a command is about to do, on stderr."""
+    echo(terminal_line(line), err=True)
 
 
 def guard_libraries() -> None:

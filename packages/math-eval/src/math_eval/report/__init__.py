@@ -10,11 +10,12 @@ from pathlib import Path
 
 from math_eval._shared.records import open_atomic, write_json
 from math_eval._shared.runs import check_apart, check_no_links
+from math_eval._shared.terminal import terminal_line
 from math_eval.run_folders import run_files
 
 from . import table
 from .data import collect
-from .escaping import markdown_text, terminal_line
+from .escaping import markdown_text
 from .headline import headline
 from .lm_eval import file_name, results_file
 from .page import page

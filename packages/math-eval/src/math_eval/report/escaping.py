@@ -1,15 +1,14 @@
 r"""Text of strangers in a report: one function for each medium, so that text stays text everywhere.
 
-Names, notes, fields, settings and completions all pass one of these; numbers need none.
+Names, notes, fields, settings and completions all pass one of these; numbers need none. Text for a terminal is left to
+`_shared.terminal`.
 
->>> html("<script>"), markdown_text("[a](b) <i>"), csv_cell("=1+1"), terminal_line("a\x1b[31m\nb")
-('&lt;script&gt;', '\\[a\\](b) &lt;i>', "'=1+1", 'a\\x1b[31m\\nb')
+>>> html("<script>"), markdown_text("[a](b) <i>"), csv_cell("=1+1")
+('&lt;script&gt;', '\\[a\\](b) &lt;i>', "'=1+1")
 """
 
 import re
 from html import escape
-
-from math_eval._shared.terminal import printable
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MARKDOWN = re.compile(r"[\\`*|\[\]]")
@@ -32,8 +31,3 @@ def csv_cell(text: str) -> str:
     """The text for a cell, quoted if a spreadsheet would take it for a formula."""
     text = _UNPRINTABLE.sub("\ufffd", text)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def terminal_line(text: str) -> str:
-    """The text as one line for a terminal; line breaks and control characters are shown as escapes."""
-    return printable(text.replace("\n", r"\n"))

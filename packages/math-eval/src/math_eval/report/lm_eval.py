@@ -22,9 +22,8 @@ from .data import Entry
 
 def file_name(entry: Entry) -> str:
     """The condition's folder, and in it a file named after the time at which its run was finished."""
-    folder = (
-        quote(entry.name, safe="@").replace(".", "%2E", 1) if entry.name.startswith(".") else quote(entry.name, "@")
-    )
+    quoted = quote(entry.name, "@", errors="surrogatepass")
+    folder = quoted.replace(".", "%2E", 1) if quoted.startswith(".") else quoted
     finished = datetime.fromtimestamp(_finished(entry), UTC)
     return f"{folder}/results_{finished:%Y-%m-%dT%H-%M-%S}.json"
 

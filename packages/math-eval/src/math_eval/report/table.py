@@ -9,9 +9,11 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from math_eval._shared.terminal import terminal_line
+
 from . import format as fmt
 from .data import Entry, ReportData
-from .escaping import csv_cell, markdown_text, terminal_line
+from .escaping import csv_cell, markdown_text
 
 Line = tuple[str, ...]
 
