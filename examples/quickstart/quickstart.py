@@ -31,8 +31,13 @@ RL_SETTINGS = (
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
     """The stages in order, as (title, command)."""
-    tasks = run / "problems"
     limits = f"--max-tokens 240 --batch-size 250 --seed {seed}"
+    return [*learn_lengths(run, limits, seed), *learn_to_choose(run, seed), *evaluate(run, limits)]
+
+
+def learn_lengths(run: Path, limits: str, seed: int) -> list[tuple[str, str]]:
+    """From nothing to a model that thinks at the requested length, and its samples at every ratio."""
+    tasks = run / "problems"
     return [
         (
             "Make problems, and a base model that thinks at length",
@@ -64,6 +69,12 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"math-eval run --model {run}/ratios --tasks {tasks}/sft.jsonl,{tasks}/rl.jsonl --limit 300 {LADDER} "
             f"--samples 4 --temperature 0.5 {limits} --output-dir {run}/samples/ratios",
         ),
+    ]
+
+
+def learn_to_choose(run: Path, seed: int) -> list[tuple[str, str]]:
+    """From that model to one that chooses its ratio."""
+    return [
         (
             "Find the smallest ratio that is enough for each problem",
             f"chrpo prepare {run}/samples/ratios/samples_sft.jsonl {run}/teacher.jsonl "
@@ -88,6 +99,13 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             "CHRPO: choose the ratio, and stay accurate",
             f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft {RL_SETTINGS} --seed {seed}",
         ),
+    ]
+
+
+def evaluate(run: Path, limits: str) -> list[tuple[str, str]]:
+    """The test problems at each step, and the report."""
+    tasks = run / "problems"
+    return [
         (
             "Evaluate the base model on problems it never saw",
             f"math-eval run --model {run}/base --tasks {tasks}/test.jsonl {limits} --output-dir {run}/eval/base",
