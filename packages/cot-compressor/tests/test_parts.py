@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from cot_compressor import Compressor
 from cot_compressor.budget.ratios import token_budget
-from cot_compressor.text.parts import phrases, read_parts
+from cot_compressor.budget.stages import Stager
+from cot_compressor.text.parts import is_content, phrases, read_parts
 from cot_compressor.text.segment import segment
 
 TEXTS = st.lists(
@@ -101,3 +102,30 @@ def test_selections_stay_exact_and_nested_and_tear_no_literal(text: str, ratios:
     for small, large in itertools.pairwise(results):
         kept = {at for start, end in large.spans for at in range(start, end)}
         assert all(at in kept for start, end in small.spans for at in range(start, end) if not text[at].isspace())
+
+
+def test_a_repeated_formula_stands_alone_once_unless_it_is_ranked_above_its_sentence() -> None:
+    text = "So 1 + 2 = 3. Check it: 1 + 2 = 3, yes."
+    units = segment(text)
+    formulas = [at for at, unit in enumerate(units) if unit.kind == "math"]
+    scores = [2.0 if at < 3 else 1.0 for at in range(len(units))]
+    assert [part for part in Stager(text, units, scores).whole() if set(part) <= set(formulas)] == [(formulas[0],)]
+    scores[formulas[1]] = 3.0
+    alone = [part for part in Stager(text, units, scores).whole() if set(part) <= set(formulas)]
+    assert alone == [(formulas[1],)] or alone == [(formulas[1],), (formulas[0],)]
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Who locked it?", "The guard came at ten. The cook left at nine and saw 3 cats. So the cook locked it."),
+        ("Wer war es?", "Jana kam um neun. Ole blieb bis elf und sah 4 Hunde. Also war es Ole."),
+        ("谁拿走了？", "老张早上来过。小李下午来过，一共3次。所以是小李拿走的。"),
+    ],
+)
+def test_no_lone_mark_number_or_function_word_fills_a_budget(question: str, text: str) -> None:
+    units = segment(text)
+    for at in range(4, 10):
+        for start, end in Compressor.from_pretrained("rules").compress(text, question=question, ratio=at / 10).spans:
+            kept = [unit for unit in units if start <= unit.start < end]
+            assert len(kept) > 1 or kept[0].kind == "math" or is_content(text, kept[0])

@@ -88,6 +88,26 @@ def test_a_budget_too_small_for_all_that_a_larger_one_keeps_takes_something_else
     assert [choice.text for choice in select(text, segment(text), [9, 1], [1, 5], words)] == ["aa", "aa"]
 
 
+def test_a_part_is_exchanged_for_others_that_fill_the_budget_and_the_best_stays() -> None:
+    text = "\n".join(["a " * 20, "b " * 12, "c " * 17])
+    units = segment(text)
+    lines = [tuple(at for at, unit in enumerate(units) if unit.step == step) for step in range(3)]
+    (greedy,) = select(text, units, [0.0] * 49, [39], words, stages=[lines])
+    (exchanged,) = select(text, units, [0.0] * 49, [39], words, stages=[lines, []])
+    assert [choice.text.split().count("a") for choice in (greedy, exchanged)] == [20, 20]
+    assert (greedy.tokens, exchanged.tokens) == (32, 37)
+
+
+def test_single_words_are_taken_only_where_nothing_else_fits() -> None:
+    text = "\n".join(["a " * 30, "b " * 60])
+    units = segment(text)
+    lines = [tuple(at for at, unit in enumerate(units) if unit.step == step) for step in range(2)]
+    stages = [lines, [], [(at,) for at in range(90)]]
+    for budget, tokens in ((60, 30), (29, 29), (3, 3)):
+        (choice,) = select(text, units, [0.0] * 90, [budget], words, stages=stages)
+        assert choice.tokens == tokens
+
+
 def test_equal_scores_keep_the_earlier_unit() -> None:
     (choice,) = select("a b c d", segment("a b c d"), [0, 0, 0, 0], [2], words)
     assert choice.text == "a b"

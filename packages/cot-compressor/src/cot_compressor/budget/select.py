@@ -28,6 +28,8 @@ WANTED_SHARE = 0.9
 _SMALL_BUDGET = 25
 """Number of tokens below which a selection may stay short, because a single equation may take most of the next one."""
 _ESTIMATE_SLACK = 2
+_MOST_EXCHANGES = 8
+_MOST_PASSES = 12
 
 Part = tuple[int, ...]
 """Units that are added together, by their rising indices."""
@@ -195,8 +197,9 @@ class _GreedySelector:
 
     def _fill(self, rest: Sequence[Part], budget: int) -> None:
         """Add every part of `rest`, best first, that still fits together with the kept units."""
-        while True:
-            taken: list[Part] = []
+        for _ in range(_MOST_PASSES):
+            taken: dict[Part, Part] = {}
+            refused: set[Part] = set()
             slack = budget - self.tokens
             before = self.kept.copy()
             present = set(before)
@@ -211,16 +214,18 @@ class _GreedySelector:
                     for unit in fresh:
                         insort(self.kept, unit)
                     present.update(fresh)
-                    taken.append(fresh)
+                    taken[part] = fresh
                     slack -= added
             grown, self.kept = self.kept, before
             tokens = self.count(self.text_of(grown)) if taken else 0
             while tokens > budget and taken:
-                taken.pop()
-                tokens, grown = self.count_with(_units_of(taken), self.count)
-            if not taken:
+                refused.add(taken.popitem()[0])
+                tokens, grown = self.count_with(_units_of(taken.values()), self.count)
+            if taken:
+                self.tokens, self.kept = tokens, grown
+            elif not refused:
                 return
-            self.tokens, self.kept = tokens, grown
+            rest = [part for part in rest if part not in refused]
 
 
 def _units_of(parts: Iterable[Part]) -> list[int]:
@@ -245,9 +250,10 @@ def select(
     selection of the largest budget cannot take one more unit that costs tokens, and that of a smaller budget cannot
     take one more unit of the next larger selection.
 
-    With `stages`, parts of several units are taken whole, stage by stage; a later stage is used only while a budget is
-    used by less than nine tenths. A budget of less than 25 tokens that is not the largest takes no more from the
-    later stages than one part, and only if nothing else fits.
+    With `stages`, parts of several units are taken whole, stage by stage: first those of the first stage; those of the
+    second only while less than nine tenths are used. If that does not suffice, one of the worse parts is left out for
+    others. A later stage is used only if nothing else fits. A budget of less than 25 tokens that is not the largest
+    takes one part of a later stage at most, and only if nothing else fits.
 
     Our choice: a small selection takes further units only if no larger selection loses units of more than a twentieth
     of its budget for them, or, with stages, if otherwise a tenth of a budget of 25 tokens or more would be left.
@@ -330,15 +336,47 @@ def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *
 
 
 def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int) -> _State:
-    selector.kept, selector.tokens = start
-    for place, stage in enumerate(stages):
-        if place and selector.kept and selector.tokens >= WANTED_SHARE * budget:
-            break
-        if place == 0 or budget >= _SMALL_BUDGET or budget == selector.largest:
+    """The kept units of `start`, and the parts of the stages that a budget takes."""
+    grows = budget >= _SMALL_BUDGET or budget == selector.largest
+    filled = _filled(selector, start, stages[: 1 + grows], budget)
+    if grows and len(stages) > 1 and filled.kept and filled.tokens < WANTED_SHARE * budget:
+        filled = _exchanged(selector, start, stages[:2], budget, filled)
+    selector.kept, selector.tokens = filled
+    for stage in stages[1:]:
+        if not selector.kept and grows:
             selector.grow(stage, budget)
         elif not selector.kept:
             selector.take_one(stage, budget)
     return _State(selector.kept, selector.tokens)
+
+
+def _filled(selector: _GreedySelector, start: _State, stages: Stages, budget: int) -> _State:
+    """The kept units of `start` and the parts that fit, of a later stage only if nine tenths are not used."""
+    selector.kept, selector.tokens = start
+    for place, stage in enumerate(stages):
+        if place == 0 or not selector.kept or selector.tokens < WANTED_SHARE * budget:
+            selector.grow(stage, budget)
+    return _State(selector.kept, selector.tokens)
+
+
+def _exchanged(selector: _GreedySelector, start: _State, stages: Stages, budget: int, filled: _State) -> _State:
+    """The selection that uses nine tenths of a budget because one part is left out, the worst that can be.
+
+    The best part of several units, usually the conclusion, and what is ranked above it are never left out.
+    """
+    taken = frozenset(filled.kept).difference(start.kept)
+    fresh, parts, protected = set(taken), list[Part](), 0
+    for part in stages[0]:
+        if taken.issuperset(part) and not fresh.isdisjoint(part):
+            fresh.difference_update(part)
+            parts.append(part)
+            protected = protected or len(parts) * (len(part) > 1)
+    for left_out in parts[: protected - 1 : -1][:_MOST_EXCHANGES] if protected else ():
+        others = [[part for part in stage if not set(left_out).issubset(part)] for stage in stages]
+        exchanged = _filled(selector, start, others, budget)
+        if exchanged.tokens >= WANTED_SHARE * budget:
+            return exchanged
+    return filled
 
 
 def _within(stages: Stages, kept: Iterable[int]) -> Stages:

@@ -1,7 +1,7 @@
 """Puts the parts of a text in the order in which a budget is filled.
 
-First come sentences, their clauses and formulas that can stand alone, by score; then phrases; last single words. A
-later stage only fills what the earlier ones leave, and no stage contains a bare number, negation or mark. Whether a
+First come sentences, their clauses and formulas that can stand alone, by score; then phrases, which fill what these
+leave. Single words are a last resort for a budget that nothing else fits, and after them whatever there is. Whether a
 part fits is left to `select.py`.
 
 >>> from cot_compressor.text.segment import segment
@@ -10,6 +10,7 @@ part fits is left to `select.py`.
 [(4, 5, 6, 7), (0, 1, 2, 3)]
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 from cot_compressor.text.parts import Part, is_content, phrases, read_parts
@@ -47,8 +48,18 @@ class Stager:
         return sorted(parts, key=rank)
 
     def whole(self) -> list[Part]:
-        """Sentences, clauses and formulas."""
-        return self._ranked([*self._parts.sentences, *self._parts.clauses, *self._parts.formulas])
+        """Sentences, clauses and formulas; not a repeated formula that is ranked no higher than its sentence."""
+        sentences, clauses, formulas, _ = self._parts
+        lowest = {self._units[part[0]].step: min(self._scores[at] for at in part) for part in sentences}
+        said: set[str] = set()
+        alone: list[Part] = []
+        for part in self._ranked(formulas):
+            first = self._units[part[0]]
+            spelling = self._text[first.start : first.end].replace(" ", "")
+            if spelling not in said or self._scores[part[0]] > lowest.get(first.step, -math.inf):
+                alone.append(part)
+            said.add(spelling)
+        return self._ranked([*sentences, *clauses, *alone])
 
     def fillers(self) -> list[list[Part]]:
         """Phrases, and then words of content."""

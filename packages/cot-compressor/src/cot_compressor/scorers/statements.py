@@ -39,13 +39,14 @@ _PLAN = re.compile(
 _CORRECTION = re.compile(
     _OPENING
     + r"(?:but |oh |hmm+,? |ah,? )?(?:wait|actually|no|hold on|scratch that|correction|oops|sorry|on second thought|"
-    r"不对|等等|halt|moment|espera|attends|non|nein)\b[\s,.!—–:-]",
+    r"不对|等等|いや|待って|halt|stopp?|moment|espera|perdón|attends?|attendez|pardon|non|nein)\b[\s,.!—–:、，。！：-]",
     re.IGNORECASE,
 )
 _REPLACES = re.compile(
     r"\b(?:no|not|isn't|wasn't|aren't|doesn't|moved|changed|instead|should be|actually|wrong|"
     r"mistake\w*|misread|now|rather|"
-    r"but|only|however|forgot|missed|is|are|was|were|has|have|must)\b|不|应该",
+    r"but|only|however|forgot|missed|is|are|was|were|has|have|must|"
+    r"nicht|kein\w*|sondern|statt|falsch|pas|plutôt|faux|sino|error|erreur|Fehler)\b|不|应该|ではな|違",
     re.IGNORECASE,
 )
 _GAP = re.compile(

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from .content import words_and_numbers
 from .formulas import word_set
 from .relations import read_equation, states_relation
 from .segment import Unit
@@ -34,6 +35,10 @@ _FUNCTION_WORDS = word_set(
     "when where while than "
     "into over under after before between about because is are was were be will would can could should must may might "
     "has have had do does did it its he she they we you i there then just now also"
+)
+_SAY_NOTHING_ALONE = word_set(
+    "hmm yes first second next last finally still only need needs use using try let's there's that's they're i'd i'll "
+    "i've we'll you're similarly alternatively however e.g i.e etc"
 )
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|neither|nor|cannot|without|unless|except|nicht|kein\w*|nie|niemals|ohne|pas|jamais|sans|"
@@ -105,6 +110,8 @@ def is_content(text: str, unit: Unit) -> bool:
         unit.kind == "word"
         and said[0] not in "|`<"
         and said.lower() not in _FUNCTION_WORDS
+        and said.lower() not in _SAY_NOTHING_ALONE
+        and bool(words_and_numbers(said))
         and _NEGATION.search(said) is None
     )
 
