@@ -26,7 +26,7 @@ from .grader import Grader
 from .grading import function_name
 from .metrics import COMPLETIONS_FOLDER, METRICS_FILE, read_metrics
 from .plot import write_plot
-from .prompts import PromptTable, completion_limit
+from .prompts import WITHOUT_LADDER, PromptTable, completion_limit, control_tokens
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ REPORT_FILE = "training.html"
 TENSORBOARD_FOLDER = "runs"
 _PACKAGES = ("chrpo", "torch", "transformers", "trl", "accelerate", "math-verify")
 _CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+_ROLLOUTS = 8
+"""Number of rollouts per prompt without control tokens, that of GRPOConfig."""
 
 
 def train(
@@ -63,7 +65,7 @@ def train(
     Args:
         prompts: Path of the RL prompts file.
         out: Folder to write: weights, tokenizer, control_tokens.json, manifest.json, metrics.jsonl, training.html.
-        model: Folder of the checkpoint to start from, with its control tokens.
+        model: Folder of the checkpoint to start from; without control tokens, the whole response is shortened.
         settings: Settings of the run.
         overwrite: Replace a finished run, or a run of other settings, at `out`.
         grader: Function (completion, reference answer) -> True if correct; see `RolloutReader`.
@@ -85,10 +87,10 @@ def train(
     out, model, settings = Path(out), Path(model), settings or TrainSettings()
     _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     process = _process()
-    tokens = ControlTokens.load(model)
+    tokens = control_tokens(model)
     check_settings(check_checkpoint(model))  # before its files are read for their digest
     rows = _read_prompts(prompts, tokens)
-    settings = _resolved(settings, rows, len(tokens.ratios))
+    settings = _resolved(settings, rows, tokens)
     recorded = _recorded(settings, grader, answer_format, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
     with locked(out, process.process_index):
@@ -124,7 +126,7 @@ def _check_installed(packages: Sequence[str]) -> None:
             raise DataError(f"{package} is not installed: pip install {package}, or run without it")
 
 
-def _read_prompts(prompts: str | Path, tokens: ControlTokens) -> list[Row]:
+def _read_prompts(prompts: str | Path, tokens: ControlTokens | None) -> list[Row]:
     """The rows of the prompts file, of which each fits the control tokens."""
     placed = list(read_placed(prompts, "rl_prompts"))
     for where, row in placed:
@@ -135,10 +137,10 @@ def _read_prompts(prompts: str | Path, tokens: ControlTokens) -> list[Row]:
     return [row for _, row in placed]
 
 
-def _resolved(settings: TrainSettings, rows: Sequence[Row], ratios: int) -> TrainSettings:
+def _resolved(settings: TrainSettings, rows: Sequence[Row], tokens: ControlTokens | None) -> TrainSettings:
     return replace(
         settings,
-        rollouts=settings.rollouts or 2 * ratios,
+        rollouts=settings.rollouts or (2 * len(tokens.ratios) if tokens else _ROLLOUTS),
         max_tokens=settings.max_tokens or completion_limit(rows),
     )
 
@@ -192,6 +194,8 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[s
     if process.is_main_process:
         if notify is not None:
             notify(f"thinking format: {trainer.reader.thinking_format}")
+            if job.tokens is None:
+                notify(WITHOUT_LADDER)
             notify(_epochs(len(job.rows), job.settings))
         remove_incomplete(work)
         if newest_complete(work) is None:  # the steps that are logged are taken again

@@ -36,7 +36,7 @@ class Job:
         model: Folder of the checkpoint to start from.
         folder: Folder in which the trainer works.
         rows: Rows of the RL prompts file.
-        tokens: Control tokens of the checkpoint.
+        tokens: Control tokens of the checkpoint; None if it has none.
         settings: Settings, with `rollouts` and `max_tokens` set.
         grader: Function (completion, reference answer) -> True if correct.
         answer_format: Form of the answer.
@@ -49,7 +49,7 @@ class Job:
     model: Path
     folder: Path
     rows: list[Row]
-    tokens: ControlTokens
+    tokens: ControlTokens | None
     settings: TrainSettings
     grader: Grader
     answer_format: AnswerFormat
@@ -98,7 +98,7 @@ def _config(job: Job) -> CHRPOConfig:
         temperature=settings.temperature,
         top_p=1.0,
         top_k=0,
-        max_completion_length=(settings.max_tokens or 0) - 1,
+        max_completion_length=(settings.max_tokens or 0) - (job.tokens is not None),
         beta=settings.beta,
         use_vllm=settings.vllm is not None,
         vllm_mode=settings.vllm or "colocate",

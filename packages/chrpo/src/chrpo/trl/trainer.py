@@ -1,7 +1,8 @@
 """The trainer: a small subclass of TRL's GRPOTrainer.
 
-Every rollout opens with a ratio token that is forced, not generated. TRL generates the rest and computes the loss; this
-adapter forces the token, collects the rollouts of all processes, and gives TRL the advantage of each token.
+Every rollout opens with a ratio token that is forced, not generated, if the model has ratio tokens. TRL generates the
+rest and computes the loss; this adapter forces the token, collects the rollouts of all processes, and gives TRL the
+advantage of each token.
 `step.CHRPOController` computes the advantages and moves the prices; `compat` checks that TRL has the methods used here;
 a whole run from the shell is left to `train`.
 
@@ -10,7 +11,7 @@ a whole run from the shell is left to `train`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ from .compat import (
 from .completions import write_completions
 from .config import CHRPOConfig
 from .decoding import compact_decoding
+from .gathering import gathered_columns
 from .order import scheduled
 from .passes import cut_passes
 from .positions import count_from_first_token
@@ -68,7 +70,7 @@ def chrpo(**_: Any) -> list[float | None]:
 
 
 class CHRPOTrainer(GRPOTrainer):
-    """GRPO whose ratio is chosen under an accuracy constraint.
+    """GRPO whose ratio, or whose length without control tokens, is chosen under an accuracy constraint.
 
     Every process has a controller and gives it the rollouts of all processes, so that all prices agree.
 
@@ -76,7 +78,7 @@ class CHRPOTrainer(GRPOTrainer):
         model: Checkpoint folder, which is loaded in float32 without running anything of it, or a loaded model.
         args: Settings of TRL and of CHRPO.
         prompts: Rows of an RL prompts file, which `chrpo prepare` writes.
-        control_tokens: Control tokens of the checkpoint.
+        control_tokens: Control tokens of the checkpoint; None if it has none.
         processing_class: Tokenizer of the checkpoint; by default that of the folder.
         grader: Function (completion, reference answer) -> True if correct; see `RolloutReader`.
         reward: Reward in place of the objective's own.
@@ -87,7 +89,7 @@ class CHRPOTrainer(GRPOTrainer):
     Attributes:
         controller: Objective, prices and budget.
         reader: Reader of rollouts.
-        ladder_ids: Token id of each ratio, in rising order.
+        ladder_ids: Token id of each ratio, in rising order; empty without control tokens.
         result: Rewards and advantages of the latest step.
         token_advantages: Advantages of its tokens.
 
@@ -101,7 +103,7 @@ class CHRPOTrainer(GRPOTrainer):
         args: CHRPOConfig,
         *,
         prompts: Sequence[Row],
-        control_tokens: ControlTokens,
+        control_tokens: ControlTokens | None = None,
         processing_class: Any = None,
         grader: Grader | None = None,
         reward: Reward | None = None,
@@ -116,7 +118,7 @@ class CHRPOTrainer(GRPOTrainer):
         check_options(options)
         args.shuffle_dataset = False
         if args.max_completion_length is None:
-            args.max_completion_length = completion_limit(self.rows) - 1
+            args.max_completion_length = completion_limit(self.rows) - (control_tokens is not None)
         if isinstance(model, str | Path):  # TRL's own loading would ask whether to run the code of a model's parts
             if args.model_init_kwargs:
                 raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
@@ -138,7 +140,6 @@ class CHRPOTrainer(GRPOTrainer):
             **options,
         )
         tokenizer = tokenizer_of(self)
-        ids = control_ids(tokenizer, control_tokens)
         self._network: Any = self.model
         self._pad_id: Any = tokenizer.pad_token_id
         for each in filter(None, (self.model, self.ref_model)):
@@ -146,7 +147,8 @@ class CHRPOTrainer(GRPOTrainer):
         # TRL's own log has neither the control token nor the advantages that are trained.
         self._logs_completions, self.log_completions = args.log_completions, False
         self._control_tokens = control_tokens
-        self.ladder_ids = [ids[token] for token in control_tokens.ratios]
+        ids = control_ids(tokenizer, control_tokens) if control_tokens else {}
+        self.ladder_ids = [ids[token] for token in control_tokens.ratios] if control_tokens else []
         self.reader = RolloutReader(
             tokenizer,
             control_tokens,
@@ -176,8 +178,11 @@ class CHRPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         drawn = [self._prompt_ids[row] for row in self._rows]
-        self._log_probs = self.ladder_log_probs(drawn)
         self._generations += 1
+        if not self.ladder_ids:
+            self._ratios, self._log_probs = [0] * len(drawn), torch.zeros(len(drawn), 1)
+            return drawn, None, {}
+        self._log_probs = self.ladder_log_probs(drawn)
         self._ratios = self.chosen_ratios(self._rows, self._log_probs, self._generations)
         return [[*ids, self.ladder_ids[index]] for ids, index in zip(drawn, self._ratios, strict=True)], None, {}
 
@@ -222,7 +227,7 @@ class CHRPOTrainer(GRPOTrainer):
         return self.controller.choose_ratios(rows, places, policy, uniform).tolist()
 
     def with_control_token(self, batch: dict[str, Any], advantages: TokenAdvantages) -> dict[str, Any]:
-        """Move the forced token from the prompt's end to the answer's start, and set per-token advantages."""
+        """Set per-token advantages, and move a forced token from the prompt's end to the answer's start."""
         device = batch["completion_ids"].device
         rows = len(batch["completion_ids"])
         here = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
@@ -230,8 +235,11 @@ class CHRPOTrainer(GRPOTrainer):
         control = torch.from_numpy(advantages.control[here]).to(device)
         response = torch.from_numpy(advantages.response[here]).to(device)
 
-        batch["advantages"] = torch.cat([control[:, None], response[:, None] * answer_mask], dim=1)
         batch["num_items_in_batch"] = torch.tensor(advantages.tokens, device=device)
+        batch["advantages"] = response[:, None] * answer_mask
+        if not self.ladder_ids:
+            return batch
+        batch["advantages"] = torch.cat([control[:, None], batch["advantages"]], dim=1)
         batch["completion_ids"] = torch.cat([batch["prompt_ids"][:, -1:], batch["completion_ids"]], dim=1)
         batch["completion_mask"] = torch.cat([batch["prompt_mask"][:, -1:].to(answer_mask.dtype), answer_mask], dim=1)
         batch["prompt_ids"] = batch["prompt_ids"][:, :-1]
@@ -249,13 +257,6 @@ class CHRPOTrainer(GRPOTrainer):
         """Rows of every process, in the order of the processes."""
         return self.accelerator.gather(local)  # type: ignore[return-value]
 
-    def _gathered_columns(self, local: Mapping[str, Any]) -> dict[str, Any]:
-        """Columns of numbers from every process, by name."""
-        names = list(local)
-        columns = torch.stack([torch.as_tensor(local[name], dtype=torch.float64) for name in names], dim=1)
-        gathered = self._gathered(columns.to(self.accelerator.device)).cpu().numpy()
-        return {name: gathered[:, place] for place, name in enumerate(names)}
-
     # --- the step ----------------------------------------------------------------------------------------------------
 
     def _calculate_rewards(
@@ -266,7 +267,7 @@ class CHRPOTrainer(GRPOTrainer):
         rows = [row["row"] for row in inputs]
         answers = [self.rows[row]["answer"] for row in rows]
         stats = self.reader.read_all(completion_ids_list, answers)
-        columns = self._gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
+        columns = gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
         if not columns["format_ok"].any():
             self.reader.refuse_step(len(columns["row"]), completion_ids_list)
         log_probs = self._gathered(self._log_probs.to(self.accelerator.device)).cpu().numpy()
@@ -279,7 +280,8 @@ class CHRPOTrainer(GRPOTrainer):
         self._pending = self.result.metrics
         if self._logs_completions:
             columns |= {"reward": self.result.reward}
-            write_completions(self, list(self._control_tokens.ratios), completion_ids_list, columns)
+            ladder = list(self._control_tokens.ratios) if self._control_tokens else []
+            write_completions(self, ladder, completion_ids_list, columns)
         return torch.tensor(self.result.reward, dtype=torch.float32, device=self.accelerator.device)[:, None]
 
     @torch.no_grad()
@@ -353,7 +355,8 @@ class CHRPOTrainer(GRPOTrainer):
 
     def save_beside(self, folder: str | Path) -> None:
         """Write what chrpo needs beside weights and tokenizer: control tokens, thinking format, prices."""
-        self._control_tokens.save(folder)
+        if self._control_tokens:
+            self._control_tokens.save(folder)
         save_format(self.reader.thinking_format, folder)
         state = {"generations": self._generations, **self.controller.state_dict()}
         write_json(Path(folder) / STATE_FILE, state)
