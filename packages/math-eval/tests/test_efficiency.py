@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from math_eval import efficiency as measures
 from math_eval import metrics
-from math_eval.efficiency import accuracy_at, aes, efficiency, hard_easy_ratio, overthinking_score, shortest
+from math_eval.efficiency import accuracy_at, aes, efficiency, overthinking_score, shortest
 
 
 def _row(tokens, right=True, *, thinking=0, cut=False, **more):
@@ -123,7 +123,7 @@ def test_measures_keep_their_ranges_and_do_not_depend_on_the_order(problems):
 @given(_RUNS, st.integers(2, 9))
 def test_all_lengths_times_a_factor_change_no_ratio(problems, factor):
     longer = [[{**row, "completion_tokens": factor * row["completion_tokens"]} for row in some] for some in problems]
-    before, after = hard_easy_ratio(problems), hard_easy_ratio(longer)
+    before, after = (efficiency(some, 1)["hard_easy_ratio"] for some in (problems, longer))
     assert (before is None) == (after is None)
     assert before is None or after == pytest.approx(before)
     if (first := efficiency(problems, 1)["tokens_per_correct"]) is not None:

@@ -12,11 +12,13 @@ from statistics import stdev
 from typing import Any
 
 from . import metrics
-from ._shared.intervals import bootstrap, ratio
+from ._shared.intervals import ratio
 from ._shared.records import Row
+from .efficiency import correct
+from .efficiency_pairs import compare_efficiency
 from .errors import DataError
 from .ratio import ratio_name
-from .run_folders import Condition, ItemKey
+from .run_folders import Condition, ItemKey, token_limit
 
 _Pair = tuple[ItemKey, Row, Row]
 _ACT_RATIO_FIELDS = (
@@ -56,6 +58,7 @@ def compare(a: Condition, b: Condition) -> Comparison:
     - `smallest_detectable`: `metrics.smallest_difference` at the measured share of changed verdicts; None below six
       problems.
     - `accuracy_difference_by_seed`: the difference of each seed; only with several seeds.
+    - `aes`, `budget_curve`, `tokens_per_correct_ratio` and so on: see `compare_efficiency`.
 
     Args:
         a: The baseline.
@@ -84,9 +87,10 @@ def compare(a: Condition, b: Condition) -> Comparison:
         "seeds_a": _seeds(a),
         "seeds_b": _seeds(b),
         **_over_seeds(pairs),
+        **compare_efficiency(_problems(pairs), (token_limit(a.run), token_limit(b.run))),
     }
-    only_a = [key for key, one, two in pairs if _correct(one) > _correct(two)]
-    only_b = [key for key, one, two in pairs if _correct(one) < _correct(two)]
+    only_a = [key for key, one, two in pairs if correct(one) > correct(two)]
+    only_b = [key for key, one, two in pairs if correct(one) < correct(two)]
     return Comparison(values, only_a, only_b)
 
 
@@ -161,13 +165,13 @@ def _pairs(a: Condition, b: Condition) -> list[_Pair]:
 def _accuracy(pairs: list[_Pair]) -> dict[str, Any]:
     """Both accuracies, their difference with its intervals, and what the test finds and could find."""
     count = len(pairs)
-    correct_a = _by_problem(pairs, lambda one, _: _correct(one))
-    correct_b = _by_problem(pairs, lambda _, two: _correct(two))
-    differences = _by_problem(pairs, lambda one, two: _correct(two) - _correct(one))
+    correct_a = _by_problem(pairs, lambda one, _: correct(one))
+    correct_b = _by_problem(pairs, lambda _, two: correct(two))
+    differences = _by_problem(pairs, lambda one, two: correct(two) - correct(one))
     low, high = metrics.difference_interval(differences)
     drawn_low, drawn_high = _interval(differences)
-    only_a = sum(_correct(one) > _correct(two) for _, one, two in pairs)
-    only_b = sum(_correct(one) < _correct(two) for _, one, two in pairs)
+    only_a = sum(correct(one) > correct(two) for _, one, two in pairs)
+    only_b = sum(correct(one) < correct(two) for _, one, two in pairs)
     smallest = metrics.smallest_difference((only_a + only_b) / count, metrics.effective_trials(differences))
     means = [(sum(one) / len(one), sum(two) / len(two)) for one, two in zip(correct_a, correct_b, strict=True)]
     return {
@@ -185,6 +189,16 @@ def _accuracy(pairs: list[_Pair]) -> dict[str, Any]:
     }
 
 
+def _problems(pairs: list[_Pair]) -> list[tuple[list[Row], list[Row]]]:
+    """The samples of A and those of B of each problem, paired in their order."""
+    problems: dict[tuple[str, str], tuple[list[Row], list[Row]]] = {}
+    for (task, name, *_), one, two in pairs:
+        ours, theirs = problems.setdefault((task, name), ([], []))
+        ours.append(one)
+        theirs.append(two)
+    return list(problems.values())
+
+
 def _by_problem(pairs: list[_Pair], value: Callable[[Row, Row], float | None]) -> list[list[float]]:
     """The numbers of the pairs, grouped by problem; pairs and problems without a number are left out."""
     groups: dict[tuple[str, str], list[float]] = {}
@@ -195,21 +209,17 @@ def _by_problem(pairs: list[_Pair], value: Callable[[Row, Row], float | None]) -
 
 
 def _interval(above: list[list[float]], below: list[list[float]] | None = None) -> tuple[float | None, float | None]:
-    """The bootstrap interval over problems of sum(above) / sum(below), or of the mean of `above` alone.
-
-    None instead of an interval without width: problems that are all equal give no information about their spread.
-    """
+    """The bootstrap interval over problems of sum(above) / sum(below), or of the mean of `above` alone."""
     sums = [sum(group) for group in above]
     bases = [sum(group) for group in below] if below is not None else [float(len(group)) for group in above]
-    low, high = bootstrap([sums, bases], ratio)
-    return (low, high) if low < high else (None, None)
+    return metrics.bootstrap_interval([sums, bases], ratio)
 
 
 def _over_seeds(pairs: list[_Pair]) -> dict[str, Any]:
     """The accuracy difference of each seed of A, and their standard deviation; empty for a single seed."""
     seeds: dict[int, list[float]] = {}
     for (_, _, seed, _), one, two in pairs:
-        seeds.setdefault(seed, []).append(_correct(two) - _correct(one))
+        seeds.setdefault(seed, []).append(correct(two) - correct(one))
     if len(seeds) < 2:
         return {}
     means = {str(seed): sum(some) / len(some) for seed, some in sorted(seeds.items())}
@@ -221,10 +231,6 @@ def _by_task(condition: Condition) -> dict[str, Condition]:
     for row in condition.rows:
         tasks.setdefault(row["task"], []).append(row)
     return {task: Condition(condition.run, condition.ratio, rows) for task, rows in tasks.items()}
-
-
-def _correct(row: Row) -> float:
-    return float(row["verdict"] == "correct")
 
 
 def _seeds(condition: Condition) -> list[int]:

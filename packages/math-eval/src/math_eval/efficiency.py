@@ -19,6 +19,7 @@ from ._shared.records import Row
 BUDGETS = tuple(2**power for power in range(8, 16))
 """Budgets of the curve in completion tokens, 256 to 32,768."""
 AES_GAIN, AES_LOSS = 3.0, 5.0
+_TINY = 1e-12
 _HARD = 0.5
 """Share of correct samples below which a problem is hard."""
 
@@ -121,27 +122,33 @@ def is_hard(rows: Sequence[Row]) -> bool:
     return sum(map(correct, rows)) < _HARD * len(rows)
 
 
-def hard_easy_ratio(problems: Problems) -> float | None:
-    """Mean completion tokens on hard problems divided by those on the others; None if there are none of one kind."""
-    means = [
-        sum(map(tokens, some)) / len(some)
-        for some in ([row for rows in problems if is_hard(rows) == hard for row in rows] for hard in (True, False))
-        if some
-    ]
-    return means[0] / means[1] if len(means) == 2 and means[1] else None
+def hard_easy_ratio(problems: Problems, hard: Sequence[bool]) -> float | None:
+    """Mean completion tokens on hard problems divided by those on the others; None if there are none of one kind.
+
+    Args:
+        problems: The samples of each problem.
+        hard: Whether each problem is hard; see `is_hard`.
+    """
+    means: list[float] = []
+    for wanted in (True, False):
+        rows = [row for some, kind in zip(problems, hard, strict=True) if kind == wanted for row in some]
+        means.append(sum(map(tokens, rows)) / len(rows) if rows else 0.0)
+    return means[0] / means[1] if any(hard) and means[1] else None
 
 
-def overthinking_score(accuracy: float, mean_tokens: float, limit: float) -> float:
+def overthinking_score(accuracy: Any, mean_tokens: Any, limit: float) -> Any:
     """The harmonic mean of accuracy and token efficiency, 1 - tokens / limit (LLMThinkBench, arXiv 2507.04023).
 
     Our choice: from 0 to the token limit of the run, where the source takes the shortest and the longest model at hand,
-    because then the score of a run does not change with the other runs.
+    because then the score of a run does not change with the other runs. Numbers, or arrays of them.
 
-    >>> overthinking_score(0.6, 1024, 4096)
-    0.6666666666666666
+    >>> round(float(overthinking_score(0.6, 1024, 4096)), 12)
+    0.666666666667
     """
-    saved = max(0.0, 1 - mean_tokens / limit)
-    return 2 * accuracy * saved / (accuracy + saved) if accuracy + saved else 0.0
+    import numpy as np
+
+    saved = np.maximum(0.0, 1 - mean_tokens / limit)
+    return 2 * accuracy * saved / np.maximum(accuracy + saved, _TINY)
 
 
 def aes(correct_a: Any, correct_b: Any, tokens_a: Any, tokens_b: Any) -> Any:
@@ -185,8 +192,8 @@ def efficiency(problems: Problems, limit: int) -> dict[str, Any]:
     accuracy = sum(map(correct, rows)) / len(rows)
     return values | {
         "first_correct_rate": stated / len(thinking) if places and thinking else None,
-        "hard_easy_ratio": hard_easy_ratio(problems),
-        "overthinking_score": overthinking_score(accuracy, sum(map(tokens, rows)) / len(rows), limit),
+        "hard_easy_ratio": hard_easy_ratio(problems, list(map(is_hard, problems))),
+        "overthinking_score": float(overthinking_score(accuracy, sum(map(tokens, rows)) / len(rows), limit)),
     }
 
 

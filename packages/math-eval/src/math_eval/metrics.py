@@ -13,8 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Any
 
-from ._shared.intervals import Z95, Interval, wilson
+from ._shared.intervals import Z95, Interval, bootstrap, wilson
 
 _Z80 = 0.8416212335729143
 _TEST_LEVEL = 0.05
@@ -75,6 +76,17 @@ def quotient_interval(above: Sequence[float], below: Sequence[float]) -> tuple[f
 def mean_interval(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
     """The mean over all samples with its 95 % interval (normal, clustered by problem)."""
     return quotient_interval([sum(group) for group in groups], [len(group) for group in groups])
+
+
+def bootstrap_interval(
+    columns: Sequence[Sequence[float]], statistic: Callable[..., Any]
+) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % bootstrap interval of a statistic of column sums, over problems (see `bootstrap`).
+
+    None instead of an interval without width: problems that are all equal give no information about their spread.
+    """
+    low, high = bootstrap(columns, statistic)
+    return (low, high) if low < high else (None, None)
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
