@@ -17,6 +17,7 @@ from .errors import DataError
 POLICY_SHARE = 1 / 7
 RECORDED_PACKAGES = ("ratio-sft", "torch", "transformers", "trl", "accelerate")
 """Distributions whose versions are recorded in every manifest."""
+_SCHEDULERS = ("cosine", "linear", "constant")
 _TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -34,6 +35,11 @@ def _switch(text: str) -> tuple[float, str]:
         return float(ratio), word
     except ValueError as error:
         raise ValueError(f"{text!r} is not RATIO=SWITCH, such as 0=/no_think") from error
+
+
+def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise DataError(f"{name} must be one of {', '.join(known)}; got {word!r}")
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,10 @@ class TrainSettings:
     batch_size: int = field(default=8, metadata={"help": "Number of rows in a forward pass of one process."})
     """Our choice: the paper has 2 on each GPU, and accumulates 8."""
     gradient_accumulation: int = field(default=1, metadata={"help": "Number of batches in an optimiser step."})
-    learning_rate: float = field(default=2e-5, metadata={"help": "Learning rate after the warm-up; cosine decay."})
+    learning_rate: float = field(default=2e-5, metadata={"help": "Learning rate after the warm-up."})
+    lr_scheduler: str = field(
+        default="cosine", metadata={"help": "Course of the learning rate after the warm-up.", "choices": _SCHEDULERS}
+    )
     warmup_share: float = field(default=0.05, metadata={"help": "Share of the steps in which the rate warms up."})
     weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW."})
     max_length: int = field(
@@ -186,6 +195,25 @@ class TrainSettings:
         metadata={"choices": _TRACKERS, "help": "Tracker that gets the log too; repeatable."},
     )
     """Tensorboard files are written to OUT/runs."""
+    run_name: str | None = field(
+        default=None, metadata={"help": "Name of the run in the trackers.", "default": "chosen by the tracker"}
+    )
+    bf16: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Compute in bfloat16; the weights are float32.",
+            "flag": "--bf16/--no-bf16",
+            "default": "on a GPU",
+        },
+    )
+    gradient_checkpointing: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Recompute activations in the backward pass, to save memory.",
+            "flag": "--gradient-checkpointing/--no-gradient-checkpointing",
+            "default": "on a GPU",
+        },
+    )
     seed: int = field(
         default=0, metadata={"help": "Random seed for new embedding rows, adapters and the order of rows."}
     )
@@ -204,8 +232,8 @@ class TrainSettings:
             raise DataError(f"follow must be at least 0; got {self.follow}")
         if not 0 <= self.warmup_share < 1:
             raise DataError(f"warmup_share must be in [0, 1); got {self.warmup_share:g}")
+        _check_word("lr_scheduler", self.lr_scheduler, _SCHEDULERS)
         for tracker in self.report_to:
-            if tracker not in _TRACKERS:
-                raise DataError(f"report_to must be one of {', '.join(_TRACKERS)}; got {tracker!r}")
+            _check_word("report_to", tracker, _TRACKERS)
             if find_spec(tracker) is None:
                 raise DataError(f"report_to {tracker} needs that package; pip install {tracker}")

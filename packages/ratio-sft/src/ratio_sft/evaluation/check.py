@@ -23,6 +23,7 @@ from ratio_sft._shared.records import Row
 from ratio_sft._shared.thinking import Thinking, ThinkingFormat
 from ratio_sft._shared.tokenizer_file import check_decoded
 from ratio_sft.data.rows import kind
+from ratio_sft.model.checkpoints import end_ids
 from ratio_sft.model.template import prompt_ids
 
 from .ratio_metrics import ratio_metrics
@@ -111,7 +112,7 @@ def boxed_answer(completion: Thinking) -> str | None:
 
 def _answer(model: Any, tokenizer: Any, prompts: list[list[int]], longest: list[Row]) -> list[str]:
     width = max(map(len, prompts))
-    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, ends = tokenizer.pad_token_id, end_ids(model, tokenizer)
     ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
     limit = 2 * max(len(ids) for ids in tokenizer([row["completion"][0]["content"] for row in longest])["input_ids"])
@@ -122,12 +123,12 @@ def _answer(model: Any, tokenizer: Any, prompts: list[list[int]], longest: list[
             max_new_tokens=limit,
             do_sample=False,
             use_cache=True,
-            eos_token_id=end,
+            eos_token_id=ends,
             pad_token_id=pad,
         )
     found: list[str] = []
     for line in out[:, width:].tolist():
-        kept = line[: [*line, end].index(end)]
+        kept = line[: next((place for place, each in enumerate(line) if each in ends), None)]
         text = tokenizer.decode(kept, skip_special_tokens=False)
         found.append(check_decoded(text, len(kept), str(tokenizer.name_or_path)))
     return found

@@ -39,6 +39,13 @@ def load_model(folder: str | Path) -> "tuple[PreTrainedModel, PreTrainedTokenize
     return checkpoint_loader.load_model(folder, torch.float32), tokenizer
 
 
+def end_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Ids of the tokens at which generation stops: those of the model's generation config, and the tokenizer's own."""
+    named: Any = model.generation_config.eos_token_id if model.generation_config else None
+    ids = named if isinstance(named, list) else [named]
+    return sorted({each for each in (*ids, tokenizer.eos_token_id) if isinstance(each, int)})
+
+
 def load_weights(checkpoint: Path) -> "PreTrainedModel":
     """The model of a training checkpoint, in float32."""
     import torch

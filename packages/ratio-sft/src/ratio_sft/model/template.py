@@ -12,7 +12,7 @@ response begins inside. How a training row is made from prompt and completion is
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
@@ -120,6 +120,7 @@ _TEXT = (
     "{%- if message['content'] is string -%}{{ message['content'] }}"
     "{%- else -%}{%- for part in message['content'] -%}{{ part['text'] }}{%- endfor -%}{%- endif -%}"
 )
+_ANSWER = "The answer is 3."
 _CHATML = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message['role'] + '\\n' }}"
     + _TEXT
@@ -237,6 +238,28 @@ def prompt_ids(
             more than 30 seconds, 1 GiB of memory or 256 MiB of text.
     """
     return text_ids(tokenizer, _render(tokenizer, prompts))
+
+
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase", ends: Collection[int]) -> int:
+    """Id of the token that ends a response: what the template writes behind an assistant's text, or end of sequence.
+
+    Gemma's template writes `<end_of_turn>`, and its tokenizer's end of sequence is `<eos>`. The template's token counts
+    only if generation stops there.
+
+    Args:
+        tokenizer: Tokenizer with the wrapped template.
+        ends: Ids of the tokens at which generation of the model stops.
+
+    Raises:
+        DataError: the template fails, or passes a limit.
+    """
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _ANSWER}]
+    [text] = in_child(lambda: [tokenizer.apply_chat_template(messages, tokenize=False, ratio=None)], _place(tokenizer))
+    check_rendered([text], [len(_ANSWER)], _place(tokenizer))
+    _, answered, behind = text.rpartition(_ANSWER)
+    found = text_ids(tokenizer, [behind])[0] if answered else []
+    own: Any = tokenizer.eos_token_id
+    return next((each for each in found if each in ends), own)
 
 
 def text_ids(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:

@@ -39,14 +39,19 @@ def add_control_tokens(
         seed: Random seed for the new embedding rows.
 
     Raises:
-        DataError: the tokenizer already has one of the tokens or splits one, or the chat template closes a thinking
-            block itself.
+        DataError: the tokenizer already has one of the tokens or splits one, the chat template closes a thinking
+            block itself, or the embeddings are not on this process.
     """
     add_to_tokenizer(tokenizer, tokens)
     template.install(tokenizer, tokens)
     ids = token_ids(tokenizer, tokens)
     needed = max(ids) + 1
     embeddings: Any = model.get_input_embeddings()
+    if not embeddings.weight.numel():
+        raise DataError(
+            "the model's embeddings are divided among processes (DeepSpeed ZeRO-3), so no tokens can be added; set "
+            "zero3_init_flag to false, as the configuration of `ratio-sft accelerate-config zero3` does"
+        )
     if needed > embeddings.weight.shape[0]:
         model.resize_token_embeddings(needed, mean_resizing=False)
     initialise_rows(model, ids, seed=seed)

@@ -59,6 +59,7 @@ def encode(
     *,
     max_length: int,
     context: int | None = None,
+    end: int | None = None,
     tally: Tally,
 ) -> Iterator[Encoded]:
     """Encode rows; those that are too long or contain a stray special token are rejected by reason.
@@ -70,13 +71,15 @@ def encode(
         thinking_format: Thinking format of the model.
         max_length: Largest number of tokens of a row.
         context: Number of positions of the model, or None if unlimited; a longer row is rejected too.
+        end: Id of the token that ends a response; by default the tokenizer's end of sequence.
         tally: Counter of rows read, written and rejected.
 
     Raises:
         DataError: the chat template fails, or passes a limit.
     """
-    end: Any = tokenizer.eos_token_id
-    reserved = {*token_ids(tokenizer, tokens), end}
+    own: Any = tokenizer.eos_token_id
+    last: int = own if end is None else end
+    reserved = {*token_ids(tokenizer, tokens), own, last}
     left = iter(rows)
     while chunk := list(islice(left, _CHUNK)):
         tally.read += len(chunk)
@@ -95,7 +98,7 @@ def encode(
                 tally.reject(row, "special_token_in_text", "the completion has a second control token or an end token")
             else:
                 tally.written += 1
-                yield Encoded([*prompt, *completion, end], len(prompt), float(row["ratio"]), mode)
+                yield Encoded([*prompt, *completion, last], len(prompt), float(row["ratio"]), mode)
 
 
 def response_text(completion: str, thinking_format: ThinkingFormat) -> str:

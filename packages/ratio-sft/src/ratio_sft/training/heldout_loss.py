@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from . import encoded_file
+from .compat import token_log_probs
 
 if TYPE_CHECKING:
     from .trainer import RatioTrainer
@@ -52,8 +53,8 @@ def heldout_loss(trainer: "RatioTrainer", data: Dataset) -> dict[str, float]:
     with torch.no_grad(), accelerator.autocast():
         for batch, groups in loader:
             inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
-            found = model(**inputs, fused_lm_head=True)
-            per_row = torch.stack([-found.log_probs.double().sum(dim=1), found.label_mask.double().sum(dim=1)], dim=1)
+            log_probs, counted = token_log_probs(model, inputs)
+            per_row = torch.stack([-log_probs.double().sum(dim=1), counted.double().sum(dim=1)], dim=1)
             for values, row_groups in zip(per_row, groups, strict=True):
                 for name in row_groups:
                     sums[names.index(name)] += values

@@ -185,6 +185,8 @@ def _train(run: _Run, notify: Callable[[str], object] | None) -> Row:
     from accelerate.utils import broadcast_object_list
     from transformers.utils.logging import disable_progress_bar
 
+    from ratio_sft.evaluation.choice import chosen_ratios, policy_questions
+
     from .trainer import build_trainer
 
     disable_progress_bar()
@@ -206,6 +208,9 @@ def _train(run: _Run, notify: Callable[[str], object] | None) -> Row:
         history = trainer.state.log_history
     logs = _logs(history)
     report = {**_report(run, trainer, encoded, logs), "thinking_format": str(thinking)}
+    questions = policy_questions(run.rows.get("heldout", run.rows["train"]), ladder)
+    places = {"device": trainer.accelerator.device, "batch_size": run.settings.batch_size}
+    report["chosen_ratios"] = chosen_ratios(trainer.model, tokenizer, questions, ladder, **places)
     trainer.accelerator.wait_for_everyone()
     weights = checkpoints.gather_weights(trainer)
     if trainer.accelerator.is_main_process:
@@ -256,12 +261,14 @@ def _encode(
 
     check_rows(run.rows, ladder, thinking, tokenizer)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    end = template.end_of_turn(tokenizer, checkpoints.end_ids(model, tokenizer))
     files = {name: run.partial / f"{name}.arrow" for name in run.rows}
     state = _processes()
     if state.is_main_process:
         for name, found in run.rows.items():
             length = run.settings.max_length
-            written = encode(tokenizer, found, ladder, thinking, max_length=length, context=context, tally=run.tally)
+            limits = {"max_length": length, "context": context, "end": end}
+            written = encode(tokenizer, found, ladder, thinking, **limits, tally=run.tally)
             encoded_file.write(files[name], written)
     state.wait_for_everyone()
     encoded = {name: encoded_file.read(path) for name, path in files.items()}

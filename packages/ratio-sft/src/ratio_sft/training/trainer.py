@@ -28,6 +28,7 @@ from ratio_sft.settings import TrainSettings
 from . import encoded_file
 from .callbacks import CompleteCheckpoints, EpochOrder, FollowCheck, Progress
 from .collator import Collator, leaks
+from .compat import check_version, weigh
 from .encoding import IGNORED
 from .sampler import LengthGroupedSampler
 
@@ -60,12 +61,7 @@ class RatioTrainer(SFTTrainer):
         if weights is None:
             return super().compute_loss(model, inputs, *args, **kwargs)
 
-        def weigh(**inner: Any) -> Any:
-            found = model(**inner)
-            found.log_probs = found.log_probs * weights[:, 1:]
-            return found
-
-        weighted: Any = weigh
+        weighted: Any = lambda **inner: weigh(model(**inner), inner, weights)  # noqa: E731
         return super().compute_loss(weighted, inputs, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -118,7 +114,9 @@ def build_trainer(
 
     Raises:
         DataError: a setting does not fit the model, the rows or the processes.
+        RatioSftError: TRL is of another release.
     """
+    check_version()
     state = PartialState()
     device = torch.device(state.device or "cpu").type
     save, log = save_interval(total_steps(len(data), settings, state.num_processes), settings)
@@ -207,12 +205,12 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, devic
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type="constant_with_warmup" if settings.lr_scheduler == "constant" else settings.lr_scheduler,
         warmup_steps=settings.warmup_share,
         weight_decay=settings.weight_decay,
         use_cpu=device == "cpu",
-        bf16=on_gpu,
-        gradient_checkpointing=on_gpu,
+        bf16=on_gpu if settings.bf16 is None else settings.bf16,
+        gradient_checkpointing=on_gpu if settings.gradient_checkpointing is None else settings.gradient_checkpointing,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=log,
@@ -220,6 +218,7 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, devic
         save_strategy="steps",
         save_steps=save,
         report_to=list(settings.report_to) or "none",
+        run_name=settings.run_name,
         disable_tqdm=True,
         dataloader_num_workers=0,
         ddp_find_unused_parameters=False,

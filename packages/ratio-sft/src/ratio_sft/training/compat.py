@@ -1,0 +1,69 @@
+"""Differences between the supported releases of TRL, 0.29 to 1.16, and a check of the release.
+
+TRL from 1.15 on computes log-probabilities in a fused output head, and before that makes the logits. What they are used
+for is left to `trainer` and `heldout_loss`.
+
+    check_version()                                      # raises RatioSftError if TRL is older or newer
+"""
+
+from typing import Any
+
+import torch
+import trl
+from packaging.version import Version
+from trl.trainer import utils
+
+from ratio_sft.errors import RatioSftError
+
+from .encoding import IGNORED
+
+_OLDEST, _BEYOND = "0.29", "1.17"
+_FUSED = hasattr(utils, "add_fused_lm_head")
+
+
+def check_version() -> None:
+    """Refuse a release of TRL that this package was not tested with.
+
+    Raises:
+        RatioSftError: TRL is older or newer.
+    """
+    if not Version(_OLDEST) <= Version(trl.__version__) < Version(_BEYOND):
+        raise RatioSftError(f"ratio-sft does not train with TRL {trl.__version__}; install trl>={_OLDEST},<{_BEYOND}")
+
+
+def token_log_probs(model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each label after the first, 0 where none is counted, and which are, [lines, width - 1].
+
+    Args:
+        model: The model that SFTTrainer has prepared.
+        inputs: A batch of the collator, with labels.
+    """
+    if _FUSED:
+        found = model(**inputs, fused_lm_head=True)
+        return found.log_probs, found.label_mask
+    logits = model(**{name: value for name, value in inputs.items() if name != "labels"}).logits
+    return _of_labels(logits, inputs["labels"])
+
+
+def weigh(found: Any, inputs: dict[str, Any], weights: torch.Tensor) -> Any:
+    """The outputs from which SFTTrainer takes its loss, with the term of each token multiplied by its weight.
+
+    Args:
+        found: The outputs of the model.
+        inputs: The inputs that SFTTrainer called the model with.
+        weights: Weight of each token, [lines, width].
+    """
+    if _FUSED:
+        found.log_probs = found.log_probs * weights[:, 1:]
+        return found
+    log_probs, counted = _of_labels(found.logits, inputs["labels"])
+    found.loss = -(log_probs * weights[:, 1:]).sum() / inputs.get("num_items_in_batch", counted.sum())
+    return found
+
+
+def _of_labels(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = labels[:, 1:]
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return -loss.view(labels.shape), labels != IGNORED
