@@ -44,7 +44,7 @@ SHOWN = {
 }
 SHORTEST_RESPONSE, LONGEST_COT = 150, 20_000
 LINE = re.compile(r"^[ \t]*(?:[-*•][ \t]+|\d+[.)][ \t]+)?([^\n`]{3,160}?)[ \t]*$", re.MULTILINE)
-PART = re.compile(r",\s|;\s|\.\s+(?=[A-Z])|\s*(?:→|⇒|=>|->)\s*")
+PART = re.compile(r",\s|;\s|\.\s+(?=[A-Z\d])|\s*(?:→|⇒|=>|->)\s*|\b(?:[Ss]o|[Ii]f|or)\s+|(?<=[\w)])\s+\((?=[^()]*=)")
 RELATION = re.compile(r"[=<>≤≥≈]")
 NAMES = {
     "sin",
@@ -79,7 +79,10 @@ def load(path: Path, *, held_out: bool) -> list[dict[str, Any]]:
 
 
 def equation_parts(text: str) -> Iterator[Span]:
-    """Spans of equations, between commas and arrows, in lines that contain no word of three letters but a few names."""
+    """Spans of equations in lines that contain no word of three letters but a few names.
+
+    Equations end at commas, full stops, arrows, connectives, and before an aside in brackets that is an equation.
+    """
     for line in LINE.finditer(text):
         words = re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[A-Za-z]+", "", line[1]))
         if any(word not in NAMES for word in words):

@@ -21,7 +21,7 @@ _MAX_GAP = 4
 _MAX_CALL = 40
 _LONGEST_FENCED = 100
 """Tokens between two equal marks; a mark that is never closed costs no more than these."""
-_FACTORIAL_REACH = 12
+_FACTORIAL_REACH = 40
 _ALONE: dict[str, Literal["math", "number"] | None] = {"N": "number", "V": None, "M": "math"}
 """Token type -> kind of unit, for a token that no formula continues; None if such a token is no formula."""
 _PAIRS = {")": "([", "]": "[(", "}": "{", "⌋": "⌊", "⌉": "⌈"}
@@ -179,7 +179,8 @@ class FormulaFinder:
         if not self.near(at) or not self.near(at + 1):
             return None
         if kind == "O":
-            if self._is_emphasis(at) and not (self.types[at - 1] in {"N", "Z"} and self._type(at + 1) in {"N", "A"}):
+            operand = self.types[at - 1] in {"N", "Z"} or self.token(at - 1) == "!"
+            if self._is_emphasis(at) and not (operand and self._type(at + 1) in {"N", "A"}):
                 return None
             return at + 1, False
         if kind == "V" and self.token(at) in {"x", "X"} and self.glued(at) == self.glued(at + 1):
@@ -391,7 +392,8 @@ class FormulaFinder:
             return True
         if self.glued(at + 1) and self._type(at + 1) in {"A", "V", "N", "Z"}:
             return True
-        before = range(max(1, at - _FACTORIAL_REACH), at)
-        return self._type(at - 2) == "O" and any(
-            self.token(b) == "!" and self.glued(b) and self.types[b - 1] in {"N", "V", "Z"} for b in before
-        )
+        before = at - 1
+        while before > max(0, at - _FACTORIAL_REACH) and self.types[before] not in {"W", "P"}:
+            before -= 1
+        factorial = self.token(before) == "!" and self.glued(before) and self.types[before - 1] in {"N", "V", "Z"}
+        return factorial and self._type(at - 2) == "O"

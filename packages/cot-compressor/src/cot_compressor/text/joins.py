@@ -27,12 +27,15 @@ _BULLET = re.compile(r"\s*(?:[-+*•]\s+|\d+[.)]\s+)?")
 _DELIMITED = re.compile(r"\\[(\[]|\$\D|[`|<>{}]{2}|\*\*|`")
 _PART_END = re.compile(r"[,;.]\s+|\s*(?:→|⇒|⟹|=>|-+>)\s*|[.,;:!?]*\s*$")
 _RELATION = re.compile(r"[=≈≤≥<>]|\bis\b")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_INDEX = "\u1d2c-\u1d6a\u2071\u207f\u2090-\u209c\u2c7c"
+"""Raised and lowered letters: an index belongs to the letter before it, which stays a letter."""
+_WORD = re.compile(rf"[^\W\d_{_INDEX}]{{2,}}")
 _NAME = re.compile(r"[^\W\d]+(?:[ '’-][^\W\d]+)*(?:\([^()=]{1,20}\))?\s*")
 _READ = FUNCTIONS | MEASURES | {"mod", "gcd", "lcm", "max", "min"}
 _LABEL = re.compile(r"(?:[^\W\d]{1,6} )?\d{1,4}:\s+")
 _MOST_NAME_WORDS = 3
 _LONGEST_PRODUCT = 3
+_DIFFERENTIALS = frozenset(["dx", "dy", "dz", "dt", "dr"])
 _GREEK = frozenset(["pi", "theta", "alpha", "beta", "gamma", "delta", "lambda", "mu", "sigma", "omega", "phi", "rho"])
 
 
@@ -94,7 +97,7 @@ def _is_factor(finder: FormulaFinder, at: int) -> bool:
     token, before = finder.token(at), finder.types[at - 1]
     if finder.types[at] == "V":
         return token not in {"a", "A", "I"} and (before in {"N", "Z", "V", "L", "S"} or finder.token(at - 1) in _GREEK)
-    if before in {"N", "Z"} and token[0].isupper() and not token.isalpha():
+    if before in {"N", "Z"} and ((token[0].isupper() and not token.isalpha()) or token in _DIFFERENTIALS):
         return True
     raised = finder.glued(at + 1) and finder.types[at + 1] in {"O", "S"} and finder.token(at + 1) != "-"
     return len(token) <= _LONGEST_PRODUCT and raised
