@@ -65,7 +65,7 @@ def write_rows(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def build_tokenizer(texts: list[str]):
+def build_tokenizer(texts: list[str], template: str = TEMPLATE, end: str = "<|im_end|>"):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -74,7 +74,7 @@ def build_tokenizer(texts: list[str]):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=360,
-        special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=["<pad>", "<|im_start|>", end],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -82,12 +82,12 @@ def build_tokenizer(texts: list[str]):
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
-        eos_token="<|im_end|>",
+        eos_token=end,
         additional_special_tokens=["<|im_start|>"],
         clean_up_tokenization_spaces=False,
     )
     fast.add_tokens(["<think>", "</think>"])
-    fast.chat_template = TEMPLATE
+    fast.chat_template = template
     return fast
 
 
@@ -146,6 +146,34 @@ def build_base(folder: Path, problems: list[dict]) -> None:
         pad_token_id=pad,
     ).save_pretrained(encoder)
     tokenizer.save_pretrained(encoder)
+
+
+def edit_json(path: Path, **values: object) -> None:
+    """Set fields of a JSON file, which need not exist."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def sound_checkpoint(tmp_path_factory):
+    """A tiny checkpoint folder; copy it before a change."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "sound"
+    tokenizer = build_tokenizer(["one two three"])
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=8,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @dataclass(frozen=True)
