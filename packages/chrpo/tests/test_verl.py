@@ -26,12 +26,21 @@ pytestmark = [pytest.mark.verl, pytest.mark.enable_socket]
 @pytest.fixture(scope="module")
 def compose(checkpoint, prompt_rows, tmp_path_factory):
     """The example's configuration for the tiny checkpoint, with more settings."""
+    return composing(checkpoint, prompt_rows, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def compose_plain(plain_checkpoint, plain_rows, tmp_path_factory):
+    """The same for a checkpoint without control tokens."""
+    return composing(plain_checkpoint, plain_rows, tmp_path_factory.mktemp("run"))
+
+
+def composing(checkpoint, rows, folder):
     from hydra import compose, initialize_config_dir
 
     from chrpo._shared.records import write_records
 
-    folder = tmp_path_factory.mktemp("run")
-    write_records(folder / "prompts.jsonl", prompt_rows)
+    write_records(folder / "prompts.jsonl", rows)
     settings = {
         "data.train_files": folder / "prompts.jsonl",
         "data.train_batch_size": PROMPTS,
@@ -485,3 +494,44 @@ def test_prices_come_back_bit_for_bit_and_a_checkpoint_without_them_is_refused(t
     (Path(config.trainer.default_local_dir) / "global_step_1" / STATE_FILE).unlink()
     with pytest.raises(DataError, match=r"chrpo_state\.json: no such file"):
         resumed._load_checkpoint()
+
+
+def test_without_control_tokens_advantages_are_those_of_a_plain_loop(
+    compose_plain, queue, plain_checkpoint, plain_rows
+):
+    from chrpo import CHRPOController, Rollout, RolloutReader
+
+    step = one_step(compose_plain(), queue, plain_checkpoint)
+    tokenizer, rows = step.trainer.tokenizer, step.rows
+    controller = CHRPOController(plain_rows, None, group_size=ROLLOUTS, settings=step.trainer.controller.settings)
+    reader = RolloutReader(tokenizer, None, [tokenizer.eos_token_id])
+    responses = [ids.tolist() for ids in rows["responses"].unbind()]
+    places = [int(index) for index in rows["index"]]
+    assert not [token for ids in responses for token in tokenizer.convert_ids_to_tokens(ids) if token[:6] == "<COMP_"]
+    stats = reader.read_all(responses, [plain_rows[place]["answer"] for place in places])
+    rollouts = [Rollout(row=place, stats=each) for place, each in zip(places, stats, strict=True)]
+    expected = controller.step(rollouts, list(rows["uid"]))
+    assert expected.response.any()
+    for advantages, response in zip(rows["advantages"].unbind(), expected.response, strict=True):
+        assert advantages.numpy() == pytest.approx(response, abs=1e-6)
+    assert step.trainer.controller.state_dict() == controller.state_dict()
+    assert controller.prices()["policy"] != 8, "a price that never moves would agree whatever the code"
+
+
+def test_without_control_tokens_a_step_without_a_well_formed_rollout_is_quoted_from_its_first_token(
+    compose_plain, queue, plain_checkpoint
+):
+    from chrpo.errors import ChrpoError
+
+    with pytest.raises(
+        ChrpoError, match=r"none of the 24 rollouts of a step has the right form.*form of answer: '<think>"
+    ):
+        one_step(compose_plain(**{"+chrpo__answer_format": "answer-tag"}), queue, plain_checkpoint)
+
+
+def test_a_setting_that_needs_control_tokens_is_refused(compose_plain):
+    from chrpo.errors import DataError
+    from chrpo.verl import CHRPOTrainer
+
+    with pytest.raises(DataError, match="ladder_share: needs control tokens, and the model has none"):
+        CHRPOTrainer(compose_plain(**SHARE))

@@ -2,7 +2,7 @@
 
 VERL_USE_EXTERNAL_MODULES=chrpo.verl makes every process of a run import this package, which registers, as "chrpo":
 
-- an agent loop, in which each rollout opens with a ratio token;
+- an agent loop, in which each rollout opens with a ratio token, if the model has ratio tokens;
 - a reward manager, which reads format, answer and token counts off the token ids, in the reward workers;
 - a trainer, which is verl's synchronous one with a `CHRPOController` in its own process; it stops at a step of which
   no rollout has the right form;

@@ -1,4 +1,4 @@
-"""The agent loop: prompt, ratio token, then one generation.
+"""The agent loop: prompt, ratio token if the model has ratio tokens, then one generation.
 
 actor_rollout_ref.rollout.agent.default_agent_loop=chrpo
 """
@@ -25,13 +25,16 @@ class RatioAgentLoop(SingleTurnAgentLoop):
 
     The ratio is the requested one if the prompt requests one. Where the model chooses, the rollout server draws each
     ratio from the model's probabilities of the ratio tokens, at the temperature of the rollouts; but the rollouts of
-    prompts that are rolled out at every ratio (`ladder_share`) open with every ratio in turn.
+    prompts that are rolled out at every ratio (`ladder_share`) open with every ratio in turn. Without control tokens,
+    it adds none.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        ladder = list(control_tokens(self.config.actor_rollout_ref.model.path).ratios)
-        self._ladder = dict(zip(ladder, self.tokenizer.convert_tokens_to_ids(ladder), strict=True))
+        tokens = control_tokens(self.config.actor_rollout_ref.model.path)
+        ladder = list(tokens.ratios) if tokens else []
+        self._ladder: list[int] = self.tokenizer.convert_tokens_to_ids(ladder)
+        self._requests = dict(zip(tokens.requests if tokens else [], self._ladder, strict=False))
         self._ladder_share = section_settings(self.config).chosen().ladder_share
         self._forced: int | None = None
         self._sampling: dict[str, Any] = {}
@@ -44,11 +47,13 @@ class RatioAgentLoop(SingleTurnAgentLoop):
             **row: Fields of the prompt; `session_id` is the rollout's number among those of its prompt, `index` the
                 prompt's row number.
         """
+        if not self._ladder:
+            return await super().run({**sampling_params, "max_tokens": self.response_length}, **row)
         requested = row["raw_prompt"][-1]["content"].split()[-1]
         place = int(row["session_id"]) * len(self._ladder) // self.rollout_config.n
         whole = spread(np.array(int(row["index"])), self._ladder_share)
-        own = list(self._ladder.values())[place] if whole else None
-        self._forced, self._sampling = self._ladder.get(requested, own), sampling_params
+        own = self._ladder[place] if whole else None
+        self._forced, self._sampling = self._requests.get(requested, own), sampling_params
         output = await super().run({**sampling_params, "max_tokens": self.response_length - 1}, **row)
         output.response_ids = [output.prompt_ids[-1], *output.response_ids]
         output.response_mask = [1, *output.response_mask]
@@ -58,11 +63,12 @@ class RatioAgentLoop(SingleTurnAgentLoop):
     async def ct_build_initial_tokens(self, *args: Any, **options: Any) -> list[int]:
         """The rendered prompt and the ratio token."""
         prompt = await super().ct_build_initial_tokens(*args, **options)
+        if not self._ladder:
+            return prompt
         return [*prompt, await self._drawn(prompt) if self._forced is None else self._forced]
 
     async def _drawn(self, prompt: list[int]) -> int:
         """A ratio token that the rollout server draws."""
-        ladder = list(self._ladder.values())
-        sampling = {**self._sampling, "max_tokens": 1, "allowed_token_ids": ladder}
+        sampling = {**self._sampling, "max_tokens": 1, "allowed_token_ids": self._ladder}
         drawn = await self.server_manager.generate(request_id=uuid4().hex, prompt_ids=prompt, sampling_params=sampling)
         return int(drawn.token_ids[0])

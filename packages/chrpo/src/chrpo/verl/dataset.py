@@ -15,6 +15,7 @@ from verl.utils.fs import copy_to_local
 from chrpo._shared.control_tokens import ControlTokens
 from chrpo._shared.records import Row
 from chrpo.errors import DataError
+from chrpo.prompts import control_tokens as tokens_of
 from chrpo.prompts import read_prompts
 from chrpo.rendering import prompt_ids, render_prompts
 
@@ -30,9 +31,9 @@ def prompt_rows(files: str | Sequence[str]) -> list[Row]:
 
 
 @cache
-def control_tokens(folder: str) -> ControlTokens:
-    """The control tokens of a checkpoint folder, which may be one of verl's remote paths."""
-    return ControlTokens.load(copy_to_local(folder))
+def control_tokens(folder: str) -> ControlTokens | None:
+    """The control tokens of a checkpoint folder, which may be one of verl's remote paths; None if it has none."""
+    return tokens_of(copy_to_local(folder))
 
 
 class PromptDataset(RLHFDataset):

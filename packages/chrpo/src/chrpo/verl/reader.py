@@ -14,11 +14,11 @@ from transformers import GenerationConfig
 from verl.utils.fs import copy_to_local
 from verl.utils.import_utils import load_extern_object
 
-from chrpo._shared.control_tokens import ControlTokens
 from chrpo.answer_format import default_grader
 from chrpo.grader import Grader
 from chrpo.rollout import RolloutReader
 
+from .dataset import control_tokens
 from .settings import section_settings
 
 
@@ -56,7 +56,7 @@ def rollout_reader(config: DictConfig, tokenizer: Any, grader: Grader) -> Rollou
     variables = OmegaConf.select(config, "data.apply_chat_template_kwargs")
     return RolloutReader(
         tokenizer,
-        ControlTokens.load(folder),
+        control_tokens(config.actor_rollout_ref.model.path),
         _end_ids(folder, tokenizer),
         grader,
         template_variables=OmegaConf.to_container(variables, resolve=True) if variables else None,  # type: ignore[arg-type]

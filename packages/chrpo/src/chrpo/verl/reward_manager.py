@@ -43,8 +43,8 @@ class RolloutStatsManager(RewardManagerBase):
     ) -> None:
         super().__init__(config, tokenizer, compute_score)
         ladder = control_tokens(config.actor_rollout_ref.model.path)
-        ids = control_ids(tokenizer, ladder)
-        self._ratio_indices = {ids[name]: index for index, name in enumerate(ladder.ratios)}
+        ids = control_ids(tokenizer, ladder) if ladder else {}
+        self._ratio_indices = {ids[name]: index for index, name in enumerate(ladder.ratios)} if ladder else {}
         self._reader = rollout_reader(config, tokenizer, custom_grader(config))
         self._read = GatheredCalls(self._read_all)
 
@@ -56,7 +56,9 @@ class RolloutStatsManager(RewardManagerBase):
         item = data[-1]
         responses = item.batch["responses"]
         ids = responses[: int(item.batch["attention_mask"][-len(responses) :].sum())].tolist()
-        stats = await self._read((ids[1:], item.non_tensor_batch["answer"]))
-        where = {"row": int(item.non_tensor_batch["index"]), "ratio_index": self._ratio_indices[ids[0]]}
+        forced = len(self._ratio_indices) > 0
+        stats = await self._read((ids[forced:], item.non_tensor_batch["answer"]))
+        ratio_index = self._ratio_indices[ids[0]] if forced else 0
+        where = {"row": int(item.non_tensor_batch["index"]), "ratio_index": ratio_index}
         accepted = stats.correct and stats.format_ok
         return {"reward_score": float(accepted), "reward_extra_info": {"acc": accepted, **where, **asdict(stats)}}

@@ -43,7 +43,7 @@ def token_advantages(
     Args:
         token_level_rewards: Rewards of verl, which are not used.
         response_mask: True at tokens of the response, the control token included, [rollouts, tokens].
-        control: Advantage of each control token, [rollouts].
+        control: Advantage of each rollout's first token, [rollouts].
         response: Advantage of each rollout's other tokens, [rollouts].
 
     Returns:
@@ -61,7 +61,7 @@ def token_advantages(
 
 @register_trainer(NAME)
 class CHRPOTrainer(PPOTrainerSync):
-    """verl's synchronous trainer, with a ratio that is chosen under an accuracy constraint.
+    """verl's synchronous trainer; ratio, or length without control tokens, is chosen under an accuracy constraint.
 
     The `chrpo` section of the configuration has the names of `SectionSettings`. The prices are in this one process.
     They are saved beside actor, optimizer and data order, before verl marks a checkpoint as the newest, and are
@@ -127,7 +127,8 @@ class CHRPOTrainer(PPOTrainerSync):
     def _refuse_step(self, keys: list[str], partition: str) -> None:
         reader = rollout_reader(self.config, self.tokenizer, custom_grader(self.config))
         found = transfer_queue.kv_batch_get(keys=keys, partition_id=partition, select_fields=["responses"])
-        reader.refuse_step(len(keys), [ids[1:].tolist() for ids in found["responses"].unbind()])
+        forced = int(self.controller.prompts.control)
+        reader.refuse_step(len(keys), [ids[forced:].tolist() for ids in found["responses"].unbind()])
 
     def _save_checkpoint(self) -> None:
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
