@@ -38,3 +38,21 @@ def test_the_trl_script_runs_on_a_smaller_ladder_for_one_step(checkpoint, prompt
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["trainer"].state.global_step == 1
+
+
+def test_the_script_without_control_tokens_runs_for_one_step(plain_checkpoint, plain_rows, tmp_path, monkeypatch):
+    pytest.importorskip("trl")
+    from chrpo._shared.records import write_records
+
+    (code,) = [each for each in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "CHRPOReward(" in each]
+    smaller = {"num_generations=8": "num_generations=4, max_steps=1, use_cpu=True, bf16=False", "=4096": "=12"}
+    for shown, here in {**smaller, '"none")': '"none", per_device_train_batch_size=16, report_to="none")'}.items():
+        assert shown in code
+        code = code.replace(shown, here)
+    shutil.copytree(plain_checkpoint, tmp_path / "models/base")
+    write_records(tmp_path / "prompts.jsonl", plain_rows)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["trainer"].state.global_step == 1
+    assert names["reward"].controller.prices()["policy"] != 8
