@@ -38,6 +38,13 @@ def test_every_measure_of_two_problems_by_hand():
     assert not any(name.startswith("shortest") for name in values)
 
 
+def test_a_run_without_a_correct_answer_has_no_cost_of_one_to_compare():
+    values = compare_efficiency([([_row(100, right=False)], [_row(50)])] * 3, (2000, 2000))
+    for name in ("tokens_per_correct_a", "tokens_per_correct_ratio", "aes", "aes_low", "hard_easy_ratio_change"):
+        assert values[name] is None
+    assert values["tokens_per_correct_b"] == 50
+
+
 def test_the_share_after_the_answer_and_the_shortest_of_two_by_hand():
     a = [
         _row(90, thinking=80, thinking_chars=200, first_correct_chars=50),

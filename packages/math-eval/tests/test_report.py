@@ -13,6 +13,7 @@ from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.report import write_report
 from math_eval.report.chart import Box, Point, place_labels, scatter, ticks
+from math_eval.report.curve import Curve, curves, legend
 from math_eval.report.escaping import csv_cell, html, markdown_text
 from math_eval.report.ratios import shares
 
@@ -101,7 +102,7 @@ def test_every_field_of_a_run_is_text_in_every_medium(write_run, tmp_path):
     assert page.count("&lt;b id=stranger&gt;") > 30
     for line in markdown.splitlines():
         assert not re.search(r"(?<!\\)[\[\]`]", line)
-        assert line.count("|") - line.count("\\|") in (0, 12)
+        assert line.count("|") - line.count("\\|") in (0, 12, 11)
     for text in (page, markdown, table, done.output):
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
     assert {row["value"][:2] for row in csv.DictReader(table.splitlines())} == {"", "'="}
@@ -232,6 +233,49 @@ def test_results_files_have_the_shape_of_lm_evaluation_harness(runs, tmp_path):
     assert scores["acc_stderr,none"] == pytest.approx((39 / 40 * 1 / 40 / 39) ** 0.5)
     assert all(name.endswith(",none") and isinstance(value, float) for name, value in scores.items())
     assert found["higher_is_better"]["sums"]["acc"] is True
+
+
+def _lengths(lengths, **more):
+    return [{"id": f"p{n}", "completion_tokens": length, **more} for n, length in enumerate(lengths)]
+
+
+def test_the_page_draws_accuracy_at_a_budget_and_the_tables_contain_the_measures(write_run, tmp_path):
+    base = write_run("base", _lengths([300, 500, 900, 1700]))
+    short = write_run("short", _lengths([150, 250, 450, 850], ratio=0.2))
+    printed = write_report([str(base), str(short)], tmp_path / "r.html")
+    second = printed.split("\n\n")[1].splitlines()
+    heads, line = (re.split(r"\s{2,}", line) for line in (second[0], second[2]))
+    cells = dict(zip(heads, line, strict=True))
+    assert (cells["tokens per correct"], cells["AES"], cells["after answer"]) == ("425.0", "+0.50", "–")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert page.count('<polyline class="line"') == page.count('<polygon class="band') == 2 * 2
+    assert "base: 100.0% within 2,048 tokens" in page
+    (row,) = [row for row in csv.DictReader((tmp_path / "r.csv").read_text("utf-8").splitlines()) if row["ratio"]]
+    assert (row["accuracy_at_256"], row["accuracy_at_512"], row["aes"]) == ("0.5", "0.75", "0.5")
+
+
+def test_a_line_ends_at_the_limit_of_a_run_that_it_cut_and_only_there(write_run, tmp_path):
+    """The limit of these runs is 64 tokens."""
+    cut = write_run("cut", [*_lengths([10, 20, 40]), {"id": "p3", "completion_tokens": 64, "finish_reason": "length"}])
+    free = write_run("free", _lengths([10, 20, 40, 200]))
+    write_report([str(cut), str(free)], tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "cut: 100.0% within 64 tokens" in page
+    assert "free: 100.0% within 256 tokens" in page
+    assert "A line ends at the token limit" in page
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=9), st.booleans())
+def test_lines_and_bands_stay_inside_the_chart(accuracies, banded):
+    points = [(2.0**power, *sorted(some)) for power, some in enumerate(accuracies)]
+    line = Curve("<a>", 9, [(budget, middle, low, high) for budget, low, middle, high in points], banded, dash=1)
+    drawn = curves([line], width=380, height=340)
+    for corners in re.findall(r'points="([^"]*)"', drawn):
+        for corner in corners.split():
+            x, y = map(float, corner.split(","))
+            assert 54 <= x <= 364
+            assert 34 <= round(y, 1) <= 294
+    assert "<a>" not in drawn + legend([line])
 
 
 def test_own_ratios_fall_into_bins_of_a_twentieth():

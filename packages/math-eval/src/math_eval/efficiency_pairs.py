@@ -119,7 +119,7 @@ def _quotients(problems: Pairs) -> dict[str, float | None]:
     """Tokens per correct answer with their ratio; share of the thinking after the answer with its difference."""
     values: dict[str, float | None] = {}
     for name, kind, change in (
-        ("tokens_per_correct", "ratio", lambda a, b, c, d: ratio(c * b, d * a)),
+        ("tokens_per_correct", "ratio", lambda a, b, c, d: ratio(ratio(c, d), ratio(a, b))),
         ("after_first_correct", "difference", lambda a, b, c, d: ratio(c, d) - ratio(a, b)),
     ):
         columns = [column for side in (0, 1) for column in QUOTIENTS[name].sums([pair[side] for pair in problems])]

@@ -43,7 +43,7 @@ def write_report(
         notes: Sentences to add to the page.
 
     Returns:
-        The table and the headline as text.
+        The tables and the headline as text.
 
     Raises:
         DataError: A run is not finished, two conditions have one name, the baseline or the field is unknown, the runs
@@ -55,14 +55,14 @@ def write_report(
     check_apart(map(output.with_suffix, (".json", ".csv", ".md", ".html")), inputs)
     check_no_links(output.with_suffix(".lm-eval"))
     html = page(data, title=title, notes=notes)
-    lines = table.rows(data)
+    tables = [table.rows(data), table.efficiency_rows(data)]
     sentences = headline(data)
     plain = [markdown_text(line) for line in (f"# {title}", *sentences, *notes)]
-    markdown = "\n\n".join([*plain, table.as_markdown(lines)]) + "\n"
+    markdown = "\n\n".join([*plain, *map(table.as_markdown, tables)]) + "\n"
     write_json(output.with_suffix(".json"), {"title": title, **data.as_json()})
     for entry in data.entries:
         write_json(output.with_suffix(".lm-eval") / file_name(entry), results_file(entry))
     for suffix, content in ((".md", markdown), (".csv", table.as_csv(data)), (".html", html)):
         with open_atomic(output.with_suffix(suffix)) as out:
             out.write(content)
-    return "\n".join([table.as_text(lines), "", *map(terminal_line, sentences)])
+    return "\n".join([*(f"{table.as_text(lines)}\n" for lines in tables), *map(terminal_line, sentences)])

@@ -20,7 +20,7 @@ from math_eval.run_folders import Condition, load_condition, load_run, read_mani
 from math_eval.summary import summarise
 
 _MISSING = "(none)"
-_AGAINST = ("act_ratio", "accuracy_difference", "mcnemar_p")
+_AGAINST = ("act_ratio", "accuracy_difference", "mcnemar_p", "aes", "tokens_per_correct_ratio")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class ReportData:
     entries: list[Entry]
     baseline: Entry
     breakdowns: dict[str, dict[str, dict[str, dict[str, Any]]]]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the runs; the place of a label decides its colour."""
+        return list(dict.fromkeys(entry.label for entry in self.entries))
 
     @property
     def last(self) -> Entry:

@@ -10,10 +10,12 @@ from typing import Any
 
 from . import text
 
+_DASH = "–"
 
-def percent(fraction: float) -> str:
+
+def percent(fraction: float | None) -> str:
     """`0.954` -> `95.4 %`."""
-    return f"{100 * fraction:.1f} %"
+    return _DASH if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def points(fraction: float) -> str:
@@ -21,9 +23,14 @@ def points(fraction: float) -> str:
     return text.points(fraction).replace("-", "−")
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """A number of tokens, with one decimal below a thousand."""
-    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+    return _DASH if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def signed(value: float | None) -> str:
+    """A score with its sign and two decimals."""
+    return _DASH if value is None else f"{value:+.2f}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:
@@ -31,14 +38,14 @@ def interval(low: float, high: float) -> str:
     return f"{100 * low:.1f} – {100 * high:.1f}"
 
 
-def fraction(value: float | None) -> str:
-    """A ratio with two decimals."""
-    return "–" if value is None else f"{value:.2f}"
+def fraction(value: float | None, decimals: int = 2) -> str:
+    """A ratio."""
+    return _DASH if value is None else f"{value:.{decimals}f}"
 
 
 def rate(value: float | None) -> str:
     """Seconds, or samples a second, with three significant digits."""
-    return "–" if value is None else f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}"
+    return _DASH if value is None else f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}"
 
 
 def problems(values: dict[str, Any]) -> str:
@@ -49,5 +56,5 @@ def problems(values: dict[str, Any]) -> str:
 def over_seeds(values: dict[str, Any]) -> str:
     """The standard deviation of accuracy over seeds; a dash for a single seed."""
     if "accuracy_seed_sd" not in values:
-        return "–"
+        return _DASH
     return f"± {100 * values['accuracy_seed_sd']:.1f} ({len(values['accuracy_by_seed'])} seeds)"

@@ -17,8 +17,10 @@ from . import format as fmt
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
+from .efficiency import efficiency
 from .escaping import html
 from .headline import headline
+from .html_table import grid, row
 from .ratios import Spread, chosen, histogram
 from .samples import section
 
@@ -48,6 +50,7 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         *(f'<p class="note">{html(note)}</p>' for note in notes),
         _figure(data),
         _table(data),
+        efficiency(data),
         _cost(data),
         *(_breakdown(data, name) for name in data.breakdowns),
         _spreads(data),
@@ -64,12 +67,8 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
     )
 
 
-def _labels(data: ReportData) -> list[str]:
-    return list(dict.fromkeys(entry.label for entry in data.entries))
-
-
 def _figure(data: ReportData) -> str:
-    labels = _labels(data)
+    labels = data.labels
     points = [_point(entry, labels.index(entry.label)) for entry in data.entries]
     charts = "".join(
         f'<div class="{name}">{scatter(points, width=width, height=height)}</div>'
@@ -98,7 +97,7 @@ def _point(entry: Entry, colour: int) -> Point:
 
 def _spreads(data: ReportData) -> str:
     """The distribution of the samples' own ratios; empty without a second condition or a baseline that thinks."""
-    labels = _labels(data)
+    labels = data.labels
     others = [entry for entry in data.entries if entry is not data.baseline]
     found = [(entry, own_ratios(data.baseline.condition, entry.condition)) for entry in others]
     spreads = [Spread(entry.name, labels.index(entry.label), ratios) for entry, ratios in found if ratios]
@@ -110,7 +109,7 @@ def _spreads(data: ReportData) -> str:
         for kind, (width, _) in (("desktop", _DESKTOP), ("phone", _PHONE))
     )
     return (
-        f"<h2>How much shorter each sample thinks</h2><figure>{charts}<figcaption><b>Figure 2.</b> Each sample's "
+        f"<h2>How much shorter each sample thinks</h2><figure>{charts}<figcaption><b>Figure 3.</b> Each sample's "
         f"thinking tokens divided by those of {html(name)} on the same problem: left of 1 is shorter. The height is "
         "the share of samples; each row has its own scale.</figcaption></figure>"
     )
@@ -134,12 +133,15 @@ def _table(data: ReportData) -> str:
             *("1" if entry is data.baseline else _act_ratio(values) for _ in against[1:]),
             fmt.problems(values),
         ]
-        body.append(_row(entry.name, cells))
+        body.append(row(entry.name, cells))
     columns = "accuracy with its 95 % interval over problems"
     if seeds:
         columns += ", and the standard deviation of accuracy over seeds on the same problems"
     if many:
-        columns += "; pass@k: at least one of k samples is correct; maj@k: the most frequent answer of k is correct"
+        columns += (
+            "; pass@k: at least one of k samples is correct; maj@k: the most frequent answer of k is correct; "
+            "shortest@k: the shortest of k is correct"
+        )
     if against:
         columns += (
             f". Difference and ActRatio compare with {html(data.baseline.name)} on the same samples, with 95 % "
@@ -148,14 +150,14 @@ def _table(data: ReportData) -> str:
         )
     return (
         f"<figure><figcaption><b>Table 1.</b> Every condition: {columns}. A thinking block that is never "
-        f"closed counts to the end of the text.</figcaption>{_grid(heads, body)}</figure>"
+        f"closed counts to the end of the text.</figcaption>{grid(heads, body)}</figure>"
     )
 
 
 def _cost(data: ReportData) -> str:
     heads = ("condition", "all tokens", "truncated", "no answer", "undecided", "latency, s", "samples per s")
     body = [
-        _row(
+        row(
             entry.name,
             [
                 fmt.number(entry.values["completion_tokens"]),
@@ -169,16 +171,12 @@ def _cost(data: ReportData) -> str:
         for entry in data.entries
     ]
     return (
-        "<figure><figcaption><b>Table 2.</b> Cost and completeness. Truncated: cut off at the token limit. Undecided: "
+        "<figure><figcaption><b>Table 4.</b> Cost and completeness. Truncated: cut off at the token limit. Undecided: "
         "the grader gave up, or the reference answer cannot be read; neither counts as correct. Latency is the time "
         "that a sample takes (for samples generated together, the time of their batch); samples per s is the "
         "throughput, which is not the inverse of the latency."
-        f"</figcaption>{_grid(heads, body)}</figure>"
+        f"</figcaption>{grid(heads, body)}</figure>"
     )
-
-
-def _row(name: str, cells: Sequence[str]) -> str:
-    return f"<tr><th scope=row>{html(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _difference(values: dict[str, Any]) -> str:
@@ -210,14 +208,8 @@ def _breakdown(data: ReportData, field: str) -> str:
         body.append(f"<tr><th scope=row>{html(value)}<br><small>n = {count}</small></th>{shown}</tr>")
     return (
         f"<h2>By {html(field)}</h2><figure><figcaption>Accuracy, and mean thinking tokens below it, by {html(field)} "
-        f"of the problem.</figcaption>{_grid((field, *names), body)}</figure>"
+        f"of the problem.</figcaption>{grid((field, *names), body)}</figure>"
     )
-
-
-def _grid(heads: Sequence[str], body: Sequence[str]) -> str:
-    """A table, which scrolls sideways on a narrow screen."""
-    cells = "".join(f"<th scope=col>{html(head)}</th>" for head in heads)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
 def _settings(data: ReportData) -> str:

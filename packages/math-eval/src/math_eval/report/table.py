@@ -1,4 +1,4 @@
-"""The table of a report, one row for each condition: as text for a terminal, as Markdown, and in full as CSV.
+"""The tables of a report, one row for each condition: as text for a terminal, as Markdown, and in full as CSV.
 
 lines = rows(data)        # the headings first
 print(as_text(lines))
@@ -20,7 +20,9 @@ Line = tuple[str, ...]
 
 def many_samples(data: ReportData) -> list[str]:
     """The names of the k-sample scores that any condition has, without avg@k, which equals the accuracy."""
-    found = {f"{name}@{entry.values['samples']}": None for entry in data.entries for name in ("pass", "maj")}
+    found = {
+        f"{name}@{entry.values['samples']}": None for entry in data.entries for name in ("pass", "maj", "shortest")
+    }
     return [name for name in found if any(name in entry.values for entry in data.entries)]
 
 
@@ -48,6 +50,25 @@ def rows(data: ReportData) -> list[Line]:
         "latency s": lambda values: fmt.rate(values["latency_s"]),
         "samples/s": lambda values: fmt.rate(values["samples_per_s"]),
         "problems": fmt.problems,
+    }
+    return [
+        ("condition", *columns),
+        *((entry.name, *(cell(entry.values) for cell in columns.values())) for entry in data.entries),
+    ]
+
+
+def efficiency_rows(data: ReportData) -> list[Line]:
+    """The headings of the measures of thinking, then a row for every condition."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "tokens per correct": lambda values: fmt.number(values["tokens_per_correct"]),
+        **({"AES": lambda values: fmt.signed(values.get("aes"))} if data.comparison else {}),
+        "budget area": lambda values: fmt.fraction(values["budget_area"], 3),
+        "overthinking score": lambda values: fmt.fraction(values["overthinking_score"]),
+        "tokens if correct": lambda values: fmt.number(values["completion_tokens_correct"]),
+        "if not": lambda values: fmt.number(values["completion_tokens_incorrect"]),
+        "hard / easy": lambda values: fmt.fraction(values["hard_easy_ratio"]),
+        "after answer": lambda values: fmt.percent(values["after_first_correct"]),
+        "accuracy uncut": lambda values: fmt.percent(values["accuracy_untruncated"]),
     }
     return [
         ("condition", *columns),
@@ -96,6 +117,9 @@ def _flat(entry: Entry, field: str, value: str, values: dict[str, Any]) -> dict[
         "value": value,
     }
     numbers = {name: number for name, number in values.items() if isinstance(number, int | float)}
+    for point in values["budget_curve"]:
+        for name in ("accuracy", "low", "high"):
+            numbers[f"accuracy_at_{point['tokens']}{'' if name == 'accuracy' else f'_{name}'}"] = point[name]
     verdicts = {f"verdict_{name}": count for name, count in values["verdicts"].items()}
     return {name: csv_cell(text) if isinstance(text, str) else text for name, text in about.items()} | {
         name: number for name, number in (numbers | verdicts).items() if name not in about

@@ -40,11 +40,69 @@ def sentences(values: dict[str, Any]) -> list[str]:
             f"{values['act_ratio_paired']:.2f}"
         )
     lines.append(f"flips: {values['only_a_correct']} correct only in A, {values['only_b_correct']} correct only in B")
+    lines += efficiency(values)
     if values["unpaired_a"] or values["unpaired_b"]:
         lines.append(
             f"left out because the other has no such sample: {values['unpaired_a']} of A, {values['unpaired_b']} of B"
         )
     return lines
+
+
+def efficiency(values: dict[str, Any]) -> list[str]:
+    """The measures of thinking, one line for each kind that the samples give."""
+    lines: list[str] = []
+    if values["aes"] is not None:
+        lines.append(
+            f"AES: {values['aes']:+.2f}{_range(values, 'aes', '+.2f')}, the share of completion tokens saved + 3 x "
+            "relative gain or - 5 x relative loss of accuracy"
+        )
+    if values["tokens_per_correct_ratio"] is not None:
+        lines.append(
+            f"completion tokens for each correct answer: {values['tokens_per_correct_a']:,.1f} -> "
+            f"{values['tokens_per_correct_b']:,.1f}, ratio {_ratio(values, 'tokens_per_correct_ratio')}"
+        )
+    if lengths := [
+        f"both {kind} {_ratio(values, f'completion_tokens_{kind}_ratio')}"
+        for kind in ("correct", "incorrect")
+        if values[f"completion_tokens_{kind}_ratio"] is not None
+    ]:
+        lines.append(f"ratio of completion tokens where the verdict is the same: {'; '.join(lengths)}")
+    if points_shown := [_at_budget(point) for point in values["budget_curve"] if _is_below(point, values)]:
+        lines.append(f"accuracy within a budget of completion tokens: {'; '.join(points_shown)}")
+    lines.append(
+        f"area under that curve: {values['budget_area_a']:.3f} -> {values['budget_area_b']:.3f}, difference "
+        f"{values['budget_area_difference']:+.3f}{_range(values, 'budget_area_difference', '+.3f')}"
+    )
+    if values["after_first_correct_difference"] is not None:
+        change = values["after_first_correct_difference"]
+        lines.append(
+            f"thinking after the first statement of the correct answer: {values['after_first_correct_a']:.1%} -> "
+            f"{values['after_first_correct_b']:.1%}, difference {points(change)} points"
+            f"{_range(values, 'after_first_correct_difference', '+.1f', 100)}"
+        )
+    return lines
+
+
+def _is_below(point: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Whether a budget lies on the rising part of a curve: something is correct, and not all that will be."""
+    both = [(point[f"accuracy_{side}"], values[f"accuracy_{side}"]) for side in "ab"]
+    return any(now > 0 for now, _ in both) and any(now < final for now, final in both)
+
+
+def _at_budget(point: dict[str, Any]) -> str:
+    return (
+        f"{point['tokens']:,}: {point['accuracy_a']:.1%} -> {point['accuracy_b']:.1%} "
+        f"({points(point['difference'])}, 95 % {points(point['low'])} to {points(point['high'])})"
+    )
+
+
+def _ratio(values: dict[str, Any], name: str) -> str:
+    return f"{values[name]:.2f}{_range(values, name, '.2f')}"
+
+
+def _range(values: dict[str, Any], name: str, form: str, times: float = 1) -> str:
+    low, high = values[f"{name}_low"], values[f"{name}_high"]
+    return "" if low is None else f" (95 % {times * low:{form}} to {times * high:{form}})"
 
 
 def conclusion(values: dict[str, Any]) -> str:
