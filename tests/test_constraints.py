@@ -17,7 +17,7 @@ ENVIRONMENTS = {
         "chrpo": ["lora", "trl"],
         "cot-compressor": ["llm", "onnx", "train"],
         "math-eval": ["champ", "hub", "openai", "transformers"],
-        "ratio-sft": ["lora"],
+        "ratio-sft": ["lora", "train"],
     },
     "constraints-gym.txt": {"math-eval": ["reasoning-gym"]},
     "constraints-verl.txt": {"chrpo": ["verl"]},

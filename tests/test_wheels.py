@@ -21,7 +21,7 @@ from .conftest import PACKAGES
 
 HEAVY = {
     "cot-compressor": {"torch", "transformers", "trl", "datasets"},
-    "ratio-sft": {"peft"},
+    "ratio-sft": {"datasets", "peft", "torch", "transformers", "trl"},
     "chrpo": {"torch", "trl", "transformers"},
     "math-eval": {"torch", "transformers"},
 }

@@ -19,7 +19,7 @@ EXTRAS = {
     "chrpo": ["lora", "trl"],
     "cot-compressor": ["llm", "onnx", "scorer", "train"],
     "math-eval": ["champ", "hub", "openai", "transformers"],
-    "ratio-sft": ["lora"],
+    "ratio-sft": ["lora", "train"],
 }
 """Extras of each package that one environment can hold."""
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 import trl
-from packaging.version import Version
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
 from chrpo._shared.control_tokens import ControlTokens
@@ -34,7 +33,7 @@ class Replay(CHRPOTrainer):
     def _generate_single_turn(self, prompt_ids, *_, **__):
         first = self.accelerator.process_index * len(prompt_ids)
         every = self.recorded[self.state.global_step]
-        return every[first : first + len(prompt_ids)], None, *[{}] * (Version(trl.__version__) < Version("1.0"))
+        return every[first : first + len(prompt_ids)], None, *[{}] * (trl.__version__.startswith("0."))
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)

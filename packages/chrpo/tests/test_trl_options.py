@@ -48,6 +48,25 @@ def test_a_trl_with_other_methods_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("release", "words"),
+    [
+        ("0.24.0", r"does not support TRL 0\.24\.0; install trl>=0\.29,<1\.17"),
+        ("1.17.0.dev0", r"does not support TRL 1\.17"),
+        ("1.15.0", "with triton, which is not installed"),
+    ],
+)
+def test_a_trl_beyond_the_range_is_refused(monkeypatch, release, words):
+    import trl
+
+    from chrpo.trl.compat import check_methods
+
+    monkeypatch.setattr(trl, "__version__", release)
+    monkeypatch.setattr("chrpo.trl.compat.find_spec", lambda name: None)
+    with pytest.raises(ChrpoError, match=words):
+        check_methods()
+
+
+@pytest.mark.parametrize(
     ("extra", "lost", "words"), [({"routing": 1}, "", r"unknown: \['routing'\]"), ({}, "advantages", "'advantages'")]
 )
 def test_a_batch_with_other_fields_is_refused(extra, lost, words):

@@ -93,12 +93,12 @@ def train_command(data: str, out: Path, overwrite: bool, **options: Any) -> None
     The folder has safetensors weights, control_tokens.json and a chat template that takes `ratio`. A killed run
     continues when the same command is given again.
     """
-    from accelerate import PartialState
-
     from .training.train import train
 
     start = time.monotonic()
     report = train(data, out, from_flags(TrainSettings, options), overwrite=overwrite, notify=notify)
+    from accelerate import PartialState
+
     if not PartialState().is_main_process or _report_finished(report, out):
         return
     for name, loss in report["heldout_loss"].items():

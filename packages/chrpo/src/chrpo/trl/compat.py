@@ -9,10 +9,10 @@ Everything that depends on the release of TRL or transformers is here; what is t
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 import trl
-from packaging.version import Version
 from transformers import TrainingArguments
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -21,7 +21,7 @@ from chrpo.errors import ChrpoError, DataError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
-_OLDEST, _BEYOND = "0.29", "1.17"
+_OLDEST, _BEYOND, _NEEDS_TRITON = (0, 29), (1, 17), (1, 15)
 _METHODS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -42,17 +42,20 @@ _BATCH_FIELDS = {
     "num_items_in_batch",
 }
 _OPTIONS = ("callbacks", "optimizers", "peft_config")
-_REMEDY = f"install trl>={_OLDEST},<{_BEYOND}"
+_REMEDY = "install trl>=0.29,<1.17"
 
 
 def check_methods() -> None:
     """Compare TRL, and the methods that `CHRPOTrainer` overrides, with those of the supported releases.
 
     Raises:
-        ChrpoError: TRL is older or newer, a method is missing, or has other parameters.
+        ChrpoError: TRL is older or newer, or is 1.15 and lacks triton; a method is missing, or has other parameters.
     """
-    if not Version(_OLDEST) <= Version(trl.__version__) < Version(_BEYOND):
+    release = tuple(map(int, trl.__version__.split(".")[:2]))
+    if not _OLDEST <= release < _BEYOND:
         raise ChrpoError(f"chrpo.trl does not support TRL {trl.__version__}; {_REMEDY}")
+    if release == _NEEDS_TRITON and find_spec("triton") is None:
+        raise ChrpoError("TRL 1.15 computes the loss with triton, which is not installed; install another release")
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
         found = list(inspect.signature(method).parameters) if method else []

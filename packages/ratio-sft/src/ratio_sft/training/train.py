@@ -10,6 +10,7 @@ rows, checkpoints and the final folder are in `.OUT.partial`, which every proces
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +108,12 @@ def train(
         The training report; `already_finished` is true in it if nothing was done.
 
     Raises:
-        DataError: the data or the model folder is unusable, another program or other settings made `out`, or another
-            process is writing it.
+        DataError: TRL is not installed, the data or the model folder is unusable, another program or other settings
+            made `out`, or another process is writing it.
         RatioSftError: the loss is not finite.
     """
+    if find_spec("trl") is None:
+        raise DataError("training needs TRL, which is not installed: pip install 'ratio-sft[train]'")
     data, out = Path(data), Path(out)
     check_settings(check_checkpoint(settings.model))
     rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _expected(data, name)}
