@@ -13,8 +13,10 @@ from math_eval import RunSettings, run
 from math_eval._shared.lock import locked
 from math_eval.backends import Sampling
 from math_eval.cli import cli
+from math_eval.efficiency import accuracy_at
 from math_eval.errors import DataError
 from math_eval.run_folders import load_run
+from math_eval.summary import by_problem
 
 _SPEED_FIELDS = ("latency_s", "samples_per_s")
 
@@ -66,6 +68,18 @@ def test_a_run_asks_grades_and_counts(settings, model, tmp_path):
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
         "manifest.json", "results.json", "samples_sums.jsonl"
     ]  # fmt: skip
+
+
+def test_the_curve_of_a_greedy_run_is_what_runs_with_these_limits_give(settings, model, tmp_path):
+    """Short completions have 12 tokens, the last of which ends them; a limit of 11 cuts nothing but that."""
+    run(settings(ratios=("policy",)), tmp_path / "whole", backend=model)
+    stored = by_problem(_rows(tmp_path / "whole"))
+    accuracy = {limit: accuracy_at(stored, limit)[0] for limit in (11, 12, 15, 40)}
+    assert 0 == accuracy[11] < accuracy[12] == accuracy[15] < accuracy[40]
+    for limit in (11, 12, 15):
+        again, _ = run(settings(ratios=("policy",), max_tokens=limit), tmp_path / str(limit), backend=model)
+        found = again["conditions"][0]["accuracy"]
+        assert found == accuracy[limit] if limit > 11 else found == accuracy[12]
 
 
 def test_greedy_completions_equal_those_of_generate(model, tiny_model, problems):
