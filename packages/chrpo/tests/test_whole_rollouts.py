@@ -174,3 +174,48 @@ def test_the_control_tokens_of_a_folder_may_be_missing_but_not_the_folder(checkp
     assert control_tokens(tmp_path) is None
     with pytest.raises(DataError, match="no such folder"):
         control_tokens(tmp_path / "nothing")
+
+
+LENGTHS = np.array([10, 20, 30, 40, 50, 60, 80, 100])
+SKILL = 1 - 0.6 * np.exp(-LENGTHS / np.array([[8.0], [20.0], [35.0]]))
+"""Accuracy of three kinds of problem at each length."""
+
+
+def lengths_learned(settings, seed, steps=300):
+    """Floor, and accuracy and cost over the last 100 steps, of a policy over lengths that plain REINFORCE trains."""
+    generator = np.random.default_rng(seed)
+    logits = np.tile([-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5], (3, 1))
+    policy = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    accuracy, reference = (policy * SKILL).sum(axis=1), (policy * LENGTHS).sum(axis=1)
+    kinds = np.arange(30) % 3
+    rows = [
+        plain_row(str(n), reference_accuracy=accuracy[kind], reference_completion_tokens=round(reference[kind]))
+        for n, kind in enumerate(kinds)
+    ]
+    controller = CHRPOController(rows, None, group_size=8, settings=settings)
+    history = []
+    for _ in range(steps):
+        row = np.repeat(generator.permutation(30)[:16], 8)
+        kind = kinds[row]
+        length = (generator.random((128, 1)) >= policy[kind].cumsum(axis=1)[:, :-1]).sum(axis=1)
+        correct = generator.random(128) < SKILL[kind, length]
+        drawn = zip(row.tolist(), correct, LENGTHS[length].tolist(), strict=True)
+        advantages = controller.step([rollout(*each) for each in drawn], [str(n) for n in row]).response
+        np.add.at(logits, kind, -0.02 * advantages[:, None] * policy[kind])
+        np.add.at(logits, (kind, length), 0.02 * advantages)
+        policy = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        history.append([(policy * SKILL).sum(axis=1).mean(), ((policy * LENGTHS).sum(axis=1) / reference).mean()])
+    return accuracy.mean(), *np.mean(history[-100:], axis=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_where_every_token_less_costs_accuracy_the_floor_holds_within_a_point(seed):
+    floor, accuracy, cost = lengths_learned(CHRPOSettings(), seed)
+    assert accuracy == pytest.approx(floor, abs=0.01)
+    assert cost < 0.9
+
+
+def test_without_the_constraint_the_same_policy_loses_accuracy():
+    floor, accuracy, cost = lengths_learned(CHRPOSettings(without=["constraint"]), 0)
+    assert accuracy < floor - 0.05
+    assert cost < 0.6
