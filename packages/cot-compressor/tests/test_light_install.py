@@ -61,6 +61,8 @@ def test_files_are_annotated_compressed_and_evaluated_without_torch_and_transfor
     [
         ("compress - --ratio 0.5 --scorer {trained}", "scorer"),
         ("compress - --ratio 0.5 --tokenizer {empty}", "scorer"),
+        ("annotate {annotated} {out} --annotator reader --model {encoder}", "scorer"),
+        ("evaluate {annotated} {out} --ratio 0.5 --tokenizer {encoder} --reader {encoder}", "scorer"),
         ("train {annotated} {out} --encoder {encoder}", "train"),
         ("export {trained} {out}", "onnx"),
         ("annotate {annotated} {out} --annotator openai --model m --base-url http://127.0.0.1:9", "llm"),

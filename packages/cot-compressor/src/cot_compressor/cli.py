@@ -78,13 +78,14 @@ Examples:
 @output_argument("OUT")
 @click.option(
     "--annotator",
-    type=click.Choice(["response", "rules", "openai"]),
+    type=click.Choice(["response", "rules", "reader", "openai"]),
     default="response",
     show_default=True,
-    help="Annotator: the trace's own response, the rules, or a language model behind an OpenAI-compatible server.",
+    help="Annotator: the trace's own response, the rules, the likelihood of the response in a language model, or what "
+    "a language model behind an OpenAI-compatible server chooses.",
 )
 @click.option("--keep-share", type=float, default=0.3, show_default=True, help="Share of each trace to keep.")
-@click.option("--model", help="Name of the model on the server (openai).")
+@click.option("--model", help="Name of the model on the server (openai), or folder of the language model (reader).")
 @click.option(
     "--base-url", help="Address of the server, such as http://127.0.0.1:8000/v1; key from OPENAI_API_KEY (openai)."
 )
@@ -108,9 +109,16 @@ def annotate(source: Path, out: Path, *, annotator: str, keep_share: float, over
     from .training.annotate_response import ResponseAnnotator
 
     if annotator != "openai":
-        if server["model"] or server["base_url"] or server["prices"]:
+        if (server["model"] and annotator != "reader") or server["base_url"] or server["prices"]:
             raise DataError("--model, --base-url and --prices are for --annotator openai; drop them")
-        chosen = RulesAnnotator(keep_share) if annotator == "rules" else ResponseAnnotator(keep_share)
+        if annotator == "reader":
+            from .training.annotate_reader import ReaderAnnotator
+
+            if not server["model"]:
+                raise DataError("--annotator reader needs --model FOLDER")
+            chosen = ReaderAnnotator(server["model"], keep_share)
+        else:
+            chosen = RulesAnnotator(keep_share) if annotator == "rules" else ResponseAnnotator(keep_share)
         _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
         return
     from .training.annotate_openai import OpenAIAnnotator
@@ -240,6 +248,11 @@ Examples:
 @click.argument("source", metavar="IN", type=_PATH)
 @output_argument("OUT_DIR")
 @_compression_options
+@click.option(
+    "--reader",
+    type=_PATH,
+    help="Folder of a causal language model; measures how much likelier it finds the response after each short text.",
+)
 @click.option(
     "--seed",
     type=click.IntRange(0),

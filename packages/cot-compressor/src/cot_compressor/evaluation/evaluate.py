@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from cot_compressor.budget.ratios import check_ratios, token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.compressor import Compression, Compressor
-from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
+from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow, needs_extra
 from cot_compressor.resumable import RECORDED, Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
@@ -35,6 +35,9 @@ from cot_compressor.text.segment import segment
 from .baselines import BASELINES, select_baseline
 from .fidelity import METRICS, Mean, Sample, measure_fidelity, summarise
 from .report import html_page, text_table
+
+if TYPE_CHECKING:
+    from cot_compressor.reader import Reader
 
 _BATCH_ROWS = 32
 _SHOWN_ROWS = 12
@@ -51,6 +54,7 @@ def evaluate_file(
     scorer: str | Path,
     tokenizer: str | Path,
     dtype: str | None = None,
+    reader: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> str | None:
@@ -63,6 +67,7 @@ def evaluate_file(
         scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
+        reader: Folder of a causal language model that reads the response after each short text; None for none.
         seed: Random seed of the baselines and of the intervals.
         overwrite: True to replace a report that was made with other settings, or to make a finished one again.
 
@@ -77,6 +82,7 @@ def evaluate_file(
         raise DataError(f"{out}: is a file; name a folder")
     wanted = check_ratios(ratios)
     compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
+    reads = _load_reader(reader)
     settings = {
         "input": runs.digest(source),
         "ratios": wanted,
@@ -84,6 +90,7 @@ def evaluate_file(
         "dtype": getattr(compressor.scorer, "dtype", None),
         "tokenizer": counter.digest(),
         "seed": seed,
+        **({"reader": runs.digest(reader)} if reader else {}),
     }
     metrics = out / _METRICS
     job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
@@ -93,7 +100,7 @@ def evaluate_file(
         if reports.state(overwrite=overwrite) == "finished" and finished:
             return None
     if not finished:
-        measurer = _Measurer(compressor, wanted, trained=str(scorer) != "rules", seed=seed)
+        measurer = _Measurer(compressor, wanted, reads, trained=str(scorer) != "rules", seed=seed)
         job.run(measurer.convert, batch_rows=_BATCH_ROWS)
     if distributed.rank() > 0:
         return None
@@ -103,6 +110,14 @@ def evaluate_file(
         )
     rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
     return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
+
+
+def _load_reader(folder: str | Path | None) -> "Reader | None":
+    if folder is None:
+        return None
+    with needs_extra("scorer", "a reader needs torch and transformers"):
+        from cot_compressor.reader import Reader
+    return Reader.from_folder(folder)
 
 
 def _counts(metrics: Path) -> str:
@@ -142,8 +157,11 @@ def _write_reports(reports: OutputFile, rows: Sequence[Row], shown: _Shown, *, t
 class _Measurer:
     """Turns rows into rows of metrics."""
 
-    def __init__(self, compressor: Compressor, ratios: Sequence[float], *, trained: bool, seed: int) -> None:
-        self.compressor, self.ratios, self.trained, self.seed = compressor, ratios, trained, seed
+    def __init__(
+        self, compressor: Compressor, ratios: Sequence[float], reader: "Reader | None", *, trained: bool, seed: int
+    ) -> None:
+        self.compressor, self.ratios, self.reader = compressor, ratios, reader
+        self.trained, self.seed = trained, seed
 
     def convert(self, rows: list[Row]) -> Iterator[Outcome]:
         pairs = [(row["question"], row["cot"]) for row in rows]
@@ -164,9 +182,11 @@ class _Measurer:
             row.get("decisive") or (),
         )
         measured: list[dict[str, Any]] = []
+        texts: list[str] = []
         for result in results:
             budget = token_budget(result.ratio, result.original_tokens)
             for name, text, spans, tokens in self._methods(sample, result):
+                texts.append(text)
                 values = {
                     "ratio_error": tokens / result.original_tokens - result.ratio,
                     "budget_used": tokens / budget,
@@ -181,6 +201,9 @@ class _Measurer:
                         "metrics": values,
                     }
                 )
+        read = self.reader.gains(sample.question, sample.cot, texts, sample.response) if self.reader else texts
+        for entry, gain in zip(measured, read, strict=True):
+            entry["metrics"]["reader_gain"] = gain if self.reader else None
         return {"id": row["id"], "question": row["question"], "measured": measured}
 
     def _methods(self, sample: Sample, result: Compression) -> Iterator[tuple[str, str, Sequence[Span], int]]:

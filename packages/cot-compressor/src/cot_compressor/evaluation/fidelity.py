@@ -40,6 +40,7 @@ KEPT: dict[str, str] = {
     "grounded_recall": "share of grounded equations that are kept whole and still grounded in what is kept",
     "answer_retention": "share of texts that still contain the answer, of those that contained it",
     "response_coverage": "share of the response's formulas, numbers and content words that are kept, by weight",
+    "reader_gain": "share of the likelihood that the whole thinking adds to the response which the kept text adds",
     "conclusion_kept": "share of texts that still contain the sentence that answers or concludes",
     "decisive": "share of the decisive statements of a row that are kept",
     "question_numbers": "share of the question's numbers that are kept, of those that the text used",
@@ -103,7 +104,7 @@ def kept_characters(spans: Sequence[Span], unit: Unit) -> int:
 
 
 def measure_fidelity(sample: Sample, spans: Sequence[Span], text: str) -> dict[str, float | None]:
-    """Every metric but those of the length.
+    """Every metric but those of the length and of a reader.
 
     Args:
         sample: The chain of thought before compression.

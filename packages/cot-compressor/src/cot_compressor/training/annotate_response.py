@@ -57,12 +57,7 @@ class ResponseAnnotator:
         units = segment(cot)
         if not units:
             raise RejectedRow("empty_cot", "the chain of thought is blank")
-        if len(response.strip()) < _SHORTEST_RESPONSE:
-            raise RejectedRow(
-                "short_response",
-                f"the response has {len(response.strip())} characters, fewer than "
-                f"{_SHORTEST_RESPONSE}; use --annotator rules",
-            )
+        check_response(response)
         weights = item_weights(response)
         sentences = [list(group) for _, group in groupby(range(len(units)), key=lambda at: units[at].step)]
         items = [read_items(cot, [units[at] for at in sentence]) & weights.keys() for sentence in sentences]
@@ -71,14 +66,33 @@ class ResponseAnnotator:
             raise RejectedRow("unrelated_response", f"the thinking contains {covered:.0%} of the response's content")
         costs = [count_words(cot[units[sentence[0]].start : units[sentence[-1]].end]) for sentence in sentences]
         budget = token_budget(self.settings["keep_share"], count_words(cot))
-        first = _stating(cot, units, sentences, answer)
+        first = stating_sentence(cot, units, sentences, answer)
         chosen = _cover(items, costs, weights, budget, first)
         if not chosen:
             raise RejectedRow("infeasible_budget", f"no sentence fits {budget} words, numbers and signs")
         return merge_spans(units, sorted(at for sentence in chosen for at in sentences[sentence]))
 
 
-def _stating(cot: str, units: Sequence[Unit], sentences: Sequence[Sequence[int]], answer: str) -> int | None:
+def check_response(response: str) -> None:
+    """Refuse a response that is too short to say what mattered.
+
+    Raises:
+        RejectedRow: it has fewer than 150 characters.
+    """
+    if len(response.strip()) < _SHORTEST_RESPONSE:
+        raise RejectedRow(
+            "short_response",
+            f"the response has {len(response.strip())} characters, fewer than "
+            f"{_SHORTEST_RESPONSE}; use --annotator rules",
+        )
+
+
+def cost_weight(tokens: int) -> float:
+    """What the gain of a sentence of so many tokens is divided by; less than proportional, so that long ones count."""
+    return (tokens + _COST_START) ** _COST_POWER
+
+
+def stating_sentence(cot: str, units: Sequence[Unit], sentences: Sequence[Sequence[int]], answer: str) -> int | None:
     """Index of the last sentence that contains the reference answer."""
     for at in range(len(sentences) - 1, -1, -1):
         text = cot[units[sentences[at][0]].start : units[sentences[at][-1]].end]
@@ -96,7 +110,7 @@ def _cover(
 
     def gain(at: int) -> float:
         added = sum(weights[item] for item in items[at] - covered)
-        return added / (costs[at] + _COST_START) ** _COST_POWER if added >= _LEAST_GAIN else 0.0
+        return added / cost_weight(costs[at]) if added >= _LEAST_GAIN else 0.0
 
     if first is not None and costs[first] <= budget:
         chosen.append(first)
