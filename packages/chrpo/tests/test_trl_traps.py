@@ -57,6 +57,33 @@ def test_an_option_of_the_trainer_that_is_not_passed_on_is_named(checkpoint, pro
         build(checkpoint, config(tmp_path), prompt_rows, tools=[print], eval_dataset=[])
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": None}, "prompt 2: mode: got null"),
+        ({"prompt": "copy 3 <COMP_POLICY>"}, "prompt 2: prompt: got .*expected a value of type array"),
+        ({"teacher_ratio": ...}, "prompt 2: teacher_ratio: field 'teacher_ratio' is missing; add it"),
+        ({"answer": ...}, "prompt 2: answer: field 'answer' is missing"),
+    ],
+)
+def test_a_prompt_without_a_field_is_named(checkpoint, prompt_rows, tmp_path, config, build, change, words):
+    row = {name: value for name, value in {**prompt_rows[1], **change}.items() if value is not ...}
+    with pytest.raises(DataError, match=words):
+        build(checkpoint, config(tmp_path), [prompt_rows[0], row])
+
+
+def test_an_id_without_a_token_is_no_well_formed_answer(checkpoint):
+    from transformers import AutoTokenizer
+
+    from chrpo.rollout import RolloutReader
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    reader = RolloutReader(tokenizer, ControlTokens.load(checkpoint), eos_ids=[tokenizer.eos_token_id])
+    ids = tokenizer.encode("<think> so so </think> \\boxed{ 3 } [end]", add_special_tokens=False)
+    assert reader.read(ids, "3").format_ok
+    assert not reader.read([*ids[:2], len(tokenizer), *ids[2:]], "3").format_ok, "it would think for free"
+
+
 @pytest.fixture(scope="module")
 def trained(checkpoint, prompt_rows, tmp_path_factory, config, build):
     """A run with a checkpoint, a saved model, and its log of completions."""

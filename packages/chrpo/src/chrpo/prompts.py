@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._shared.control_tokens import FILE_NAME, ControlTokens
-from ._shared.records import Row, read_records
+from ._shared.records import Row, read_records, validate
 from .core.outcome import Bools, Floats, Ints
 from .errors import DataError
 
@@ -87,12 +87,13 @@ class PromptTable:
             by_difficulty: One constraint group per mode and difficulty, and not only per mode.
 
         Raises:
-            DataError: a prompt does not end in a control token of its mode, or ends in one that the checkpoint does not
-                have, or a field that its mode needs is missing.
+            DataError: a row does not fit the schema, a prompt does not end in a control token of its mode, or ends in
+                one that the checkpoint does not have, or a field that its mode needs is missing.
         """
         ladder = list(tokens.ratios.values()) if tokens else [1.0]
         requested, groups, accuracies = [], [], []
-        for row in rows:
+        for number, row in enumerate(rows, 1):
+            validate(row, "rl_prompts", f"prompt {number}")
             index = _requested(row, tokens)
             ratio = None if index < 0 else f"{ladder[index]:g}"
             name = "policy" if ratio is None else f"fixed@{ratio}"

@@ -40,9 +40,9 @@ class RolloutStats:
 
     Args:
         format_ok: True if the rollout is finished and has one thinking block, which opens the answer and is closed, no
-            further control or special token, and after it an answer of the asked form, by default one in a box (equal
-            answers count once). If the chat template's generation prompt opens the block, the completion does not open
-            it again.
+            further control or special token, no id without a token, and after it an answer of the asked form, by
+            default one in a box (equal answers count once). If the chat template's generation prompt opens the block,
+            the completion does not open it again.
         correct: True if the rollout is finished and the grader accepts its answer, whatever its format.
         truncated: True if the token limit ended it.
         thinking_tokens: Number of tokens between the tags; a block that is not closed extends to the end.
@@ -124,6 +124,7 @@ class RolloutReader:
         self.thinking_format = format_of(tokenizer, thinking_format, template_variables)
         tags = set(_tag_ids(tokenizer, self.thinking_format))
         control = control_ids(tokenizer, tokens) if tokens else {}
+        self._vocabulary = len(tokenizer)
         self._forbidden = frozenset({*tokenizer.all_special_ids, *control.values()} - tags)
         self._forced = int(tokens is not None)
 
@@ -200,6 +201,8 @@ class RolloutReader:
             fault = "no single thinking block"
         elif not self._forbidden.isdisjoint(body):
             fault = "a special token inside"
+        elif max(body, default=0) >= self._vocabulary:
+            fault = "an id of a spare row of the embeddings, which is no token"
         elif not self._fits(thinking.answer):
             fault = "another form of answer"
         return _Completion(text, thinking, finished, fault)
