@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-bounds test-gym test-verl test-vllm docs dist \
+.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-bounds test-gym test-trl test-verl test-vllm docs dist \
 	lock audit sync check format bench clean
 
 help: ## list the targets
@@ -90,6 +90,9 @@ $(GYM)/.ready: constraints-build.txt constraints-gym.txt packages/math-eval/pypr
 
 test-bounds: $(READY) ## run light tests of each package with the lowest and the newest versions that its bounds allow
 	$(BIN)/python tools/bounds.py
+
+test-trl: $(READY) ## run both trainers with the oldest, a middle and the newest supported TRL, and compare their figures
+	$(BIN)/python tools/trl_versions.py
 
 docs: $(READY) ## build the documentation site into site/, offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
