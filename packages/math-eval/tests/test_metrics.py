@@ -52,6 +52,22 @@ def test_copied_samples_add_no_certainty():
     assert metrics.effective_trials(independent) == 320
 
 
+def test_the_interval_of_fractions_is_that_of_verdicts_with_as_much_error():
+    """Twenty scores of .25 and of .75: a variance of .0625 instead of .25, so four times as many trials."""
+    groups = [[0.25], [0.75]] * 20
+    assert metrics.fraction_interval(groups) == pytest.approx(wilson(2 * 39, 4 * 39))
+    assert metrics.fraction_interval([[1.0], [0.0]] * 20) == pytest.approx(wilson(19.5, 39))
+    assert metrics.fraction_interval([[0.5]] * 10) == wilson(5, 10), "equal scores give no information"
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=3), min_size=1, max_size=9))
+def test_the_interval_of_fractions_holds_the_estimate(groups):
+    low, high = metrics.fraction_interval(groups)
+    mean = sum(map(sum, groups)) / sum(map(len, groups))
+    assert 0 <= low <= mean + 1e-9
+    assert mean - 1e-9 <= high <= 1
+
+
 def test_bootstrap_finds_the_normal_interval_of_a_mean():
     generator = random.Random(1)
     values = [generator.gauss(10, 2) for _ in range(400)]

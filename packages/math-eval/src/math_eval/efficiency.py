@@ -175,12 +175,13 @@ def efficiency(problems: Problems, limit: int) -> dict[str, Any]:
     rows = [row for some in problems for row in some]
     uncut = [scores for some in problems if (scores := [correct(row) for row in some if not row["truncated"]])]
     places = all("first_correct_chars" in row for row in rows)
+    areas = [[area_score(row) for row in some] for some in problems]
     values: dict[str, Any] = {
         "budget_curve": [
             dict(zip(("tokens", "accuracy", "low", "high"), (budget, *accuracy_at(problems, budget)), strict=True))
             for budget in BUDGETS
         ],
-        **_named("budget_area", _share([[area_score(row) for row in some] for some in problems])),
+        **_named("budget_area", (sum(map(sum, areas)) / len(rows), *metrics.fraction_interval(areas))),
         **_named("accuracy_untruncated", _share(uncut) if uncut else None),
     }
     for name, measure in QUOTIENTS.items():
@@ -198,7 +199,7 @@ def efficiency(problems: Problems, limit: int) -> dict[str, Any]:
 
 
 def _share(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """The mean of scores in [0, 1] with its Wilson interval, which is wide for scores between 0 and 1."""
+    """The mean of scores of 0 or 1 with its Wilson interval."""
     return sum(map(sum, groups)) / sum(map(len, groups)), *metrics.accuracy_interval(groups)
 
 

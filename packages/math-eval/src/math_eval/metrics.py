@@ -19,6 +19,7 @@ from ._shared.intervals import Z95, Interval, bootstrap, wilson
 
 _Z80 = 0.8416212335729143
 _TEST_LEVEL = 0.05
+_TINY = 1e-9
 
 
 def effective_trials(groups: Sequence[Sequence[float]]) -> float:
@@ -43,6 +44,17 @@ def accuracy_interval(groups: Sequence[Sequence[float]]) -> Interval:
     samples = sum(len(group) for group in groups)
     trials = effective_trials(groups)
     return wilson(trials * sum(map(sum, groups)) / samples, trials) if samples else (0.0, 1.0)
+
+
+def fraction_interval(groups: Sequence[Sequence[float]]) -> Interval:
+    """The 95 % Wilson interval of the mean of scores between 0 and 1, which vary less than verdicts do.
+
+    Our choice: as many trials as give a verdict with this mean the measured standard error.
+    """
+    samples, error = sum(map(len, groups)), clustered_error(groups)
+    mean = sum(map(sum, groups)) / samples
+    trials = mean * (1 - mean) / error**2 if error > _TINY else float(len(groups))
+    return wilson(trials * mean, trials)
 
 
 def clustered_error(groups: Sequence[Sequence[float]]) -> float:
