@@ -136,9 +136,9 @@ def test_exchange_rate_is_where_a_worse_ratio_starts_to_win():
 
 
 def test_paper_reward_tells_its_own_price_of_accuracy():
-    # 2 x .1 + .5 + .3 + .1 = 1.1 of bonus against a gap of 2: more than a third of all answers.
+    # 2 x .1 + .5 + .3 + .1 = 1.1 of bonus; the worst correct answer earns .5, 1.5 more than an incorrect one.
     assert PaperReward().spread == pytest.approx(1.1)
-    assert exchange_rate_points(PaperReward().spread) == pytest.approx(100 * 1.1 / 3.1)
+    assert exchange_rate_points(PaperReward().spread, gap=1.5) == pytest.approx(100 * 1.1 / 2.6)
 
 
 @pytest.mark.parametrize(
