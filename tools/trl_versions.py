@@ -11,6 +11,7 @@ The bounds of other dependencies are left to `bounds`.
 
 import json
 import math
+import os
 import re
 import sys
 import sysconfig
@@ -44,7 +45,6 @@ def environment(folder: Path, trl: str, transformers: str) -> Path:
     asked.write_text(
         f"trl=={trl}\ntransformers=={transformers}\ntorch=={version('torch').partition('+')[0]}\n", "utf-8"
     )
-    python = folder / "bin" / "python"
     run(*uv, "venv", "--python", sys.executable, "--clear", folder / "environment")
     python = folder / "environment" / "bin" / "python"
     resolved = run(
@@ -111,6 +111,7 @@ def main(names: list[str]) -> None:
     Raises:
         RuntimeError: a version failed, or its figures are others.
     """
+    os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum depends on the number of threads
     with tempfile.TemporaryDirectory() as temporary:
         for name in TESTS:
             run(sys.executable, ROOT / "packages" / name / "tests" / "golden_run.py", "make", Path(temporary) / name)

@@ -100,3 +100,11 @@ def test_a_trl_beyond_the_range_is_refused(monkeypatch, release):
     monkeypatch.setattr(trl, "__version__", release)
     with pytest.raises(RatioSftError, match=rf"does not train with TRL {release}; install trl>=0\.29,<1\.17"):
         check_version()
+
+
+def test_training_without_trl_names_the_extra(base, mix_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("ratio_sft.training.train.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli, ["train", str(mix_dir), str(tmp_path / "sft"), "--model", str(base)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "training needs TRL, which is not installed: pip install 'ratio-sft[train]'" in done.stderr
+    assert not (tmp_path / "sft").exists()
