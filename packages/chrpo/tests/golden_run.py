@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
+import numpy as np
+import trl
 from conftest import NUMBERS, RATIOS, build_trainer, make_model, make_tokenizer, prompt_row, trl_config
 
 from chrpo._shared.control_tokens import ControlTokens
@@ -17,12 +18,17 @@ from chrpo.metrics import read_metrics
 from chrpo.trl import CHRPOTrainer
 
 
-class Seeded(CHRPOTrainer):
-    """Draws each generation from its own random numbers, because releases of TRL draw others before it."""
+class Replay(CHRPOTrainer):
+    """Gets the same completions in every release; what releases sample from one seed differs."""
 
-    def _generate_single_turn(self, *inputs, **options):
-        torch.manual_seed(self._generations)
-        return super()._generate_single_turn(*inputs, **options)
+    def _generate_single_turn(self, prompt_ids, *_, **__):
+        generator = np.random.default_rng(self._generations)
+        texts = [
+            f"<think> {'so ' * generator.integers(1, 6)}</think> \\boxed{{ {generator.integers(3, 6)} }} [end]"
+            for _ in prompt_ids
+        ]
+        ids = self.processing_class(texts, add_special_tokens=False)["input_ids"]
+        return ids, None, *[{}] * trl.__version__.startswith("0.")
 
 
 def make(folder: Path) -> None:
@@ -40,7 +46,7 @@ def run(checkpoint: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         changes = {"max_steps": 4, "per_device_train_batch_size": 6, "gradient_accumulation_steps": 2, "beta": 0.01}
         args = trl_config(folder, **changes, steps_per_generation=4)
-        trainer = build_trainer(checkpoint, args, rows, Seeded)
+        trainer = build_trainer(checkpoint, args, rows, Replay)
         trainer.train()
         steps = {f"step {line['step']:g}": dict(line) for line in read_metrics(folder)}
         logged = [line for line in trainer.state.log_history if "loss" in line]
