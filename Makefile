@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart paper-tables smollm2 qwen3-dry-run test test-bounds test-gym test-trl test-verl test-vllm docs dist \
+.PHONY: help setup scorer quickstart paper-tables smollm2 qwen3-dry-run test test-bounds test-gym test-trl test-verl test-vllm docs dist \
 	lock audit sync check format bench clean
 
 help: ## list the targets
@@ -39,6 +39,9 @@ $(READY): $(wildcard constraints*.txt) pyproject.toml $(wildcard packages/*/pypr
 	$(BIN)/python $(INSTALL) $(foreach package,chrpo cot-compressor math-eval ratio-sft,--editable packages/$(package))
 	$(BIN)/python -m pip check
 	touch $(READY)
+
+scorer: $(READY) ## train the scorer of the documents on real traces: an hour on two cores (DATA=folder of the data files)
+	$(BENCH)/cot_compressor_train.py runs/scorer --data-dir "$(DATA)"
 
 quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 27 minutes (SEED=0 RUN=runs/quickstart)
 	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
@@ -70,7 +73,7 @@ test-vllm: export MATH_EVAL_VLLM := $(CURDIR)/$(VLLM)/bin/python
 test-vllm: export RATIO_SFT_VLLM := $(CURDIR)/$(VLLM)/bin/python
 test-vllm: $(READY) $(VLLM)/.ready ## run the tests that start vLLM on a CPU, in a separate environment
 	$(BIN)/python -m pytest packages/cot-compressor/tests/test_server.py packages/math-eval/tests/test_vllm.py \
-		packages/ratio-sft/tests/test_serving.py
+		packages/ratio-sft/tests/test_serving.py tests/test_end_to_end.py
 
 $(VLLM)/.ready: constraints-build.txt constraints-torch.txt constraints-vllm.txt packages/math-eval/pyproject.toml
 	$(call environment,$(VLLM))
