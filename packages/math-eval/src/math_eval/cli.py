@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ._shared.cli_group import CommandGroup
 from ._shared.settings_flags import from_flags, settings_flags
@@ -15,6 +16,7 @@ from ._shared.thinking_formats import FLAG_HELP
 from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
+from .presets import PRESETS, describe, preset_values
 from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
@@ -53,11 +55,22 @@ Examples:
     type=click.Path(path_type=Path),
     help="Folder of the published benchmark files; without it they come from the Hugging Face hub.",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(tuple(PRESETS)),
+    help="Sampling settings for the flags that are not given: reasoning is temperature 0.6, top-p 0.95, 32,768 tokens, "
+    "and 16, 4 or 1 samples for a largest task of up to 100, up to 1,000 or more problems.",
+)
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Run folder to write.  [required]")
 @click.argument("out", required=False, metavar="", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def run_command(
-    data_dir: Path | None, output_dir: Path | None, out: Path | None, overwrite: bool, **options: Any
+    data_dir: Path | None,
+    preset: str | None,
+    output_dir: Path | None,
+    out: Path | None,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
     from .ratio import ratio_name
@@ -66,6 +79,10 @@ def run_command(
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
     options["tasks"] = [name.strip() for listed in options["tasks"] for name in listed.split(",") if name.strip()]
+    if preset is not None:
+        values = _preset(preset, options, data_dir)
+        notify(describe(preset, values))
+        options |= values
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
     results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=notify)
     for row in results["conditions"]:
@@ -78,6 +95,16 @@ def run_command(
             words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
             notify(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}")
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+def _preset(name: str, options: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
+    """The values of a preset for the flags that are not given."""
+    from .tasks import load_task
+
+    tasks = [load_task(task, data_dir=data_dir, limit=options["limit"]) for task in options["tasks"]]
+    values = preset_values(name, max((len(task.problems) for task in tasks), default=0))
+    source = click.get_current_context().get_parameter_source
+    return {flag: value for flag, value in values.items() if source(flag) is ParameterSource.DEFAULT}
 
 
 @cli.command(

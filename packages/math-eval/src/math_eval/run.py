@@ -24,6 +24,7 @@ from .errors import DataError
 from .fingerprint import model_settings, run_settings
 from .generate import Sink, complete, list_requests, render_prompts
 from .grading import Grader
+from .presets import note_greedy
 from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
 from .store import Store, remove_partial
@@ -51,7 +52,8 @@ def run(
         data_dir: Folder of the published benchmark files; None reads the Hugging Face hub.
         overwrite: Whether to replace a run made with other settings, and to make a finished one again.
         backend: A loaded model, which stays open; None loads the checkpoint or the client when it is needed.
-        notify: Function that gets a line about the run before its work, the thinking format of the model.
+        notify: Function that gets the lines about the run before its work: the thinking format of the model, and a note
+            if its default settings suit a thinking model badly.
 
     Returns:
         The content of results.json, and whether the run was already complete.
@@ -78,6 +80,7 @@ def run(
         backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer)))
         if tokens is not None and settings.ratios != (None,):
             check_tokens(settings, tokens, backend)
+        note_greedy(notify, settings, backend, thinking)
         prompts = render_prompts(tasks, settings, tokens, backend)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
