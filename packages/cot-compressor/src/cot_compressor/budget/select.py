@@ -20,16 +20,14 @@ from cot_compressor.errors import InfeasibleBudget
 from cot_compressor.text.render import Span, line_breaks, merge_spans, render
 
 Count = Callable[[str], int]
-_NEIGHBOURS = 2
-_NEIGHBOUR_CHARS = 64
+_NEIGHBOURS, _NEIGHBOUR_CHARS = 2, 64
 _LINEAR_PROBES = 5
 _SMALL_LOSS = 0.05
 WANTED_SHARE = 0.9
 _SMALL_BUDGET = 25
 """Number of tokens below which a selection may stay short, because a single equation may take most of the next one."""
 _ESTIMATE_SLACK = 2
-_MOST_EXCHANGES = 8
-_MOST_PASSES = 12
+_MOST_EXCHANGES, _MOST_PASSES = 8, 12
 
 Part = tuple[int, ...]
 """Units that are added together, by their rising indices."""
@@ -189,10 +187,7 @@ class _GreedySelector:
             probes += 1
             if base == budget:
                 return anchor
-            if base < budget:
-                low = anchor
-            else:
-                high = anchor
+            low, high = (anchor, high) if base < budget else (low, anchor)
         return low
 
     def _fill(self, rest: Sequence[Part], budget: int) -> None:
@@ -282,11 +277,8 @@ def select(
             f"the units to keep in any case need {selector.tokens} tokens, the budget is {budgets[0]}",
             needed_tokens=selector.tokens,
         )
-    if stages is None:
-        by_score = sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))
-        results = _nested(selector, [[(unit,) for unit in by_score]], budgets, wanted=0.0)
-    else:
-        results = _nested(selector, stages, budgets, wanted=WANTED_SHARE)
+    by_score = [[(unit,) for unit in sorted(range(len(units)), key=lambda unit: (-scores[unit], unit))]]
+    results = _nested(selector, stages or by_score, budgets, wanted=WANTED_SHARE if stages else 0.0)
     if not results[0].kept:
         needed = min(selector.alone(unit) for unit in range(len(units)))
         raise InfeasibleBudget(
@@ -325,9 +317,13 @@ def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *
             unused = budget >= _SMALL_BUDGET and results[at].tokens < wanted * budget
             dear = _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs)
             if dear and not unused and not results[at].kept and len(stages) > 2:
-                # Something has to be kept, and a single word takes least from the larger selections.
-                filled = _grown(selector, start, [[], [], *stages[2:]], budget)
-                larger = _descend(selector, filled, stages, budgets[at + 1 :])
+                # Something has to be kept: the first single word that takes little from the larger selections.
+                lone: list[Stages] = [[[word]] for word in stages[2][:_MOST_EXCHANGES]]
+                for single in [*lone, ((), (), *stages[2:])]:
+                    filled = _grown(selector, start, single, budget)
+                    larger = _descend(selector, filled, stages, budgets[at + 1 :])
+                    if filled.kept and not _cost_much(results[at + 1 :], larger, budgets[at + 1 :], selector.costs):
+                        break
             if unused or not dear or not results[at].kept:
                 results[at:] = [filled, *larger]
     for at in reversed(range(len(budgets) - 1)):
@@ -343,10 +339,8 @@ def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int
         filled = _exchanged(selector, start, stages[:2], budget, filled)
     selector.kept, selector.tokens = filled
     for stage in stages[1:]:
-        if not selector.kept and grows:
-            selector.grow(stage, budget)
-        elif not selector.kept:
-            selector.take_one(stage, budget)
+        if not selector.kept:
+            (selector.grow if grows else selector.take_one)(stage, budget)
     return _State(selector.kept, selector.tokens)
 
 
@@ -362,7 +356,7 @@ def _filled(selector: _GreedySelector, start: _State, stages: Stages, budget: in
 def _exchanged(selector: _GreedySelector, start: _State, stages: Stages, budget: int, filled: _State) -> _State:
     """The selection that uses nine tenths of a budget because one part is left out, the worst that can be.
 
-    The best part of several units, usually the conclusion, and what is ranked above it are never left out.
+    Neither a formula is left out, nor the best part of several units, which usually is the conclusion.
     """
     taken = frozenset(filled.kept).difference(start.kept)
     fresh, parts, protected = set(taken), list[Part](), 0
@@ -371,7 +365,8 @@ def _exchanged(selector: _GreedySelector, start: _State, stages: Stages, budget:
             fresh.difference_update(part)
             parts.append(part)
             protected = protected or len(parts) * (len(part) > 1)
-    for left_out in parts[: protected - 1 : -1][:_MOST_EXCHANGES] if protected else ():
+    lesser = [part for part in parts[protected:] if len(part) > 1] if protected else []
+    for left_out in lesser[: -_MOST_EXCHANGES - 1 : -1]:
         others = [[part for part in stage if not set(left_out).issubset(part)] for stage in stages]
         exchanged = _filled(selector, start, others, budget)
         if exchanged.tokens >= WANTED_SHARE * budget:
