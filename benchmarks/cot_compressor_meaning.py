@@ -7,7 +7,7 @@ over lines that are only an equation, because the package would count with its o
 
     python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base
 
-The script needs no network and no model.
+The script needs no network and no model, but can measure a trained scorer as well (`cot_compressor_train.py`).
 """
 
 import gzip
@@ -119,8 +119,10 @@ def best_cover(row: dict[str, Any], tokens: int, counter: Counter) -> tuple[str,
         share *= 0.95
 
 
-def measure(rows: list[dict[str, Any]], compressor: Compressor, name: str) -> dict[str, Any]:
-    """All metrics of all methods, as means with intervals over questions."""
+def measure(
+    rows: list[dict[str, Any]], compressor: Compressor, name: str, trained: Compressor | None = None
+) -> dict[str, Any]:
+    """All metrics of all methods, as means with intervals over questions; a trained scorer gets the same budgets."""
     counter = compressor.counter
     values: dict[tuple[float, str], list[dict[str, float | None]]] = {}
     groups: list[str] = []
@@ -130,18 +132,21 @@ def measure(rows: list[dict[str, Any]], compressor: Compressor, name: str) -> di
         cot = row["cot"]
         try:
             results = compressor.compress(cot, question=row["question"], ratios=RATIOS)
+            others = trained.compress(cot, question=row["question"], ratios=RATIOS) if trained else []
         except InfeasibleBudget:
             infeasible += 1
             continue
         groups.append(row["question"])
         sample = Sample(row["question"], cot, segment(cot), row["answer"], row["response"])
         parts = list(equation_parts(cot))
-        for result in results:
+        for at, result in enumerate(results):
             used.append(result.tokens / max(1, int(result.ratio * result.original_tokens)))
             kept: dict[str, tuple[str, Sequence[Span]]] = {"rules": (result.text, result.spans)}
             for method in BASELINES:
                 choice = select_baseline(method, cot, result.tokens, counter, question=row["question"])
                 kept[method] = choice.text, choice.spans
+            if others:
+                kept["trained"] = others[at].text, others[at].spans
             kept["at most"] = best_cover(row, result.tokens, counter)
             for method, (text, spans) in kept.items():
                 metrics = {**measure_fidelity(sample, spans, text), "torn": torn_share(parts, spans, cot)}
@@ -193,21 +198,23 @@ def tables(result: dict[str, Any]) -> str:
 @click.command()
 @data_dir_option
 @click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
+@click.option("--scorer", type=click.Path(path_type=Path), help="Trained scorer to measure as well; records nothing.")
 @click.option("--development", is_flag=True, help="Use the questions that are not held out, and record nothing.")
 @click.option("--limit", type=click.IntRange(1), help="Number of traces of each file; by default all.")
-def main(data_dir: Path, tokenizer: Path, development: bool, limit: int | None) -> None:
+def main(data_dir: Path, tokenizer: Path, scorer: Path | None, development: bool, limit: int | None) -> None:
     """Measure, print and record."""
     missing = [name for name in FILES.values() if not (data_dir / name).is_file()]
     if missing:
         print(f"skipped: no {', '.join(missing)} in {data_dir}; give --data-dir")
         return
     compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
+    trained = Compressor.from_pretrained(scorer, tokenizer=tokenizer) if scorer else None
     groups = []
     for name, file in FILES.items():
         rows = load(data_dir / file, held_out=not development)
-        groups.append(measure(rows[:: -(-len(rows) // limit)] if limit else rows, compressor, name))
+        groups.append(measure(rows[:: -(-len(rows) // limit)] if limit else rows, compressor, name, trained))
     result = {"groups": groups}
-    if development:
+    if development or scorer:
         print(tables(result))
     else:
         record(__file__, result, tables)
