@@ -3,7 +3,7 @@
 The figures themselves stay in the example's folder.
 
 python examples/frontier/symbolic/compare.py runs/symbolic --seed 100 --seed 101 --seed 102 --jobs 2
-cp runs/symbolic/results.json examples/frontier
+cp runs/symbolic/results.json runs/symbolic/rows.jsonl examples/frontier
 python benchmarks/examples_frontier.py
 """
 

@@ -83,7 +83,7 @@ def main(
     the token budget (laconic), or the token limit of the rollouts (dler, grpo). l1 is the length penalty alone,
     l1-scaled divides it by the standard deviation of the group, and l1-token, its authors' own, also counts tokens.
     chrpo-2 and chrpo-5 have a floor that is lower by 2 and 5 points and, like chrpo-0, no smallest price; chrpo-no-PART
-    is without a part, chrpo+PART has a part of `--with`.
+    is without a part, chrpo-plain without control and stratified, chrpo+PART has a part of `--with`.
 
     Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
     """
