@@ -78,9 +78,7 @@ def run(
             remove_partial(folder, [task.name for task in tasks])
             return read_results(folder), True
         backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer)))
-        if tokens is not None and settings.ratios != (None,):
-            check_tokens(settings, tokens, backend)
-        note_greedy(notify, settings, backend, thinking)
+        _check_model(settings, backend, tokens, thinking, notify)
         prompts = render_prompts(tasks, settings, tokens, backend)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
@@ -105,6 +103,19 @@ def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
     if len(set(names)) < len(names):
         raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
     return tasks
+
+
+def _check_model(
+    settings: RunSettings,
+    backend: Backend,
+    tokens: ControlTokens | None,
+    thinking: ThinkingFormat,
+    notify: Callable[[str], object] | None,
+) -> None:
+    """Refuse control tokens that the vocabulary lacks, and note default settings that suit a thinking model badly."""
+    if tokens is not None and settings.ratios != (None,):
+        check_tokens(settings, tokens, backend)
+    note_greedy(notify, settings, backend, thinking)
 
 
 def _write_manifest(
