@@ -7,7 +7,8 @@ over lines that are only an equation, because the package would count with its o
 
     python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base
 
-The script needs no network and no model, but can measure a trained scorer as well (`cot_compressor_train.py`).
+The script needs no network and no model, but can measure a trained scorer and its hybrid as well
+(`cot_compressor_train.py`).
 """
 
 import gzip
@@ -120,9 +121,9 @@ def best_cover(row: dict[str, Any], tokens: int, counter: Counter) -> tuple[str,
 
 
 def measure(
-    rows: list[dict[str, Any]], compressor: Compressor, name: str, trained: Compressor | None = None
+    rows: list[dict[str, Any]], compressor: Compressor, name: str, trained: dict[str, Compressor]
 ) -> dict[str, Any]:
-    """All metrics of all methods, as means with intervals over questions; a trained scorer gets the same budgets."""
+    """All metrics of all methods, as means with intervals over questions; trained scorers get the same budgets."""
     counter = compressor.counter
     values: dict[tuple[float, str], list[dict[str, float | None]]] = {}
     groups: list[str] = []
@@ -132,7 +133,9 @@ def measure(
         cot = row["cot"]
         try:
             results = compressor.compress(cot, question=row["question"], ratios=RATIOS)
-            others = trained.compress(cot, question=row["question"], ratios=RATIOS) if trained else []
+            others = {
+                method: one.compress(cot, question=row["question"], ratios=RATIOS) for method, one in trained.items()
+            }
         except InfeasibleBudget:
             infeasible += 1
             continue
@@ -145,8 +148,7 @@ def measure(
             for method in BASELINES:
                 choice = select_baseline(method, cot, result.tokens, counter, question=row["question"])
                 kept[method] = choice.text, choice.spans
-            if others:
-                kept["trained"] = others[at].text, others[at].spans
+            kept |= {method: (found[at].text, found[at].spans) for method, found in others.items()}
             kept["at most"] = best_cover(row, result.tokens, counter)
             for method, (text, spans) in kept.items():
                 metrics = {**measure_fidelity(sample, spans, text), "torn": torn_share(parts, spans, cot)}
@@ -198,7 +200,9 @@ def tables(result: dict[str, Any]) -> str:
 @click.command()
 @data_dir_option
 @click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
-@click.option("--scorer", type=click.Path(path_type=Path), help="Trained scorer to measure as well; records nothing.")
+@click.option(
+    "--scorer", type=click.Path(path_type=Path), help="Trained scorer to measure, and its hybrid; records nothing."
+)
 @click.option("--development", is_flag=True, help="Use the questions that are not held out, and record nothing.")
 @click.option("--limit", type=click.IntRange(1), help="Number of traces of each file; by default all.")
 def main(data_dir: Path, tokenizer: Path, scorer: Path | None, development: bool, limit: int | None) -> None:
@@ -208,7 +212,8 @@ def main(data_dir: Path, tokenizer: Path, scorer: Path | None, development: bool
         print(f"skipped: no {', '.join(missing)} in {data_dir}; give --data-dir")
         return
     compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
-    trained = Compressor.from_pretrained(scorer, tokenizer=tokenizer) if scorer else None
+    names = {"trained": scorer, "hybrid": f"hybrid:{scorer}"} if scorer else {}
+    trained = {method: Compressor.from_pretrained(one, tokenizer=tokenizer) for method, one in names.items()}
     groups = []
     for name, file in FILES.items():
         rows = load(data_dir / file, held_out=not development)

@@ -24,7 +24,8 @@ from cot_compressor import TrainSettings, annotate_file, train_file
 from cot_compressor._shared.records import write_records
 from cot_compressor.scorers.export import export_folder
 
-TRACE = {"answer": "", "model": "", "correct": True, "sample": 0}
+NO_ANSWER = "no reference answer"
+TRACE = {"answer": NO_ANSWER, "model": "", "correct": True, "sample": 0}
 
 
 @click.command()

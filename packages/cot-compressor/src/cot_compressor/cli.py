@@ -34,7 +34,8 @@ def _compression_options(command: _Command) -> _Command:
             "--scorer",
             default="rules",
             show_default=True,
-            help="Scorer: `rules`, a folder written by `cot-compressor train`, or a hub's owner/name@revision.",
+            help="Scorer: `rules`; a folder written by `cot-compressor train`, or a hub's owner/name@revision; or "
+            "hybrid:FOLDER, which keeps the equations and the closing statement first, as `rules` does.",
         ),
         click.option(
             "--ratio",

@@ -37,7 +37,8 @@ def compress_file(
         source: Path of a JSON Lines file with `id`, `question` and `cot` in every row.
         out: Path of the new file.
         ratios: Shares of the tokens to keep, each in (0, 1].
-        scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
+        scorer: `"rules"`, a folder written by `cot-compressor train`, a hub's `owner/name@revision`, or `hybrid:` and
+            one of the latter two.
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.

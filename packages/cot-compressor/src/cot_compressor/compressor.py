@@ -85,7 +85,8 @@ class Compressor:
 
         Args:
             scorer: `"rules"`, a folder written by `cot-compressor train`, or the `owner/name@revision` of a scorer on
-                a hub, which is downloaded unless it was before.
+                a hub, which is downloaded unless it was before. `hybrid:` before a folder or name puts what the rules
+                keep first (equations, closing statement) before the order of that scorer.
             tokenizer: Folder of the target model, or its loaded fast tokenizer. The default is the scorer's own
                 tokenizer; `rules` has none, and words, numbers and signs are counted.
             dtype: Number format of a trained scorer: `"float32"`, the default, or `"bfloat16"`. The latter is faster on

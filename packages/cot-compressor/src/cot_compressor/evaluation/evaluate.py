@@ -64,7 +64,8 @@ def evaluate_file(
         source: Path of a JSON Lines file with `id`, `question`, `cot`, perhaps `answer`, `response`, `decisive`.
         out: Folder of the report.
         ratios: Shares of the tokens to keep, each in (0, 1].
-        scorer: `"rules"`, a folder written by `cot-compressor train`, or a hub's `owner/name@revision`.
+        scorer: `"rules"`, a folder written by `cot-compressor train`, a hub's `owner/name@revision`, or `hybrid:` and
+            one of the latter two.
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
         reader: Folder of a causal language model that reads the response after each short text; None for none.

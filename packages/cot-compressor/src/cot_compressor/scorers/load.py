@@ -1,4 +1,4 @@
-"""Loads a scorer by its name: the rules, a folder on disk, or a model on a hub.
+"""Loads a scorer by its name: the rules, a folder on disk, a model on a hub, or a hybrid of the rules and one of these.
 
 Only a trained scorer needs torch and transformers, which the extra `[scorer]` installs.
 
@@ -15,14 +15,18 @@ from cot_compressor.errors import DataError, needs_extra
 
 from .base import Scorer
 from .hub import find_folder
+from .hybrid import HybridScorer
 from .rules import RuleScorer
+
+_HYBRID = "hybrid:"
 
 
 def load_scorer(name: str | Path, *, dtype: str | None = None) -> Scorer:
     """Load a scorer.
 
     Args:
-        name: `"rules"`, a folder written by `cot-compressor train` or `export`, or a hub's `owner/name@revision`.
+        name: `"rules"`, a folder written by `cot-compressor train` or `export`, a hub's `owner/name@revision`, or
+            `hybrid:` and one of the latter two (`hybrid.py`).
         dtype: Number format of a trained scorer, one of `DTYPES`; by default the first.
 
     Raises:
@@ -33,20 +37,37 @@ def load_scorer(name: str | Path, *, dtype: str | None = None) -> Scorer:
         if dtype is not None:
             raise DataError(f"dtype {dtype!r} is for a trained scorer; `rules` has no number format, so leave it out")
         return RuleScorer()
-    folder = find_folder(name)
+    kind, of_model = _split_name(name)
+    folder = find_folder(of_model)
     with needs_extra("scorer", f"scorer {name}: a trained scorer needs torch and transformers"):
         from .classifier import TokenClassifier
-    return TokenClassifier.from_folder(folder, dtype=dtype)
+    trained = TokenClassifier.from_folder(folder, dtype=dtype)
+    return HybridScorer(trained) if kind else trained
 
 
 def scorer_fingerprint(name: str | Path) -> str:
-    """A text that differs for two scorers: the version of `rules`, or the digest of a model's files.
+    """A text that differs for two scorers: the version of `rules`, the digest of a model's files, or both of a hybrid.
 
     Raises:
         DataError: there is no such scorer, or a file leads out of its folder or has no measure.
     """
     if str(name) == "rules":
         return f"rules {__version__}"
-    folder = find_folder(name)
+    kind, of_model = _split_name(name)
+    folder = find_folder(of_model)
     check_settings(folder)
-    return runs.digest(folder)
+    digest = runs.digest(folder)
+    return f"{kind}{__version__} {digest}" if kind else digest
+
+
+def _split_name(name: str | Path) -> tuple[str, str]:
+    """`hybrid:` or nothing, and the name of the trained scorer.
+
+    Raises:
+        DataError: the hybrid is one of the rules, or of nothing.
+    """
+    kind = _HYBRID if str(name).startswith(_HYBRID) else ""
+    of_model = str(name).removeprefix(kind)
+    if kind and of_model in {"", "rules"}:
+        raise DataError(f"scorer {name}: a hybrid needs a trained scorer; give {_HYBRID}FOLDER, or `rules` alone")
+    return kind, of_model
