@@ -26,7 +26,7 @@ VERSIONS = {"0.29.1": "5.10.1", "1.8.0": "5.16.1", "1.16.0": "5.24.0"}
 """TRL and the transformers that it is tested with; the oldest transformers is the oldest that SECURITY.md permits."""
 
 TESTS = {
-    "chrpo": ["trl", "trl_options", "resume", "decoding", "passes"],
+    "chrpo": ["trl", "trl_options", "resume", "decoding", "passes", "reward"],
     "ratio-sft": ["train", "lora", "collator"],
 }
 """Names of the test files that depend on TRL."""

@@ -44,8 +44,8 @@ def run(checkpoint: Path, out: Path) -> None:
     rows = [prompt_row(number) for number in NUMBERS[3:]]
     rows += [prompt_row(str(n), f"<COMP_{20 + 40 * (n % 3)}>") for n in range(3)]
     with tempfile.TemporaryDirectory() as folder:
-        changes = {"max_steps": 4, "per_device_train_batch_size": 6, "gradient_accumulation_steps": 2, "beta": 0.01}
-        args = trl_config(folder, **changes, steps_per_generation=4)
+        changes = {"max_steps": 4, "per_device_train_batch_size": 6, "gradient_accumulation_steps": 2, "beta": 0.1}
+        args = trl_config(folder, **changes, steps_per_generation=4, learning_rate=2e-4)
         trainer = build_trainer(checkpoint, args, rows, Replay)
         trainer.train()
         steps = {f"step {line['step']:g}": dict(line) for line in read_metrics(folder)}

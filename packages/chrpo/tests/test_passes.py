@@ -1,6 +1,7 @@
 """Passes with less padding train the same step."""
 
 import json
+from dataclasses import fields
 
 import pytest
 import torch
@@ -83,15 +84,19 @@ def test_only_tokens_after_the_last_advantage_are_removed():
         ({}, True),
         ({"beta": 0.1}, False),
         ({"entropy_coef": 0.01}, False),
-        ({"top_entropy_quantile": 0.5}, False),
         ({"steps_per_generation": 4, "gradient_accumulation_steps": 2, "max_steps": 2}, True),
     ],
-    ids=["defaults", "KL", "entropy bonus", "high entropy only", "two steps"],
+    ids=["defaults", "KL", "entropy bonus", "two steps"],
 )
 def test_a_run_is_the_same_whatever_its_passes(
     checkpoint, prompt_rows, tmp_path, monkeypatch, config, build, changes, cut
 ):
+    from trl import GRPOConfig
+
     from chrpo.trl.passes import cut_passes
+
+    if unknown := changes.keys() - {each.name for each in fields(GRPOConfig)}:
+        pytest.skip(f"this release of TRL has no {', '.join(unknown)}")
 
     def run(name):
         settings = {"max_steps": 1, "per_device_train_batch_size": 6, "gradient_accumulation_steps": 4, **changes}

@@ -87,8 +87,9 @@ def test_grpo_trains_with_the_advantages_of_a_plain_loop(plain_checkpoint, plain
     assert all(signal for signal, _ in seen)
     assert seen[0][1] != 8, "a price that never moves would agree whatever the code"
     assert reward.controller.state_dict() == controller.state_dict()
-    logged = [line["chrpo/lambda/policy"] for line in trainer.state.log_history if "loss" in line]
-    assert logged == pytest.approx([8, *(price for _, price in seen[:-1])])
+    logged = [line.get("chrpo/lambda/policy") for line in trainer.state.log_history if "loss" in line]
+    logs = hasattr(trainer, "_log_metric")  # not in TRL 0.29
+    assert logged == (pytest.approx([8, *(price for _, price in seen[:-1])]) if logs else [None] * 3)
 
 
 @pytest.mark.parametrize(("generation", "steps"), [(1, 4), (2, 6)], ids=["a step a generation", "two steps"])

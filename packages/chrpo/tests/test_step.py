@@ -176,6 +176,7 @@ def test_advantages_and_prices_are_those_of_the_trl_adapter(checkpoint, prompt_r
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
     from chrpo.trl import CHRPOConfig, CHRPOTrainer
+    from chrpo.trl.compat import step_share
 
     tokens = ControlTokens.load(checkpoint)
     controller = CHRPOController(prompt_rows, tokens, group_size=6)
@@ -197,7 +198,8 @@ def test_advantages_and_prices_are_those_of_the_trl_adapter(checkpoint, prompt_r
                 rollouts.append(Rollout(row=row, ratio_index=index, stats=stats, log_prob=log_prob))
             found = controller.step(rollouts, [str(place // 6) for place in range(len(lengths))])
             # Each loss is the sum of advantage x log-probability, divided by its own number of tokens.
-            ours = torch.tensor(np.stack([found.control, found.response], axis=1)) / found.tokens
+            divisor = found.tokens * step_share(self.args)
+            ours = torch.tensor(np.stack([found.control, found.response], axis=1)) / divisor
             assert ours.numpy() == pytest.approx(
                 (batch["advantages"][:, :2] / batch["num_items_in_batch"]).numpy(), abs=1e-7
             )

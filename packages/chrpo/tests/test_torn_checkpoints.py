@@ -64,9 +64,8 @@ def resume(prompts, checkpoint, work):
 
 
 def refused(done):
-    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("thinking format: ")]
-    assert (done.exit_code, len(lines)) == (2, 1), done.output
-    return lines[0]
+    assert done.exit_code == 2, done.output
+    return done.stderr.strip().splitlines()[-1]
 
 
 def weights(folder):

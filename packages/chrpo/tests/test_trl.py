@@ -23,7 +23,7 @@ def recorded(checkpoint, prompt_rows, tmp_path_factory, config, build):
     class Recorder(CHRPOTrainer):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            self.batches, self.ratios = [], []
+            self.batches, self.ratios, self.losses = [], [], []
 
         def _generate_and_score_completions(self, inputs):
             batch = super()._generate_and_score_completions(inputs)
@@ -41,7 +41,10 @@ def recorded(checkpoint, prompt_rows, tmp_path_factory, config, build):
             logps = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[:, -width:, 0]
             ratio = (logps - inputs["old_per_token_logps"]).exp()
             self.ratios.append((ratio[inputs["completion_mask"].bool()], ratio[:, 0]))
-            return super()._compute_loss(model, inputs)
+            loss = super()._compute_loss(model, inputs)
+            advantages = (inputs["advantages"] * inputs["completion_mask"] * ratio).sum()
+            self.losses.append((loss.item(), advantages.item()))
+            return loss
 
     folder = tmp_path_factory.mktemp("recorded")
     args = config(folder, max_steps=4, per_device_train_batch_size=12, steps_per_generation=2, temperature=0.9)
@@ -103,7 +106,15 @@ def test_token_advantages_are_control_then_response_and_zero_on_padding(recorded
         scale = trainer.controller.objective.control_weight * max(live, 1) / mask[:, 1:].sum()
         assert advantages[:, 0] == pytest.approx(scored.control * scale, abs=1e-5)
         assert advantages[:, 1:] == pytest.approx(scored.response[:, None] * mask[:, 1:], abs=1e-6)
-        assert batch["num_items_in_batch"].item() == max(live, 1)
+
+
+def test_the_loss_of_a_step_is_divided_by_its_share_of_the_tokens(recorded):
+    trainer, *_ = recorded
+    scored, mask = trainer.batches[0]["scored"], trainer.batches[0]["completion_mask"].numpy()
+    live = mask[scored.response != 0, 1:].sum()
+    loss, advantages = trainer.losses[0]
+    assert abs(advantages) > 0.1
+    assert loss == pytest.approx(-advantages / (live / 2), rel=1e-4), "two steps have the tokens of one generation"
 
 
 def test_rewards_follow_the_completions(recorded):

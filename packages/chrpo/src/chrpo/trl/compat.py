@@ -7,6 +7,7 @@ Everything that depends on the release of TRL or transformers is here; what is t
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
@@ -21,7 +22,8 @@ from chrpo.errors import ChrpoError, DataError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
-_OLDEST, _BEYOND, _NEEDS_TRITON = (0, 29), (1, 17), (1, 15)
+_OLDEST, _BEYOND, _NEEDS_TRITON, _RESCALES = (0, 29), (1, 17), (1, 15), (1, 9, 1)
+_RELEASE = tuple(map(int, re.findall(r"\d+", trl.__version__)[:3]))
 _METHODS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -51,10 +53,9 @@ def check_methods() -> None:
     Raises:
         ChrpoError: TRL is older or newer, or is 1.15 and lacks triton; a method is missing, or has other parameters.
     """
-    release = tuple(map(int, trl.__version__.split(".")[:2]))
-    if not _OLDEST <= release < _BEYOND:
+    if not _OLDEST <= _RELEASE < _BEYOND:
         raise ChrpoError(f"chrpo.trl does not support TRL {trl.__version__}; {_REMEDY}")
-    if release == _NEEDS_TRITON and find_spec("triton") is None:
+    if _RELEASE[:2] == _NEEDS_TRITON and find_spec("triton") is None:
         raise ChrpoError("TRL 1.15 computes the loss with triton, which is not installed; install another release")
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
@@ -159,7 +160,16 @@ def generate_once(trainer: GRPOTrainer, generate: Callable[..., Any], prompts: l
 def sums_over_tokens(trainer: GRPOTrainer) -> bool:
     """Whether the loss is a sum over tokens, without a term that depends on which rows are in a pass."""
     terms = ("entropy_coef", "use_adaptive_entropy", "aux_loss_enabled")
-    return not any(getattr(trainer, name, 0) for name in terms) and trainer.top_entropy_quantile == 1
+    return not any(getattr(trainer, name, 0) for name in terms)
+
+
+def step_share(args: GRPOConfig) -> float:
+    """Number by which the normaliser of a generation must be multiplied for the loss of one optimiser step.
+
+    TRL before 1.9.1 divides the loss of a step by the tokens of the whole generation, even if the step takes a part of
+    its rollouts, or those of several generations; later releases multiply the tokens themselves.
+    """
+    return 1 if _RELEASE >= _RESCALES else args.gradient_accumulation_steps / int(args.steps_per_generation or 1)
 
 
 def set_checkpointing(args: TrainingArguments) -> None:

@@ -60,6 +60,10 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
     loss_type: str = field(
         default="dapo", metadata={"help": "Only 'dapo': the loss is divided by the global number of tokens."}
     )
+    use_bias_correction_kl: bool = field(
+        default=True,
+        metadata={"help": "Multiply the KL penalty by the importance ratio, as TRL does by default since 1.10."},
+    )
     logging_steps: float = field(default=1, metadata={"help": "Number of steps between lines of metrics.jsonl."})
     log_completions: bool = field(
         default=False, metadata={"help": "Write the rollouts of each step, with what they earned, to completions/."}

@@ -23,6 +23,7 @@ from chrpo.answer_format import AnswerFormat, answer_check, default_grader
 from chrpo.batch import RolloutBatch, stat_columns
 from chrpo.errors import ChrpoError, DataError
 from chrpo.grader import Grader
+from chrpo.prompts import reference_answers
 from chrpo.rollout import RolloutReader
 from chrpo.settings import CHRPOSettings
 from chrpo.step import CHRPOController
@@ -67,6 +68,7 @@ class CHRPOReward(TrainerCallback, ExportableState):
         answer_format: AnswerFormat = "boxed",
         thinking_format: str | None = None,
     ) -> None:
+        self.__name__ = type(self).__name__  # older releases of TRL name a reward by it
         _check(args, settings)
         answer_check(answer_format)
         self._reading = {"answer_format": answer_format, "thinking_format": thinking_format}
@@ -74,7 +76,7 @@ class CHRPOReward(TrainerCallback, ExportableState):
         self._places = {row["id"]: place for place, row in enumerate(prompts)}
         if len(self._places) < len(prompts):
             raise DataError(f"{len(prompts)} prompts have {len(self._places)} ids; give each its own")
-        self._answers = [row["answer"] for row in prompts]
+        self._answers = reference_answers(prompts)
         self.controller = CHRPOController(prompts, None, group_size=int(args.num_generations or 0), settings=settings)
         self._model: Any = None
 
@@ -125,7 +127,7 @@ class CHRPOReward(TrainerCallback, ExportableState):
 
         Args:
             completion_ids: Token ids of each completion.
-            log_metric: Function of the trainer that logs a number.
+            log_metric: Function of the trainer that logs a number; TRL 0.29 gives none, and prices are not in its log.
             **columns: Columns of the dataset, `id` among them, and everything else that the trainer gives.
 
         Raises:
@@ -172,7 +174,7 @@ def _check(args: GRPOConfig, settings: CHRPOSettings | None) -> None:
     """Refuse settings with which the advantages would not be those of the objective.
 
     Raises:
-        DataError: with the first such setting and its remedy.
+        DataError: there is such a setting; the message names the first one and its remedy.
     """
     wanted = {
         "scale_rewards": "none",

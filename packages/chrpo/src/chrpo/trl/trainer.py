@@ -34,7 +34,7 @@ from chrpo.core.rewards import Reward
 from chrpo.errors import ChrpoError, DataError
 from chrpo.grader import Grader
 from chrpo.metrics import METRICS_FILE, append_metrics, remove_after
-from chrpo.prompts import completion_limit
+from chrpo.prompts import completion_limit, reference_answers
 from chrpo.rendering import prompt_ids, render_prompts
 from chrpo.rollout import RolloutReader, control_ids
 from chrpo.step import CHRPOController, TokenAdvantages
@@ -48,6 +48,7 @@ from .compat import (
     check_reference,
     generate_once,
     set_end_ids,
+    step_share,
     sums_over_tokens,
     tokenizer_of,
 )
@@ -67,6 +68,18 @@ check_methods()
 def chrpo(**_: Any) -> list[float | None]:
     """Placeholder in TRL's list of rewards, whose columns it names; it is never called."""
     raise ChrpoError("rewards are computed from the rollouts of all processes, in CHRPOTrainer._calculate_rewards")
+
+
+def _loaded(model: Any, args: CHRPOConfig, tokenizer: Any) -> tuple[Any, Any]:
+    """The model and its tokenizer; a folder is loaded here, since TRL would ask whether to run code of its parts."""
+    if isinstance(model, str | Path):
+        if args.model_init_kwargs:
+            raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
+        tokenizer = tokenizer or load_tokenizer(model, padding_side="left", truncation_side="left")
+        model = load_model(model, torch.float32)
+    if tokenizer is None:
+        raise DataError("processing_class: a loaded model needs its tokenizer; pass it, or pass the folder")
+    return model, tokenizer
 
 
 class CHRPOTrainer(GRPOTrainer):
@@ -115,17 +128,12 @@ class CHRPOTrainer(GRPOTrainer):
         self.controller = CHRPOController(
             self.rows, control_tokens, group_size=int(args.num_generations or 0), settings=args, reward=reward
         )
+        self._answers = reference_answers(self.rows)
         check_options(options)
         args.shuffle_dataset = False
         if args.max_completion_length is None:
             args.max_completion_length = completion_limit(self.rows) - (control_tokens is not None)
-        if isinstance(model, str | Path):  # TRL's own loading would ask whether to run the code of a model's parts
-            if args.model_init_kwargs:
-                raise DataError("model_init_kwargs: a folder is loaded in float32; load the model and pass it instead")
-            processing_class = processing_class or load_tokenizer(model, padding_side="left", truncation_side="left")
-            model = load_model(model, torch.float32)
-        if processing_class is None:
-            raise DataError("processing_class: a loaded model needs its tokenizer; pass it, or pass the folder")
+        model, processing_class = _loaded(model, args, processing_class)
         if args.beta and not (options.get("peft_config") or hasattr(model, "peft_config")):
             check_reference(model)
         variables: Any = args.chat_template_kwargs or {}
@@ -235,7 +243,8 @@ class CHRPOTrainer(GRPOTrainer):
         control = torch.from_numpy(advantages.control[here]).to(device)
         response = torch.from_numpy(advantages.response[here]).to(device)
 
-        batch["num_items_in_batch"] = torch.tensor(advantages.tokens, device=device)
+        tokens = advantages.tokens * step_share(self.args)
+        batch["num_items_in_batch"] = torch.tensor(tokens, device=device)
         batch["advantages"] = response[:, None] * answer_mask
         if not self.ladder_ids:
             return batch
@@ -265,7 +274,7 @@ class CHRPOTrainer(GRPOTrainer):
         ratio_index = torch.tensor(self._ratios)
         self._forced_log_probs = self._log_probs.gather(1, ratio_index[:, None])[:, 0].float()
         rows = [row["row"] for row in inputs]
-        answers = [self.rows[row]["answer"] for row in rows]
+        answers = [self._answers[row] for row in rows]
         stats = self.reader.read_all(completion_ids_list, answers)
         columns = gathered_columns({"row": rows, "ratio_index": ratio_index, **stat_columns(stats)})
         if not columns["format_ok"].any():
