@@ -112,7 +112,7 @@ class Scratch:
         assert done.exit_code == 2, f"exit code {done.exit_code}\n{done.output}"
         # A progress bar is overwritten in place: what is seen of a line stands behind its last carriage return.
         seen = [last for text in done.stderr.split("\n") if (last := text.split("\r")[-1].strip())]
-        seen = [line for line in seen if not line.startswith("thinking format: ")]
+        seen = [line for line in seen if not line.startswith(("thinking format: ", "no control tokens: "))]
         if seen[0].startswith("Usage: "):
             assert re.match(r"Usage: .+\nTry .+ --help' for help.\n\nError: .+\n$", done.stderr), done.stderr
             return seen[-1]
@@ -258,11 +258,18 @@ FOLLOWS_RATIOS = {
 }
 
 
-@pytest.mark.parametrize("name", FOLLOWS_RATIOS)
-def test_a_checkpoint_without_control_tokens(scratch, name):
-    message = scratch.refuse(FOLLOWS_RATIOS[name], model=scratch.data / "base")
+def test_a_checkpoint_without_control_tokens_follows_no_ratio(scratch):
+    message = scratch.refuse(FOLLOWS_RATIOS["run"], model=scratch.data / "base")
     assert "base/control_tokens.json: no such file" in message
     assert "train it with ratio-sft" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("prepare", "sample it without --ratio"), ("train-rl", "is for a model with control tokens")],
+)
+def test_files_with_ratios_do_not_fit_a_checkpoint_without_control_tokens(scratch, name, complaint):
+    assert complaint in scratch.refuse(FOLLOWS_RATIOS[name], model=scratch.data / "base")
 
 
 @pytest.mark.parametrize(

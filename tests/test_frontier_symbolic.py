@@ -198,7 +198,7 @@ def test_a_row_is_printed_kept_and_the_same_for_the_same_seed(tiny, tmp_path):
     first = run(tmp_path, *words)
     assert first.exit_code == 0, first.output
     lines = [line for line in first.stdout.splitlines() if line.startswith("| ")]
-    assert [line.split()[1] for line in lines[-4:]] == ["sft@1", "sft@policy", "l1:0.1", "chrpo"]
+    assert [line.split()[1] for line in lines[-4:]] == ["sft@1", "sft@policy", "chrpo", "l1:0.1"]
     assert all(re.search(r"\d\.\d / \d+\.\d \| .* \| 0\.\d\d M \| \d+ \|$", line) for line in lines[-2:])
     for weights in tmp_path.glob("*.safetensors"):
         weights.unlink()

@@ -486,7 +486,7 @@ KEY = "sk-Ab3/dE+f9Gh=Jk1234"
 
 def test_what_libraries_print_in_a_command_reaches_no_terminal_as_it_is_and_has_no_key(monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", KEY)
-    words = f"\x1b[31mred\x1b[0m \x1b]0;title\x07 {KEY}"
+    words = f"\x1b[31mred\x1b[0m \x1b]0;title\x07 {KEY}\nerror: forged"
 
     @click.group(cls=CommandGroup)
     def cli(): ...
@@ -517,6 +517,7 @@ def test_what_libraries_print_in_a_command_reaches_no_terminal_as_it_is_and_has_
     printed = capsys.readouterr().err
     assert not re.search("[\x00-\x08\x0b-\x1f]", printed)
     assert KEY not in printed
+    assert not re.search("^error: forged", printed, re.MULTILINE)
     shown = r"red \x1b]0;title\x07 [key]"
     for part in (f"log {shown}", f"traceback {shown}", f"warning {shown}", "IndexError", r"end \x1b[31mred"):
         assert part in printed

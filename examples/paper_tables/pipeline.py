@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
-from quickstart import LADDER, RATIOS, RL_SETTINGS, SFT_SETTINGS
+from quickstart import LADDER, RATIOS, RL_SETTINGS, SFT_SETTINGS, TOLERANCE
 from quickstart import pipeline as quickstart_pipeline
 
 HERE = Path(__file__).parent
@@ -77,7 +77,7 @@ def measured_commands(run: Path) -> list[str]:
 
 
 def _build(run: Path, name: str, compressed: Path, seed: int) -> tuple[str, str]:
-    command = f"ratio-sft build {compressed} {run}/mix/{name} --policy-share 0 --seed {seed}"
+    command = f"ratio-sft build {compressed} {run}/mix/{name} --policy-share 0 --tolerance {TOLERANCE} --seed {seed}"
     return f"Mix the ratios: {name}", command
 
 

@@ -9,6 +9,7 @@ embeddings and the chat template are left to the trainer.
     user_turn("Add 1 and 2.", tokens.request(0.4))   # 'Please reason … \boxed{}.\nAdd 1 and 2. <COMP_40>'
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ INSTRUCTION = r"Please reason step by step, and put your final answer within \bo
 POLICY = "policy"
 EFFORT = "reasoning_effort="
 """Start of a switch that is no text of the prompt, but a value of this variable of the chat template."""
+_SWITCH = re.compile(r"[\w/=.:+|<>-]+")
 
 
 def user_turn(question: str, token: str | None = None, instruction: str = INSTRUCTION) -> str:
@@ -159,14 +161,17 @@ def _checked(switches: Mapping[str, str], tokens: ControlTokens) -> dict[str, st
     """Switches that end a prompt as one word of their own.
 
     Raises:
-        DataError: one belongs to no ratio token, has white space or none, or means two ratios.
+        DataError: one belongs to no ratio token, is no plain word, or means two ratios.
     """
     seen = set(tokens.all_tokens)
     for token, text in switches.items():
         if token not in tokens.ratios:
             raise DataError(f"{token} is no ratio token; a switch belongs to one of {', '.join(tokens.ratios)}")
-        if text.split() != [text] or text == EFFORT:
-            raise DataError(f"switch {text!r} is not one word; name one such as /no_think or {EFFORT}low")
+        if not _SWITCH.fullmatch(text) or text == EFFORT:
+            raise DataError(
+                f"switch {text!r} is not one word; name one such as /no_think or {EFFORT}low, of letters, digits "
+                "and _/=.:+|<>-"
+            )
         if text in seen:
             raise DataError(f"switch {text} means two things; give each ratio its own")
         seen.add(text)

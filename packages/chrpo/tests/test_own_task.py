@@ -144,7 +144,7 @@ def test_a_task_without_boxes_is_trained_with_its_own_grader_and_form(train, tmp
 def test_the_first_step_without_a_well_formed_rollout_stops_the_run_and_quotes_three(train, tmp_path):
     result = train("choice", "--grader", "choice_grader:right")
     assert result.exit_code == 1
-    [_, message] = result.stderr.splitlines()
+    message = result.stderr.splitlines()[-1]
     assert message.startswith(
         "error: none of the 8 rollouts of a step has the right form, so it teaches nothing: "
         "(1) another form of answer: '"

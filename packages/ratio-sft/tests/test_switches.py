@@ -64,6 +64,8 @@ def test_a_prompt_ends_in_the_switch_and_a_response_opens_with_the_token():
         ({0.3: "/no_think"}, r"no control token for ratio 0\.3"),
         ({0: "no think"}, "switch 'no think' is not one word"),
         ({0: ""}, "switch '' is not one word"),
+        ({0: "reasoning_effort=low')}}{{'own"}, "is not one word"),
+        ({0: "/no\x1b[31m"}, "is not one word"),
         ({0: "reasoning_effort="}, "switch 'reasoning_effort=' is not one word; name one such as /no_think or"),
         ({0: "/x", 0.4: "/x"}, "switch /x means two things"),
         ({0: "<COMP_40>"}, "switch <COMP_40> means two things"),

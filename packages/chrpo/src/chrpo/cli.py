@@ -100,7 +100,7 @@ def prepare(
         )
     for name, values in summary["sampler"].items():
         if len(values) > 1:
-            echo(f"samples of different {name} are counted together: {', '.join(map(str, values))}", err=True)
+            notify(f"samples of different {name} are counted together: {', '.join(map(str, values))}")
     for name, about in _WARNINGS.items():
         if summary.get(name):
             echo(f"{summary[name]} samples {about}", err=True)

@@ -73,6 +73,29 @@ def prepare(
         DataError: a row is bad, an option is out of range or needs control tokens, no problem is sampled at the whole
             ladder, or `out` was made with other settings, by another program, or changed since.
     """
+    _check_shares(tokens, policy_share, confidence, threshold)
+    files = [samples] if isinstance(samples, str | Path) else list(samples)
+    options: Row = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold, "seed": seed}
+    options |= {"instruction": instruction, **_other_forms(thinking := given_format(thinking_format), answer_format)}
+    output = _output(Path(out), files, tokens, options)
+    with locked(Path(out)):
+        if output.state(overwrite=overwrite) == "finished":
+            return None
+        if notify is not None:
+            notify(f"thinking format: {thinking}")
+        if notify is not None and tokens is None:
+            notify(WITHOUT_LADDER)
+        unlike = UnlikeTraining(instruction, thinking, answer_check(answer_format))
+        tally, prompts, summary = _measure(files, tokens, options, unlike)
+        output.start()
+        write_records(output.growing, prompts)
+        tally.write_rejected(output.growing)
+        write_json(path_beside(output.growing, _SUMMARY), summary)
+        output.publish(("chrpo",))
+    return tally, summary
+
+
+def _check_shares(tokens: ControlTokens | None, policy_share: float, confidence: float, threshold: float) -> None:
     if not 0 <= policy_share <= 1:
         raise DataError(f"policy share must be in [0, 1]; got {policy_share:g}")
     if tokens is None and (policy_share, confidence, threshold) != (1, CONFIDENCE, THRESHOLD):
@@ -80,27 +103,6 @@ def prepare(
             "policy_share, confidence and threshold are about ratios, and the checkpoint has no control tokens; leave "
             "them out"
         )
-    needed = samples_needed(confidence, threshold) if tokens else 1
-    files = [samples] if isinstance(samples, str | Path) else list(samples)
-    options: Row = {"policy_share": policy_share, "confidence": confidence, "threshold": threshold, "seed": seed}
-    options |= {"instruction": instruction, **_other_forms(thinking := given_format(thinking_format), answer_format)}
-    output = _output(Path(out), files, tokens, options)
-    output.check_apart(map(Path, files))
-    with locked(Path(out)):
-        if output.state(overwrite=overwrite) == "finished":
-            return None
-        if notify is not None:
-            notify(f"thinking format: {thinking}")
-            if tokens is None:
-                notify(WITHOUT_LADDER)
-        unlike = UnlikeTraining(instruction, thinking, answer_check(answer_format))
-        tally, prompts, summary = _measure(files, tokens, needed, options, unlike)
-        output.start()
-        write_records(output.growing, prompts)
-        tally.write_rejected(output.growing)
-        write_json(path_beside(output.growing, _SUMMARY), summary)
-        output.publish(("chrpo",))
-    return tally, summary
 
 
 def _other_forms(thinking_format: ThinkingFormat, answer_format: AnswerFormat) -> Row:
@@ -117,13 +119,16 @@ def _output(out: Path, files: Sequence[str | Path], tokens: ControlTokens | None
         "sampler": [manifest_settings(Path(file)) for file in files],
         "control_tokens": tokens and tokens.content,
     }
-    return OutputFile(out, ("rejected.jsonl", _SUMMARY), COMMAND, settings)
+    output = OutputFile(out, ("rejected.jsonl", _SUMMARY), COMMAND, settings)
+    output.check_apart(map(Path, files))
+    return output
 
 
 def _measure(
-    files: Sequence[str | Path], tokens: ControlTokens | None, needed: int, options: Row, unlike: UnlikeTraining
+    files: Sequence[str | Path], tokens: ControlTokens | None, options: Row, unlike: UnlikeTraining
 ) -> tuple[Tally, list[Row], dict[str, Any]]:
-    """The counts, the prompts and the summary of samples files, with `needed` samples at each ratio."""
+    """The counts, the prompts and the summary of samples files."""
+    needed = samples_needed(options["confidence"], options["threshold"]) if tokens else 1
     tally, counts = Tally(), Counter[str]()
     ladder = list(tokens.ratios.values()) if tokens else [WHOLE]
     problems = by_problem(files, ladder if tokens else None, unlike, tally, counts)

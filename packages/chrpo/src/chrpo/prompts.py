@@ -82,7 +82,7 @@ class PromptTable:
         """The table of an RL prompts file.
 
         Args:
-            rows: Rows of the file.
+            rows: Rows of the file; `answer`, which only a grader reads, may be missing.
             tokens: Control tokens of the checkpoint; None if it has none.
             by_difficulty: One constraint group per mode and difficulty, and not only per mode.
 
@@ -93,7 +93,7 @@ class PromptTable:
         ladder = list(tokens.ratios.values()) if tokens else [1.0]
         requested, groups, accuracies = [], [], []
         for number, row in enumerate(rows, 1):
-            validate(row, "rl_prompts", f"prompt {number}")
+            validate({"answer": "0", **row}, "rl_prompts", f"prompt {number}")
             index = _requested(row, tokens)
             ratio = None if index < 0 else f"{ladder[index]:g}"
             name = "policy" if ratio is None else f"fixed@{ratio}"
@@ -209,3 +209,15 @@ def _accuracy_at(row: Row, ratio: str) -> float:
     if not isinstance(accuracies, Mapping) or ratio not in accuracies:
         raise DataError(f"id {row['id']!r}: reference_accuracies: no accuracy at {ratio}, the ratio of the prompt")
     return float(accuracies[ratio])
+
+
+def reference_answers(rows: Sequence[Row]) -> list[str]:
+    """The reference answer of each row, for a grader.
+
+    Args:
+        rows: Rows of an RL prompts file.
+
+    Raises:
+        DataError: a row does not fit the schema; an answer is missing or no text.
+    """
+    return [validate(row, "rl_prompts", f"prompt {number}")["answer"] for number, row in enumerate(rows, 1)]

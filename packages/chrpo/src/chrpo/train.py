@@ -83,23 +83,18 @@ def train(
             being written by another process.
         ChrpoError: the grader failed, or no rollout of a step has the right form.
     """
-    grader = grader or default_grader(answer_format)
     out, model, settings = Path(out), Path(model), settings or TrainSettings()
+    grader = grader or default_grader(answer_format)
     _check_installed([*report_to, *(["vllm"] if settings.vllm else [])])
     process = _process()
     tokens = control_tokens(model)
     check_settings(check_checkpoint(model))  # before its files are read for their digest
-    rows = _read_prompts(prompts, tokens)
-    settings = _resolved(settings, rows, tokens)
+    settings = _resolved(settings, rows := _read_prompts(prompts, tokens), tokens)
     recorded = _recorded(settings, grader, answer_format, prompts, model)
     # Every process has a lock of its own, so that every process of a second run is refused.
     with locked(out, process.process_index):
         work = runs.partial_path(out)
-        state = _state(out, work, recorded, overwrite)
-        process.wait_for_everyone()
-        if process.is_main_process:
-            _open_work(out, recorded, state)
-        process.wait_for_everyone()
+        state = _opened(process, out, recorded, overwrite)
         if state != "finished":
             from .trl.build import Job
 
@@ -155,6 +150,16 @@ def _recorded(
         **({} if answer_format == "boxed" else {"answer_format": format_name(answer_format)}),
         "inputs": {"prompts": runs.digest(prompts), "model": runs.digest(model, _CHECKPOINT_FILES)},
     }
+
+
+def _opened(process: "PartialState", out: Path, recorded: Mapping[str, Any], overwrite: bool) -> runs.State:
+    """The state of the output before this run; afterwards the partial folder is ready."""
+    state = _state(out, runs.partial_path(out), recorded, overwrite)
+    process.wait_for_everyone()
+    if process.is_main_process:
+        _open_work(out, recorded, state)
+    process.wait_for_everyone()
+    return state
 
 
 def _state(out: Path, work: Path, recorded: Mapping[str, Any], overwrite: bool) -> runs.State:

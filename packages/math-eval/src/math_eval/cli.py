@@ -86,11 +86,12 @@ def run_command(
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
     results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=notify)
     for row in results["conditions"]:
-        echo(
+        line = (
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
             f"({row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}), {row['thinking_tokens']:.1f} thinking tokens, "
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
+        echo(terminal_line(line))
         if "refused" in row:
             words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
             notify(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}")

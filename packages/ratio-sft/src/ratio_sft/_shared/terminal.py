@@ -20,6 +20,7 @@ from .secret_text import without_secrets
 # where the locale is C or C.UTF-8.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_FURTHER = "  | "
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _formatwarning = warnings.formatwarning
 
@@ -54,8 +55,10 @@ def guard_libraries() -> None:
 
 
 def plain_line(text: str) -> str:
-    """Text of a library for a terminal: without colour and keys, and printable."""
-    return printable(without_secrets(_COLOUR.sub("", text)))
+    """Text of a library for a terminal: without colour and keys, printable, and further lines are marked as such."""
+    first, *others = without_secrets(_COLOUR.sub("", text)).split("\n")
+    further = (line and f"{_FURTHER}{line.removeprefix(_FURTHER)}" for line in others)
+    return printable("\n".join([first, *further]))
 
 
 class _Record(logging.LogRecord):

@@ -12,7 +12,7 @@ response begins inside. How a training row is made from prompt and completion is
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ratio_sft._shared.bounded import in_child
@@ -88,7 +88,7 @@ _PROLOGUE = """
 _EFFORT = """{%- if ratio is not defined and reasoning_effort is defined and reasoning_effort is not none -%}
   {%- set ratio_asked = @EFFORTS@[reasoning_effort] -%}
   {%- if ratio_asked is not defined -%}
-    {{- raise_exception('reasoning_effort must be @NAMES@; got ' ~ reasoning_effort) -}}
+    {{- raise_exception(@EXPECTED@ ~ reasoning_effort) -}}
   {%- endif -%}
 {%- endif -%}
 """
@@ -151,13 +151,15 @@ def wrap(body: str, tokens: ControlTokens) -> str:
             f"the chat template does not read reasoning_effort, so the ladder cannot have {', '.join(own.values())}"
         )
     efforts = _efforts(tokens, own)
-    pieces = {
+    blocks = {
         "@EFFORT@": _EFFORT if own or not reads else "",
         "@OWN@": _OWN_EFFORT if own else "",
         "@SWITCH@": _SWITCH.replace("@NAME@", switch) if switch else "",
+    }
+    values = {
         "@OFF@": off,
         "@EFFORTS@": json.dumps(efforts),
-        "@NAMES@": " or ".join(filter(None, (", ".join(list(efforts)[:-1]), list(efforts)[-1]))),
+        "@EXPECTED@": json.dumps(f"reasoning_effort must be {_one_of(efforts)}; got "),
         "@VALUES@": json.dumps(list(own)),
         "@EFFORT_IS@": EFFORT,
         "@POLICY@": json.dumps(tokens.policy),
@@ -165,10 +167,17 @@ def wrap(body: str, tokens: ControlTokens) -> str:
         "@KNOWN@": ", ".join(f"{ratio:g}" for ratio in tokens.ratios.values()),
         "@TOKENS@": json.dumps([*tokens.all_tokens, *tokens.switches.values()]),
     }
-    prologue = _PROLOGUE
-    for name, value in pieces.items():
-        prologue = prologue.replace(name, value)
-    return MARK + prologue + _END + body
+    return MARK + _filled(_filled(_PROLOGUE, blocks), values) + _END + body
+
+
+def _filled(text: str, pieces: Mapping[str, str]) -> str:
+    """The text with its marks replaced in one pass: a mark in a value, which may be a stranger's, stays text."""
+    return re.sub("|".join(pieces), lambda mark: pieces[mark.group()], text)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _efforts(tokens: ControlTokens, own: dict[str, str]) -> dict[str, float]:
