@@ -84,15 +84,9 @@ def evaluate_file(
     wanted = check_ratios(ratios)
     compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
     reads = _load_reader(reader)
-    settings = {
-        "input": runs.digest(source),
-        "ratios": wanted,
-        "scorer": scorer_fingerprint(scorer),
-        "dtype": getattr(compressor.scorer, "dtype", None),
-        "tokenizer": counter.digest(),
-        "seed": seed,
-        **({"reader": runs.digest(reader)} if reader else {}),
-    }
+    settings = {"input": runs.digest(source), "ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
+    settings |= {"scorer": scorer_fingerprint(scorer), "dtype": getattr(compressor.scorer, "dtype", None)}
+    settings |= {"reader": runs.digest(reader)} if reader else {}
     metrics = out / _METRICS
     job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
     reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", settings)

@@ -1,6 +1,6 @@
 """A trained scorer after the rules: what the rules put before sentences comes first, then the scorer's own order.
 
-First come the chain of equations, the closing statement and other grounded equations, in the order of `rules.py`. A
+First come the chain of equations, the closing statement and other grounded equations, by the tiers of `rules.py`. A
 trained scorer ranks sentences, and does not know which equation rests on which. In a text without equations, only the
 closing statement comes before the scorer's order. The folder is found and read by `load.py`.
 

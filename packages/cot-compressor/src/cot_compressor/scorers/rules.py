@@ -53,8 +53,8 @@ _REPLACED_REACH = 4
 _LONG_CLOSING = 0.05
 _FEWEST_EQUATIONS = 2
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
-BEFORE_SENTENCES = -float(_LATE)
-"""Score below those of tiers 0 to 2: the equations, and the closing statement unless it is long."""
+BEFORE_SENTENCES = -float(_SENTENCE)
+"""Score below those of tiers 0 to 3: the equations and the closing statement."""
 
 
 class _Sentence(NamedTuple):
