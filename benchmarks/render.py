@@ -24,7 +24,7 @@ TITLES = {
 }
 NOTE = "<!-- made by benchmarks/render.py; edit benchmarks/results instead -->"
 PLACE = "{tables}"
-EARLIER = ("examples_quickstart", "examples_paper_tables")
+EARLIER = ("examples_paper_tables",)
 EARLIER_NOTE = (
     "The RL rows were measured with an earlier objective of chrpo 0.1.0: every prompt rolled out at every ratio, "
     "a price that started at 0 and had no minimum."
