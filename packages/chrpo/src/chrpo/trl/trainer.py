@@ -243,7 +243,7 @@ class CHRPOTrainer(GRPOTrainer):
         control = torch.from_numpy(advantages.control[here]).to(device)
         response = torch.from_numpy(advantages.response[here]).to(device)
 
-        tokens = advantages.tokens * step_share(self.args)
+        tokens = advantages.tokens * step_share(self.args)  # type: ignore[arg-type]
         batch["num_items_in_batch"] = torch.tensor(tokens, device=device)
         batch["advantages"] = response[:, None] * answer_mask
         if not self.ladder_ids:
