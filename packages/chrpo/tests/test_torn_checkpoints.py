@@ -173,7 +173,7 @@ def test_a_run_that_is_killed_between_the_files_of_a_checkpoint_ends_alike(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "KILLED_BEFORE": function}
     done = subprocess.run([*command, "--model", str(checkpoint), *FLAGS], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
-    assert (work / "checkpoint-4/optimizer.pt").exists()
+    assert (work / "checkpoint-4/model.safetensors").exists()
     assert training_checkpoints.newest_complete(work) == work / "checkpoint-2"
     train(prompts, out, model=checkpoint, settings=SETTINGS)
     assert weights(out) == weights(stopped / "final")
