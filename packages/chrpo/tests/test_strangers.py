@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from chrpo._shared.records import write_records
 from chrpo.cli import cli
 from chrpo.errors import DataError
+from chrpo.prompts import control_tokens
 
 pytest.importorskip("trl")
 
@@ -97,6 +98,13 @@ def test_a_link_whose_target_never_ends_is_refused_before_it_is_read(model, trai
     monkeypatch.setattr("chrpo._shared.runs.digest", lambda *_: pytest.fail("read"))
     done = train()
     assert (done.exit_code, "x.txt: is a symbolic link to outside the folder" in done.stderr) == (2, True)
+
+
+def test_control_tokens_outside_the_checkpoint_are_not_read(model, tmp_path):
+    (model / "control_tokens.json").unlink()
+    (model / "control_tokens.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(DataError, match=r"control_tokens\.json: is a symbolic link to outside the folder"):
+        control_tokens(model)
 
 
 def test_a_folder_is_trained_as_its_loaded_model(model, prompt_rows, config, tmp_path):

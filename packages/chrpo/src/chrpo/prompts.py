@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ._shared.checkpoint_files import check_inside
 from ._shared.control_tokens import FILE_NAME, ControlTokens
 from ._shared.records import Row, read_records, validate
 from .core.outcome import Bools, Floats, Ints
@@ -43,10 +44,11 @@ def control_tokens(folder: str | Path) -> ControlTokens | None:
     """The control tokens of a checkpoint folder; None if it has none.
 
     Raises:
-        DataError: there is no such folder, or `control_tokens.json` is corrupted.
+        DataError: there is no such folder, a file of it is a link to elsewhere, or `control_tokens.json` is corrupted.
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder; give the folder of a checkpoint")
+    check_inside(Path(folder))
     return ControlTokens.load(folder) if (Path(folder) / FILE_NAME).is_file() else None
 
 
