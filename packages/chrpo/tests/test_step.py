@@ -165,7 +165,8 @@ def test_the_price_of_tokens_rises_in_a_loop_of_ones_own_and_comes_back(prompt_r
     found = twin.step(step(), ["a"] * 6)
     # Rewards of the first two at a price of .075: 1 - .075 / 7, and -.075 x 2 / 7.
     assert found.metrics["reward"] == pytest.approx((5 - 0.075 * (1 + 2 + 3 + 4 + 5 + 6) / 7) / 6)
-    for state in ({**controller.state_dict(), "length_price": None}, {**controller.state_dict(), "length_price": {}}):
+    good = controller.state_dict()
+    for state in ({**good, "length_price": None}, {**good, "length_price": {}}, None, [], {}):
         with pytest.raises(DataError, match="saved prices are corrupted"):
             twin.load_state_dict(state)
 

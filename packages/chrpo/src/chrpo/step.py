@@ -313,9 +313,9 @@ class CHRPOController:
         Raises:
             DataError: the state belongs to other prompts or settings, or is corrupted.
         """
-        if state.get("settings") != self._settings():
-            raise DataError("the saved prices belong to other settings of chrpo; resume with those of the run")
         try:
+            if state["settings"] != self._settings():
+                raise DataError("the saved prices belong to other settings of chrpo; resume with those of the run")
             self.constraint.load_state_dict(state["constraint"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"] or {})
