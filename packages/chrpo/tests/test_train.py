@@ -196,7 +196,7 @@ def without_ladder(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"), [(pickled, "only pickle weights"), (without_ladder, "control_tokens.json")]
+    ("spoil", "words"), [(pickled, "only pickle weights"), (without_ladder, "is for a model with control tokens")]
 )
 def test_unusable_checkpoints_end_in_one_line_and_exit_2(checkpoint, prompts, tmp_path, spoil, words):
     folder = tmp_path / "model"

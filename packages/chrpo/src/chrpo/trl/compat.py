@@ -23,7 +23,6 @@ from chrpo.errors import ChrpoError, DataError
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
 _OLDEST, _BEYOND, _NEEDS_TRITON, _RESCALES = (0, 29), (1, 17), (1, 15), (1, 9, 1)
-_RELEASE = tuple(map(int, re.findall(r"\d+", trl.__version__)[:3]))
 _METHODS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -47,15 +46,20 @@ _OPTIONS = ("callbacks", "optimizers", "peft_config")
 _REMEDY = "install trl>=0.29,<1.17"
 
 
+def _release() -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", trl.__version__)[:3]))
+
+
 def check_methods() -> None:
     """Compare TRL, and the methods that `CHRPOTrainer` overrides, with those of the supported releases.
 
     Raises:
         ChrpoError: TRL is older or newer, or is 1.15 and lacks triton; a method is missing, or has other parameters.
     """
-    if not _OLDEST <= _RELEASE < _BEYOND:
+    release = _release()
+    if not _OLDEST <= release < _BEYOND:
         raise ChrpoError(f"chrpo.trl does not support TRL {trl.__version__}; {_REMEDY}")
-    if _RELEASE[:2] == _NEEDS_TRITON and find_spec("triton") is None:
+    if release[:2] == _NEEDS_TRITON and find_spec("triton") is None:
         raise ChrpoError("TRL 1.15 computes the loss with triton, which is not installed; install another release")
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
@@ -169,7 +173,7 @@ def step_share(args: GRPOConfig) -> float:
     TRL before 1.9.1 divides the loss of a step by the tokens of the whole generation, even if the step takes a part of
     its rollouts, or those of several generations; later releases multiply the tokens themselves.
     """
-    return 1 if _RELEASE >= _RESCALES else args.gradient_accumulation_steps / int(args.steps_per_generation or 1)
+    return 1 if _release() >= _RESCALES else args.gradient_accumulation_steps / int(args.steps_per_generation or 1)
 
 
 def set_checkpointing(args: TrainingArguments) -> None:

@@ -24,7 +24,7 @@ INSTRUCTION = r"Please reason step by step, and put your final answer within \bo
 POLICY = "policy"
 EFFORT = "reasoning_effort="
 """Start of a switch that is no text of the prompt, but a value of this variable of the chat template."""
-_SWITCH = re.compile(r"[\w/=.:+|<>-]+")
+_SWITCH = re.compile(r"[\w/=.:+|<>!-]+")
 
 
 def user_turn(question: str, token: str | None = None, instruction: str = INSTRUCTION) -> str:
@@ -171,7 +171,7 @@ def _checked(switches: Mapping[str, str], tokens: ControlTokens) -> dict[str, st
         if not _SWITCH.fullmatch(text) or text == EFFORT:
             raise DataError(
                 f"switch {text!r} is not one word; name one such as /no_think or {EFFORT}low, of letters, digits "
-                "and _/=.:+|<>-"
+                "and _/=.:+|<>!-"
             )
         if text in seen:
             raise DataError(f"switch {text} means two things; give each ratio its own")
