@@ -82,8 +82,11 @@ def test_a_batch_with_other_fields_is_refused(extra, lost, words):
 def test_a_vllm_server_is_asked_for_every_rollout_behind_its_own_ratio_token(
     checkpoint, prompt_rows, tmp_path, config, build
 ):
+    import trl
     from trl.generation.vllm_generation import VLLMGeneration
 
+    if not trl.__version__.startswith("1.16"):  # older releases import vllm for a request to a server, too
+        pytest.importorskip("vllm")
     trainer = build(checkpoint, config(tmp_path, max_steps=1, beta=0.1), prompt_rows)
     client = ServedByTransformers(trainer)
     served = SimpleNamespace(
