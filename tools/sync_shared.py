@@ -31,7 +31,7 @@ _EVERY = (
     "settings_flags",
 )
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats")
-_TRAINING = ("file_record", "training_checkpoints")
+_TRAINING = ("file_record", "training_checkpoints", "trl_release")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
     "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),

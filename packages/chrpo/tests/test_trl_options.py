@@ -61,7 +61,7 @@ def test_a_trl_beyond_the_range_is_refused(monkeypatch, release, words):
     from chrpo.trl.compat import check_methods
 
     monkeypatch.setattr(trl, "__version__", release)
-    monkeypatch.setattr("chrpo.trl.compat.find_spec", lambda name: None)
+    monkeypatch.setattr("chrpo._shared.trl_release.find_spec", lambda name: None)
     with pytest.raises(ChrpoError, match=words):
         check_methods()
 

@@ -7,10 +7,8 @@ Everything that depends on the release of TRL or transformers is here; what is t
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import Any
 
 import trl
@@ -18,11 +16,12 @@ from transformers import TrainingArguments
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from chrpo._shared.trl_release import REMEDY, refusal, release
 from chrpo.errors import ChrpoError, DataError
 
 LOG_PROB_FIELDS = {"old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"}
 IMPORTANCE_FIELD = "importance_sampling_ratio"
-_OLDEST, _BEYOND, _NEEDS_TRITON, _RESCALES = (0, 29), (1, 17), (1, 15), (1, 9, 1)
+_RESCALES = (1, 9, 1)
 _METHODS = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -43,11 +42,6 @@ _BATCH_FIELDS = {
     "num_items_in_batch",
 }
 _OPTIONS = ("callbacks", "optimizers", "peft_config")
-_REMEDY = "install trl>=0.29,<1.17"
-
-
-def _release() -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", trl.__version__)[:3]))
 
 
 def check_methods() -> None:
@@ -56,18 +50,15 @@ def check_methods() -> None:
     Raises:
         ChrpoError: TRL is older or newer, or is 1.15 and lacks triton; a method is missing, or has other parameters.
     """
-    release = _release()
-    if not _OLDEST <= release < _BEYOND:
-        raise ChrpoError(f"chrpo.trl does not support TRL {trl.__version__}; {_REMEDY}")
-    if release[:2] == _NEEDS_TRITON and find_spec("triton") is None:
-        raise ChrpoError("TRL 1.15 computes the loss with triton, which is not installed; install another release")
+    if complaint := refusal(trl.__version__, "chrpo.trl does not support"):
+        raise ChrpoError(complaint)
     for name, expected in _METHODS.items():
         method = getattr(GRPOTrainer, name, None)
         found = list(inspect.signature(method).parameters) if method else []
         if found[: len(expected)] != expected or set(found[len(expected) :]) - _MORE.get(name, set()):
             raise ChrpoError(
                 f"chrpo.trl builds on GRPOTrainer.{name}({', '.join(expected)}), but TRL {trl.__version__} has "
-                f"{found or None}; {_REMEDY}"
+                f"{found or None}; {REMEDY}"
             )
 
 
@@ -114,7 +105,7 @@ def check_batch(batch: Mapping[str, Any]) -> None:
     if missing or unknown:
         raise ChrpoError(
             f"TRL {trl.__version__} made a batch that chrpo.trl does not know (missing: {sorted(missing)}, "
-            f"unknown: {sorted(unknown)}); {_REMEDY}"
+            f"unknown: {sorted(unknown)}); {REMEDY}"
         )
 
 
@@ -173,7 +164,11 @@ def step_share(args: GRPOConfig) -> float:
     TRL before 1.9.1 divides the loss of a step by the tokens of the whole generation, even if the step takes a part of
     its rollouts, or those of several generations; later releases multiply the tokens themselves.
     """
-    return 1 if _release() >= _RESCALES else args.gradient_accumulation_steps / int(args.steps_per_generation or 1)
+    return (
+        1
+        if release(trl.__version__) >= _RESCALES
+        else args.gradient_accumulation_steps / int(args.steps_per_generation or 1)
+    )
 
 
 def set_checkpointing(args: TrainingArguments) -> None:

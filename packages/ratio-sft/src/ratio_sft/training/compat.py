@@ -6,18 +6,17 @@ for is left to `trainer` and `heldout_loss`.
     check_version()                                      # raises RatioSftError if TRL is older or newer
 """
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 import trl
 from trl.trainer import utils
 
+from ratio_sft._shared.trl_release import refusal
 from ratio_sft.errors import RatioSftError
 
 from .encoding import IGNORED
 
-_OLDEST, _BEYOND, _NEEDS_TRITON = (0, 29), (1, 17), (1, 15)
 _FUSED = hasattr(utils, "add_fused_lm_head")
 
 
@@ -27,11 +26,8 @@ def check_version() -> None:
     Raises:
         RatioSftError: TRL is older or newer, or is 1.15 and lacks triton.
     """
-    release = tuple(map(int, trl.__version__.split(".")[:2]))
-    if not _OLDEST <= release < _BEYOND:
-        raise RatioSftError(f"ratio-sft does not train with TRL {trl.__version__}; install trl>=0.29,<1.17")
-    if release == _NEEDS_TRITON and find_spec("triton") is None:
-        raise RatioSftError("TRL 1.15 computes the loss with triton, which is not installed; install another release")
+    if complaint := refusal(trl.__version__, "ratio-sft does not train with"):
+        raise RatioSftError(complaint)
 
 
 def token_log_probs(model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
