@@ -85,12 +85,7 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
         set_checkpointing(self)
         GRPOConfig.__post_init__(self)
         CHRPOSettings.__post_init__(self)
-        every = self.steps_per_rollout
-        if self.save_strategy == "steps" and (self.save_steps < 1 or self.save_steps % every):
-            raise DataError(
-                f"CHRPOConfig: save_steps is {self.save_steps:g}; rollouts are generated every {every} step(s) and not "
-                f"saved, so an exact resume needs a multiple of {every}"
-            )
+        check_save_steps("CHRPOConfig", self)
 
     def _refuse_unsupported(self) -> None:
         """Name a setting of TRL that CHRPO does not support, before TRL complains about what it leads to."""
@@ -142,3 +137,17 @@ def _keep_argparse_metadata() -> None:
 
 
 _keep_argparse_metadata()
+
+
+def check_save_steps(name: str, args: GRPOConfig) -> None:
+    """Refuse checkpoints between two generations, whose rollouts they do not contain.
+
+    Raises:
+        DataError: there would be such a checkpoint; the message begins with the name.
+    """
+    every = steps_per_rollout(args)
+    if args.save_strategy == "steps" and (args.save_steps < 1 or args.save_steps % every):
+        raise DataError(
+            f"{name}: save_steps is {args.save_steps:g}; rollouts are generated every {every} step(s) and not saved, so "
+            f"an exact resume needs a multiple of {every}"
+        )

@@ -28,7 +28,7 @@ from chrpo.rollout import RolloutReader
 from chrpo.settings import CHRPOSettings
 from chrpo.step import CHRPOController
 
-from .config import steps_per_rollout
+from .config import check_save_steps
 from .gathering import gathered_columns
 
 
@@ -184,12 +184,7 @@ def _check(args: GRPOConfig, settings: CHRPOSettings | None) -> None:
     for name, value in wanted.items():
         if getattr(args, name, value) != value:
             raise DataError(f"CHRPOReward: {name} is {getattr(args, name)!r}; it must be {value!r}")
-    every = steps_per_rollout(args)
-    if args.save_strategy == "steps" and args.save_steps % every:
-        raise DataError(
-            f"CHRPOReward: save_steps is {args.save_steps:g}; rollouts are generated every {every} step(s) and not "
-            f"saved, so an exact resume needs a multiple of {every}"
-        )
+    check_save_steps("CHRPOReward", args)
     if settings is not None and "clamp_correct" in settings.adding:
         raise DataError(
             "CHRPOReward: clamp_correct needs CHRPOTrainer, because GRPOTrainer subtracts the mean of the rewards again"
