@@ -127,6 +127,20 @@ def steps_per_rollout(args: GRPOConfig) -> int:
     return math.lcm(passes, accumulated) // accumulated
 
 
+def check_save_steps(name: str, args: GRPOConfig) -> None:
+    """Refuse checkpoints between two generations, whose rollouts they do not contain.
+
+    Raises:
+        DataError: there would be such a checkpoint; the message begins with the name.
+    """
+    every = steps_per_rollout(args)
+    if args.save_strategy == "steps" and (args.save_steps < 1 or args.save_steps % every):
+        raise DataError(
+            f"{name}: save_steps is {args.save_steps:g}; rollouts are generated every {every} step(s) and not "
+            f"saved, so an exact resume needs a multiple of {every}"
+        )
+
+
 def _keep_argparse_metadata() -> None:
     """Reduce the metadata of the inherited settings to what HfArgumentParser may pass on to argparse."""
     for each in fields(CHRPOSettings):
@@ -137,17 +151,3 @@ def _keep_argparse_metadata() -> None:
 
 
 _keep_argparse_metadata()
-
-
-def check_save_steps(name: str, args: GRPOConfig) -> None:
-    """Refuse checkpoints between two generations, whose rollouts they do not contain.
-
-    Raises:
-        DataError: there would be such a checkpoint; the message begins with the name.
-    """
-    every = steps_per_rollout(args)
-    if args.save_strategy == "steps" and (args.save_steps < 1 or args.save_steps % every):
-        raise DataError(
-            f"{name}: save_steps is {args.save_steps:g}; rollouts are generated every {every} step(s) and not saved, so "
-            f"an exact resume needs a multiple of {every}"
-        )
