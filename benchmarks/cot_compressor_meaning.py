@@ -34,7 +34,21 @@ from cot_compressor.training.annotate_response import ResponseAnnotator
 
 RATIOS = [0.1, 0.2, 0.4]
 FILES = {"mathematics": "traces_math_train.jsonl.gz", "general": "traces_general.jsonl.gz"}
-METHODS = ("rules", *BASELINES, "at most")
+UNSEEN_DOMAINS = {
+    "agentic_code",
+    "agentic_search",
+    "code",
+    "code_repair",
+    "facts",
+    "finance",
+    "law",
+    "medical",
+    "multi_hop_facts",
+    "planning",
+    "planning_pddl",
+    "probability_puzzle",
+}
+"""Domains on which a scorer is measured that was trained on the others."""
 SHOWN = {
     "response_coverage": "content of the response",
     "conclusion_kept": "conclusion kept",

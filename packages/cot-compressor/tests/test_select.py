@@ -190,6 +190,14 @@ def compressor(word_tokenizer) -> Compressor:
     return Compressor.from_pretrained("rules", tokenizer=word_tokenizer)
 
 
+def test_phrases_fill_a_small_budget_from_what_the_larger_one_keeps(compressor: Compressor) -> None:
+    cot = "25 + 14 = 39, as I read here that 14 coins go in. 39 - 16 = 23, since it says here that 16 coins go out."
+    smaller, larger = compressor.compress(cot, ratios=[0.6, 0.8])
+    assert (smaller.tokens, larger.tokens) == (19, 25)
+    assert "25 + 14 = 39" in smaller.text
+    assert "39 - 16 = 23" in smaller.text
+
+
 def test_ratio_one_gives_the_text_back(compressor: Compressor) -> None:
     cot = "\n Wait.  12 + 15 = 27,\n\nso\tthe answer is 27. \n"
     whole = compressor.compress(cot, ratio=1.0)

@@ -248,7 +248,7 @@ def select(
     With `stages`, parts of several units are taken whole, stage by stage: first those of the first stage; those of the
     second only while less than nine tenths are used. If that does not suffice, one of the worse parts is left out for
     others. A later stage is used only if nothing else fits. A budget of less than 25 tokens that is not the largest
-    takes one part of a later stage at most, and only if nothing else fits.
+    leaves out nothing for others, and takes one part of a later stage at most.
 
     Our choice: a small selection takes further units only if no larger selection loses units of more than a twentieth
     of its budget for them, or, with stages, if otherwise a tenth of a budget of 25 tokens or more would be left.
@@ -334,7 +334,7 @@ def _nested(selector: _GreedySelector, stages: Stages, budgets: Sequence[int], *
 def _grown(selector: _GreedySelector, start: _State, stages: Stages, budget: int) -> _State:
     """The kept units of `start`, and the parts of the stages that a budget takes."""
     grows = budget >= _SMALL_BUDGET or budget == selector.largest
-    filled = _filled(selector, start, stages[: 1 + grows], budget)
+    filled = _filled(selector, start, stages[:2], budget)
     if grows and len(stages) > 1 and filled.kept and filled.tokens < WANTED_SHARE * budget:
         filled = _exchanged(selector, start, stages[:2], budget, filled)
     selector.kept, selector.tokens = filled
