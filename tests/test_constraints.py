@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(ROOT.glob("constraints*.txt"))
 ENVIRONMENTS = {
     "constraints.txt": {
-        "chrpo": ["lora", "trl"],
-        "cot-compressor": ["llm", "onnx", "train"],
-        "math-eval": ["champ", "hub", "openai", "transformers"],
-        "ratio-sft": ["lora", "train"],
+        "chrpo": ["lora", "parquet", "trl"],
+        "cot-compressor": ["llm", "onnx", "parquet", "train"],
+        "math-eval": ["champ", "hub", "openai", "parquet", "transformers"],
+        "ratio-sft": ["lora", "parquet", "train"],
     },
     "constraints-gym.txt": {"math-eval": ["reasoning-gym"]},
     "constraints-verl.txt": {"chrpo": ["verl"]},

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from math_eval._shared import progress, records, runs
+from math_eval._shared import progress, row_files, runs
 from math_eval._shared.boxed import find_boxes, last_boxed
 from math_eval._shared.checkpoint_files import check_checkpoint, check_inside, has_weights
 from math_eval._shared.cli_group import CommandGroup
@@ -407,7 +407,7 @@ def test_a_file_of_blank_lines_is_refused_before_its_end(tmp_path):
 
 @pytest.mark.parametrize("line", [b" " * 999 + b"\n", b'{"id": "same", "question": "q", "answer": "1"}\n'])
 def test_a_file_that_unpacks_to_very_much_is_refused_before_its_end(tmp_path, monkeypatch, line):
-    monkeypatch.setattr(records, "_MAX_UNPACKED_CHARS", 100_000)
+    monkeypatch.setattr(row_files, "_MAX_UNPACKED_CHARS", 100_000)
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(line * 40_000))
     number = 100 * path.stat().st_size // len(line) + 1

@@ -16,10 +16,10 @@ from pathlib import Path
 from dist import PACKAGES, ROOT, project, run
 
 EXTRAS = {
-    "chrpo": ["lora", "trl"],
-    "cot-compressor": ["llm", "onnx", "scorer", "train"],
-    "math-eval": ["champ", "hub", "openai", "transformers"],
-    "ratio-sft": ["lora", "train"],
+    "chrpo": ["lora", "parquet", "trl"],
+    "cot-compressor": ["llm", "onnx", "parquet", "scorer", "train"],
+    "math-eval": ["champ", "hub", "openai", "parquet", "transformers"],
+    "ratio-sft": ["lora", "parquet", "train"],
 }
 """Extras of each package that one environment can hold."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[1] / "packages"
 SOURCE = PACKAGES / "_shared"
 _EVERY = (
+    "addresses",
     "bounded",
     "checkpoint_files",
     "checkpoint_loader",
@@ -20,8 +21,10 @@ _EVERY = (
     "interrupts",
     "intervals",
     "lock",
+    "parquet_rows",
     "progress",
     "records",
+    "row_files",
     "runs",
     "secret_text",
     "strict_json",

@@ -1,5 +1,8 @@
 """The errors of chrpo: one base class; `exit_code` is the exit code of a command (2 bad input or usage, 1 failure)."""
 
+DISTRIBUTION = "chrpo"
+"""Name by which pip installs this package."""
+
 
 class ChrpoError(Exception):
     """Base of every error that chrpo raises."""

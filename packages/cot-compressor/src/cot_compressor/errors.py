@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+DISTRIBUTION = "cot-compressor"
+"""Name by which pip installs this package."""
+
 
 class CompressorError(Exception):
     """Base class of every error that cot-compressor raises on purpose."""

@@ -1,5 +1,8 @@
 """The errors of math-eval. `exit_code` is the exit code of a command: 2 for bad input or usage, 1 for a failure."""
 
+DISTRIBUTION = "cot-math-eval"
+"""Name by which pip installs this package."""
+
 
 class MathEvalError(Exception):
     """Base class of the errors that math-eval reports."""

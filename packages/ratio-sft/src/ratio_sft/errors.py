@@ -4,6 +4,9 @@
 (2, 1)
 """
 
+DISTRIBUTION = "ratio-sft"
+"""Name by which pip installs this package."""
+
 
 class RatioSftError(Exception):
     """Base class of every error that ratio-sft raises: a failure (exit code 1)."""

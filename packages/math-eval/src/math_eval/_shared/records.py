@@ -1,7 +1,8 @@
 # copied from packages/_shared/records.py; edit it there
-"""JSON Lines in and out: validated rows, atomic files, counted rejects.
+"""Rows in and out: validated rows, atomic files, counted rejects.
 
-The JSON Schemas in `schemas/` define what a row may contain; what a row means is left to the callers.
+The JSON Schemas in `schemas/` define what a row may contain; what a row means is left to the callers, the formats of
+files to `row_files`.
 
     for row in read_records("traces.jsonl.gz", "traces"):
         print(row["id"])
@@ -10,11 +11,9 @@ The JSON Schemas in `schemas/` define what a row may contain; what a row means i
 import glob
 import gzip
 import json
-import math
 import os
 import secrets
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,19 +27,18 @@ from typing import IO, Any
 from jsonschema import Draft202012Validator, ValidationError
 
 from ..errors import DataError
+from .addresses import needs_pyarrow
 from .lock import NO_LINK, is_at, try_lock
+from .parquet_rows import infinite, write_parquet
+from .row_files import Shard, shards
 from .strict_json import TOO_DEEP, parse_json
 from .system_errors import naming
 
 Row = dict[str, Any]
-MAX_LINE_CHARS = 64 * 2**20
 MAX_FILE_BYTES = 2**28
 _SPOOL_BYTES = 2**20
 _SHOWN_CHARS = 300
-_MAX_BLANK_LINES = 100_000
-_MAX_UNPACKED_CHARS = 2**28
-_MAX_UNPACKED_RATIO = 100
-_SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt"}
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".parquet", ".txt"}
 
 
 @cache
@@ -123,61 +121,57 @@ def read_object(path: str | Path) -> Row:
     return found
 
 
-def _open_text(path: Path) -> IO[str]:
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
-    return path.open(encoding="utf-8-sig", newline="\n")
-
-
 def read_records(path: str | Path, schema: str, *more: str) -> Iterator[Row]:
-    """Yield the validated rows of a `.jsonl` or `.jsonl.gz` file; arguments and errors are those of `read_placed`."""
+    """Yield the validated rows of a file or folder; arguments and errors are those of `read_placed`."""
     return (row for _, row in read_placed(path, schema, *more))
 
 
 def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
-    """Yield the place, `FILE:LINE`, and the row of each validated row of a `.jsonl` or `.jsonl.gz` file.
+    """Yield the place, `FILE:LINE` or `FILE:ROW`, and the validated row of each row at an address.
 
     Args:
-        path: Path of the file.
+        path: A file, a folder of shards, or an address on an object store; see `row_files.shards`.
         schema: Name of the schema that each row fits.
         more: Names of further schemas that each row fits.
 
     Raises:
         DataError: the file is missing, empty or incomplete, or a row does not fit a schema.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    number = rows = blank = size = 0
-    packed = path.name.endswith(".gz")
-    most = max(_MAX_UNPACKED_CHARS, _MAX_UNPACKED_RATIO * path.stat().st_size) if packed else math.inf
-    try:
-        with _open_text(path) as lines:
-            while line := lines.readline(MAX_LINE_CHARS + 1):
-                number += 1
-                where = f"{path}:{number}"
-                size += len(line)
-                if size > most:
-                    raise DataError(
-                        f"{where}: more than {most} characters, {_MAX_UNPACKED_RATIO} times the file's size; "
-                        "unpack it with gunzip if you trust it"
-                    )
-                if len(line) > MAX_LINE_CHARS:
-                    raise DataError(f"{where}: longer than {MAX_LINE_CHARS} characters; split the record")
-                if not line.strip():
-                    blank += 1
-                    if blank > _MAX_BLANK_LINES:
-                        raise DataError(f"{where}: {blank} blank lines; expected JSON Lines, one record a line")
-                    continue
-                rows += 1
-                row = validate(parse_json(line, where, kind="JSON Lines"), schema, where)
-                for name in more:
-                    validate(row, name, where)
-                yield where, row
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?") from error
-    if not rows:
-        raise DataError(f"{path}: no rows; expected JSON Lines, one {schema.replace('_', ' ')} record a line")
+    count = 0
+    for shard in shards(path):
+        for where, value in shard.values():
+            count += 1
+            yield where, validate_in(shard, value, where, schema, *more)
+    if not count:
+        raise DataError(f"{path}: no rows; expected {schema.replace('_', ' ')} records, in JSON Lines one a line")
+
+
+def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
+    """Return the value of a shard as a row that fits all schemas.
+
+    In Parquet every row has every field, so there a null in place of an optional field is left out.
+
+    Raises:
+        DataError: it does not fit, or has a number that JSON cannot hold.
+    """
+    if shard.is_parquet and (field := infinite(value)) is not None:
+        raise DataError(f"{where}: {field}: not a finite number, which JSON cannot hold; mend it, or write null")
+    for schema in schemas:
+        value = _without_absent(value, _validator(schema).schema) if shard.is_parquet else value
+        validate(value, schema, where)
+    return value
+
+
+def _without_absent(value: Any, schema: Any) -> Any:
+    if isinstance(value, list) and "items" in schema:
+        return [_without_absent(inner, schema["items"]) for inner in value]
+    fields = schema.get("properties", {})
+    if not isinstance(value, dict) or not fields:
+        return value
+    kept = {
+        name for name in value if value[name] is not None or name in schema.get("required", ()) or name not in fields
+    }
+    return {name: _without_absent(inner, fields.get(name, {})) for name, inner in value.items() if name in kept}
 
 
 def dump_line(row: Row) -> str:
@@ -203,18 +197,19 @@ def dump_line(row: Row) -> str:
 def open_atomic(path: str | Path) -> Iterator[IO[str]]:
     """A text file that appears under its final name only when the block ends without an error."""
     path = Path(path)
+    with _open_atomic_bytes(path) as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
+        yield out
+
+
+@contextmanager
+def _open_atomic_bytes(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     partial, file = _new_file(path)
     guard = os.dup(file) if os.name == "posix" else None  # keeps the file locked until it has its final name
     try:
-        with (
-            naming(path),
-            os.fdopen(file, "wb") as raw,
-            _compressed(raw, path) as binary,
-            TextIOWrapper(binary, "utf-8") as out,
-        ):
-            yield out
+        with naming(path), os.fdopen(file, "wb") as raw:
+            yield raw
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -243,12 +238,26 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:
-    """`raw`, or a gzip writer over it without name and time, so that equal rows give equal bytes."""
+    """`raw`, or a packing writer over it without name and time, so that equal rows give equal bytes."""
+    if path.name.endswith(".zst"):
+        with needs_pyarrow(path, "zstd"):
+            from pyarrow import CompressedOutputStream
+        return CompressedOutputStream(raw, "zstd")
     return gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.name.endswith(".gz") else raw  # type: ignore[return-value]
 
 
 def write_records(path: str | Path, rows: Iterable[Row]) -> int:
-    """Write all rows, or nothing if `rows` raises; returns how many."""
+    """Write all rows, or nothing if `rows` raises; returns how many.
+
+    The name gives the format: Parquet if it ends in `.parquet`, otherwise JSON Lines, packed for `.gz` and `.zst`.
+
+    Raises:
+        DataError: pyarrow is needed and not installed, or the rows do not fit into Parquet.
+    """
+    path = Path(path)
+    if path.name.endswith(".parquet"):
+        with _open_atomic_bytes(path) as out:
+            return write_parquet(out, map(dump_line, rows), path)
     count = 0
     with open_atomic(path) as out:
         for row in rows:
@@ -270,7 +279,7 @@ def path_beside(out: str | Path, ending: str) -> Path:
     ('out.rejected.jsonl', 'out.summary.json')
     """
     out = Path(out)
-    stem = Path(out.name.removesuffix(".gz"))
+    stem = Path(out.name.removesuffix(".gz").removesuffix(".zst"))
     return out.with_name(f"{stem.stem if stem.suffix in _SUFFIXES else stem.name}.{ending}")
 
 

@@ -1,0 +1,145 @@
+"""Files of rows in every format: JSON Lines (plain, `.gz`, `.zst`) and Parquet; one file, or a folder of them.
+
+The name of a file gives its format. What a row may contain is left to `records`.
+
+    for shard in shards("corpus"):                         # corpus/part-0.parquet, corpus/part-1.parquet
+        for place, value in shard.values():
+            print(place, value["id"])                      # corpus/part-0.parquet:1 a
+"""
+
+import gzip
+import hashlib
+import io
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import DataError
+from .addresses import Address, needs_pyarrow
+from .parquet_rows import read_parquet
+from .strict_json import parse_json
+
+MAX_LINE_CHARS = 64 * 2**20
+_MAX_BLANK_LINES = 100_000
+_MAX_UNPACKED_CHARS = 2**28
+_MAX_UNPACKED_RATIO = 100
+_PACKED = (".gz", ".zst")
+_SHARDS = (".parquet", *(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", *_PACKED)))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of rows.
+
+    Args:
+        file: Its address.
+    """
+
+    file: Address
+
+    @property
+    def is_parquet(self) -> bool:
+        """True for Parquet, False for JSON Lines."""
+        return self.file.name.endswith(".parquet")
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Yield the place, `FILE:LINE` or `FILE:ROW`, and the value of each row.
+
+        Raises:
+            DataError: the file is incomplete, not in its format, or a row is too large.
+        """
+        if not self.is_parquet:
+            yield from self._lines()
+            return
+        with self.file.open() as file:
+            for number, row in read_parquet(file, str(self.file)):
+                yield f"{self.file}:{number}", row
+
+    def _lines(self) -> Iterator[tuple[str, Any]]:
+        packed = self.file.name.endswith(_PACKED)
+        most = max(_MAX_UNPACKED_CHARS, _MAX_UNPACKED_RATIO * self.file.size()) if packed else math.inf
+        number = blank = size = 0
+        try:
+            with self._text() as lines:
+                while line := lines.readline(MAX_LINE_CHARS + 1):
+                    number += 1
+                    where = f"{self.file}:{number}"
+                    size += len(line)
+                    if size > most:
+                        raise DataError(
+                            f"{where}: more than {most} characters, {_MAX_UNPACKED_RATIO} times the file's size; "
+                            "unpack it if you trust it"
+                        )
+                    if len(line) > MAX_LINE_CHARS:
+                        raise DataError(f"{where}: longer than {MAX_LINE_CHARS} characters; split the record")
+                    if not line.strip():
+                        blank += 1
+                        if blank > _MAX_BLANK_LINES:
+                            raise DataError(f"{where}: {blank} blank lines; expected JSON Lines, one record a line")
+                        continue
+                    yield where, parse_json(line, where, kind="JSON Lines")
+        except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise DataError(
+                f"{self.file}:{number + 1}: unreadable ({error}); is it incomplete, or not UTF-8 text?"
+            ) from error
+
+    def _text(self) -> IO[str]:
+        return io.TextIOWrapper(unpacked(self.file), encoding="utf-8-sig", newline="\n")
+
+
+def unpacked(file: Address) -> IO[bytes]:
+    """The content of a file; that of a `.gz` or `.zst` file is unpacked while it is read."""
+    stream = file.stream()
+    if file.name.endswith(".gz"):
+        return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
+    if file.name.endswith(".zst"):
+        with needs_pyarrow(file, "zstd"):
+            from pyarrow import CompressedInputStream
+        return CompressedInputStream(stream, "zstd")
+    return stream
+
+
+def shards(given: str | Path) -> list[Shard]:
+    """The files of rows at an address, sorted by name.
+
+    Files of a folder are shards if they end in `.parquet`, or in `.jsonl` or `.ndjson` and perhaps `.gz` or `.zst`, and
+    do not begin with a dot or an underscore.
+
+    Args:
+        given: A file, a folder, or a folder and a pattern with `*` for names of files in it.
+
+    Raises:
+        DataError: nothing is there, or no shard.
+    """
+    address = Address(given)
+    if address.is_file():
+        return [Shard(address)]
+    pattern = "*"
+    if "*" in address.name:
+        address, pattern = Address(str(given).rpartition("/")[0] or "."), address.name
+    if not address.is_folder():
+        raise DataError(f"{given}: no such file; check the path")
+    names = (file for file in address.files() if file.name.endswith(_SHARDS) and not file.name.startswith((".", "_")))
+    found = [Shard(file) for file in names if fnmatchcase(file.name, pattern)]
+    if not found:
+        raise DataError(f"{given}: no shards; expected files that end in .parquet, .jsonl, .jsonl.gz or .jsonl.zst")
+    return found
+
+
+def content_digest(given: str | Path) -> str:
+    """SHA-256 of a file of rows, or of the names and contents of the shards at an address."""
+    found = shards(given)
+    single = Address(given).is_file()
+    total = hashlib.sha256()
+    for shard in found:
+        total.update((b"" if single else os.fsencode(shard.file.name)) + b":")
+        with shard.file.stream() as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
+    return total.hexdigest()
