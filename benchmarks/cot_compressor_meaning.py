@@ -1,14 +1,14 @@
-"""Measures what `rules` keeps of the meaning: the response's content, conclusions, answers, whole sentences, equations.
+"""Measures what each scorer keeps of the meaning: the response's content, conclusions, answers, sentences, equations.
 
 Two files of real traces are read: mathematics, and general reasoning of many domains. Questions are split by their
-hash; a third is held out, and nothing was fitted to it. The other methods get the same number of tokens. *At most* is
-the selection of whole sentences that reads the response itself. Torn formulas are counted by patterns of this script,
-over lines that are only an equation, because the package would count with its own units.
+hash; a third is held out, and nothing was fitted to it. The simple methods get as many tokens as `rules` used. *At
+most* is the selection of whole sentences that reads the response itself. Torn formulas are counted by patterns of this
+script, over lines that are only an equation, because the package would count with its own units. The two trained
+scorers come from `cot_compressor_train.py`; without them, the script needs no model.
 
-    python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base
+    python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base --scorer runs/scorer
 
-The script needs no network and no model, but can measure a trained scorer and its hybrid as well
-(`cot_compressor_train.py`).
+`--before` compares with another version of the package: with the output of its command `compress` on these traces.
 """
 
 import gzip
@@ -49,6 +49,9 @@ UNSEEN_DOMAINS = {
     "probability_puzzle",
 }
 """Domains on which a scorer is measured that was trained on the others."""
+UNSEEN = "general, domains unseen in training"
+BEFORE = "rules before"
+Before = dict[str, dict[float, tuple[str, Sequence[Span]]]]
 SHOWN = {
     "response_coverage": "content of the response",
     "conclusion_kept": "conclusion kept",
@@ -134,10 +137,20 @@ def best_cover(row: dict[str, Any], tokens: int, counter: Counter) -> tuple[str,
         share *= 0.95
 
 
+def read_before(file: Path | None) -> Before:
+    """Text and spans of the rows of a `compressed` file by id and ratio."""
+    if file is None:
+        return {}
+    return {
+        row["id"]: {one["ratio"]: (one["text"], one["spans"]) for one in row["compressions"]}
+        for row in map(json.loads, file.read_text("utf-8").splitlines())
+    }
+
+
 def measure(
-    rows: list[dict[str, Any]], compressor: Compressor, name: str, trained: dict[str, Compressor]
+    rows: list[dict[str, Any]], compressor: Compressor, name: str, trained: dict[str, Compressor], before: Before
 ) -> dict[str, Any]:
-    """All metrics of all methods, as means with intervals over questions; trained scorers get the same budgets."""
+    """All metrics of all methods, as means with intervals over questions; all scorers get the same budgets."""
     counter = compressor.counter
     values: dict[tuple[float, str], list[dict[str, float | None]]] = {}
     groups: list[str] = []
@@ -163,6 +176,8 @@ def measure(
                 choice = select_baseline(method, cot, result.tokens, counter, question=row["question"])
                 kept[method] = choice.text, choice.spans
             kept |= {method: (found[at].text, found[at].spans) for method, found in others.items()}
+            if before:
+                kept[BEFORE] = before[row["id"]][result.ratio]
             kept["at most"] = best_cover(row, result.tokens, counter)
             for method, (text, spans) in kept.items():
                 metrics = {**measure_fidelity(sample, spans, text), "torn": torn_share(parts, spans, cot)}
@@ -186,13 +201,40 @@ def measure(
         "short_budgets": sum(share < 0.9 for share in used),
         "selections": len(used),
         "entries": entries,
+        "leads": [
+            {"ratio": ratio, **lead}
+            for ratio in RATIOS
+            for method in ("rules", *trained)
+            for lead in leads(method, {other: found for (at, other), found in values.items() if at == ratio}, groups)
+        ],
     }
+
+
+def leads(method: str, values: dict[str, list[dict[str, float | None]]], groups: list[str]) -> Iterator[dict[str, Any]]:
+    """By how much a scorer keeps more of the response than the best simple method, and than the rules before."""
+
+    def column(name: str) -> list[float]:
+        return [one["response_coverage"] or 0.0 for one in values[name]]
+
+    best = max(BASELINES, key=lambda name: sum(column(name)))
+    for other in (best, BEFORE) if BEFORE in values else (best,):
+        gains = [ours - theirs for ours, theirs in zip(column(method), column(other), strict=True)]
+        gain = mean_with_interval(gains, groups)
+        assert gain is not None
+        yield {"method": method, "other": other, "gain": asdict(gain)}
 
 
 def tables(result: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines: list[str] = []
     for group in result["groups"]:
+        if one := result["training"].get(group["name"]):
+            lines += [
+                f"Scorer: {one['rows']} traces ({one['characters']} characters) on {one['questions']} questions, "
+                f"{one['epochs']} epochs, {one['minutes']:.0f} minutes ({one['processor_minutes']:.0f} of processor "
+                f"time, {one['threads']} thread); macro-F1 {one['macro_f1']:.3f} on the questions for early stopping.",
+                "",
+            ]
         lines += [
             f"{group['name']}: {group['rows']} traces on {group['questions']} questions; {group['infeasible']} too "
             f"short. {group['short_budgets']} of {group['selections']} selections use less than nine tenths of their "
@@ -207,33 +249,56 @@ def tables(result: dict[str, Any]) -> str:
                 for mean in entry["metrics"].values()
             ]
             lines.append(f"| {entry['ratio']:g} | {entry['method']} | {' | '.join(cells)} |")
+        lines += ["", "| ratio | scorer | compared with | content of the response, difference |", "|---|---|---|---:|"]
+        for lead in group["leads"]:
+            gain = lead["gain"]
+            cells = [lead["method"], lead["other"], f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"]
+            lines.append(f"| {lead['ratio']:g} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def training(scorer: Path) -> dict[str, Any]:
+    """What `cot_compressor_train.py` wrote about the training of a scorer."""
+    return json.loads(scorer.with_name(f"{scorer.name}-training.json").read_text("utf-8"))
 
 
 @click.command()
 @data_dir_option
 @click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
-@click.option(
-    "--scorer", type=click.Path(path_type=Path), help="Trained scorer to measure, and its hybrid; records nothing."
-)
+@click.option("--scorer", type=click.Path(path_type=Path), help="Trained scorer; its hybrid is measured, too.")
+@click.option("--fewer-scorer", type=click.Path(path_type=Path), help="The same, trained with --fewer-domains.")
+@click.option("--before", type=click.Path(path_type=Path), help="Output of compress of another version.")
 @click.option("--development", is_flag=True, help="Use the questions that are not held out, and record nothing.")
-@click.option("--limit", type=click.IntRange(1), help="Number of traces of each file; by default all.")
-def main(data_dir: Path, tokenizer: Path, scorer: Path | None, development: bool, limit: int | None) -> None:
+@click.option("--limit", type=click.IntRange(1), help="Number of traces of each group; by default all.")
+def main(
+    data_dir: Path,
+    tokenizer: Path,
+    scorer: Path | None,
+    fewer_scorer: Path | None,
+    before: Path | None,
+    limit: int | None,
+    *,
+    development: bool,
+) -> None:
     """Measure, print and record."""
     missing = [name for name in FILES.values() if not (data_dir / name).is_file()]
     if missing:
         print(f"skipped: no {', '.join(missing)} in {data_dir}; give --data-dir")
         return
-    compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
-    names = {"trained": scorer, "hybrid": f"hybrid:{scorer}"} if scorer else {}
-    trained = {method: Compressor.from_pretrained(one, tokenizer=tokenizer) for method, one in names.items()}
-    groups = []
-    for name, file in FILES.items():
-        rows = load(data_dir / file, held_out=not development)
-        groups.append(measure(rows[:: -(-len(rows) // limit)] if limit else rows, compressor, name, trained))
-    result = {"groups": groups}
-    if development or scorer:
+    compressor, earlier = Compressor.from_pretrained("rules", tokenizer=tokenizer), read_before(before)
+    rows = {name: load(data_dir / file, held_out=not development) for name, file in FILES.items()}
+    rows[UNSEEN] = [row for row in rows["general"] if row["domain"] in UNSEEN_DOMAINS]
+    result: dict[str, Any] = {"groups": [], "training": {}}
+    for name, found in rows.items():
+        folder = fewer_scorer if name == UNSEEN else scorer
+        names = {"trained": folder, "hybrid": f"hybrid:{folder}"} if folder else {}
+        trained = {method: Compressor.from_pretrained(one, tokenizer=tokenizer) for method, one in names.items()}
+        chosen = found[:: -(-len(found) // limit)] if limit else found
+        result["groups"].append(measure(chosen, compressor, name, trained, earlier))
+        if folder:
+            result["training"][name] = training(folder)
+    if development:
         print(tables(result))
     else:
         record(__file__, result, tables)

@@ -42,6 +42,14 @@ def test_the_words_of_a_sentence_stay_together() -> None:
     }
 
 
+def test_what_stands_before_the_closing_statement_comes_before_sentences_that_add_as_much() -> None:
+    plain = [
+        f"The {noun} was in the {place}." for noun, place in [("cart", "yard"), ("goat", "shed"), ("sack", "barn")]
+    ]
+    order = ranked("Who did it?", " ".join([*plain, "The rope was in the loft.", "So Emil did it."]))
+    assert " ".join(order[:12]) == "So Emil did it . The rope was in the loft ."
+
+
 def test_repetitions_chatter_and_what_a_correction_replaces_come_last() -> None:
     cot = (
         "The sign says the market is on Sunday. A baker sells bread. A baker sells bread. Hmm. "

@@ -8,7 +8,8 @@ Units are sorted into tiers, in this order:
 3. the closing statement of a computation, if it is more than a twentieth of the text; a box or an answer in a tag stays
    in tier 1;
 4. sentences, by what they add per token to what a final solution is likely to say (`likely_items`); deductions,
-   corrections, gaps that the text points out and the end of the text come earlier, plans and checks later;
+   corrections, gaps that the text points out, the end of the text and the sentence before a closing statement, which
+   often is its reason, come earlier, plans and checks later;
 5. sentences that add nothing, chatter, claims that a correction replaces, repetitions.
 
 All words of a sentence have one score, so the selection takes sentences whole; an equation may stand alone.
@@ -45,6 +46,7 @@ _ROLE_WEIGHTS: dict[Role, float] = {
 }
 _LATE_SHARE = 0.15
 _LATE_WEIGHT = 2.0
+_REASON_WEIGHT = 1.5
 _UNIT = 1_000_000
 """What 1 is as a whole number: sums of whole numbers do not depend on the order of a set."""
 _COST_POWER = 0.7
@@ -135,6 +137,8 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
     covered = set[str]().union(*(sentences[at].items for at in closing))
     left = [sentence.items for sentence in sentences]
     weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
+    for at in {max(0, at - 1) for at in closing}:
+        weights[at] *= _REASON_WEIGHT
 
     def gain(at: int) -> float:
         left[at] = left[at] - covered

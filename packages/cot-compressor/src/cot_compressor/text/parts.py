@@ -1,9 +1,10 @@
 """Groups units into the parts that are chosen whole: sentences, their clauses, formulas that can stand alone, phrases.
 
-A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change its meaning. A
-formula can stand alone between words and marks if its clause does not deny it. A phrase is cut before an article, a
-preposition or a conjunction, from clauses without negation. What a unit needs beside it comes with it: a row of a table
-its header, a line of code its fences. Choosing parts is left to `budget/select.py`.
+A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change its meaning; one
+that begins with `because`, `which` or the like is not chosen alone. A formula can stand alone between words and marks
+if its clause does not deny it. A phrase is cut before an article, a preposition or a conjunction, from clauses without
+negation. What a unit needs beside it comes with it: a row of a table its header, a line of code its fences. Choosing
+parts is left to `budget/select.py`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "The red one is left, so Noor packed it."
@@ -30,6 +31,8 @@ _CONNECTIVES = word_set(
 )
 _UNMARKED = word_set("because but whereas therefore")
 """Connectives that begin a clause without a comma before them."""
+_SUBORDINATE = word_set("because since while whereas which weil car puisque porque")
+"""Connectives of a clause that says nothing without the one before it."""
 _FUNCTION_WORDS = word_set(
     "a an the and or but so to of in for from at by with on as that this these those which who if "
     "when where while than "
@@ -67,7 +70,7 @@ class Parts(NamedTuple):
 
     sentences: list[Part]
     clauses: list[Part]
-    """Clauses of sentences that have several; a mark between two clauses belongs to neither."""
+    """Clauses of sentences that have several, but no subordinate ones; a mark between two belongs to neither."""
     formulas: list[Part]
     divided: list[list[int]]
     """The clauses of all sentences, from which phrases can be taken."""
@@ -93,7 +96,9 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
         divided = _DIVIDED.search(text, units[sentence[0]].start, units[sentence[-1]].end)
         clauses = list(_clauses(text, units, sentence)) if divided else [sentence]
         if len(clauses) > 1:
-            found.clauses.extend(_with(clause, needed) for clause in clauses)
+            found.clauses.extend(
+                _with(clause, needed) for clause in clauses if not _is_subordinate(text, units, clause)
+            )
         for clause in clauses:
             formulas = [at for at in clause if units[at].kind == "math" or text[units[at].start] == "<"]
             if formulas:
@@ -114,6 +119,12 @@ def is_content(text: str, unit: Unit) -> bool:
         and bool(words_and_numbers(said))
         and _NEGATION.search(said) is None
     )
+
+
+def _is_subordinate(text: str, units: Sequence[Unit], clause: Sequence[int]) -> bool:
+    """True for a clause that begins with a connective of a subordinate clause."""
+    first = units[clause[0]]
+    return text[first.start : first.end].lower() in _SUBORDINATE
 
 
 def _denied(text: str, units: Sequence[Unit], clause: Sequence[int]) -> bool:
