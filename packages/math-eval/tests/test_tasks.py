@@ -84,6 +84,37 @@ def test_gold_quirks_of_the_larger_benchmarks(tmp_path):
     assert kept[1] == {"id": "olympiadbench/8", "question": "P", "answer": r"2, \$3", "unit": "km"}
 
 
+def test_contests_of_2025_and_2026_name_their_problems_by_problem_idx(tmp_path):
+    for name in ("aime26", "hmmt_feb25", "hmmt_feb26", "brumo25"):
+        row = {"problem_idx": 3, "problem": "P", "answer": 7 if name == "aime26" else r"\frac{1}{576}"}
+        _write(tmp_path / f"{name}.jsonl", {**row, "problem_type": ["Algebra", " Geometry"]})
+        (problem,) = load_task(name, data_dir=tmp_path).problems
+        assert (problem["id"], problem["question"]) == (f"{name}/3", "P")
+        assert problem["answer"] == ("7" if name == "aime26" else r"\frac{1}{576}")
+        assert problem["problem_type"] == ["Algebra", " Geometry"]
+
+
+def test_amc22_is_the_part_of_its_file_with_problems_of_2022(tmp_path):
+    url = "https://artofproblemsolving.com/wiki/index.php/{}_AMC_12A_Problems/Problem_1"
+    rows = [{"id": index, "problem": "P", "answer": 142.0, "url": url.format(2022 + index % 2)} for index in range(4)]
+    file = _write(tmp_path / "aimo_validation_amc.jsonl", *rows)
+    task = load_task("amc22", data_dir=tmp_path)
+    assert [(problem["id"], problem["answer"]) for problem in task.problems] == [("amc22/0", "142"), ("amc22/2", "142")]
+    assert task.source == {"file": "aimo_validation_amc.jsonl", "part": {"url": "/2022_AMC"}}
+    _write(file, rows[1])
+    with pytest.raises(DataError, match=r"no row of amc22; aimo_validation_amc\.jsonl has those of AI-MO"):
+        load_task("amc22", data_dir=tmp_path)
+
+
+def test_omni_math_is_a_file_of_github_which_the_user_fetches(tmp_path):
+    row = {"domain": ["Algebra"], "difficulty": 8.0, "problem": "P", "solution": "S", "answer": "115440", "source": "s"}
+    _write(tmp_path / "omni_math_rule.jsonl", row)
+    (problem,) = load_task("omni_math", data_dir=tmp_path).problems
+    assert (problem["id"], problem["answer"], problem["difficulty"]) == ("omni_math/0", "115440", 8.0)
+    with pytest.raises(DataError, match=r"omni_math: is not on the hub; put omni_math_rule\.jsonl of github\.com"):
+        load_task("omni_math")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -161,7 +192,7 @@ def test_bad_problems_are_named(tmp_path, rows, message):
 def test_an_unknown_task_and_a_missing_file_say_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"gsm9k: neither a task nor a file; tasks are gsm8k, .*reasoning-gym:NAME"):
         load_task("gsm9k")
-    with pytest.raises(DataError, match=r"gsm8k_test\.jsonl: no such file; without --data-dir, gsm8k is fetched"):
+    with pytest.raises(DataError, match=r"gsm8k_test\.jsonl: no such file; it has the rows of openai/gsm8k"):
         load_task("gsm8k", data_dir=tmp_path)
     _write(tmp_path / "svamp_test.jsonl", {"question": "Q", "answer": "1"})
     with pytest.raises(

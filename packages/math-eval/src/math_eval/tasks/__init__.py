@@ -1,6 +1,6 @@
 """Tasks: named lists of problems.
 
-`datasets` reads nine published benchmarks, `champ` and `procedural` those that are Python packages, `files` the user's
+`datasets` reads published benchmarks, `champ` and `procedural` those that are Python packages, `files` the user's
 own files. Plug-ins register a function in the entry-point group `math_eval.tasks`. This module finds a task by its name
 and checks ids and fields. Prompts are left to `generate`, answers to `grading`.
 
@@ -74,7 +74,8 @@ def load_task(name: str, *, data_dir: str | Path | None = None, limit: int | Non
 def known_tasks() -> Iterator[tuple[str, str, str]]:
     """Name, number of problems and origin of every task that needs no file of the user's."""
     for name, benchmark in datasets.BENCHMARKS.items():
-        yield name, str(benchmark.size), f"{benchmark.origin}, or {benchmark.file} in --data-dir"
+        otherwise = f"{benchmark.file} in --data-dir"
+        yield name, str(benchmark.size), f"{benchmark.origin}{', or ' if benchmark.on_hub else ': '}{otherwise}"
     yield champ.NAME, str(champ.SIZE), "package champ-dataset"
     for name in procedural.GENERATORS:
         yield f"{procedural.PREFIX}{name}", "any", "package reasoning-gym"
