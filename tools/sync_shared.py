@@ -35,15 +35,16 @@ _EVERY = (
 )
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats")
 _TRAINING = ("file_record", "training_checkpoints", "trl_release")
+_ROWS = ("remote_output", "row_layout", "row_source")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
-    "cot_compressor": (*_EVERY, *_SERVER, "file_record", "output_file"),
+    "cot_compressor": (*_EVERY, *_ROWS, *_SERVER, "file_record", "output_file", "thinking", "thinking_formats"),
     "ratio_sft": (*_MODEL, *_TRAINING),
     "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
-    "math_eval": (*_MODEL, *_SERVER),
+    "math_eval": (*_MODEL, *_ROWS, *_SERVER),
 }
 SCHEMAS = {
-    "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "traces"),
+    "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "thinking_format", "traces"),
     "ratio_sft": ("compressed", "control_tokens", "problems", "rl_prompts", "samples", "sft", "thinking_format"),
     "chrpo": ("control_tokens", "rl_prompts", "samples", "thinking_format"),
     "math_eval": (

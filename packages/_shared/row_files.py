@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ..errors import DataError
 from .addresses import Address, needs_pyarrow
-from .parquet_rows import read_parquet
+from .parquet_rows import left_out, read_parquet
 from .strict_json import parse_json
 
 MAX_LINE_CHARS = 64 * 2**20
@@ -143,3 +143,14 @@ def content_digest(given: str | Path) -> str:
         with shard.file.stream() as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
     return total.hexdigest()
+
+
+def unread_columns(given: str | Path) -> list[str]:
+    """A line for each shard with columns that are left out because JSON cannot hold them."""
+    lines: list[str] = []
+    for shard in shards(given):
+        if shard.is_parquet:
+            with shard.file.open() as file:
+                names = left_out(file, str(shard.file))
+            lines += [f"{shard.file}: left out, because JSON cannot hold it: {', '.join(names)}"] if names else []
+    return lines

@@ -28,6 +28,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import click
 
 from ..errors import DataError
+from .addresses import AddressType, is_remote
 
 Settings = TypeVar("Settings")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,24 +49,27 @@ class AliasedOption(click.Option):
         self.opts = shown
 
 
-def output_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
+def output_argument(metavar: str, *, required: bool = True, remote: bool = False) -> Callable[[Command], Command]:
     """A decorator that adds the argument `out`, a path, which the hidden option `--output-dir` may give instead.
 
     Args:
         metavar: Name of the argument in `--help`.
         required: Refuse a call without an output.
+        remote: Take an address on an object store, too.
     """
 
-    def either(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    def either(ctx: click.Context, parameter: click.Parameter, value: str | Path | None) -> str | Path | None:
         given = [path for path in (value, ctx.params.pop("output_dir", None)) if path is not None]
         if len(given) > 1:
             raise click.UsageError(f"{metavar} and --output-dir name two outputs; give one", ctx=ctx)
+        if not remote and any(map(is_remote, given)):
+            raise click.UsageError(f"{given[0]}: this output is made on this machine; name a path", ctx=ctx)
         if required and not given and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=parameter)
         return next(iter(given), None)
 
     def add(command: Command) -> Command:
-        path = click.Path(path_type=Path)
+        path = AddressType()
         command = click.option("--output-dir", type=path, hidden=True, is_eager=True)(command)
         return click.argument("out", metavar=metavar, type=path, required=False, callback=either)(command)
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from cot_compressor._shared.output_file import OutputFile
 from cot_compressor._shared.records import Row
+from cot_compressor._shared.row_source import RowSource
 from cot_compressor.cli import cli
 from cot_compressor.errors import DataError
 from cot_compressor.resumable import Job
@@ -110,7 +111,7 @@ def test_a_folder_that_was_exchanged_for_a_link_while_a_command_runs_is_never_wr
         return batch
 
     with pytest.raises(DataError, match="final: is a symbolic link"):
-        Job("annotate", traces_file, tmp_path / "out.jsonl", "traces", {}).run(exchange, batch_rows=1)
+        Job("annotate", RowSource(traces_file, "traces"), tmp_path / "out.jsonl", {}).run(exchange, batch_rows=1)
     assert [(path.name, path.read_text()) for path in elsewhere.iterdir()] == [("out.jsonl", "mine")]
 
 
@@ -126,5 +127,5 @@ def test_rows_that_were_exchanged_for_a_link_while_a_command_runs_are_never_writ
         return batch
 
     with pytest.raises(OSError, match=r"rows-0of1\.jsonl"):
-        Job("annotate", traces_file, tmp_path / "out.jsonl", "traces", {}).run(exchange, batch_rows=1)
+        Job("annotate", RowSource(traces_file, "traces"), tmp_path / "out.jsonl", {}).run(exchange, batch_rows=1)
     assert (tmp_path / "mine").read_text() == "mine"

@@ -15,6 +15,7 @@ from ._version import __version__
 from .errors import CompressorError, InfeasibleBudget
 
 if TYPE_CHECKING:
+    from ._shared.row_layout import Layout
     from .compress import compress_file
     from .compressor import Compression, Compressor
     from .evaluation.baselines import select_baseline
@@ -30,6 +31,7 @@ __all__ = [
     "Compressor",
     "CompressorError",
     "InfeasibleBudget",
+    "Layout",
     "PromptCompressor",
     "TrainSettings",
     "__version__",
@@ -43,6 +45,7 @@ __all__ = [
 _PLACES = {
     "Compression": ".compressor",
     "Compressor": ".compressor",
+    "Layout": "._shared.row_layout",
     "PromptCompressor": ".llmlingua",
     "TrainSettings": ".training.settings",
     "annotate_file": ".training.annotate",

@@ -8,9 +8,13 @@ from typing import Any
 import click
 
 from . import distributed
+from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
+from ._shared.row_files import unread_columns
+from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
-from ._shared.terminal import echo
+from ._shared.terminal import echo, notify
+from ._shared.thinking_formats import FLAG_HELP
 from ._version import __version__
 from .errors import DataError, InfeasibleBudget, needs_extra
 from .scorers.base import DTYPES
@@ -50,12 +54,28 @@ def _compression_options(command: _Command) -> _Command:
     return command
 
 
+def _corpus_options(command: _Command) -> _Command:
+    """The options of the commands that read a corpus."""
+    thinking = click.option("--thinking-format", metavar="NAME|FILE", help=f"{FLAG_HELP} It is read with --messages.")
+    return layout_options(thinking(command))
+
+
+def _layout(source: str | Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command with the layout in place of the options of a corpus; prints what is not read of it."""
+    given = {name: options.pop(name) for name in ("columns", "messages", "thinking_format")}
+    if given["thinking_format"] and not given["messages"]:
+        raise DataError("--thinking-format is for --messages; drop it, or name the column of messages")
+    for line in unread_columns(source):
+        notify(line)
+    return {**options, "layout": layout_of(**given)}
+
+
 _overwrite = click.option(
     "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
 )
 
 
-def _report(out: Path, result: Any) -> None:
+def _report(out: str | Path, result: Any) -> None:
     if distributed.rank() > 0:
         return
     if result is None:
@@ -73,10 +93,12 @@ def cli() -> None:
 @cli.command(
     epilog="""\b
 Examples:
-  cot-compressor annotate traces.jsonl annotated.jsonl --keep-share 0.3"""
+  cot-compressor annotate traces.jsonl annotated.jsonl --keep-share 0.3
+  cot-compressor annotate corpus annotated.parquet --messages messages --columns \\
+      'answer=solution,model:="R1",correct:=true,sample:=0'"""
 )
-@click.argument("source", metavar="IN", type=_PATH)
-@output_argument("OUT")
+@click.argument("source", metavar="IN", type=AddressType())
+@output_argument("OUT", remote=True)
 @click.option(
     "--annotator",
     type=click.Choice(["response", "rules", "reader", "openai"]),
@@ -100,15 +122,20 @@ Examples:
 @click.option(
     "--prices", type=(float, float), help="Dollars per million prompt and completion tokens, for the report (openai)."
 )
+@_corpus_options
 @_overwrite
-def annotate(source: Path, out: Path, *, annotator: str, keep_share: float, overwrite: bool, **server: Any) -> None:
-    """Mark what to keep in each trace of IN.
+def annotate(
+    source: str | Path, out: str | Path, *, annotator: str, keep_share: float, overwrite: bool, **server: Any
+) -> None:
+    """Mark what to keep in each trace of IN: a file, a folder of shards, or an address such as s3://bucket/corpus.
 
     The answers of a language model are stored in OUT.answers.jsonl, and no request is sent twice.
     """
     from .training.annotate import RulesAnnotator, annotate_file
     from .training.annotate_response import ResponseAnnotator
 
+    server = _layout(source, server)
+    options = {"layout": server.pop("layout"), "overwrite": overwrite}
     if annotator != "openai":
         if (server["model"] and annotator != "reader") or server["base_url"] or server["prices"]:
             raise DataError("--model, --base-url and --prices are for --annotator openai; drop them")
@@ -120,16 +147,18 @@ def annotate(source: Path, out: Path, *, annotator: str, keep_share: float, over
             chosen = ReaderAnnotator(server["model"], keep_share)
         else:
             chosen = RulesAnnotator(keep_share) if annotator == "rules" else ResponseAnnotator(keep_share)
-        _report(out, annotate_file(source, out, chosen, overwrite=overwrite))
+        _report(out, annotate_file(source, out, chosen, **options))
         return
     from .training.annotate_openai import OpenAIAnnotator
 
     if not server["model"]:
         raise DataError("--annotator openai needs --model NAME")
-    answers = out.with_name(out.name + ".answers.jsonl")
+    if is_remote(out):
+        raise DataError(f"{out}: answers of a server are stored beside OUT; name a path on this machine")
+    answers = Path(f"{out}.answers.jsonl")
     asking = OpenAIAnnotator(keep_share=keep_share, answers=answers, **server)
     try:
-        _report(out, annotate_file(source, out, asking, overwrite=overwrite))
+        _report(out, annotate_file(source, out, asking, **options))
     finally:
         echo(asking.usage(), err=True)
 
@@ -185,11 +214,15 @@ def push(folder: Path, name: str, private: bool) -> None:
     epilog="""\b
 Examples:
   cot-compressor compress traces.jsonl compressed.jsonl --ratio 0.2 --ratio 0.4 --tokenizer models/base
+  cot-compressor compress corpus short.parquet --ratio 0.3 --tokenizer models/base --messages messages
+  cot-compressor compress s3://bucket/corpus s3://bucket/short.parquet --ratio 0.3 --tokenizer models/base \\
+      --columns question=problem,cot=thinking,answer=solution
   cot-compressor compress - --ratio 0.3 --diff < thoughts.txt"""
 )
-@click.argument("source", metavar="IN", type=_PATH)
-@output_argument("[OUT]", required=False)
+@click.argument("source", metavar="IN", type=AddressType())
+@output_argument("[OUT]", required=False, remote=True)
 @_compression_options
+@_corpus_options
 @click.option("--question", default="", help="Question that a plain text answers.")
 @click.option(
     "--diff",
@@ -198,8 +231,8 @@ Examples:
 )
 @_overwrite
 def compress(
-    source: Path,
-    out: Path | None,
+    source: str | Path,
+    out: str | Path | None,
     *,
     tokenizer: Path | None,
     question: str,
@@ -208,6 +241,9 @@ def compress(
     **options: Any,
 ) -> None:
     """Shorten each trace of IN at every ratio; without OUT, shorten the plain text IN (- is standard input).
+
+    IN is JSON Lines or Parquet: a file, a folder of shards, or an address such as s3://bucket/corpus. The name of OUT
+    gives its format: .jsonl, .jsonl.gz, .jsonl.zst or .parquet.
 
     A plain text needs no tokenizer: without one, `rules` counts words, numbers and signs.
     """
@@ -223,17 +259,19 @@ def compress(
             )
         if question or diff:
             raise DataError("--question and --diff are for a plain text; drop them, or drop OUT")
+        options = _layout(source, options)
         _report(out, compress_file(source, out, tokenizer=tokenizer, overwrite=overwrite, **options))
         return
     from .compressor import Compressor
     from .plain_text import read_text, shown
 
-    if source.suffix in {".jsonl", ".gz"}:
+    corpus = any(options.pop(name) is not None for name in ("columns", "messages", "thinking_format"))
+    if corpus or is_remote(source) or Path(source).suffix in {".jsonl", ".gz", ".zst", ".parquet"}:
         raise DataError(f"{source}: give OUT, the file to write; without it IN is a plain text")
     if len(options["ratios"]) != 1:
         raise DataError("a plain text takes one --ratio")
     compressor = Compressor.from_pretrained(options["scorer"], tokenizer=tokenizer, dtype=options["dtype"])
-    cot = read_text(source)
+    cot = read_text(Path(source))
     try:
         result = compressor.compress(cot, question=question, ratio=options["ratios"][0])
     except InfeasibleBudget as error:
@@ -244,11 +282,13 @@ def compress(
 @cli.command(
     epilog="""\b
 Examples:
-  cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base"""
+  cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base
+  cot-compressor evaluate corpus runs/fidelity --ratio 0.2 --tokenizer models/base --messages messages"""
 )
-@click.argument("source", metavar="IN", type=_PATH)
+@click.argument("source", metavar="IN", type=AddressType())
 @output_argument("OUT_DIR")
 @_compression_options
+@_corpus_options
 @click.option(
     "--reader",
     type=_PATH,
@@ -262,13 +302,16 @@ Examples:
     help="Random seed of the baselines and of the intervals.",
 )
 @_overwrite
-def evaluate(source: Path, out: Path, **options: Any) -> None:
-    """Measure what a compression keeps, beside simpler methods at the same length."""
+def evaluate(source: str | Path, out: Path, **options: Any) -> None:
+    """Measure what a compression keeps, beside simpler methods at the same length.
+
+    IN is JSON Lines or Parquet: a file, a folder of shards, or an address such as s3://bucket/corpus.
+    """
     from .evaluation.evaluate import evaluate_file
 
     if options["tokenizer"] is None:
         raise DataError("evaluate needs --tokenizer FOLDER, because budgets count the target model's tokens")
-    table = evaluate_file(source, out, **options)
+    table = evaluate_file(source, out, **_layout(source, options))
     if table is None:
         _report(out, None)
     else:

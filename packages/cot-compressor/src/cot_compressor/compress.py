@@ -9,8 +9,9 @@ one of the ratios is rejected, so every written row has all of them.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ._shared import runs
 from ._shared.records import Row, Tally
+from ._shared.row_layout import Layout
+from ._shared.row_source import RowSource
 from .budget.counting import load_counter
 from .budget.ratios import check_ratios
 from .compressor import Compressor
@@ -29,18 +30,21 @@ def compress_file(
     scorer: str | Path,
     tokenizer: str | Path,
     dtype: str | None = None,
+    layout: Layout | None = None,
     overwrite: bool = False,
 ) -> Tally | None:
     """Write a `compressed` file.
 
     Args:
-        source: Path of a JSON Lines file with `id`, `question` and `cot` in every row.
-        out: Path of the new file.
+        source: Rows with `id`, `question` and `cot`: JSON Lines or Parquet, a file, a folder of shards, or an address
+            on an object store.
+        out: Path or address of the new file, in Parquet if it ends in `.parquet`.
         ratios: Shares of the tokens to keep, each in (0, 1].
         scorer: `"rules"`, a folder written by `cot-compressor train`, a hub's `owner/name@revision`, or `hybrid:` and
             one of the latter two.
         tokenizer: Folder of the target model, whose tokens are counted.
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
+        layout: Columns of a corpus with other names, or with conversations; rows that do not fit are then rejected.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
@@ -53,14 +57,13 @@ def compress_file(
     counter = load_counter(tokenizer)
     compressor = Compressor(load_scorer(scorer, dtype=dtype), counter)
     settings = {
-        "input": runs.digest(source),
         "ratios": wanted,
         "scorer": scorer_fingerprint(scorer),
         "dtype": getattr(compressor.scorer, "dtype", None),
         "tokenizer": counter.digest(),
         "tokenizer_name": counter.name,
     }
-    job = Job("compress", source, out, "compress_input", settings, overwrite)
+    job = Job("compress", RowSource(source, "compress_input", layout), out, settings, overwrite)
     if job.is_finished():
         return None
 

@@ -6,7 +6,7 @@ processes (`accelerate launch -m cot_compressor …`) take turns at batches of r
 first process joins them. A file that another command wrote is never replaced (`_shared/output_file.py`). What becomes
 of a row is decided by the caller's function.
 
-    job = Job("annotate", "traces.jsonl", "annotated.jsonl", "traces", settings)
+    job = Job("annotate", RowSource("traces.jsonl", "traces"), "annotated.jsonl", settings)
     tally = None if job.is_finished() else job.run(annotate_rows, batch_rows=64)
 """
 
@@ -14,14 +14,18 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from . import distributed
+from ._shared.addresses import is_remote
 from ._shared.lock import locked, no_link
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
-from ._shared.records import Row, Tally, dump_line, read_records, write_records
+from ._shared.records import Row, Tally, dump_line, write_records
+from ._shared.remote_output import RemoteOutput
+from ._shared.row_source import Misfit, RowSource
 from ._shared.runs import State
 from .errors import DataError, RejectedRow
 
@@ -37,17 +41,16 @@ class Job:
 
     Args:
         command: Name of the sub-command, such as "annotate".
-        source: Path of a `.jsonl` or `.jsonl.gz` file.
-        out: Path of the new file; rejected rows go to `OUT.rejected.jsonl`.
-        schema: Name of the schema that the rows of `source` must fit.
-        settings: Everything that changes the output, as JSON values.
+        source: The rows.
+        out: Path of the new file, whose name gives its format, or address on an object store; rejected rows go to
+            `OUT.rejected.jsonl`.
+        settings: Everything that changes the output, but for the settings of the source, as JSON values.
         overwrite: True to replace what this command made with other settings, or to make a finished output again.
     """
 
     command: str
-    source: str | Path
+    source: RowSource
     out: str | Path
-    schema: str
     settings: dict[str, Any]
     overwrite: bool = False
 
@@ -58,18 +61,35 @@ class Job:
             DataError: `out` is a folder, the input, made by another program, changed since it was written, made with
                 other settings and may not be overwritten, or being written by another run.
         """
-        with locked(Path(self.out), distributed.rank()):
+        if self._remote and self._remote.is_finished(self._output.settings, overwrite=self.overwrite):
+            return True
+        with locked(self._output.out, distributed.rank()):
             finished = self._state() == "finished"
             distributed.wait()  # One process that ends would take the others' connections along.
+            if finished:
+                self._upload()
             return finished
 
     def _state(self) -> State:
-        self._output.check_apart([Path(self.source)])
+        self._output.check_apart([Path(self.source.address)])
+        if self._output.out.resolve().parent == Path(self.source.address).resolve():
+            raise DataError(f"{self.out}: would become a shard of {self.source.address}; name another folder")
         return self._output.state(overwrite=self.overwrite)
 
-    @property
+    def _upload(self) -> None:
+        """Upload a complete output that belongs on an object store."""
+        if self._remote and distributed.rank() == 0:
+            self._remote.upload((_REJECTED,))
+
+    @cached_property
+    def _remote(self) -> RemoteOutput | None:
+        return RemoteOutput(str(self.out), f"cot-compressor {self.command}") if is_remote(self.out) else None
+
+    @cached_property
     def _output(self) -> OutputFile:
-        return OutputFile(Path(self.out), (_REJECTED,), f"cot-compressor {self.command}", self.settings)
+        out = self._remote.local if self._remote else Path(self.out)
+        settings = self.source.settings | self.settings
+        return OutputFile(out, (_REJECTED,), f"cot-compressor {self.command}", settings)
 
     def run(self, convert: Callable[[list[Row]], Iterable[Outcome]], *, batch_rows: int) -> Tally | None:
         """Write the outcome of every row to `out`, in order; continue if an earlier run was killed.
@@ -84,26 +104,24 @@ class Job:
         Raises:
             DataError: a row breaks the schema, or another run is writing `out`; nothing appears under `out` then.
         """
-        for _ in read_records(self.source, self.schema):
-            pass  # A row that breaks the schema is reported before any work is done.
+        self.source.check()
         rank, count = distributed.rank(), distributed.count()
-        with distributed.only_writer(Path(self.out)):
+        with distributed.only_writer(self._output.out):
             if rank == 0 and self._state() != "partial":
                 self._output.start()
             distributed.wait()
             done = _Done(self._output.partial, rank, count)
             done.open()
-            own = (
-                row for at, row in enumerate(read_records(self.source, self.schema)) if at // batch_rows % count == rank
-            )
+            own = (row for at, row in enumerate(self.source.rows()) if at // batch_rows % count == rank)
             rows = itertools.islice(own, done.count, None)
             with progress_bar(
                 desc=self.command, unit="row", initial=done.count, leave=False, disable=rank > 0
             ) as progress:
                 while batch := list(itertools.islice(rows, batch_rows)):
-                    done.append(convert(batch), progress)
+                    done.append(_outcomes(batch, convert), progress)
             distributed.wait()
             tally = self._join(batch_rows, count) if rank == 0 else None
+            self._upload()
             distributed.wait()
         return tally
 
@@ -114,25 +132,33 @@ class Job:
         finished = [_Done(output.partial, rank, count).entries() for rank in range(count)]
 
         def written() -> Iterator[Row]:
-            for at, row in enumerate(read_records(self.source, self.schema)):
+            for at, row in enumerate(self.source.rows()):
                 entry = next(finished[at // batch_rows % count])
+                raw = row.row if isinstance(row, Misfit) else row
                 tally.read += 1
                 if "row" in entry:
-                    if entry["row"].get("id") != row["id"]:
+                    if isinstance(row, Misfit) or entry["row"].get("id") != row["id"]:
                         raise DataError(
                             f"{output.partial}: a finished row of id {entry['row'].get('id')!r} is in the place of "
-                            f"{row['id']!r}; remove this folder, and all are made again"
+                            f"{raw.get('id')!r}; remove this folder, and all are made again"
                         )
                     tally.written += 1
                     yield entry["row"]
                 else:
-                    tally.reject(row, entry["reject"], entry["detail"])
+                    tally.reject(raw, entry["reject"], entry["detail"])
 
         write_records(output.growing, written())
         tally.write_rejected(output.growing)
         counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
         output.publish(RECORDED, rows=counts)
         return tally
+
+
+def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:
+    """The outcome of each row; one that does not fit is rejected."""
+    converted = iter(convert([row for row in batch if not isinstance(row, Misfit)]))
+    for row in batch:
+        yield RejectedRow(row.reason, row.detail) if isinstance(row, Misfit) else next(converted)
 
 
 class _Done:

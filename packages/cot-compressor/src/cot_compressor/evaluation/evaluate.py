@@ -19,6 +19,8 @@ from cot_compressor._shared import runs
 from cot_compressor._shared.lock import locked
 from cot_compressor._shared.output_file import OutputFile
 from cot_compressor._shared.records import Row, open_atomic, path_beside, read_records, write_json
+from cot_compressor._shared.row_layout import Layout
+from cot_compressor._shared.row_source import Misfit, RowSource
 from cot_compressor.budget.counting import clean, load_counter
 from cot_compressor.budget.ratios import check_ratios, token_budget
 from cot_compressor.budget.select import select
@@ -56,12 +58,14 @@ def evaluate_file(
     dtype: str | None = None,
     reader: str | Path | None = None,
     seed: int = 0,
+    layout: Layout | None = None,
     overwrite: bool = False,
 ) -> str | None:
     """Write the report.
 
     Args:
-        source: Path of a JSON Lines file with `id`, `question`, `cot`, perhaps `answer`, `response`, `decisive`.
+        source: Rows with `id`, `question`, `cot`, perhaps `answer`, `response`, `decisive`: JSON Lines or Parquet, a
+            file, a folder of shards, or an address on an object store.
         out: Folder of the report.
         ratios: Shares of the tokens to keep, each in (0, 1].
         scorer: `"rules"`, a folder written by `cot-compressor train`, a hub's `owner/name@revision`, or `hybrid:` and
@@ -70,6 +74,7 @@ def evaluate_file(
         dtype: Number format of a trained scorer, `"float32"` (the default) or `"bfloat16"`.
         reader: Folder of a causal language model that reads the response after each short text; None for none.
         seed: Random seed of the baselines and of the intervals.
+        layout: Columns of a corpus with other names, or with conversations; rows that do not fit are then rejected.
         overwrite: True to replace a report that was made with other settings, or to make a finished one again.
 
     Returns:
@@ -84,12 +89,13 @@ def evaluate_file(
     wanted = check_ratios(ratios)
     compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
     reads = _load_reader(reader)
-    settings = {"input": runs.digest(source), "ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
+    rows_read = RowSource(source, "compress_input", layout)
+    settings = {"ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
     settings |= {"scorer": scorer_fingerprint(scorer), "dtype": getattr(compressor.scorer, "dtype", None)}
     settings |= {"reader": runs.digest(reader)} if reader else {}
     metrics = out / _METRICS
-    job = Job("evaluate", source, metrics, "compress_input", settings, overwrite)
-    reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", settings)
+    job = Job("evaluate", rows_read, metrics, settings, overwrite)
+    reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", rows_read.settings | settings)
     finished = job.is_finished()
     with locked(reports.out, distributed.rank()):
         if reports.state(overwrite=overwrite) == "finished" and finished:
@@ -103,7 +109,7 @@ def evaluate_file(
         raise DataError(
             f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
         )
-    rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, source, wanted)
+    rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, rows_read, wanted)
     return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
 
 
@@ -123,9 +129,10 @@ def _counts(metrics: Path) -> str:
     return f"{rows['read']} read, {rows['written']} measured, {rejected} rejected{f' ({reasons})' if reasons else ''}"
 
 
-def _shown(compressor: Compressor, source: str | Path, ratios: Sequence[float]) -> _Shown:
+def _shown(compressor: Compressor, source: RowSource, ratios: Sequence[float]) -> _Shown:
     """The first rows that are long enough, with their compressions, to be shown side by side."""
-    rows = list(itertools.islice(read_records(source, "compress_input"), _SHOWN_ROWS))
+    fitting = (row for row in source.rows() if not isinstance(row, Misfit))
+    rows = list(itertools.islice(fitting, _SHOWN_ROWS))
     results = compressor.compress_many([(row["question"], row["cot"]) for row in rows], ratios=ratios)
     return [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, list)]
 

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from cot_compressor._shared import runs
 from cot_compressor._shared.records import Row, Tally
+from cot_compressor._shared.row_layout import Layout
+from cot_compressor._shared.row_source import RowSource
 from cot_compressor._version import __version__
 from cot_compressor.budget.counting import count_words
 from cot_compressor.budget.ratios import token_budget
@@ -99,14 +100,21 @@ class RulesAnnotator:
 
 
 def annotate_file(
-    source: str | Path, out: str | Path, annotator: Annotator | None = None, *, overwrite: bool = False
+    source: str | Path,
+    out: str | Path,
+    annotator: Annotator | None = None,
+    *,
+    layout: Layout | None = None,
+    overwrite: bool = False,
 ) -> Tally | None:
     """Write an `annotated` file.
 
     Args:
-        source: Path of a `traces` file.
-        out: Path of the new file.
+        source: Rows of the `traces` contract: JSON Lines or Parquet, a file, a folder of shards, or an address on an
+            object store.
+        out: Path or address of the new file, in Parquet if it ends in `.parquet`.
         annotator: Annotator that chooses what to keep; by default a `ResponseAnnotator` with a share of 0.3.
+        layout: Columns of a corpus with other names, or with conversations; rows that do not fit are then rejected.
         overwrite: True to replace an output that was made with other settings, or to make a finished one again.
 
     Returns:
@@ -117,8 +125,7 @@ def annotate_file(
     """
     chosen = annotator or ResponseAnnotator()
     made_by = {"name": chosen.name, "version": chosen.version, "settings": chosen.settings}
-    settings = {"input": runs.digest(source), "annotator": made_by}
-    job = Job("annotate", source, out, "traces", settings, overwrite)
+    job = Job("annotate", RowSource(source, "traces", layout), out, {"annotator": made_by}, overwrite)
     if job.is_finished():
         return None
 

@@ -162,6 +162,11 @@ def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
     return value
 
 
+def required_fields(schema: str) -> list[str]:
+    """Names of the fields that every row of a schema has."""
+    return _validator(schema).schema["required"]  # type: ignore[index]
+
+
 def _without_absent(value: Any, schema: Any) -> Any:
     if isinstance(value, list) and "items" in schema:
         return [_without_absent(inner, schema["items"]) for inner in value]

@@ -50,12 +50,12 @@ def _words(error: BaseException) -> str:
 
 
 def parquet_columns(file: IO[bytes], where: str) -> dict[str, str]:
-    """The name and the type of each column, from the end of the file.
+    """The name of each column and the type that it is read as, from the end of the file.
 
     Raises:
         DataError: the file is incomplete, no Parquet, or has a column twice.
     """
-    return {field.name: str(field.type) for field in _open(file, where).schema_arrow}
+    return {field.name: str(_json_type(field.type)) for field in _open(file, where).schema_arrow}
 
 
 def _open(file: IO[bytes], where: str) -> Any:
