@@ -2,13 +2,14 @@
 
 `write` draws general traces on the questions that `cot_compressor_meaning.py` holds out, at most two of a domain, and
 writes pairs of short texts of the same length: `rules` and the tail, `rules` and whole sentences by overlap. Order and
-sides are shuffled by a seed, and the names are in the key only. The reader writes one line for each pair, its number
-and `A`, `B` or `=`, before the key is opened. `count` compares both and records the result.
+sides are shuffled by a seed, and the names are in the key only. Before the key is opened, the reader writes
+`verdicts.txt` beside it: for each pair a line with its number and `A`, `B` or `=`. `count` records the result.
 
-    python benchmarks/cot_compressor_reading.py write runs/reading --data-dir data --tokenizer runs/smollm2/base
-    python benchmarks/cot_compressor_reading.py count runs/reading verdicts.txt
+    python benchmarks/cot_compressor_reading.py write runs/first --data-dir data --tokenizer runs/smollm2/base
+    python benchmarks/cot_compressor_reading.py count runs/first
 """
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -27,12 +28,13 @@ RATIO, TRACES, MOST_OF_A_DOMAIN = 0.2, 20, 2
 SHORTEST, LONGEST = 1200, 3600
 OTHERS = ("tail", "overlap")
 POINTS = {"rules": 1.0, "equal": 0.5, "other": 0.0}
-PAIRS, KEY = "pairs.md", "key.json"
+PAIRS, KEY, VERDICTS = "pairs.md", "key.json", "verdicts.txt"
 
 
-def draw(rows: list[dict[str, Any]], chance: random.Random) -> list[dict[str, Any]]:
-    """Traces of a readable length in random order, each on another question, at most two of a domain."""
+def draw(rows: list[dict[str, Any]], read: set[str], chance: random.Random) -> list[dict[str, Any]]:
+    """Traces of a readable length in random order, each on another question not read yet, at most two of a domain."""
     rows = [row for row in rows if SHORTEST <= len(row["cot"]) <= LONGEST and row["language"] == "en"]
+    rows = [row for row in rows if row["question"] not in read]
     chance.shuffle(rows)
     rows = list({row["question"]: row for row in rows}.values())
     domains: Counter[str] = Counter()
@@ -47,15 +49,15 @@ def draw(rows: list[dict[str, Any]], chance: random.Random) -> list[dict[str, An
 def tables(result: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| `rules` and | pairs | `rules` preferred | equal | the other preferred | share of `rules`, equal as half |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| reading | `rules` and | pairs | `rules` preferred | equal | the other preferred | share of `rules`, equal as half |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for name, found in result["against"].items():
+    for reading, name in itertools.product(result, OTHERS):
+        found = result[reading][name]
         counts, share = Counter(found["verdicts"]), found["share"]
-        lines.append(
-            f"| {name} | {counts.total()} | {counts['rules']} | {counts['equal']} | {counts['other']} | "
-            f"{share['mean']:.2f} ({share['low']:.2f}–{share['high']:.2f}) |"
-        )
+        cells = [reading, name, counts.total(), counts["rules"], counts["equal"], counts["other"]]
+        mean = f"{share['mean']:.2f} ({share['low']:.2f}–{share['high']:.2f})"
+        lines.append(f"| {' | '.join(map(str, cells))} | {mean} |")
     return "\n".join(lines)
 
 
@@ -68,13 +70,17 @@ def cli() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @data_dir_option
 @click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
+@click.option(
+    "--earlier", type=click.Path(path_type=Path), help="OUT of an earlier reading; its questions are left out."
+)
 @click.option("--seed", default=0, show_default=True, help="Random seed of traces, order and sides.")
-def write(out: Path, data_dir: Path, tokenizer: Path, seed: int) -> None:
+def write(out: Path, data_dir: Path, tokenizer: Path, earlier: Path | None, seed: int) -> None:
     """Write OUT/pairs.md and OUT/key.json."""
     chance = random.Random(seed)
+    read = {one["question"] for one in json.loads((earlier / KEY).read_text("utf-8"))} if earlier else set[str]()
     compressor = Compressor.from_pretrained("rules", tokenizer=tokenizer)
     pairs: list[tuple[dict[str, Any], str, list[tuple[str, str]]]] = []
-    for row in draw(load(data_dir / FILES["general"], held_out=True), chance):
+    for row in draw(load(data_dir / FILES["general"], held_out=True), read, chance):
         short = compressor.compress(row["cot"], question=row["question"], ratio=RATIO)
         for name in OTHERS:
             other = select_baseline(name, row["cot"], short.tokens, compressor.counter, question=row["question"])
@@ -95,14 +101,18 @@ def write(out: Path, data_dir: Path, tokenizer: Path, seed: int) -> None:
 
 
 @cli.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.argument("verdicts", type=click.Path(path_type=Path))
-def count(out: Path, verdicts: Path) -> None:
-    """Compare the lines of VERDICTS with OUT/key.json, print and record."""
+@click.argument("outs", metavar="OUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def count(outs: tuple[Path, ...]) -> None:
+    """Compare verdicts and key of each OUT, print and record."""
+    record(__file__, {out.name: compare(out) for out in outs}, tables)
+
+
+def compare(out: Path) -> dict[str, Any]:
+    """The verdicts of one reading by the method beside `rules`."""
     key = json.loads((out / KEY).read_text("utf-8"))
-    lines = [line.split() for line in verdicts.read_text("utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in (out / VERDICTS).read_text("utf-8").splitlines() if line.strip()]
     if [line[0] for line in lines] != [str(number) for number in range(1, len(key) + 1)]:
-        raise click.ClickException(f"{verdicts}: expected one line for each pair from 1 to {len(key)}, in order")
+        raise click.ClickException(f"{out / VERDICTS}: expected a line for each pair from 1 to {len(key)}, in order")
     found: dict[str, Any] = {}
     for name in OTHERS:
         pairs = [(one, line[1]) for one, line in zip(key, lines, strict=True) if one["against"] == name]
@@ -110,7 +120,7 @@ def count(out: Path, verdicts: Path) -> None:
         share = mean_with_interval([POINTS[one] for one in judged], [one["question"] for one, _ in pairs])
         assert share is not None
         found[name] = {"verdicts": judged, "ids": [one["id"] for one, _ in pairs], "share": asdict(share)}
-    record(__file__, {"against": found}, tables)
+    return found
 
 
 if __name__ == "__main__":
