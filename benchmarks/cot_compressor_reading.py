@@ -49,7 +49,7 @@ def draw(rows: list[dict[str, Any]], read: set[str], chance: random.Random) -> l
 def tables(result: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| reading | `rules` and | pairs | `rules` preferred | equal | the other preferred | share of `rules`, equal as half |",
+        "| reading | pairs of `rules` and | pairs | `rules` better | equal | other better | share, equal as half |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for reading, name in itertools.product(result, OTHERS):
