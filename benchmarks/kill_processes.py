@@ -50,6 +50,7 @@ def start(command: str, place: Path, way: str, *, warm: bool = False) -> list[St
     Returns:
         The processes: torchrun if it starts the ranks, otherwise the commands themselves.
     """
+    (place / "log1").unlink(missing_ok=True)  # of an earlier start with two processes
     if not warm and way == "ranks":
         program, *words = command.split()
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]

@@ -210,7 +210,7 @@ class Killer:
         if found not in ([["1"]] if torchrun else [["-9", "1"], ["-15", "-9"]]):
             return f"exit codes {found} after the end of a rank"
         if alone and len(lines) != 1:
-            self._fault(f"the rank that was left wrote {len(lines)} lines of an error")
+            self._fault(f"the rank that was left wrote {len(lines)} lines of an error: {lines}")
         return None
 
     def _check_after_kill(self, orphans: list[int]) -> None:
