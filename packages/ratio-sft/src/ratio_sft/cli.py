@@ -34,6 +34,7 @@ def cli() -> None:
 @cli.command(
     "build",
     epilog="\b\nExamples:\n  ratio-sft build compressed.jsonl mix\n"
+    "  ratio-sft build s3://bucket/compressed.parquet mix\n"
     "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl",
 )
 @click.argument("in_file", metavar="IN")
@@ -50,6 +51,8 @@ def build_command(
     in_file: str, out: Path, teacher: str | None, exclude: tuple[str, ...], overwrite: bool, **options: Any
 ) -> None:
     """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl, card.json and card.html.
+
+    IN is JSON Lines or Parquet: a file, a folder of shards, or an address on an object store.
 
     A correct trace gives one row for each ratio, or none if a ratio is missing or off. Policy rows are added, and a
     share of the questions is held out.

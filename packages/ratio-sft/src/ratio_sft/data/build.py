@@ -13,6 +13,7 @@ from pathlib import Path
 from ratio_sft import html_page
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Row, read_object, write_json, write_records
+from ratio_sft._shared.row_files import content_digest, unread_columns
 from ratio_sft._shared.runs import (
     MANIFEST,
     check_no_links,
@@ -52,7 +53,8 @@ def build(
     """Mix `traces` into the folder `out`. A finished folder of the same settings is left alone.
 
     Args:
-        traces: File of the `compressed` contract.
+        traces: Rows of the `compressed` contract: JSON Lines or Parquet, a file, a folder of shards, or an address on
+            an object store.
         out: Folder to write; it appears when it is complete.
         settings: Settings of the mixture.
         teacher: File of the `rl_prompts` contract; its `teacher_ratio` becomes the target of policy rows.
@@ -73,7 +75,7 @@ def build(
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
         **stated_settings(settings),
-        "traces": digest(traces),
+        "traces": content_digest(traces),
         "teacher": digest(teacher) if teacher else None,
         "exclude": [digest(path) for path in exclude],
     }
@@ -85,6 +87,8 @@ def build(
             return {**read_object(out / CARD), "already_finished": True}
         if notify is not None:
             notify(f"thinking format: {replace(given_format(settings.thinking_format), opened=False)}")
+            for line in unread_columns(traces):
+                notify(line)
         mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
         card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
         partial = _open_partial(out, made_from, overwrite)

@@ -1,29 +1,29 @@
-"""The rows of a file by number, for work that reads every row more than once.
+"""The rows of a file or folder by number, for work that reads every row more than once.
 
-Only the offset and the line of each row are kept in memory: sixteen bytes. What a row may contain is left to
-`_shared.records`.
+Only the offset and the place of each row are kept in memory: sixteen bytes. What a row may contain is left to
+`_shared.records`, the formats of files to `_shared.row_files`.
 
-    rows = RowFile("compressed.jsonl.gz", "compressed")
-    len(rows), rows[7]["id"]
+    rows = RowFile("compressed.parquet", "compressed")
+    len(rows), rows[7]["id"], rows.where(7)              # 9, 'p7', 'compressed.parquet:8'
 """
 
-import gzip
 import json
-import shutil
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from ratio_sft._shared.records import Row, read_records
+from ratio_sft._shared.addresses import is_remote
+from ratio_sft._shared.records import Row, dump_line, read_placed
 
 
 class RowFile:
-    """Validated rows of a `.jsonl` or `.jsonl.gz` file; a compressed file is unpacked to a temporary one.
+    """Validated rows at an address; those that are not in plain JSON Lines are copied to a temporary file.
 
     Args:
-        path: Path of the file.
+        path: A file, a folder of shards, or an address on an object store.
         schema: Name of the contract that each row must fit.
 
     Raises:
@@ -31,18 +31,40 @@ class RowFile:
     """
 
     def __init__(self, path: str | Path, schema: str) -> None:
-        for _ in read_records(path, schema):
-            pass
-        self.path = Path(path)
-        self._file = _open(self.path)
+        self.path = path
         self._starts, self._lines = array("Q"), array("Q")
+        self._files: list[str] = []
+        self._firsts: list[int] = []
         self._last: tuple[int, Row] | None = None
+        placed = read_placed(path, schema)
+        self._file = self._open_plain(placed) if _is_plain(path) else self._copy(placed)
+
+    def _place(self, where: str) -> None:
+        """Remember the place of the next row."""
+        file, _, line = where.rpartition(":")
+        if self._files[-1:] != [file]:
+            self._files.append(file)
+            self._firsts.append(len(self._lines))
+        self._lines.append(int(line))
+
+    def _open_plain(self, placed: Iterator[tuple[str, Row]]) -> IO[bytes]:
+        for where, _ in placed:
+            self._place(where)
+        file = Path(self.path).open("rb")  # noqa: SIM115 (it lives as long as the rows)
         start = 0
-        for number, line in enumerate(self._file, 1):
+        for line in file:
             if line.strip():
                 self._starts.append(start)
-                self._lines.append(number)
             start += len(line)
+        return file
+
+    def _copy(self, placed: Iterator[tuple[str, Row]]) -> IO[bytes]:
+        file: IO[bytes] = TemporaryFile()  # noqa: SIM115 (it lives as long as the rows)
+        for where, row in placed:
+            self._place(where)
+            self._starts.append(file.tell())
+            file.write(dump_line(row).encode())
+        return file
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -55,18 +77,13 @@ class RowFile:
         return self._last[1]
 
     def where(self, number: int) -> str:
-        """The place of a row, `FILE:LINE`, for messages."""
-        return f"{self.path}:{self._lines[number]}"
+        """The place of a row, `FILE:LINE` or `FILE:ROW`, for messages."""
+        return f"{self._files[bisect_right(self._firsts, number) - 1]}:{self._lines[number]}"
 
     def __iter__(self) -> Iterator[Row]:
         return (self[number] for number in range(len(self)))
 
 
-def _open(path: Path) -> IO[bytes]:
-    if not path.name.endswith(".gz"):
-        return path.open("rb")
-    unpacked: IO[bytes] = TemporaryFile()  # noqa: SIM115 (it lives as long as the rows)
-    with gzip.open(path) as packed:
-        shutil.copyfileobj(packed, unpacked)
-    unpacked.seek(0)
-    return unpacked
+def _is_plain(path: str | Path) -> bool:
+    """True for a file here whose lines are the rows."""
+    return not is_remote(path) and Path(path).is_file() and not str(path).endswith((".gz", ".zst", ".parquet"))
