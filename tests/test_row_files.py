@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import random
 import re
 from decimal import Decimal
 
@@ -207,6 +208,19 @@ def test_a_row_that_is_too_large_is_refused(tmp_path, monkeypatch):
         list(read_records(tmp_path / "rows.parquet", "problems"))
     monkeypatch.undo()
     assert list(read_records(tmp_path / "rows.parquet", "problems"))[-1]["more"] == "x" * 1000
+
+
+def test_memory_of_reading_does_not_grow_with_the_number_of_rows(tmp_path):
+    path = tmp_path / "rows.parquet"
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
+        for seed in range(60):
+            texts = [random.Random(f"{seed}:{row}").randbytes(2**12).hex() for row in range(64)]
+            writer.write_table(pa.table({"text": texts}))
+    before, peak = pa.total_allocated_bytes(), 0
+    with path.open("rb") as file:
+        for _ in parquet_rows.read_parquet(file, str(path)):
+            peak = max(peak, pa.total_allocated_bytes() - before)
+    assert 0 < peak < 6 * 2**20 < path.stat().st_size / 2
 
 
 def test_an_empty_shard_is_no_fault_and_a_folder_without_shards_is(tmp_path):

@@ -17,7 +17,9 @@ import sys
 
 class Absent:
     def find_spec(self, name, *rest):
-        if name.partition(".")[0] in {"accelerate", "onnxruntime", "openai", "safetensors", "torch", "transformers"}:
+        if name.partition(".")[0] in {
+            "accelerate", "onnxruntime", "openai", "pyarrow", "safetensors", "torch", "transformers"
+        }:
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -66,18 +68,29 @@ def test_files_are_annotated_compressed_and_evaluated_without_torch_and_transfor
         ("train {annotated} {out} --encoder {encoder}", "train"),
         ("export {trained} {out}", "onnx"),
         ("annotate {annotated} {out} --annotator openai --model m --base-url http://127.0.0.1:9", "llm"),
+        ("annotate {parquet} {out}", "parquet"),
+        ("annotate {annotated} {out}.parquet", "parquet"),
+        ("annotate {annotated} {out}.jsonl.zst", "parquet"),
+        ("annotate s3://bucket/corpus {out}", "parquet"),
     ],
 )
 def test_what_needs_an_extra_names_it(
     command: str, extra: str, trained: Path, annotated: Path, encoder_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"trained": trained, "annotated": annotated, "encoder": encoder_folder, "empty": tmp_path / "empty"}
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    places = {
+        "parquet": tmp_path / "rows.parquet",
+        "trained": trained,
+        "annotated": annotated,
+        "encoder": encoder_folder,
+        "empty": tmp_path / "empty",
+    }
     done = run(*command.format(**places, out=tmp_path / "out").split())
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.endswith(f": pip install 'cot-compressor[{extra}]'\n")
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_special_tokens_that_only_the_config_names_count_as_in_transformers(byte_tokenizer, tmp_path: Path) -> None:
