@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from math_eval._shared import checkpoint_loader
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.thinking_formats import FORMATS, save_format
-from math_eval.backends import checkpoint
+from math_eval.backends import prompts
 from math_eval.backends.loading import thinking_format
 from math_eval.backends.replies import read_reply
 from math_eval.cli import cli
@@ -77,7 +77,7 @@ def test_the_given_format_wins_over_the_folders_and_that_over_the_templates(tiny
 @pytest.mark.parametrize("given", [(), ("--thinking-format", "think")])
 def test_the_tokenizer_of_a_model_is_loaded_once(tiny_model, problems, tmp_path, monkeypatch, given):
     loaded, load = [], checkpoint_loader.load_tokenizer
-    for module in (checkpoint_loader, checkpoint):
+    for module in (checkpoint_loader, prompts):
         monkeypatch.setattr(module, "load_tokenizer", lambda folder: loaded.append(folder) or load(folder))
     plain = ["run", "--model", str(tiny_model), "--tasks", str(problems), "--max-tokens", "4", "--limit", "1", *given]
     result = CliRunner().invoke(cli, [*plain, "--output-dir", str(tmp_path / "r")])

@@ -17,7 +17,6 @@ from ._shared.records import Row
 from .efficiency import correct
 from .efficiency_pairs import compare_efficiency
 from .errors import DataError
-from .ratio import ratio_name
 from .run_folders import Condition, ItemKey, token_limit
 
 _Pair = tuple[ItemKey, Row, Row]
@@ -71,8 +70,8 @@ def compare(a: Condition, b: Condition) -> Comparison:
     count = len(pairs)
     ratios = act_ratio(a, b)
     values: dict[str, Any] = {
-        "a": f"{a.run.name}:{ratio_name(a.ratio)}",
-        "b": f"{b.run.name}:{ratio_name(b.ratio)}",
+        "a": a.title,
+        "b": b.title,
         "n": count,
         "problems": len({key[:2] for key, _, _ in pairs}),
         "unpaired_a": len(a.rows) - count,

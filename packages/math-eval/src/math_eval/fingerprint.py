@@ -80,9 +80,15 @@ def run_settings(settings: RunSettings, tasks: list[Task], grader: Grader, model
         "max_tokens": settings.max_tokens,
         "limit": settings.limit,
         "instruction": settings.instruction,
+        **thinking_settings(settings),
         **_tokenizer_settings(settings),
         "grader": grader.description,
     }
+
+
+def thinking_settings(settings: RunSettings) -> dict[str, Any]:
+    """The way to make the model think less, with every text that it uses; empty if there is none."""
+    return {} if settings.mode is None else {"thinking": settings.mode.content}
 
 
 def _tokenizer_settings(settings: RunSettings) -> dict[str, Any]:

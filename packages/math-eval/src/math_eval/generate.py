@@ -4,9 +4,9 @@ Requests are sorted by length. A backend that works in batches gets the same bat
 the hash of its content. A backend that takes requests one by one gets a seed with each request, and each sample is
 stored when it arrives. Opening and closing the run folder is left to `run`.
 
-    prompts = render_prompts([task], settings, tokens, backend)
+    prompts = render_prompts([task], settings, tokens, backend, thinking)
     requests = list(list_requests(task, settings, tokens, backend, model, prompts))
-    complete(task.name, requests, settings, Sink(store, backend, tokens, grader, thinking))
+    complete(task.name, requests, Sink(store, backend, tokens, grader, thinking, settings))
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,16 @@ from ._shared.control_tokens import ControlTokens, user_turn
 from ._shared.progress import progress_bar
 from ._shared.records import Row, validate
 from ._shared.thinking import ThinkingFormat, split_thinking
-from .backends import Backend, BatchBackend, Completion, StreamBackend
+from .backends import Backend, BatchBackend, Completion, Sampling, StreamBackend
 from .errors import DataError
+from .fingerprint import thinking_settings
 from .grading import Grader
 from .ratio import Ratio, ratio_name
 from .settings import RunSettings
 from .store import Store
-from .tags import as_graded
+from .tags import as_graded, own_text
 from .tasks import Task
+from .thinking_modes import ThinkingMode
 
 _MOST_REFUSED = 100
 """Number of refused requests, without a completed one, after which no others are sent."""
@@ -73,6 +75,7 @@ class Sink:
         tokens: The checkpoint's control tokens, or None.
         grader: The grader of the answers.
         thinking: Tags around the model's thinking.
+        settings: Settings of the run.
     """
 
     store: Store
@@ -80,10 +83,21 @@ class Sink:
     tokens: ControlTokens | None
     grader: Grader
     thinking: ThinkingFormat
+    settings: RunSettings
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are chosen, and where thinking stops."""
+        mode = self.settings.mode
+        return replace(self.settings.sampling, stop=None if mode is None else mode.stop(self.thinking))
 
 
 def render_prompts(
-    tasks: list[Task], settings: RunSettings, tokens: ControlTokens | None, backend: Backend
+    tasks: list[Task],
+    settings: RunSettings,
+    tokens: ControlTokens | None,
+    backend: Backend,
+    thinking: ThinkingFormat,
 ) -> dict[str, str]:
     """The prompt for every user turn of a run; all are rendered at once, since a chat template runs under limits.
 
@@ -93,12 +107,14 @@ def render_prompts(
     problems = [problem for task in tasks for problem in task.problems]
     turns = (_turn(problem, ratio, settings, tokens) for ratio in settings.ratios for problem in problems)
     each = list(dict.fromkeys(turns))
-    return dict(zip(each, backend.render(each), strict=True))
+    empty = thinking if settings.mode is not None and settings.mode.empty else None
+    return dict(zip(each, backend.render(each, empty), strict=True))
 
 
 def _turn(problem: Row, ratio: Ratio, settings: RunSettings, tokens: ControlTokens | None) -> str:
     asked = tokens.request(ratio) if tokens is not None and ratio is not None else None
-    return user_turn(problem["question"], asked, settings.instruction)
+    instruction = settings.instruction if settings.mode is None else settings.mode.instruction(settings.instruction)
+    return user_turn(problem["question"], asked, instruction)
 
 
 def list_requests(
@@ -123,6 +139,7 @@ def list_requests(
         prompts: `render_prompts(…)`.
     """
     shared = [model, task.name, task.sha256, settings.temperature, settings.top_p, settings.max_tokens]
+    shared += thinking_settings(settings).values()
     for ratio in settings.ratios:
         for seed in settings.seeds:
             for problem in task.problems:
@@ -134,16 +151,16 @@ def list_requests(
                     yield Request(key, problem, ratio, seed, sample, prompt, length)
 
 
-def complete(task: str, requests: list[Request], settings: RunSettings, sink: Sink) -> None:
+def complete(task: str, requests: list[Request], sink: Sink) -> None:
     """Generate, grade and store every request of a task that is not stored yet."""
     there = sum(request.key in sink.store.rows for request in requests)
     name = f"{task} (resumed)" if there else task
     with progress_bar(total=len(requests), initial=there, desc=name, unit=" samples") as progress:
-        shared = {"task": task, "model": settings.server or Path(settings.model).resolve().name}
+        shared = {"task": task, "model": sink.settings.server or Path(sink.settings.model).resolve().name}
         if isinstance(sink.backend, StreamBackend):
-            _one_by_one(sink.backend, requests, settings, sink, shared, progress)
+            _one_by_one(sink.backend, requests, sink, shared, progress)
         elif isinstance(sink.backend, BatchBackend):
-            _in_batches(sink.backend, requests, settings, sink, shared, progress)
+            _in_batches(sink.backend, requests, sink, shared, progress)
 
 
 def _batches(requests: list[Request], size: int) -> Iterator[list[Request]]:
@@ -157,25 +174,21 @@ def _longest_first(requests: Iterable[Request]) -> list[Request]:
     return sorted(requests, key=lambda one: -one.length)
 
 
-def _in_batches(
-    backend: BatchBackend, requests: list[Request], settings: RunSettings, sink: Sink, shared: Row, progress: Any
-) -> None:
-    for batch in _batches(requests, settings.batch_size):
+def _in_batches(backend: BatchBackend, requests: list[Request], sink: Sink, shared: Row, progress: Any) -> None:
+    for batch in _batches(requests, sink.settings.batch_size):
         there = sum(request.key in sink.store.rows for request in batch)
         if there == len(batch):
             continue
         progress.set_postfix_str(f"ratio {ratio_name(batch[0].ratio)}, seed {batch[0].seed}")
         digest = hashlib.sha256("".join(request.key for request in batch).encode()).hexdigest()
         start = time.perf_counter()
-        completions = backend.complete([one.prompt for one in batch], settings.sampling, int(digest[:15], 16))
+        completions = backend.complete([one.prompt for one in batch], sink.sampling, int(digest[:15], 16))
         seconds = {"latency_s": round(time.perf_counter() - start, 4), "batch": digest[:16]}
         sink.store.append(shared["task"], _rows(batch, completions, shared | seconds, sink))
         progress.update(len(batch) - there)
 
 
-def _one_by_one(
-    backend: StreamBackend, requests: list[Request], settings: RunSettings, sink: Sink, shared: Row, progress: Any
-) -> None:
+def _one_by_one(backend: StreamBackend, requests: list[Request], sink: Sink, shared: Row, progress: Any) -> None:
     """Longest prompts first; `wall_s` is the time since the previous arrival, so its sum is the time of the run.
 
     Refused requests are stored only once another one has been completed: otherwise the fault is not theirs.
@@ -185,7 +198,7 @@ def _one_by_one(
     waiting: list[Row] = []
     previous = time.perf_counter()
     prompts, seeds = [one.prompt for one in missing], [one.number for one in missing]
-    with closing(backend.stream(prompts, settings.sampling, seeds)) as arrivals:
+    with closing(backend.stream(prompts, sink.sampling, seeds)) as arrivals:
         for index, completion, seconds in arrivals:
             request, arrived = missing[index], time.perf_counter()
             times = {"latency_s": round(seconds, 4), "wall_s": round(arrived - previous, 4), "batch": request.key[:16]}
@@ -200,7 +213,7 @@ def _one_by_one(
                 break
     if waiting:
         raise DataError(
-            f"{settings.base_url}: the server refuses every request, {len(waiting)} of {len(missing)} so far: "
+            f"{sink.settings.base_url}: the server refuses every request, {len(waiting)} of {len(missing)} so far: "
             f"{waiting[0]['refused']}; change the settings that it names"
         )
 
@@ -218,7 +231,8 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
     rows: list[Row] = []
     for request, completion, verdict in zip(batch, completions, verdicts, strict=True):
         written = completion.text if tokens is None else tokens.without_token(completion.text)
-        thinking = split_thinking(written, request.prompt, sink.thinking).text
+        own = own_text(written, completion.closing_text, sink.thinking)
+        thinking = split_thinking(own, request.prompt, sink.thinking).text
         thinking_tokens = completion.thinking_tokens
         row: Row = {
             **request.problem,
@@ -239,7 +253,20 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
             **shared,
             "key": request.key,
         }
+        row |= _of_mode(completion, row["thinking_tokens"], sink.settings.mode)
         if completion.refused is not None:
             row |= {"verdict": "error", "refused": completion.refused}
         rows.append(validate(row, "samples", f"sample {request.problem['id']}"))
     return rows
+
+
+def _of_mode(completion: Completion, thinking_tokens: int, mode: ThinkingMode | None) -> Row:
+    """What a row has of a way to think less: what the run wrote, and whether the limit held."""
+    limit = None if mode is None else mode.limit
+    found = {
+        "closing_text": completion.closing_text,
+        "trial_tokens": completion.trial_tokens,
+        "over_budget": (limit is not None and thinking_tokens > limit) or None,
+        "limit_ignored": completion.limit_ignored or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}

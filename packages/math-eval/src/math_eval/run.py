@@ -79,7 +79,7 @@ def run(
             return read_results(folder), True
         backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer)))
         _check_model(settings, backend, tokens, thinking, notify)
-        prompts = render_prompts(tasks, settings, tokens, backend)
+        prompts = render_prompts(tasks, settings, tokens, backend, thinking)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
@@ -87,8 +87,9 @@ def run(
             _write_manifest(manifest, known, settings, tasks, backend, tokens=tokens, thinking=thinking)
         _record_address(manifest, settings.base_url)
         store = stack.enter_context(Store(folder, list(requests)))
+        sink = Sink(store, backend, tokens, grader, thinking, settings)
         for name, wanted in requests.items():
-            complete(name, wanted, settings, Sink(store, backend, tokens, grader, thinking))
+            complete(name, wanted, sink)
         store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
         rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
         results = results_content(rows, list(requests), list(settings.ratios), settings.max_tokens)

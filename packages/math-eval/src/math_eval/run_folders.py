@@ -21,6 +21,7 @@ from ._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
 from .errors import DataError
 from .ratio import Ratio, parse_ratio, ratio_name
 from .summary import summarise
+from .tags import own_text
 from .task_names import check_name
 
 RESULTS = "results.json"
@@ -45,6 +46,17 @@ class Condition:
     def items(self) -> dict[ItemKey, Row]:
         """The rows by (task, id, seed, sample)."""
         return {(row["task"], row["id"], row["seed"], row["sample"]): row for row in self.rows}
+
+    @property
+    def title(self) -> str:
+        """`sft:policy`; with a way to think less `base:none (thinking budget=256)`."""
+        return f"{self.run.name}:{ratio_name(self.ratio)}{self.thinking_suffix}"
+
+    @property
+    def thinking_suffix(self) -> str:
+        """The run's way to think less, as names of conditions end; empty if it has none."""
+        mode = read_manifest(self.run)["settings"].get("thinking")
+        return f" (thinking {mode['name']})" if mode else ""
 
     def summary(self) -> dict[str, Any]:
         """Accuracy, tokens, efficiency, rates and speed of these samples, as in results.json."""
@@ -141,14 +153,15 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
 
 
 def thinking_parts(row: Row, manifest: Mapping[str, Any]) -> Thinking:
-    """Thinking and answer of a sample, without the ratio token that opens its completion.
+    """Thinking and answer of a sample, without the ratio token that opens its completion and a text of the run's own.
 
     Args:
         row: A row of the `samples` contract.
         manifest: The manifest of its run, which names the thinking format and the ladder.
     """
     completion = _run_tokens(row, manifest).without_token(row["completion"])
-    return split_thinking(completion, row["prompt"], run_format(manifest))
+    own = own_text(completion, row.get("closing_text"), run_format(manifest))
+    return split_thinking(own, row["prompt"], run_format(manifest))
 
 
 def _run_tokens(row: Row, manifest: Mapping[str, Any]) -> ControlTokens:

@@ -20,6 +20,8 @@ from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
 from .ratio import Ratio, parse_ratio
+from .thinking_modes import FLAG_HELP as THINKING_HELP
+from .thinking_modes import ThinkingMode, parse_mode
 
 POLICY_HELP = (
     "What reasonable people judge differently, such as a missing unit or the order of a list: strict counts none "
@@ -84,6 +86,9 @@ class RunSettings:
         metadata=_flag(EXTRACTION_HELP, choices=EXTRACTIONS),
     )
     policy: str = field(default="default", metadata=_flag(POLICY_HELP, choices=tuple(POLICIES)))
+    thinking: str | None = field(
+        default=None, metadata=_flag(THINKING_HELP, metavar="MODE", default="the model thinks as it does")
+    )
     thinking_format: str | None = field(
         default=None,
         metadata=_flag(FLAG_HELP, default="thinking_format.json of the model, or what its chat template shows"),
@@ -123,6 +128,7 @@ class RunSettings:
         Sampling(self.max_tokens, self.temperature, self.top_p)  # checks its own arguments
         self._check_lists()
         self._check_backend()
+        self._check_thinking()
 
     def _check_numbers(self) -> None:
         for name in ("samples", "batch_size", "limit", "tensor_parallel", "data_parallel", "requests_per_minute"):
@@ -167,6 +173,26 @@ class RunSettings:
             )
         if self.backend != "vllm" and (self.tensor_parallel > 1 or self.data_parallel > 1):
             raise DataError("--tensor-parallel and --data-parallel are for --backend vllm; add it or leave them out")
+
+    def _check_thinking(self) -> None:
+        mode = self.mode
+        if mode is None or self.server is None or not mode.continues:
+            return
+        if mode.confidence is not None:
+            raise DataError(
+                f"--thinking {self.thinking} needs the probabilities of tokens, and {self.model} is behind a server; "
+                "run its folder with --backend transformers or vllm, or use --thinking budget=N"
+            )
+        if self.tokenizer is None:
+            raise DataError(
+                f"--thinking {self.thinking} continues the text of {self.model}: name its folder with chat template "
+                "and tokenizer.json as --tokenizer"
+            )
+
+    @property
+    def mode(self) -> ThinkingMode | None:
+        """The way to make the model think less, or None."""
+        return None if self.thinking is None else parse_mode(self.thinking)
 
     @property
     def server(self) -> str | None:

@@ -50,6 +50,9 @@ def summarise(rows: list[Row], limit: int) -> dict[str, Any]:
 
     `avg@k`, `pass@k`, `maj@k` and `shortest@k` are added if every problem has the same number k > 1 of samples, all
     seeds together.
+    `closed_rate` is added if a run closed the thinking of samples, `trial_tokens` (a mean) if it asked for trial
+    answers, `over_budget` and `limit_ignored` (numbers of samples) if a limit did not hold or a server ignored it, and
+    `over_budget_longest`, the most thinking tokens of such a sample.
     `refused` and `first_refusal` are added if the server refused requests, which count as incorrect, with 0 tokens.
     `accuracy_by_seed` and the standard deviations over seeds are added if there are several seeds.
 
@@ -82,7 +85,7 @@ def summarise(rows: list[Row], limit: int) -> dict[str, Any]:
     }
     if samples > 1 and all(len(group) == samples for group in problems):
         summary |= _many_samples(problems, scores, samples)
-    return summary | efficiency(problems, limit) | _over_seeds(rows) | _refusals(rows) | {
+    return summary | efficiency(problems, limit) | _over_seeds(rows) | _of_mode(rows) | _refusals(rows) | {
         "latency_s": sum(row["latency_s"] for row in rows) / count,
         "samples_per_s": count / seconds if seconds else None,
     }  # fmt: skip
@@ -112,6 +115,40 @@ def _one_spelling(answers: list[str | None]) -> list[str | None]:
         if answer is not None and answer not in first:
             first[answer] = next((one for one in dict.fromkeys(first.values()) if decide(answer, one).equal), answer)
     return [None if answer is None else first[answer] for answer in answers]
+
+
+def _of_mode(rows: list[Row]) -> dict[str, Any]:
+    """What a way to think less did; empty if there was none, or it did nothing."""
+    count = len(rows)
+    found = {
+        "closed_rate": sum("closing_text" in row for row in rows) / count,
+        "trial_tokens": sum(row.get("trial_tokens", 0) for row in rows) / count,
+        **{name: sum(name in row for row in rows) for name in ("over_budget", "limit_ignored")},
+        "over_budget_longest": max((row["thinking_tokens"] for row in rows if "over_budget" in row), default=0),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def remarks(summary: dict[str, Any], thinking: str | None) -> list[str]:
+    """Lines about what a reader of a summary must know: requests that were refused, limits that did not hold.
+
+    Args:
+        summary: A summary of some samples.
+        thinking: The run's way to think less.
+    """
+    lines: list[str] = []
+    if "refused" in summary:
+        count, first = summary["refused"], summary["first_refusal"]
+        lines.append(f"{count} requests refused by the server, counted as errors; first: {first}")
+    if "over_budget" in summary:
+        count, longest = summary["over_budget"], summary["over_budget_longest"]
+        lines.append(f"{count} samples think longer than {thinking} permits, up to {longest} tokens")
+    if "limit_ignored" in summary:
+        lines.append(
+            f"{summary['limit_ignored']} samples for which the server wrote more tokens than it was asked for; the "
+            "surplus is cut off"
+        )
+    return lines
 
 
 def _refusals(rows: list[Row]) -> dict[str, Any]:

@@ -30,6 +30,22 @@ def as_graded(completion: str, prompt: str, thinking: ThinkingFormat) -> tuple[s
     return (thinking.after(prompt) if prompt else thinking).retagged(completion, THINK), ""
 
 
+def own_text(completion: str, closing_text: str | None, thinking: ThinkingFormat) -> str:
+    """A completion with the bare closing tag in place of a text that a run wrote to end the thinking.
+
+    Args:
+        completion: Text of the completion.
+        closing_text: That part of it, as in the samples contract, or None.
+        thinking: Tags around the thinking.
+
+    >>> own_text("<think>1 + I have to stop.</think>2", " I have to stop.</think>", THINK)
+    '<think>1 +</think>2'
+    """
+    if closing_text is None:
+        return completion
+    return completion.replace(closing_text, thinking.between + thinking.close, 1)
+
+
 def name_format(notify: Callable[[str], object] | None, thinking: ThinkingFormat) -> None:
     """Give `notify` a line with the tags, without who opens them: in evaluation each prompt shows that."""
     if notify is not None:

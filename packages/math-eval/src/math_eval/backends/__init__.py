@@ -1,7 +1,8 @@
 r"""The interface of a run to a model: render a prompt, count tokens, complete prompts.
 
 `hf` runs a Hugging Face checkpoint with transformers, in batches. `vllm` runs a checkpoint with vLLM's engine, and
-`openai` asks a server, both request by request. `loading` chooses among them. This module imports no torch.
+`openai` and `raw_server` ask a server, all request by request. `loading` chooses among them. This module imports no
+torch.
 
     backend.complete(backend.render(["What is 1 + 1?"]), Sampling(max_tokens=64), seed=0)[0].finish_reason   # 'stop'
 """
@@ -10,7 +11,32 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from math_eval._shared.thinking import ThinkingFormat
 from math_eval.errors import DataError
+
+
+def gap(thinking_format: ThinkingFormat) -> str:
+    """White space in an empty block and after a closing tag; none where the tag is the header of a message."""
+    return "" if thinking_format.between else "\n\n"
+
+
+@dataclass(frozen=True)
+class ThinkingStop:
+    """Where thinking is stopped, and the texts for it.
+
+    Args:
+        thinking_format: Tags around the thinking.
+        pause: Number of thinking tokens at which it stops, or, with a confidence, between two trial answers.
+        closing: Sentence before the closing tag; left out if the tokenizer has no tokens for it.
+        trial: Sentence before the box that a trial answer fills; left out likewise.
+        confidence: Confidence of a trial answer that stops the thinking; None stops it at the first pause.
+    """
+
+    thinking_format: ThinkingFormat
+    pause: int
+    closing: str
+    trial: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -21,11 +47,13 @@ class Sampling:
         max_tokens: Maximum number of new tokens, the end token included.
         temperature: Sampling temperature; 0 is greedy decoding.
         top_p: Probability mass of the smallest set of tokens that are sampled from; 1 keeps all tokens.
+        stop: Where thinking is stopped; None leaves that to the model.
     """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
+    stop: ThinkingStop | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -42,10 +70,14 @@ class Completion:
 
     Args:
         text: The generated text, with special tokens but without the end token.
-        tokens: Number of generated tokens, the end token included.
+        tokens: Number of tokens, the end token and the tokens of `closing_text` included.
         finish_reason: `stop`, or `length` if the token limit was reached.
         thinking_tokens: Number of thinking tokens; None leaves the counting to `Backend.count`.
         refused: The server's words if it refused this request; then there is no text.
+        closing_text: The part of the text that closed the thinking and is not the model's; None if there is none.
+        trial_tokens: Number of tokens of trial answers, which are not in the text; None without a `ThinkingStop` that
+            has a confidence.
+        limit_ignored: Whether the server wrote more tokens than it was asked for; the surplus is not in the text.
     """
 
     text: str
@@ -53,6 +85,9 @@ class Completion:
     finish_reason: str
     thinking_tokens: int | None = None
     refused: str | None = None
+    closing_text: str | None = None
+    trial_tokens: int | None = None
+    limit_ignored: bool = False
 
 
 Arrival = tuple[int, Completion, float]
@@ -67,8 +102,12 @@ class Backend(Protocol):
         """Versions, device and number format, which change outputs although no setting names them."""
         ...
 
-    def render(self, user_turns: Sequence[str]) -> list[str]:
-        """The prompt for each of some user messages; a model folder's template runs with limits."""
+    def render(self, user_turns: Sequence[str], empty: ThinkingFormat | None = None) -> list[str]:
+        """The prompt for each of some user messages; a model folder's template runs with limits.
+
+        With `empty`, the model is not to think: the template's own switch is used, or the prompt ends in an empty block
+        of this format.
+        """
         ...
 
     def length(self, prompt: str) -> int:

@@ -21,6 +21,7 @@ from math_eval._shared.checkpoint_loader import load_model
 
 from . import Completion, Sampling
 from .checkpoint import Checkpoint
+from .stopping import Answer, Ask, finish_together, plan, request_seed
 
 _SHRINK_BELOW = 0.75
 
@@ -55,42 +56,47 @@ class HFModel(Checkpoint):
             "dtype": str(self._dtype).removeprefix("torch."),
         }
 
-    @torch.inference_mode()
     def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
         """Complete a batch of rendered prompts."""
-        encoded = [self.encode(prompt) for prompt in prompts]
-        width = max(len(ids) for ids in encoded)
-        tokens = torch.zeros(len(encoded), width, dtype=torch.long)
+        plans = [plan(self, prompt, sampling) for prompt in prompts]
+        return finish_together(plans, lambda asks, number: self._extend(asks, sampling, request_seed(seed, number)))
+
+    @torch.inference_mode()
+    def _extend(self, asks: list[Ask], sampling: Sampling, seed: int) -> list[Answer]:
+        """Continue a batch of token ids, all of them trial answers or none."""
+        width = max(len(ask.ids) for ask in asks)
+        tokens = torch.zeros(len(asks), width, dtype=torch.long)
         mask = torch.zeros_like(tokens)
-        for row, ids in enumerate(encoded):
-            tokens[row, width - len(ids) :] = torch.tensor(ids)
-            mask[row, width - len(ids) :] = 1
-        new, lengths, ended = self._decode(
-            tokens.to(self._device), mask.to(self._device), sampling, _chooser(sampling, seed, self._device)
-        )
+        for row, ask in enumerate(asks):
+            tokens[row, width - len(ask.ids) :] = torch.tensor(ask.ids)
+            mask[row, width - len(ask.ids) :] = 1
+        limits = torch.tensor([ask.limit for ask in asks], device=self._device)
+        greedy = sampling.temperature == 0 or asks[0].trial
+        choose = _greedy if greedy else _sampler(sampling, seed, self._device)
+        made = self._decode(tokens.to(self._device), mask.to(self._device), limits, choose)
         return [
-            self.completion(ids[:length], stopped)
-            for ids, length, stopped in zip(new.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+            Answer(ids[: length - stopped], stopped, log_probabilities[: length - stopped] if ask.trial else ())
+            for ask, ids, log_probabilities, length, stopped in zip(asks, *(one.tolist() for one in made), strict=True)
         ]
 
     def _decode(
         self,
         tokens: torch.Tensor,
         mask: torch.Tensor,
-        sampling: Sampling,
+        limits: torch.Tensor,
         choose: Callable[[torch.Tensor], torch.Tensor],
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """The generation loop.
 
         Args:
             tokens: Left-padded prompts, `[batch, prompt]`.
             mask: 1 where `tokens` is not padding, `[batch, prompt]`.
-            sampling: The token limit.
+            limits: Maximum number of new tokens of each row, `[batch]`.
             choose: Function from logits `[rows, vocabulary]` to token ids `[rows]`.
 
         Returns:
-            New tokens `[batch, steps]`, the number of them that belong to each row `[batch]`, and whether the row ended
-            (True if its last token is an end token) `[batch]`.
+            New tokens and their log probabilities, both `[batch, steps]`, the number of them that belong to each row
+            `[batch]`, and whether the row ended (True if its last token is an end token) `[batch]`.
         """
         cache = DynamicCache(config=self._model.config)
         count = len(tokens)
@@ -100,7 +106,8 @@ class HFModel(Checkpoint):
         lengths = torch.zeros(count, dtype=torch.long, device=self._device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         steps: list[torch.Tensor] = []
-        for _ in range(sampling.max_tokens):
+        scores: list[torch.Tensor] = []
+        for _ in range(int(limits.max())):
             logits = self._model(
                 input_ids=tokens,
                 attention_mask=mask,
@@ -109,14 +116,18 @@ class HFModel(Checkpoint):
                 use_cache=True,
                 **self._only_last,
             ).logits[:, -1]
-            chosen = choose(logits.float())
+            logits = logits.float()
+            chosen = choose(logits)
             step = torch.zeros(count, dtype=torch.long, device=self._device)
             step[rows] = chosen
             steps.append(step)
+            score = torch.zeros(count, device=self._device)
+            score[rows] = logits.gather(-1, chosen[:, None]).squeeze(-1) - logits.logsumexp(-1)
+            scores.append(score)
             lengths[rows[live]] += 1
             stops = live & torch.isin(chosen, self._end_ids)
             ended[rows[stops]] = True
-            live = live & ~stops
+            live = live & ~stops & (lengths[rows] < limits[rows])
             left = int(live.sum())
             if not left:
                 break
@@ -127,13 +138,15 @@ class HFModel(Checkpoint):
                 live = torch.ones(left, dtype=torch.bool, device=self._device)
             tokens = chosen[:, None]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        return torch.stack(steps, dim=1), lengths, ended
+        return torch.stack(steps, dim=1), torch.stack(scores, dim=1), lengths, ended
 
 
-def _chooser(sampling: Sampling, seed: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function from logits `[rows, vocabulary]` to token ids `[rows]`."""
-    if sampling.temperature == 0:
-        return lambda logits: logits.argmax(-1)
+def _greedy(logits: torch.Tensor) -> torch.Tensor:
+    return logits.argmax(-1)
+
+
+def _sampler(sampling: Sampling, seed: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function that samples token ids `[rows]` from logits `[rows, vocabulary]`."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def sample(logits: torch.Tensor) -> torch.Tensor:

@@ -116,11 +116,13 @@ def load_backend(
                 data_parallel=settings.data_parallel,
             )
         from .openai import Server
+        from .raw_server import RawServer
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    return Server(
+    kind = RawServer if settings.mode is not None and settings.mode.continues else Server
+    return kind(
         settings.server or "",
         settings.base_url or "",
         concurrency=settings.batch_size,

@@ -5,7 +5,7 @@ Requests run concurrently, and completions arrive as they finish. After a tempor
 after the pause that the server asks for, so a server may be restarted during a run. A request that the server refuses
 for what it contains, or fails at again and again while it completes another one, gives a completion with `refused`.
 The key is read from OPENAI_API_KEY and never written, even if the server sends it back. What an answer may be is left
-to `replies`, resuming a run that gave up to `run`.
+to `replies`, continuing thinking that is stopped to `raw_server`, resuming a run that gave up to `run`.
 
     server = Server("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", concurrency=32)
     for index, completion, seconds in server.stream(["What is 1 + 1?"], Sampling(max_tokens=512), seeds=[0]): ...
@@ -47,6 +47,19 @@ _SERVER_ERROR = 500
 _SEED_MODULUS = 2**31
 _Failure = APIConnectionError | APIStatusError | TimeoutError | ReplyError
 _FAILURES = (APIConnectionError, APIStatusError, TimeoutError, ReplyError)
+
+
+class Refusal(Exception):
+    """A request that the server refuses for what it contains; the message is the server's words.
+
+    Args:
+        words: The server's words.
+        seconds: Seconds of the last attempt.
+    """
+
+    def __init__(self, words: str, seconds: float) -> None:
+        super().__init__(words)
+        self.seconds = seconds
 
 
 class Server:
@@ -112,8 +125,9 @@ class Server:
         counted = "the server's usage" if self._tokenizer is None else "tokenizer.json"
         return {"backend": "openai", "openai": version("openai"), "tokens": counted}
 
-    def render(self, user_turns: Sequence[str]) -> list[str]:
-        """The user turns themselves: the server applies the chat template."""
+    def render(self, user_turns: Sequence[str], empty: ThinkingFormat | None = None) -> list[str]:
+        """The user turns themselves: the server applies the chat template. `RawServer` takes `empty`."""
+        assert empty is None
         return list(user_turns)
 
     def length(self, prompt: str) -> int:
@@ -131,20 +145,34 @@ class Server:
     def stream(
         self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Generator[Arrival, None, None]:
-        """Complete prompts concurrently; the seconds are those of the last attempt.
+        """Complete prompts concurrently; the seconds are those of the last attempts.
 
         Raises:
-            DataError: The server refuses every request, or its answer is too long or not a chat completion.
+            DataError: The server refuses every request, or its answer is too long or not a completion.
             MathEvalError: A request got no answer for `patience_s` seconds.
         """
 
         async def ask(index: int) -> Arrival:
-            return index, *await self._one(prompts[index], sampling, seeds[index])
+            try:
+                completion, seconds = await self._complete(prompts[index], sampling, seeds[index])
+            except Refusal as refusal:
+                completion, seconds = Completion("", 0, "stop", 0, refused=str(refusal)), refusal.seconds
+            return index, completion, seconds
 
         return self._background.stream(ask, len(prompts), self._concurrency)
 
-    async def _one(self, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
-        """One completion and its seconds; a temporary failure is tried again."""
+    async def _complete(self, prompt: str, sampling: Sampling, seed: int) -> tuple[Completion, float]:
+        """One completion and its seconds."""
+        reply, seconds = await self._ask(prompt, sampling, seed)
+        text = self._without_key(reply.text)
+        return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply)), seconds
+
+    async def _ask(self, prompt: Any, sampling: Sampling, seed: int) -> tuple[Any, float]:
+        """The answer to one request as `_read` reads it, and its seconds; a temporary failure is tried again.
+
+        Raises:
+            Refusal: The server refuses this request.
+        """
         give_up, pause, server_errors, alone = None, _FIRST_PAUSE_S, 0, False
         fields = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % _SEED_MODULUS}
         fields = {name: value for name, value in fields.items() if name not in self._leave_out}
@@ -153,18 +181,18 @@ class Server:
             start, limit = time.monotonic(), self._limit
             try:
                 content = await self._send(prompt, {**fields, limit: sampling.max_tokens})
-                return self._completion(content), time.monotonic() - start
+                return self._read(content), time.monotonic() - start
             except _FAILURES as error:
                 now = time.monotonic()
                 if self._refuses(error):
                     if limit == "max_tokens" and _asks_for_other_limit(error):
                         self._limit = "max_completion_tokens"
                         continue
-                    return Completion("", 0, "stop", 0, refused=self._words(error)), now - start
+                    raise Refusal(self._words(error), now - start) from None
                 if (_status(error) or 0) >= _SERVER_ERROR:
                     if alone:
                         words = f"{self._words(error)} ({server_errors + 1} times, while another request was answered)"
-                        return Completion("", 0, "stop", 0, refused=words), now - start
+                        raise Refusal(words, now - start) from None
                     server_errors += 1
                     alone = server_errors % _MOST_SERVER_ERRORS == 0 and await self._answers()
                     if alone:
@@ -180,23 +208,30 @@ class Server:
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    async def _send(self, prompt: str, fields: dict[str, Any]) -> bytes:
+    async def _send(self, prompt: Any, fields: dict[str, Any]) -> bytes:
         """The server's answer to one request."""
         async with asyncio.timeout(self._timeout_s):  # the client's own limit is one of each read
-            answer = await self._client.chat.completions.with_raw_response.create(
-                model=self._model,
-                messages=[{"role": "user", "content": prompt}],
-                extra_body={**fields, **self._extra},
-            )
+            answer = await self._create(prompt, {**fields, **self._extra})
         return answer.http_response.content
+
+    async def _create(self, prompt: Any, body: dict[str, Any]) -> Any:
+        messages: Any = [{"role": "user", "content": prompt}]
+        chat = self._client.chat.completions.with_raw_response
+        return await chat.create(model=self._model, messages=messages, extra_body=body)
+
+    def _read(self, content: bytes) -> Any:
+        return read_reply(content, self._base_url, self._thinking_format)
 
     async def _answers(self) -> bool:
         """Whether the server completes the shortest of requests."""
         try:
-            read_reply(await self._send("Hi", {self._limit: 1}), self._base_url)
+            self._read(await self._send(self._shortest(), {self._limit: 1}))
         except _FAILURES:
             return False
         return True
+
+    def _shortest(self) -> Any:
+        return "Hi"
 
     async def _turn(self) -> None:
         """Wait until the rate limit permits the next request."""
@@ -205,10 +240,8 @@ class Server:
         self._next = begin + self._spacing_s
         await asyncio.sleep(begin - now)
 
-    def _completion(self, content: bytes) -> Completion:
-        reply = read_reply(content, self._base_url, self._thinking_format)
-        text = without_key(reply.text, self._key) if len(self._key) >= SHORTEST_SECRET else reply.text
-        return Completion(text, reply.tokens, reply.finish_reason, self._thinking_tokens(text, reply))
+    def _without_key(self, text: str) -> str:
+        return without_key(text, self._key) if len(self._key) >= SHORTEST_SECRET else text
 
     def _thinking_tokens(self, text: str, reply: Reply) -> int | None:
         if self._tokenizer is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval.errors import DataError, MathEvalError
 
-_MOST_TOKENS = 2**53
+_MOST_TOKENS, _MOST_IDS = 2**53, 2**31
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 _THINKING_TEXTS = ("thinking", "reasoning", "text", "summary")
 _ANSWER_TEXTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
@@ -63,21 +63,52 @@ def read_reply(content: bytes, where: str, thinking_format: ThinkingFormat = THI
         DataError: It is not a chat completion, or a field has a wrong type.
         ReplyError: It reports an error, is cut off, or has no choice.
     """
-    answer = _parse(content, where)
     read = _Fields(where)
+    choice, (tokens, reasoning_tokens) = _choice(content, read)
+    message = read.get(choice, "message", dict)
+    return Reply(_text(read, message, thinking_format), tokens, reasoning_tokens, _finish_reason(choice))
+
+
+@dataclass(frozen=True)
+class RawReply:
+    """The fields of a raw completion that a run uses.
+
+    Args:
+        text: The generated text.
+        ids: Its token ids, the end token included, or None: only some servers send them.
+        tokens: Number of generated tokens.
+        finish_reason: `stop`, or `length` if the token limit was reached.
+    """
+
+    text: str
+    ids: list[int] | None
+    tokens: int
+    finish_reason: str
+
+
+def read_raw_reply(content: bytes, where: str) -> RawReply:
+    """The answer of a server that continued a text; arguments and errors are those of `read_reply`."""
+    read = _Fields(where)
+    choice, (tokens, _) = _choice(content, read)
+    ids = read.optional(choice, "token_ids", list)
+    if ids is not None and not all(type(each) is int and 0 <= each < _MOST_IDS for each in ids):
+        raise DataError(f"{where}: token_ids: not all of them are ids; use another server")
+    return RawReply(read.get(choice, "text", str), ids, tokens, _finish_reason(choice))
+
+
+def _choice(content: bytes, read: "_Fields") -> tuple[dict[str, Any], tuple[int, int | None]]:
+    """The choice in an answer, and the numbers of its tokens."""
+    answer = _parse(content, read.where)
     choice = read.get({"choice": answer["choices"][0]}, "choice", dict)
     if error := choice.get("error"):
         raise _reported(error)
     if answer.get("usage") is None:
-        raise DataError(f"{where}: the server reports no token usage; use one that does")
-    message = read.get(choice, "message", dict)
-    tokens, reasoning_tokens = _counts(read, read.get(answer, "usage", dict))
-    return Reply(
-        _text(read, message, thinking_format),
-        tokens,
-        reasoning_tokens,
-        "length" if choice.get("finish_reason") == "length" else "stop",
-    )
+        raise DataError(f"{read.where}: the server reports no token usage; use one that does")
+    return choice, _counts(read, read.get(answer, "usage", dict))
+
+
+def _finish_reason(choice: dict[str, Any]) -> str:
+    return "length" if choice.get("finish_reason") == "length" else "stop"
 
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:

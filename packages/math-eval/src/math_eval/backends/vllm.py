@@ -1,7 +1,10 @@
 """The vLLM backend: a Hugging Face checkpoint run by vLLM's offline engine, which starts its own processes.
 
 Requests run concurrently, each with its own seed, and completions arrive as they finish. Prompts with a common prefix
-share its cache. The number format is fp32 on a CPU and bf16 on a GPU. Existing servers are left to `openai`.
+share its cache, so thinking that is stopped and continued is read once. vLLM's own `thinking_token_budget` is not used:
+in 0.32 it takes only the whole closing sentence for the end of thinking, and so puts it also into the answer of a model
+that closed its thinking by itself. The number format is fp32 on a CPU and bf16 on a GPU. Existing servers are left to
+`openai`.
 
     model = VLLMModel("checkpoints/sft", concurrency=256)
     model.prepare(longest_prompt=512, max_tokens=4096)
@@ -24,6 +27,7 @@ from math_eval.errors import DataError, MathEvalError
 from . import Arrival, Completion, Sampling
 from .background import Background
 from .checkpoint import Checkpoint
+from .stopping import Answer, Ask, finish_alone, plan, request_seed
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
@@ -121,22 +125,27 @@ class VLLMModel(Checkpoint):
         return self._background.stream(ask, len(prompts), self._concurrency)
 
     async def _complete(self, index: int, prompt: str, sampling: Sampling, seed: int) -> Completion:
+        async def extend(ask: Ask, number: int) -> Answer:
+            return await self._extend(ask, sampling, request_seed(seed, number), f"{index}-{number}")
+
+        return await finish_alone(plan(self, prompt, sampling), extend)
+
+    async def _extend(self, ask: Ask, sampling: Sampling, seed: int, name: str) -> Answer:
         assert self._engine is not None, "call prepare() first"
         how = SamplingParams(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
+            max_tokens=ask.limit,
+            temperature=0 if ask.trial else sampling.temperature,
+            top_p=1 if ask.trial else sampling.top_p,
             seed=seed,
+            logprobs=0 if ask.trial else None,
             stop_token_ids=self.ends,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        tokens = {"prompt_token_ids": list(self.encode(prompt))}
         try:
-            async for answer in self._engine.generate(tokens, how, request_id=str(index)):
+            async for answer in self._engine.generate({"prompt_token_ids": ask.ids}, how, request_id=name):
                 if answer.finished:
-                    output = answer.outputs[0]
-                    return self.completion(list(output.token_ids), output.finish_reason == "stop")
+                    return _answer(answer.outputs[0])
         except EngineDeadError as error:
             raise MathEvalError(
                 "vLLM's engine died; read its messages, and repeat the command to resume the run"
@@ -149,6 +158,14 @@ class VLLMModel(Checkpoint):
             self._background.run(_quieten(self._engine))
             self._engine.shutdown()
         self._background.close()
+
+
+def _answer(output: Any) -> Answer:
+    """The answer in vLLM's output, whose tokens contain the end token."""
+    ended = output.finish_reason == "stop"
+    ids = list(output.token_ids)[: -1 if ended else None]
+    scores = [step[token].logprob for token, step in zip(ids, output.logprobs or (), strict=False)]
+    return Answer(ids, ended, scores)
 
 
 async def _quieten(engine: AsyncLLMEngine) -> None:

@@ -28,7 +28,7 @@ class Entry:
     """One condition of a report.
 
     Args:
-        name: Its name in the report, `LABEL` or `LABEL@RATIO`.
+        name: Its name in the report, `LABEL` or `LABEL@RATIO`, and the run's way to think less if it has one.
         label: The label of its run.
         condition: The samples.
         values: Its numbers by name, those of the comparison included.
@@ -137,7 +137,10 @@ def _named(spec: str) -> list[tuple[str, str, Condition]]:
     if not label:  # it names a folder of the report
         raise DataError(f"{spec}: no label; write LABEL=RUN")
     conditions = load_run(folder) if ratio is None else [load_condition(folder, ratio)]
-    return [(label if one.ratio is None else f"{label}@{ratio_name(one.ratio)}", label, one) for one in conditions]
+    return [
+        (f"{label}{'' if one.ratio is None else f'@{ratio_name(one.ratio)}'}{one.thinking_suffix}", label, one)
+        for one in conditions
+    ]
 
 
 def _baseline(named: list[tuple[str, str, Condition]], wanted: str | None) -> tuple[str, str, Condition]:
