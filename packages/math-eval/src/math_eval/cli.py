@@ -47,6 +47,7 @@ Examples:
       --temperature 0.6 --top-p 0.95 --seed 0 --seed 1 --seed 2 --output-dir runs/sft-sampled
   math-eval run --model openai:Qwen/Qwen3-1.7B --base-url http://127.0.0.1:8000/v1 --tasks gsm8k --data-dir data \\
       --output-dir runs/qwen
+  math-eval run --model checkpoints/base --thinking budget=256 --tasks gsm8k --data-dir data --output-dir runs/base-256
 """,
 )
 @settings_flags(RunSettings)
@@ -75,6 +76,7 @@ def run_command(
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
     from .ratio import ratio_name
     from .run import run
+    from .summary import remarks
 
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
@@ -92,8 +94,7 @@ def run_command(
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
         echo(terminal_line(line))
-        if "refused" in row:
-            words = f"{row['refused']} requests refused by the server, counted as errors; first: {row['first_refusal']}"
+        for words in remarks(row, settings.thinking):
             notify(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}")
     echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
