@@ -93,6 +93,17 @@ def test_a_cut_trace_is_a_part_of_the_trace_within_its_ratio(name):
         assert generators.cut(TASKS[name], problem, 1.0, rng) == trace
 
 
+def test_a_trace_is_enough_if_a_reader_who_takes_no_missing_check_to_add_is_right():
+    rng, task = random.Random(0), TASKS["steep"]
+    for problem in draw("steep", 200):
+        traces = [generators.cut(task, problem, ratio, rng) for ratio in generators.LADDER]
+        for trace in traces:
+            seen = [unit for rank, unit in problem.units if rank == 1 and str(unit)[1:-1] in str(trace)]
+            missing = sum(checks_that_add(problem)) - sum(unit[-2] % 11 < 3 for unit in seen)
+            assert generators.enough(problem, trace) == (missing == 0)
+        assert generators.enough(problem, traces[-1])
+
+
 def test_decoding_with_the_cache_takes_the_likeliest_token_of_the_whole_sequence():
     torch.manual_seed(0)
     model = transformer.Transformer(generators.PARTS)

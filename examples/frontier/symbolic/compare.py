@@ -48,7 +48,8 @@ def _checked(context: click.Context, parameter: click.Parameter, rows: Sequence[
     default=160,
     show_default=True,
     type=click.IntRange(1),
-    help="Cost of RL: every row generates as many tokens as the SFT model would in this number of steps.",
+    help="Cost of RL: every row generates as many tokens as the SFT model would in this number of steps (taught: with "
+    "a uniform choice).",
 )
 @click.option(
     "--learning-rate",

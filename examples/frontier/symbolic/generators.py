@@ -47,6 +47,8 @@ class Task:
         name: Name of the task.
         chances: Chance that a check of each kind adds, [checks]; empty for the form "until".
         steps: Chance of each number of steps, number -> chance; for the form "until".
+        taught: True if SFT learns a teacher's choice of the ratio, the smallest one that is enough, instead of a
+            uniform choice.
         second_looks: Share of the units that are followed by a second look.
         max_tokens: Largest number of tokens of an answer.
         stage_steps: Numbers of steps of the base model, of training on ratios, and of SFT with the choice of a ratio.
@@ -58,6 +60,7 @@ class Task:
     name: str
     chances: tuple[float, ...] = ()
     steps: tuple[tuple[int, float], ...] = ()
+    taught: bool = False
     second_looks: float = 0.8
     max_tokens: int = 36
     stage_steps: tuple[int, int, int] = (700, 300, 200)
@@ -78,6 +81,7 @@ TASKS = {
         Task("steep", (0.3, 0.3, 0.28, 0.28)),
         Task("graded", (0.25, 0.1, 0.04, 0.015)),
         Task("shallow", (0.02, 0.02, 0.02, 0.02)),
+        Task("taught", (0.02, 0.02, 0.02, 0.02), taught=True),
         Task("faint", (0.008, 0.008, 0.008, 0.008)),
         Task("rare", steps=_STEPS, second_looks=0.4, max_tokens=48),
     )
@@ -148,6 +152,21 @@ def cut(task: Task, problem: Problem, ratio: float, rng: random.Random) -> list[
             kept.add(i)
             used += size
     return [token for i, (_, unit) in enumerate(problem.units) if i in kept for token in unit]
+
+
+def enough(problem: Problem, trace: Sequence[int]) -> bool:
+    """True if a cut trace of the form "checks" has every check that adds.
+
+    Args:
+        problem: Problem of the trace.
+        trace: Ids of the cut trace.
+    """
+    running, kept = None, [tuple(trace[i : i + 4]) for i in range(len(trace))]
+    for rank, unit in problem.units:
+        if rank == 1 and unit[-1] != running and tuple(unit) not in kept:
+            return False
+        running = unit[-1]
+    return True
 
 
 def _number(role: int, value: int) -> int:

@@ -32,7 +32,8 @@ class Run:
         folder: Folder of weights and results.
         task: Task.
         seed: Seed of models, problems and draws.
-        steps: Cost of RL: every row generates as many tokens as the SFT model would in this number of steps.
+        steps: Cost of RL: every row generates as many tokens as the SFT model would in this number of steps; after a
+            teacher's choice, which is short, as many as it would with a uniform one.
         learning_rate: Learning rate of RL.
     """
 
@@ -85,7 +86,9 @@ class Run:
         return reference_accuracies(sft_model(self.folder, self.task, self.seed), self.task, problems, self.seed)
 
     def _row(self, row: str) -> Result:
-        thinking = self.start()["sft@policy"]["sampled"]["tokens"]
+        start = self.start()
+        chosen = [f"sft@{ratio:g}" for ratio in LADDER] if self.task.taught else ["sft@policy"]
+        thinking = sum(start[name]["sampled"]["tokens"] for name in chosen) / len(chosen)
         problems = draw_problems(self.task, self.seed)
         controller = row_controller(row, problems, self.references())
         model = sft_model(self.folder, self.task, self.seed)

@@ -1,4 +1,4 @@
-"""The supervised stages of a task and seed: base model, training on ratios, SFT with a uniform choice of the ratio.
+"""The supervised stages of a task and seed: base model, training on ratios, SFT with a choice of the ratio.
 
 Every finished stage is a file of weights in the folder, so a later call trains nothing. RL is left to `reinforce`.
 
@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from generators import END, LADDER, PARTS, RATIO, Problem, Task, cut, draw_problem
+from generators import END, LADDER, PARTS, RATIO, Problem, Task, cut, draw_problem, enough
 from rollouts import evaluate
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
@@ -102,13 +102,18 @@ def _base_rows(task: Task, seed: int) -> Iterator[Row]:
 
 
 def _ratio_rows(task: Task, seed: int, choice_share: float) -> Iterator[Row]:
-    """Cut traces behind their ratio tokens, every ratio as likely, so that RL starts with all within its reach."""
+    """Cut traces behind their ratio tokens, every ratio as likely, so that RL starts with all within its reach.
+
+    Where a teacher chooses, the rows with a choice have the smallest ratio that is enough.
+    """
     rng = random.Random(f"sft {seed} {choice_share}")
     while True:
         problem = draw_problem(task, rng)
         chooses = rng.random() < choice_share
         traces = [cut(task, problem, ratio, rng) for ratio in LADDER]
         index = rng.randrange(len(LADDER))
+        if chooses and task.taught:
+            index = next(index for index, trace in enumerate(traces) if enough(problem, trace))
         ids, labels = _row(problem, [RATIO + index], traces[index])
         if chooses:
             labels[len(problem.prompt)] = RATIO + index
