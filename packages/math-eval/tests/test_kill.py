@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from math_eval import RunSettings, run
 
 _KILLS = 10
@@ -60,8 +62,10 @@ def _rows(folder: Path) -> list[dict]:
     return [{name: value for name, value in json.loads(line).items() if name != "latency_s"} for line in lines]
 
 
-def test_ten_kills_at_random_moments_change_no_sample(tiny_model, problems, tmp_path):
-    options = {"model": str(tiny_model), "tasks": (str(problems),), **_OPTIONS}
+@pytest.mark.parametrize("thinking", [None, "budget=3", "exit=0.9:3"])
+def test_ten_kills_at_random_moments_change_no_sample(thinking, tiny_model, problems, tmp_path):
+    """With `thinking`, a batch is made in several steps, and may be killed between them."""
+    options = {"model": str(tiny_model), "tasks": (str(problems),), "thinking": thinking, **_OPTIONS}
     draw = random.Random(0)
     kills = [(draw.randint(0, 10), draw.uniform(0, 30)) for _ in range(_KILLS)]
     killed, whole = tmp_path / "killed", tmp_path / "whole"

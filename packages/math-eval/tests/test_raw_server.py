@@ -119,10 +119,11 @@ def test_a_server_that_ignores_the_limit_is_reported_and_the_budget_holds(contin
 
 
 def test_a_model_that_thinks_on_after_the_budget_is_counted_and_reported(continues, invoke, tmp_path):
+    """Three words, the two tags, and the six of the second block."""
     continues.again = True
     done = invoke("again", "--thinking", "budget=3")
     assert done.exit_code == 0, done.output
-    assert "16 samples think longer than budget=3 permits, up to 12 tokens" in done.stderr
+    assert "16 samples think longer than budget=3 permits, up to 11 tokens" in done.stderr
     results = json.loads((tmp_path / "again" / "results.json").read_text("utf-8"))["conditions"][0]
     assert results["over_budget"] == 16
 

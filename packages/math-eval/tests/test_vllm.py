@@ -1,4 +1,4 @@
-"""vLLM for real: its engine and its server give the greedy answers of transformers, and a killed server is outlived."""
+"""vLLM for real: engine and server give the greedy answers of transformers, and a killed server is outlived."""
 
 import json
 import os
@@ -135,6 +135,21 @@ def test_the_server_gives_the_greedy_answers_of_transformers(at_server, expected
     done = CliRunner().invoke(cli, [*at_server, "--output-dir", str(tmp_path / "r")])
     assert done.exit_code == 0, done.output
     assert _made(tmp_path / "r") == expected
+
+
+@pytest.mark.parametrize("mode", ["none", "budget=3", "exit=0.5:3"])
+def test_thinking_less_gives_the_greedy_answers_of_transformers(model, server, at_server, arguments, mode, tmp_path):
+    """Engine and server; `exit` is refused for a server."""
+    flags = ["--thinking", mode, "--output-dir"]
+    done = CliRunner().invoke(cli, ["run", "--model", str(model), *arguments, *flags, str(tmp_path / "hf")])
+    assert done.exit_code == 0, done.output
+    engine = _engine(model, [*arguments, *flags[:2]], tmp_path / "vllm")
+    assert engine.returncode == 0, engine.stderr[-3000:]
+    assert _made(tmp_path / "vllm") == _made(tmp_path / "hf")
+    if not mode.startswith("exit"):
+        done = CliRunner().invoke(cli, [*at_server, *flags, str(tmp_path / "server")])
+        assert done.exit_code == 0, done.output
+        assert _made(tmp_path / "server") == _made(tmp_path / "hf")
 
 
 def test_a_run_outlives_the_kill_of_its_server(server, at_server, expected, tmp_path):

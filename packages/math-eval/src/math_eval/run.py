@@ -87,9 +87,8 @@ def run(
             _write_manifest(manifest, known, settings, tasks, backend, tokens=tokens, thinking=thinking)
         _record_address(manifest, settings.base_url)
         store = stack.enter_context(Store(folder, list(requests)))
-        sink = Sink(store, backend, tokens, grader, thinking, settings)
         for name, wanted in requests.items():
-            complete(name, wanted, sink)
+            complete(name, wanted, Sink(store, backend, tokens, grader, thinking, settings))
         store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
         rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
         results = results_content(rows, list(requests), list(settings.ratios), settings.max_tokens)

@@ -31,7 +31,7 @@ def as_graded(completion: str, prompt: str, thinking: ThinkingFormat) -> tuple[s
 
 
 def own_text(completion: str, closing_text: str | None, thinking: ThinkingFormat) -> str:
-    """A completion with the bare closing tag in place of a text that a run wrote to end the thinking.
+    r"""A completion with the bare closing tag in place of a text that a run wrote to end the thinking.
 
     Args:
         completion: Text of the completion.
@@ -39,11 +39,11 @@ def own_text(completion: str, closing_text: str | None, thinking: ThinkingFormat
         thinking: Tags around the thinking.
 
     >>> own_text("<think>1 + I have to stop.</think>2", " I have to stop.</think>", THINK)
-    '<think>1 +</think>2'
+    '<think>1 +\n</think>2'
     """
     if closing_text is None:
         return completion
-    return completion.replace(closing_text, thinking.between + thinking.close, 1)
+    return completion.replace(closing_text, f"\n{thinking.between}{thinking.close}", 1)
 
 
 def name_format(notify: Callable[[str], object] | None, thinking: ThinkingFormat) -> None:

@@ -9,6 +9,7 @@ Each backend's library is imported only when it is needed.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +122,12 @@ def load_backend(
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    kind = RawServer if settings.mode is not None and settings.mode.continues else Server
-    return kind(
+    make = partial(Server, extra=controls) if settings.mode is None or not settings.mode.continues else RawServer
+    return make(
         settings.server or "",
         settings.base_url or "",
         concurrency=settings.batch_size,
         tokenizer=settings.tokenizer,
-        extra=controls,
         thinking_format=thinking,
         leave_out=settings.leave_out,
         requests_per_minute=settings.requests_per_minute,

@@ -32,16 +32,13 @@ class RawServer(Server):
         model: Name of the model at the server.
         base_url: Address of the server.
         tokenizer: Folder with the model's tokenizer and chat template.
-        extra: Not used: a chat template gets its variables here.
-        options: Further arguments of `Server`.
+        options: Further arguments of `Server`, but for `extra`.
 
     Raises:
         DataError: The address is bad, or the folder has no tokenizer.
     """
 
-    def __init__(
-        self, model: str, base_url: str, *, tokenizer: str | Path, extra: dict[str, Any] | None = None, **options: Any
-    ) -> None:
+    def __init__(self, model: str, base_url: str, *, tokenizer: str | Path, **options: Any) -> None:
         super().__init__(model, base_url, tokenizer=tokenizer, extra=_FIELDS, **options)
         self._prompts = Prompts(tokenizer)
 
