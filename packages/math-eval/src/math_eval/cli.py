@@ -9,7 +9,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
+from ._shared.row_files import unread_columns
+from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, settings_flags
 from ._shared.terminal import echo, notify, terminal_line
 from ._shared.thinking_formats import FLAG_HELP
@@ -131,11 +134,13 @@ Examples:
   math-eval grade runs/base runs/base-reference --extraction reference
   math-eval grade completions.jsonl graded.jsonl
   math-eval grade completions.jsonl strict.jsonl --policy strict --explain
+  math-eval grade s3://bucket/corpus graded.parquet --messages messages --columns gold=answer
   (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
 """,
 )
-@click.argument("source", metavar="IN.jsonl|RUN", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN|RUN", type=AddressType())
+@click.argument("out", metavar="OUT", type=AddressType())
+@layout_options
 @click.option(
     "--extraction", type=click.Choice(EXTRACTIONS), default="standard", show_default=True, help=EXTRACTION_HELP
 )
@@ -145,17 +150,34 @@ Examples:
 )
 @click.option("--explain", is_flag=True, help="Print how each answer and its reference answer are read and compared.")
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
-def grade_command(source: Path, out: Path, explain: bool, policy: str, **options: Any) -> None:
+def grade_command(
+    source: str | Path,
+    out: str | Path,
+    *,
+    explain: bool,
+    policy: str,
+    columns: str | None,
+    messages: str | None,
+    **options: Any,
+) -> None:
     """Grade a file of completions, or a finished run a second time.
 
-    A file has rows {id, gold, completion}; OUT gets them with extracted, verdict and grade_ms. For a run folder, OUT
-    becomes another run folder with new verdicts. The grader knows the tags of every named thinking format; a file
-    describes others.
+    IN has rows {id, gold, completion} in JSON Lines or Parquet: a file, a folder of shards, or an address on an object
+    store. OUT gets them with extracted, verdict and grade_ms; its name gives the format. For a run folder, OUT becomes
+    another run folder with new verdicts. The grader knows the tags of every named thinking format; a file describes
+    others.
     """
-    from .grade import explain_rows, grade_file, grade_run
+    from .grade import explain_rows, grade_file, grade_run, is_run
 
-    grade = grade_run if source.is_dir() else grade_file
-    counts, was_done = grade(source, out, policy=policy, notify=notify, **options)
+    layout = layout_of(columns, messages, options["thinking_format"])
+    if is_run(source):
+        if layout or is_remote(out):
+            raise DataError("a run is graded into a folder on this machine, without --columns and --messages")
+        counts, was_done = grade_run(source, out, policy=policy, notify=notify, **options)
+    else:
+        for line in unread_columns(source):
+            notify(line)
+        counts, was_done = grade_file(source, out, policy=policy, layout=layout, notify=notify, **options)
     if explain:
         for head, text in explain_rows(out, policy=policy):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:

@@ -17,9 +17,13 @@ from itertools import islice
 from pathlib import Path
 
 from ._shared import runs
+from ._shared.addresses import is_remote
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
-from ._shared.records import Row, dump_line, read_records, validate, write_json, write_records
+from ._shared.records import Row, Tally, dump_line, path_beside, read_records, validate, write_json, write_records
+from ._shared.remote_output import RemoteOutput
+from ._shared.row_layout import Layout
+from ._shared.row_source import Misfit, RowSource
 from ._shared.thinking import THINK, ThinkingFormat
 from ._shared.thinking_formats import given_format
 from .errors import DataError, MathEvalError
@@ -44,6 +48,7 @@ from .tags import as_graded, name_format, other_thinking
 
 COMMAND = "math-eval grade"
 _BATCH = 256
+_REJECTED = "rejected.jsonl"
 
 
 def grade_file(
@@ -53,55 +58,85 @@ def grade_file(
     extraction: str = "standard",
     policy: str = "default",
     thinking_format: str | None = None,
+    layout: Layout | None = None,
     overwrite: bool = False,
     notify: Callable[[str], object] | None = None,
 ) -> tuple[Counter[str], bool]:
     """Grade rows `{id, gold, completion}`; a field `prompt` that ends in an opening tag begins the thinking.
 
     Args:
-        source: JSON Lines, compressed (`.gz`) or not.
-        out: File for the graded rows, which keep their order.
+        source: Rows in JSON Lines or Parquet: a file, a folder of shards, or an address on an object store.
+        out: File or address for the graded rows, which keep their order; in Parquet if it ends in `.parquet`.
         extraction: Rule that finds the answer, `standard` or `reference`; see `Grader`.
         policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
         thinking_format: Name of the format of the thinking, or a file of it; by default `<think>`, and the grader
             knows the tags of every named format without this.
+        layout: Columns of a corpus with other names, or with conversations; rows that do not fit are then written to
+            `OUT.rejected.jsonl`.
         overwrite: Whether to replace an output made from another input or with another extraction, policy or format.
         notify: Function that gets a line about the work before it, the thinking format.
 
     Returns:
-        The number of rows with each verdict, and whether the output was already complete.
+        The number of rows with each verdict, and of rejected ones, and whether the output was already complete.
 
     Raises:
         DataError: A bad row; an unknown extraction, policy or format; or an output that is the input, was made with
             other settings, or is being written by another process.
         MathEvalError: The number of graded rows differs from that of the input.
     """
-    source, out = Path(source), Path(out)
-    partial, manifest = runs.partial_path(out), runs.manifest_path(out)
-    if out.is_dir():
-        raise DataError(f"{out}: is a folder; name a file for the graded rows")
-    runs.check_apart([out, partial, manifest], [source])
+    remote = RemoteOutput(str(out), COMMAND) if is_remote(out) else None
+    place = remote.local if remote else Path(out)
+    rows = RowSource(source, "grade_input", layout)
+    manifest = runs.manifest_path(place)
+    if place.is_dir():
+        raise DataError(f"{place}: is a folder; name a file for the graded rows")
+    runs.check_apart([place, runs.partial_path(place), manifest], [Path(source)])
     thinking = given_format(thinking_format) if thinking_format else THINK
-    check_json_lines(source)
+    if not is_remote(source):
+        check_json_lines(Path(source))
     name_format(notify, thinking)
-    content, total = _digest(source)
-    with Grader(extraction=extraction, policy=policy) as grader, locked(out):
+    rows.check()
+    content, total = _digest(rows)
+    with Grader(extraction=extraction, policy=policy) as grader, locked(place):
         settings = {"input_sha256": content, "grader": grader.description, **other_thinking(thinking)}
-        state = runs.resolve_state(manifest, COMMAND, settings, done=out, overwrite=overwrite)
-        if state == "finished":
-            partial.unlink(missing_ok=True)
-            return Counter(row["verdict"] for row in read_records(out, "graded")), True
+        settings |= {"layout": layout.settings()} if layout else {}
+        if remote and remote.is_finished(settings, overwrite=overwrite):
+            return _counts(out, path_beside(place, _REJECTED)), True
+        state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=overwrite)
         if state == "new":
-            partial.unlink(missing_ok=True)
-            out.unlink(missing_ok=True)
             facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(thinking)}
-            runs.write_manifest(manifest, COMMAND, settings, **facts)
-        _grade_rest(source, partial, total, grader, thinking)
-        return _publish(partial, out, total), False
+            _start(place, manifest, settings, facts)
+        if state != "finished":
+            _grade_rest(rows, place, total, grader, thinking)
+        runs.partial_path(place).unlink(missing_ok=True)
+        counts = _counts(place, path_beside(place, _REJECTED))
+        if remote:
+            remote.upload((_REJECTED,))
+        return counts, state == "finished"
 
 
-def _grade_rest(source: Path, partial: Path, total: int, grader: Grader, thinking: ThinkingFormat) -> None:
-    """Grade the rows that the unfinished output does not have yet."""
+def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
+    """Remove what is replaced, and write the manifest of what is made."""
+    runs.partial_path(out).unlink(missing_ok=True)
+    out.unlink(missing_ok=True)
+    runs.write_manifest(manifest, COMMAND, settings, **facts)
+
+
+def _counts(out: str | Path, rejected: Path) -> Counter[str]:
+    """The number of rows with each verdict, and of rejected rows."""
+    counts = Counter(row["verdict"] for row in read_records(out, "graded"))
+    if rejected.is_file():
+        counts["rejected"] = sum(1 for _ in rejected.open("rb"))
+    return counts
+
+
+def _fitting(rows: RowSource) -> Iterator[Row]:
+    return (row for row in rows.rows() if not isinstance(row, Misfit))
+
+
+def _grade_rest(rows: RowSource, out: Path, total: int, grader: Grader, thinking: ThinkingFormat) -> None:
+    """Grade the rows that the unfinished output does not have yet, and write it under its final name."""
+    partial = runs.partial_path(out)
     done = 0
 
     def accept(row: Row, where: str) -> None:
@@ -110,29 +145,38 @@ def _grade_rest(source: Path, partial: Path, total: int, grader: Grader, thinkin
         done += 1
 
     with reopen(partial, accept) as file, progress_bar(total=total, initial=done, unit=" rows") as progress:
-        for batch in _batches(islice(read_records(source, "grade_input"), done, None)):
+        for batch in _batches(islice(_fitting(rows), done, None)):
             file.write("".join(map(dump_line, _graded(batch, grader, thinking))).encode())
             file.flush()
             os.fsync(file.fileno())
             progress.update(len(batch))
+    _publish(rows, partial, out, total)
 
 
-def _publish(partial: Path, out: Path, total: int) -> Counter[str]:
-    """Move the graded rows under their final name if all are there; returns the number of rows with each verdict."""
-    counts: Counter[str] = Counter()
+def _publish(rows: RowSource, partial: Path, out: Path, total: int) -> None:
+    """Write the rejected rows, and move the graded rows under their final name if all are there."""
+    tally = Tally()
+    for row in rows.rows():
+        if isinstance(row, Misfit):
+            tally.reject(row.row, row.reason, row.detail)
+    tally.write_rejected(out)
 
     def counted() -> Iterator[Row]:
+        count = 0
         for row in read_records(partial, "graded"):
-            counts[row["verdict"]] += 1
+            count += 1
             yield row
-        if counts.total() != total:
-            raise MathEvalError(
-                f"{partial}: {counts.total()} rows of {total}; remove that file, and all rows are graded again"
-            )
+        if count != total:
+            raise MathEvalError(f"{partial}: {count} rows of {total}; remove that file, and all rows are graded again")
 
     write_records(out, counted())
     partial.unlink()
-    return counts
+
+
+def is_run(source: str | Path) -> bool:
+    """True for a run folder, False for a file of rows or a folder of shards."""
+    folder = Path(source)
+    return not is_remote(source) and ((folder / runs.MANIFEST).is_file() or any(folder.glob("samples_*.jsonl")))
 
 
 def grade_run(
@@ -238,12 +282,13 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _digest(source: Path) -> tuple[str, int]:
-    """The hash and the number of the input's rows; a bad row is found before any is graded."""
+def _digest(rows: RowSource) -> tuple[str, int]:
+    """The hash of all rows of the input, and the number of those that fit."""
     content, total = hashlib.sha256(), 0
-    for row in read_records(source, "grade_input"):
-        content.update(dump_line(row).encode())
-        total += 1
+    for row in rows.rows():
+        fits = not isinstance(row, Misfit)
+        content.update(dump_line(row if fits else {"rejected": row.row}).encode())
+        total += fits
     return content.hexdigest(), total
 
 
@@ -273,10 +318,10 @@ def explain_rows(out: str | Path, *, policy: str = "default") -> Iterator[tuple[
         out: Graded file or run folder.
         policy: Policy that it was graded with.
     """
-    out = Path(out)
-    if out.is_dir():
-        manifest = read_manifest(out)["settings"]
-        rows = (row for task in manifest["tasks"] for row in read_samples(out, task, manifest["ratios"]))
+    if is_run(out):
+        folder = Path(out)
+        manifest = read_manifest(folder)["settings"]
+        rows = (row for task in manifest["tasks"] for row in read_samples(folder, task, manifest["ratios"]))
     else:
         rows = read_records(out, "graded")
     for row in rows:

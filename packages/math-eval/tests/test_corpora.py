@@ -1,0 +1,89 @@
+"""Completions in Parquet, in folders of shards and in conversations are graded as in JSON Lines."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from math_eval._shared.records import read_records, write_records
+from math_eval.cli import cli
+
+ROWS = [
+    {"id": "a", "gold": r"\frac{1}{2}", "completion": r"\boxed{0.5}", "note": "kept"},
+    {"id": "b", "gold": "4", "completion": "The answer is 5.", "note": "kept"},
+    {"id": "c", "gold": "x+1", "completion": r"<think>t</think> \boxed{1+x}", "note": "kept"},
+    {"id": "d", "gold": "3", "completion": "", "note": "kept"},
+]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in ("grade", *arguments)])
+
+
+def verdicts(path):
+    return [{name: value for name, value in row.items() if name != "grade_ms"} for row in read_records(path, "graded")]
+
+
+def test_shards_of_parquet_are_graded_as_json_lines(tmp_path):
+    write_records(tmp_path / "in.jsonl", ROWS)
+    for name, some in (("a", ROWS[:1]), ("b", ROWS[1:])):
+        write_records(tmp_path / f"shards/{name}.parquet", some)
+    for source, out in (("in.jsonl", "out.jsonl"), ("shards", "out.parquet"), ("shards", "out.jsonl.zst")):
+        done = run(tmp_path / source, tmp_path / out)
+        assert (done.exit_code, done.stdout) == (0, "correct 2, incorrect 1, no_answer 1\n"), done.output
+    assert (
+        verdicts(tmp_path / "out.parquet") == verdicts(tmp_path / "out.jsonl") == verdicts(tmp_path / "out.jsonl.zst")
+    )
+    again = run(tmp_path / "in.jsonl", tmp_path / "out.parquet", "--explain")
+    assert "already complete, nothing to do" in again.stderr
+    assert "d: no_answer" in again.stdout
+
+
+def test_conversations_are_graded_and_what_does_not_fit_is_rejected(tmp_path):
+    talks = [
+        [{"role": "user", "content": "1 / 2?"}, {"role": "assistant", "content": r"<think>half</think>\boxed{0.5}"}],
+        [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": r"\boxed{5}"}],
+        [{"role": "user", "content": "2 + 2?"}],
+    ]
+    rows = [{"messages": talk, "answer": gold} for talk, gold in zip(talks, ("1/2", "4", "4"), strict=True)]
+    pq.write_table(pa.Table.from_pylist([*rows, {"messages": talks[0], "answer": None}]), tmp_path / "in.parquet")
+    options = ["--messages", "messages", "--columns", "gold=answer"]
+    done = run(tmp_path / "in.parquet", tmp_path / "out.parquet", *options)
+    assert (done.exit_code, done.stdout) == (0, "rejected 2, correct 1, incorrect 1\n"), done.output
+    graded = verdicts(tmp_path / "out.parquet")
+    assert [(row["id"], row["question"], row["verdict"]) for row in graded] == [
+        ("in.parquet:1", "1 / 2?", "correct"),
+        ("in.parquet:2", "2 + 2?", "incorrect"),
+    ]
+    rejected = [json.loads(line) for line in (tmp_path / "out.rejected.jsonl").read_text("utf-8").splitlines()]
+    assert [(row["reject_reason"], row["reject_detail"].partition(": ")[0]) for row in rejected] == [
+        ("other_turns", f"{tmp_path}/in.parquet:3"),
+        ("does_not_fit", f"{tmp_path}/in.parquet:4"),
+    ]
+    again = run(tmp_path / "in.parquet", tmp_path / "out.parquet", *options)
+    assert (again.stdout, "nothing to do" in again.stderr) == ("rejected 2, correct 1, incorrect 1\n", True)
+    other = run(tmp_path / "in.parquet", tmp_path / "out.parquet", "--columns", "gold=answer,completion=answer")
+    assert (other.exit_code, "made with other settings" in other.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "/b.parquet: unreadable ("),
+        (lambda path: write_records(path, [{**ROWS[1], "gold": 4}]), "/b.parquet: column 'gold' is int64, and "),
+        (
+            lambda path: write_records(path, [{**ROWS[1], "gold": ""}, {"id": "e"}]),
+            "/b.parquet:2: ",
+        ),
+    ],
+)
+def test_a_faulty_shard_stops_grading_before_anything_is_written(tmp_path, change, message):
+    for name, some in (("a", ROWS[:1]), ("b", ROWS[1:])):
+        write_records(tmp_path / f"shards/{name}.parquet", some)
+    change(tmp_path / "shards/b.parquet")
+    done = run(tmp_path / "shards", tmp_path / "out.parquet")
+    assert done.exit_code == 2
+    assert f"error: {tmp_path}/shards{message}" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
