@@ -19,6 +19,7 @@ from ._shared.thinking_formats import FLAG_HELP
 from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
+from .log_files import TOOLS, export_logs
 from .presets import PRESETS, describe, preset_values
 from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
@@ -214,6 +215,29 @@ def traces_command(run: Path, out: Path, ratio: str | None, samples_per_problem:
     echo(f"{out}: {tally.summary()}", err=True)
 
 
+@export_group.command(
+    "logs",
+    epilog="""\b
+Examples:
+  math-eval export logs runs/sft logs/inspect --tool inspect
+  math-eval export logs runs/sft outputs/sft --tool evalscope --ratio policy
+""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--tool",
+    required=True,
+    type=click.Choice(tuple(TOOLS)),
+    help="Tool whose files are written: a results file and samples (lm-eval), logs (inspect), reports and reviews "
+    "(evalscope).",
+)
+@click.option("--ratio", metavar="R", help="Ratio whose samples are exported; all by default.")
+def logs_command(run: Path, out: Path, tool: str, ratio: str | None) -> None:
+    """Write a run, with its samples and verdicts, as result files of another evaluation tool."""
+    echo(f"{out}: {export_logs(run, out, tool=tool, ratio=ratio)} files written", err=True)
+
+
 @cli.command(
     "compare",
     epilog="""\b
@@ -253,25 +277,80 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
 @cli.command(
     "report",
     epilog="""\b
-Example:
+Examples:
   math-eval report base=runs/base sft=runs/sft chrpo=runs/chrpo --baseline base --by level --output report.html
+  math-eval report runs --output leaderboard.html
 """,
 )
-@click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUN ...")
+@click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUN ...|FOLDER")
 @click.option("--output", required=True, metavar="FILE.html", type=click.Path(path_type=Path), help="Page to write.")
 @click.option("--baseline", metavar="LABEL", help="Condition that the others are compared with; the first by default.")
 @click.option("--by", metavar="FIELD", help="Field of the problems to break the numbers down by, such as level.")
-@click.option(
-    "--title", metavar="T", default="Accuracy against thinking tokens", show_default=True, help="Heading of the page."
-)
+@click.option("--title", metavar="T", help="Heading of the page.  [default: Accuracy against … tokens]")
 @click.option("--note", "notes", metavar="TEXT", multiple=True, help="Sentence to add to the page. Repeatable.")
 def report_command(
-    runs: tuple[str, ...], output: Path, baseline: str | None, by: str | None, title: str, notes: tuple[str, ...]
+    runs: tuple[str, ...], output: Path, baseline: str | None, by: str | None, title: str | None, notes: tuple[str, ...]
 ) -> None:
-    """Write one offline HTML page, with .json, .csv, .md and .lm-eval beside it, and print the table."""
-    from .report import write_report
+    """Write one offline HTML page, with .json, .csv, .md and .lm-eval beside it, and print the table.
+
+    FOLDER is a folder of run folders: the page is then a leaderboard of all finished ones, with .csv beside it.
+    """
+    from .report import is_folder_of_runs, write_leaderboard, write_report
 
     if output.suffix.lower() != ".html":
         raise DataError(f"{output}: the report is an HTML page; choose a name that ends in .html")
-    echo(write_report(runs, output, baseline=baseline, by=by, title=title, notes=notes))
+    heading = {"title": title} if title else {}
+    if len(runs) == 1 and is_folder_of_runs(runs[0]):
+        if baseline or by:
+            raise DataError("--baseline and --by are for single runs; name the runs instead of their folder")
+        echo(write_leaderboard(runs[0], output, notes=notes, **heading))
+    else:
+        echo(write_report(runs, output, baseline=baseline, by=by, notes=notes, **heading))
     echo(f"{output}: complete", err=True)
+
+
+@cli.command(
+    "doctor",
+    epilog="""\b
+Examples:
+  math-eval doctor runs/base
+  math-eval doctor runs/base --model checkpoints/base --expect math500=84.3 --json
+""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--model", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder of the model, if it was moved."
+)
+@click.option(
+    "--expect", metavar="TASK=PERCENT", multiple=True, help="Accuracy that the model is known to have. Repeatable."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
+def doctor_command(run: Path, model: Path | None, expect: tuple[str, ...], as_json: bool) -> None:
+    """Check a run for what makes its numbers misleading; exit code 1 if any of them is wrong.
+
+    Checked are prompts, refused requests, unclosed thinking, loops, answers, sampler and known accuracies.
+    """
+    import json
+    from dataclasses import asdict
+
+    from .doctor import ERROR, examine
+
+    findings = examine(run, model=model, expected=dict(map(_expected, expect)))
+    if as_json:
+        echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        echo("\n".join(map(str, findings)))
+    if any(finding.level == ERROR for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def _expected(given: str) -> tuple[str, float]:
+    """A value of --expect as task and share."""
+    task, _, percent = given.partition("=")
+    try:
+        share = float(percent) / 100
+    except ValueError:
+        share = -1.0
+    if not (task and 0 <= share <= 1):
+        raise click.UsageError(f"--expect {given}: write TASK=PERCENT, such as math500=84.3")
+    return task, share

@@ -1,6 +1,7 @@
 """`math-eval report`: one self-contained HTML page, and the numbers as JSON, CSV, Markdown and lm-eval files.
 
-The page opens offline, never runs text of a model, and stays under 2 MB for ten thousand samples.
+The page opens offline, never runs text of a model, and stays under 2 MB for ten thousand samples. The page of a whole
+folder of runs is left to `leaderboard`.
 
     print(write_report(["base=runs/base", "sft=runs/sft"], "report.html", by="level"))
 """
@@ -17,10 +18,11 @@ from . import table
 from .data import collect
 from .escaping import markdown_text
 from .headline import headline
+from .leaderboard import is_folder_of_runs, write_leaderboard
 from .lm_eval import file_name, results_file
 from .page import page
 
-__all__ = ["write_report"]
+__all__ = ["is_folder_of_runs", "write_leaderboard", "write_report"]
 
 
 def write_report(

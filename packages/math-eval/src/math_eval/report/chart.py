@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .escaping import html
+from .frame import Box, Frame, axes, drawing_area, ticks
 
 _CHAR_WIDTH = 6.9
 _LABEL_HEIGHT = 15.0
 _MARK = 6.0
-_MARGIN = (34.0, 14.0, 46.0, 54.0)  # top, right, bottom, left
 
 
 @dataclass(frozen=True)
@@ -39,40 +39,6 @@ class Point:
     accuracy_interval: tuple[float, float]
     colour: int
     kind: str
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in drawing units; y grows downwards."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlaps(self, other: "Box") -> bool:
-        """Whether the two share area."""
-        return (
-            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
-        )
-
-    def inside(self, other: "Box") -> bool:
-        """Whether all of it is within `other`."""
-        return (
-            self.left >= other.left
-            and self.right <= other.right
-            and self.top >= other.top
-            and self.bottom <= other.bottom
-        )
-
-
-def ticks(low: float, high: float, about: float) -> list[float]:
-    """Round numbers at equal distances that cover `low` to `high`, in about `about` steps."""
-    raw = max(high - low, 1e-9) / about
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
-    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [step * index for index in range(start, end + 1)]
 
 
 def place_labels(
@@ -114,32 +80,14 @@ def _candidates(anchor: tuple[float, float], width: float, area: Box) -> Iterato
                 yield box
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Maps data to drawing units."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    area: Box
-
-    def place(self, tokens: float, accuracy: float) -> tuple[float, float]:
-        across = (tokens - self.x[0]) / (self.x[1] - self.x[0])
-        up = (accuracy - self.y[0]) / (self.y[1] - self.y[0])
-        return (
-            self.area.left + across * (self.area.right - self.area.left),
-            self.area.bottom - up * (self.area.bottom - self.area.top),
-        )
-
-
 def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     """The chart: for each point a mark, its two intervals and a label; a line through the fixed ratios of each run."""
-    top, right, bottom, left = _MARGIN
-    area = Box(left, top, width - right, height - bottom)
+    area = drawing_area(width, height)
     x_ticks = ticks(0, max(max(point.tokens_interval[1], point.tokens) for point in points) * 1.04 or 1, width / 110)
     low = min(point.accuracy_interval[0] for point in points)
     high = max(point.accuracy_interval[1] for point in points)
     y_ticks = ticks(max(0.0, low - 0.01), min(1.0, max(high + 0.01, low + 0.06)), 5)
-    frame = _Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]), area)
+    frame = Frame((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]), area)
     anchors = [frame.place(point.tokens, point.accuracy) for point in points]
     bars = [bar for point in points for bar in _bars(point, frame)]
     paths = _paths(points, anchors)
@@ -149,7 +97,7 @@ def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     parts = [
         f'<svg class="chart" viewBox="0 0 {width:g} {total:g}" role="img" '
         'aria-label="Accuracy against mean thinking tokens, one mark a condition">',
-        *_axes(frame, x_ticks, y_ticks),
+        *axes(frame, x_ticks, y_ticks, ("mean thinking tokens", "accuracy")),
         *_lines(paths),
     ]
     for point, anchor in zip(points, anchors, strict=True):
@@ -159,28 +107,12 @@ def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _bars(point: Point, frame: _Frame) -> list[Box]:
+def _bars(point: Point, frame: Frame) -> list[Box]:
     x1, y1 = frame.place(point.tokens_interval[0], point.accuracy)
     x2, _ = frame.place(point.tokens_interval[1], point.accuracy)
     x, y2 = frame.place(point.tokens, point.accuracy_interval[0])
     _, y3 = frame.place(point.tokens, point.accuracy_interval[1])
     return [Box(x1, y1 - 1, x2, y1 + 1), Box(x - 1, y3, x + 1, y2)]
-
-
-def _axes(frame: _Frame, x_ticks: list[float], y_ticks: list[float]) -> Iterator[str]:
-    area = frame.area
-    for value in y_ticks:
-        _, y = frame.place(0, value)
-        yield f'<line class="grid" x1="{area.left:.1f}" x2="{area.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick" x="{area.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{100 * value:.4g} %</text>'
-    for value in x_ticks:
-        x, _ = frame.place(value, 0)
-        yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{area.bottom:.1f}" y2="{area.bottom + 4:.1f}"/>'
-        yield f'<text class="tick" x="{x:.1f}" y="{area.bottom + 18:.1f}" text-anchor="middle">{value:,.6g}</text>'
-    yield f'<path class="axis" d="M{area.left:.1f} {area.bottom:.1f}H{area.right:.1f}"/>'
-    middle = (area.left + area.right) / 2
-    yield f'<text x="{middle:.1f}" y="{area.bottom + 38:.1f}" text-anchor="middle">mean thinking tokens</text>'
-    yield f'<text x="{area.left - 48:.1f}" y="{area.top - 18:.1f}">accuracy</text>'
 
 
 _Path = list[tuple[float, float]]
@@ -211,7 +143,7 @@ def _lines(paths: dict[int, _Path]) -> Iterator[str]:
             yield f'<polyline class="path c{colour % 8}" points="{corners}"/>'
 
 
-def _mark(point: Point, anchor: tuple[float, float], frame: _Frame) -> str:
+def _mark(point: Point, anchor: tuple[float, float], frame: Frame) -> str:
     x, y = anchor
     across, up = _bars(point, frame)
     bars = f'<path class="bar" d="M{across.left:.1f} {y:.1f}H{across.right:.1f}M{x:.1f} {up.top:.1f}V{up.bottom:.1f}"/>'

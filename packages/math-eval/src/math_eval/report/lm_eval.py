@@ -22,13 +22,22 @@ from .data import Entry
 
 def file_name(entry: Entry) -> str:
     """The condition's folder, and in it a file named after the time at which its run was finished."""
-    quoted = quote(entry.name, "@", errors="surrogatepass")
-    folder = quoted.replace(".", "%2E", 1) if quoted.startswith(".") else quoted
-    finished = datetime.fromtimestamp(_finished(entry), UTC)
-    return f"{folder}/results_{finished:%Y-%m-%dT%H-%M-%S}.json"
+    return f"{safe_name(entry.name)}/results_{date(entry)}.json"
 
 
-def _finished(entry: Entry) -> float:
+def safe_name(name: str) -> str:
+    """The name as a part of a path."""
+    quoted = quote(name, "@", errors="surrogatepass")
+    return quoted.replace(".", "%2E", 1) if quoted.startswith(".") else quoted
+
+
+def date(entry: Entry) -> str:
+    """`finished` as lm-evaluation-harness writes it in names of files."""
+    return f"{datetime.fromtimestamp(finished(entry), UTC):%Y-%m-%dT%H-%M-%S}"
+
+
+def finished(entry: Entry) -> float:
+    """The time at which the run of a condition was finished, in seconds since 1970."""
     return (entry.condition.run / RESULTS).stat().st_mtime
 
 
@@ -71,7 +80,7 @@ def results_file(entry: Entry) -> dict[str, Any]:
             "gen_kwargs": generation,
             "random_seed": min(row["seed"] for row in entry.condition.rows),
         },
-        "date": _finished(entry),
+        "date": finished(entry),
         "model_source": "math-eval",
         "model_name": entry.name,
         "math_eval_version": version("cot-math-eval"),

@@ -1,14 +1,11 @@
-"""The HTML page of a report: one file without outside resources, in which only the template's own script can run.
+"""The HTML page of a report.
 
-Numbers come from `data`, drawings from `chart` and `ratios`, samples from `samples`.
+Numbers come from `data`, drawings from `chart` and `ratios`, samples from `samples`, the shell from `document`.
 
     html = page(data, title="Less thinking, same answers", notes=["Toy model."])
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from typing import Any
 
 from math_eval.compare import own_ratios
@@ -17,6 +14,7 @@ from . import format as fmt
 from . import table
 from .chart import Point, scatter
 from .data import Entry, ReportData
+from .document import document
 from .efficiency import efficiency
 from .escaping import html
 from .headline import headline
@@ -36,10 +34,6 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         title: Heading of the page, as plain text.
         notes: Sentences under the headline, as plain text.
     """
-    here = files(__package__ or "")
-    style, script = (here.joinpath(name).read_text("utf-8") for name in ("style.css", "filter.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; form-action 'none'"
     field = next(reversed(data.breakdowns), None)
     body = [
         f"<h1>{html(title)}</h1>",
@@ -58,13 +52,7 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
         _settings(data),
     ]
     measured = "".join(body).replace(" %", "\u00a0%")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html(title)}</title><style>{style}</style></head><body>{measured}{section(data, field)}"
-        f"<script>{script}</script></body></html>\n"
-    )
+    return document(title, [measured, section(data, field)], script="filter.js")
 
 
 def _figure(data: ReportData) -> str:

@@ -101,11 +101,17 @@ def as_csv(data: ReportData) -> str:
             found += [
                 _flat(entry, field, value, by_name[entry.name]) for entry in data.entries if entry.name in by_name
             ]
-    names = list(dict.fromkeys(name for line in found for name in line))
+    return dump_csv(found)
+
+
+def dump_csv(lines: Sequence[dict[str, Any]]) -> str:
+    """Lines as CSV, with a column for each name in any of them; text that a spreadsheet would run is quoted."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    for line in lines:
+        writer.writerow({name: csv_cell(cell) if isinstance(cell, str) else cell for name, cell in line.items()})
     return out.getvalue()
 
 
@@ -121,6 +127,4 @@ def _flat(entry: Entry, field: str, value: str, values: dict[str, Any]) -> dict[
         for name in ("accuracy", "low", "high"):
             numbers[f"accuracy_at_{point['tokens']}{'' if name == 'accuracy' else f'_{name}'}"] = point[name]
     verdicts = {f"verdict_{name}": count for name, count in values["verdicts"].items()}
-    return {name: csv_cell(text) if isinstance(text, str) else text for name, text in about.items()} | {
-        name: number for name, number in (numbers | verdicts).items() if name not in about
-    }
+    return about | {name: number for name, number in (numbers | verdicts).items() if name not in about}

@@ -24,11 +24,12 @@ from math_eval.task_names import check_name
 from . import champ, datasets, files, procedural
 
 _GENERATED = {"prompt", "completion", "finish_reason", "thinking_tokens", "thinking_chars", "completion_tokens"}
-_ENDED = {"truncated", "refused"}
+_ENDED = {"truncated", "refused", "closing_text", "trial_tokens", "over_budget", "limit_ignored"}
 _TIMED = {"latency_s", "wall_s"}
 _GRADED = {"extracted", "verdict", "first_correct_chars"}
 _REQUESTED = {"task", "model", "ratio", "chosen_ratio", "seed", "sample", "batch", "key"}
-_RESERVED = _GENERATED | _ENDED | _TIMED | _GRADED | _REQUESTED
+SAMPLE_FIELDS = _GENERATED | _ENDED | _TIMED | _GRADED | _REQUESTED
+"""Fields that a sample has besides those of its problem."""
 _GROUP = "math_eval.tasks"
 
 
@@ -134,7 +135,7 @@ def _check(task: Task, where: str) -> None:
                 f"{where}: question: problem {problem['id']!r} has half a surrogate pair "
                 f"({problem['question'][error.start]!r}), which no tokenizer reads; correct its text"
             ) from error
-        if clash := sorted(_RESERVED & set(problem)):
+        if clash := sorted(SAMPLE_FIELDS & set(problem)):
             raise DataError(
                 f"{where}: {clash[0]}: problem {problem['id']!r} has a field that samples define themselves; "
                 "rename or remove it, or leave it out with `keep` in a task file"

@@ -1,0 +1,151 @@
+"""The page of a folder of runs: its front, its table, what strangers write in it, and its size."""
+
+import csv
+import json
+import re
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from math_eval.cli import cli
+from math_eval.report import write_leaderboard
+from math_eval.report.frame import Box, Frame
+from math_eval.report.front import pareto_front
+
+_ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def _rows(count, correct, tokens, **more):
+    return [
+        {"id": f"p{n}", "verdict": "correct" if n < correct else "incorrect", "completion_tokens": tokens, **more}
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def folder(write_run, tmp_path):
+    """Four runs: `long` and `short` are on the front, `worse` is beaten by both; one is unfinished."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name, correct, tokens in (("long", 9, 800), ("short", 6, 100), ("worse", 5, 200)):
+        shutil.move(write_run(name, _rows(10, correct, tokens)), runs / name)
+    shutil.copytree(runs / "long", runs / "unfinished")
+    (runs / "unfinished" / "results.json").unlink()
+    (runs / "notes").mkdir()
+    (runs / "checkpoint").mkdir()
+    (runs / "checkpoint" / "manifest.json").write_text('{"command": "ratio-sft train", "settings": {}}', "utf-8")
+    return runs
+
+
+def _sortable(page):
+    """Rows of the tables as lists of (text, data-value)."""
+    cells = re.compile(r'<t[hd](?: scope=row| data-value="([^"]*)")?>(.*?)</t[hd]>')
+    for row in re.findall(r"<tr>(.*?)</tr>", page):
+        yield [(text, value) for value, text in cells.findall(row)]
+
+
+def test_the_folder_becomes_a_page_with_a_front_and_a_table(folder, tmp_path):
+    out = tmp_path / "board.html"
+    done = CliRunner().invoke(cli, ["report", str(folder), "--output", str(out)])
+    assert done.exit_code == 0, done.stderr
+    page = out.read_text("utf-8")
+    rows = list(_sortable(page))[1:]
+    assert [(row[0][0], row[1][0], row[2][1]) for row in rows] == [
+        ("long", "●", "0.9"), ("short", "●", "0.6"), ("worse", "", "0.5")
+    ]  # fmt: skip
+    assert "left out because they are not finished: unfinished" in page
+    assert done.stdout.splitlines()[-1] == "left out because they are not finished: unfinished"
+    assert re.search(r"^short +\* +60\.0 % +100\.0 +10\.0 +166\.7 ", done.stdout, re.MULTILINE)
+    numbers = list(csv.DictReader(out.with_suffix(".csv").read_text("utf-8").splitlines()))
+    assert [(row["task"], row["condition"], row["front"]) for row in numbers] == [
+        ("sums", "long", "1"), ("sums", "short", "1"), ("sums", "worse", "0")
+    ]  # fmt: skip
+    assert float(numbers[1]["tokens_per_correct"]) == pytest.approx(1000 / 6)
+
+
+def test_runs_on_other_problems_of_the_same_name_are_not_ranked_together(folder, tmp_path):
+    manifest = folder / "short" / "manifest.json"
+    content = json.loads(manifest.read_text("utf-8"))
+    content["settings"]["tasks"]["sums"] = "abcdef0123456789"
+    manifest.write_text(json.dumps(content), "utf-8")
+    text = write_leaderboard(folder, tmp_path / "board.html")
+    assert re.findall(r"^(sums, problems .*):$", text, re.MULTILINE) == [
+        "sums, problems 0",
+        "sums, problems abcdef012345",
+    ]
+    assert (tmp_path / "board.html").read_text("utf-8").count("<svg") == 4, "two drawings for each, one for phones"
+
+
+def test_the_policy_of_the_page_lets_only_its_own_script_run(folder, tmp_path):
+    (folder / "long").rename(folder / "x<b id=stranger>")
+    write_leaderboard(folder, tmp_path / "board.html", title=_ATTACK, notes=[_ATTACK])
+    page = (tmp_path / "board.html").read_text("utf-8")
+    assert len(re.findall("<script", page)) == 1
+    assert not re.search(r"<img|<b |(?:src|href)\s*=|url\(|@import", page.replace("src=x onerror", ""))
+    assert "x&lt;b id=stranger&gt;" in page
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-[\w+/]{43}='; form-action 'none'", policy
+    )
+
+
+def test_a_value_that_no_schema_checks_is_a_number_or_nothing(folder, tmp_path):
+    path = folder / "long" / "results.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["conditions"][0]["samples"] = f'"><b>{_ATTACK}'
+    path.write_text(json.dumps(content), "utf-8")
+    write_leaderboard(folder, tmp_path / "board.html")
+    assert _ATTACK not in (tmp_path / "board.html").read_text("utf-8") + (tmp_path / "board.csv").read_text("utf-8")
+
+
+def test_two_hundred_runs_fit_in_a_page_of_five_megabytes(folder, tmp_path):
+    content = json.loads((folder / "long" / "results.json").read_text("utf-8"))
+    for number in range(200):
+        run = folder / f"run-with-a-rather-long-name-{number:03}"
+        shutil.copytree(folder / "long", run)
+        (condition,) = content["conditions"]
+        condition |= {"accuracy": (number * 37 % 200) / 200, "completion_tokens": 200.0 + number * 91 % 7000}
+        (run / "results.json").write_text(json.dumps(content), "utf-8")
+    write_leaderboard(folder, tmp_path / "board.html")
+    page = (tmp_path / "board.html").read_text("utf-8")
+    assert page.count("<tr>") == 204
+    assert len(page.encode()) < 5_000_000
+
+
+def test_a_folder_without_a_finished_run_and_options_of_single_runs_are_refused(folder, tmp_path):
+    refused = CliRunner().invoke(cli, ["report", str(folder), "--by", "level", "--output", str(tmp_path / "b.html")])
+    assert (refused.exit_code, "--baseline and --by are for single runs" in refused.stderr) == (2, True)
+    for run in folder.iterdir():
+        (run / "results.json").unlink(missing_ok=True)
+    refused = CliRunner().invoke(cli, ["report", str(folder), "--output", str(tmp_path / "b.html")])
+    assert (refused.exit_code, "no finished run in it" in refused.stderr) == (2, True)
+    assert not (tmp_path / "b.html").exists()
+
+
+_points = st.lists(
+    st.tuples(st.integers(0, 6).map(float), st.integers(0, 6).map(lambda n: n / 6)), min_size=1, max_size=20
+)
+
+
+@given(_points)
+def test_the_front_has_exactly_the_points_that_no_other_beats(points):
+    def beaten(point):
+        return any(
+            other[0] <= point[0] and other[1] >= point[1] and other != point  # at least as good, and not the same
+            for other in points
+        )
+
+    front = pareto_front(points)
+    assert sorted(front) == [place for place, point in enumerate(points) if not beaten(point)]
+    assert [points[place][0] for place in front] == sorted(points[place][0] for place in front)
+
+
+def test_a_frame_places_by_value_or_by_logarithm():
+    area = Box(10, 0, 110, 50)
+    assert Frame((0, 4), (0, 1), area).place(1, 0.5) == (35, 25)
+    assert Frame((1, 16), (0, 1), area, log=True).place(4, 1) == (60, 0)
+    assert Frame((256, 2**15), (0, 1), area, log=True).powers(900) == [2**power for power in range(8, 16)]
+    assert Frame((256, 2**15), (0, 1), area, log=True).powers(380) == [256, 1024, 4096, 16384]
