@@ -71,8 +71,7 @@ def grade_file(
         policy: What reasonable people judge differently, `strict`, `default` or `lenient`; see `Grader`.
         thinking_format: Name of the format of the thinking, or a file of it; by default `<think>`, and the grader
             knows the tags of every named format without this.
-        layout: Columns of a corpus with other names, or with conversations; rows that do not fit are then written to
-            `OUT.rejected.jsonl`.
+        layout: Columns of a corpus of other names; rows that do not fit are then written to `OUT.rejected.jsonl`.
         overwrite: Whether to replace an output made from another input or with another extraction, policy or format.
         notify: Function that gets a line about the work before it, the thinking format.
 
@@ -92,8 +91,7 @@ def grade_file(
         raise DataError(f"{place}: is a folder; name a file for the graded rows")
     runs.check_apart([place, runs.partial_path(place), manifest], [Path(source)])
     thinking = given_format(thinking_format) if thinking_format else THINK
-    if not is_remote(source):
-        check_json_lines(Path(source))
+    check_json_lines(Path(source))
     name_format(notify, thinking)
     rows.check()
     content, total = _digest(rows)

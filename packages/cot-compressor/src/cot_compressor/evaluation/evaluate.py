@@ -64,8 +64,7 @@ def evaluate_file(
     """Write the report.
 
     Args:
-        source: Rows with `id`, `question`, `cot`, perhaps `answer`, `response`, `decisive`: JSON Lines or Parquet, a
-            file, a folder of shards, or an address on an object store.
+        source: Rows as for `compress_file`, perhaps with `answer`, `response` and `decisive`.
         out: Folder of the report.
         ratios: Shares of the tokens to keep, each in (0, 1].
         scorer: `"rules"`, a folder written by `cot-compressor train`, a hub's `owner/name@revision`, or `hybrid:` and
@@ -93,8 +92,7 @@ def evaluate_file(
     settings = {"ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
     settings |= {"scorer": scorer_fingerprint(scorer), "dtype": getattr(compressor.scorer, "dtype", None)}
     settings |= {"reader": runs.digest(reader)} if reader else {}
-    metrics = out / _METRICS
-    job = Job("evaluate", rows_read, metrics, settings, overwrite)
+    job = Job("evaluate", rows_read, metrics := out / _METRICS, settings, overwrite)
     reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", rows_read.settings | settings)
     finished = job.is_finished()
     with locked(reports.out, distributed.rank()):
@@ -106,9 +104,8 @@ def evaluate_file(
     if distributed.rank() > 0:
         return None
     if not metrics.stat().st_size:
-        raise DataError(
-            f"{source}: no row can be measured; use larger ratios ({out}/metrics.rejected.jsonl lists the reasons)"
-        )
+        reasons = f"{out}/metrics.rejected.jsonl lists the reasons"
+        raise DataError(f"{source}: no row can be measured; use larger ratios ({reasons})")
     rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, rows_read, wanted)
     return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
 
