@@ -28,17 +28,16 @@ def test_settings_of_the_generator_are_passed_on():
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_the_grader_and_the_scorer_of_the_package_agree_on_plain_numbers(generator):
+def test_the_grader_and_the_scorer_of_the_package_agree_on_plain_numbers_and_names(generator):
     problems = load_task(f"reasoning-gym:{generator}?size=40&seed=5").problems
     dataset = gym.create_dataset(generator, size=40, seed=5)
     for index, problem in enumerate(problems):
         gold = problem["answer"]
-        for answer in (
-            gold,
-            problems[index - 1]["answer"],
-            str(Decimal(gold) + 1),
-            str(Decimal(gold) + Decimal("0.001")),
-        ):
+        if generator == "zebra_puzzles":
+            near = [gold.title(), *{problem["answer"] for problem in problems}]
+        else:
+            near = [str(Decimal(gold) + 1), str(Decimal(gold) + Decimal("0.001"))]
+        for answer in (gold, problems[index - 1]["answer"], *near):
             assert decide(answer, gold).equal is (dataset.score_answer(answer, dataset[index]) == 1.0), (answer, gold)
 
 

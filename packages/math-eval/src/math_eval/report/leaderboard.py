@@ -122,7 +122,8 @@ def _unfinished(names: Sequence[str]) -> str:
 
 def _page(boards: Sequence[Board], left_out: Sequence[str], title: str, notes: Sequence[str]) -> str:
     count = len({entry.name for board in boards for entry in board.entries})
-    lead = f"{count:,} conditions of finished runs, on {len(boards):,} sets of problems."
+    sets = "one set" if len(boards) == 1 else f"{len(boards):,} sets"
+    lead = f"{count:,} conditions of finished runs, on {sets} of problems."
     sections = [_section(board, _heading(board, boards)) for board in boards]
     body = [
         f'<h1>{html(title)}</h1><p class="lead">{lead}</p>',
