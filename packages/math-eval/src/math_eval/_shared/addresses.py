@@ -81,7 +81,7 @@ class Address:
         given: Path, or address with `://`.
 
     Raises:
-        DataError: the address contains a key, names no known store, or needs pyarrow, which is not installed.
+        DataError: the address contains a key, names no known store, or needs a package that is not installed.
     """
 
     def __init__(self, given: str | Path) -> None:
@@ -93,8 +93,11 @@ class Address:
                 raise DataError("the address contains a key; give it without one, and set the store's own variables")
             with needs_pyarrow(given, "an object store"):
                 from pyarrow.fs import FileSystem
-            with needs_pyarrow(given, "this store"), reaching(given):
-                self._system, self._path = FileSystem.from_uri(self._text)
+            try:
+                with reaching(given):
+                    self._system, self._path = FileSystem.from_uri(self._text)
+            except ImportError as error:  # of all stores, only hf:// is not in pyarrow itself
+                raise DataError(f"{given}: the hub needs huggingface-hub: pip install huggingface-hub") from error
 
     def __str__(self) -> str:
         return self._text
