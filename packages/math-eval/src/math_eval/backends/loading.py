@@ -9,7 +9,6 @@ Each backend's library is imported only when it is needed.
 """
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +115,23 @@ def load_backend(
                 tensor_parallel=settings.tensor_parallel,
                 data_parallel=settings.data_parallel,
             )
+        options: dict[str, Any] = {
+            "concurrency": settings.batch_size,
+            "tokenizer": settings.tokenizer,
+            "thinking_format": thinking,
+            "leave_out": settings.leave_out,
+            "requests_per_minute": settings.requests_per_minute,
+            "timeout_s": settings.timeout_s,
+        }
+        name, address = settings.server or "", settings.base_url or ""
+        if settings.mode is not None and settings.mode.continues:
+            extra = "openai,transformers"
+            from .raw_server import RawServer
+
+            return RawServer(name, address, **options)
         from .openai import Server
-        from .raw_server import RawServer
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    make = partial(Server, extra=controls) if settings.mode is None or not settings.mode.continues else RawServer
-    return make(
-        settings.server or "",
-        settings.base_url or "",
-        concurrency=settings.batch_size,
-        tokenizer=settings.tokenizer,
-        thinking_format=thinking,
-        leave_out=settings.leave_out,
-        requests_per_minute=settings.requests_per_minute,
-        timeout_s=settings.timeout_s,
-    )
+    return Server(name, address, extra=controls, **options)
