@@ -50,7 +50,8 @@ def control_tokens(settings: RunSettings) -> ControlTokens | None:
 def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
     """The tags around the model's thinking: the given ones, those of its folder, or those of its chat template.
 
-    Each prompt shows whether it opens the block, so `opened` is False. A server without a folder thinks in `<think>`.
+    Each prompt shows whether it opens the block, so `opened` is False. A server thinks in `<think>`, unless its folder
+    has another format in a file; its chat template is read if prompts are rendered here.
 
     Returns:
         The format, and the tokenizer if its template had to be read, else None.
@@ -63,10 +64,11 @@ def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
     if found is None and folder is not None:
         found = load_format(folder)
     tokenizer = None
-    if found is None and settings.server is None:
+    continues = settings.mode is not None and settings.mode.continues
+    if found is None and folder is not None and (settings.server is None or continues):
         from math_eval._shared.checkpoint_loader import load_tokenizer
 
-        tokenizer = load_tokenizer(check_checkpoint(settings.model))
+        tokenizer = load_tokenizer(check_checkpoint(folder) if settings.server is None else folder)
         found = format_of(tokenizer)
     return replace(found or THINK, opened=False), tokenizer
 
@@ -117,7 +119,6 @@ def load_backend(
             )
         options: dict[str, Any] = {
             "concurrency": settings.batch_size,
-            "tokenizer": settings.tokenizer,
             "thinking_format": thinking,
             "leave_out": settings.leave_out,
             "requests_per_minute": settings.requests_per_minute,
@@ -126,12 +127,13 @@ def load_backend(
         name, address = settings.server or "", settings.base_url or ""
         if settings.mode is not None and settings.mode.continues:
             extra = "openai,transformers"
+            from .prompts import Prompts
             from .raw_server import RawServer
 
-            return RawServer(name, address, **options)
+            return RawServer(name, address, prompts=Prompts(settings.tokenizer or "", tokenizer=tokenizer), **options)
         from .openai import Server
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    return Server(name, address, extra=controls, **options)
+    return Server(name, address, tokenizer=settings.tokenizer, extra=controls, **options)

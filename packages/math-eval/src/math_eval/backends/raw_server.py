@@ -4,14 +4,13 @@ Chat completions cannot do this: templates close a half-finished turn, or put an
 template of the model's folder is applied here, and each request contains the prompt and all that was written after it,
 as token ids. vLLM returns token ids, too; of other servers the text is tokenised. It needs transformers.
 
-    server = RawServer("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", tokenizer="checkpoints/qwen")
+    server = RawServer("Qwen/Qwen3-1.7B", "http://127.0.0.1:8000/v1", prompts=Prompts("checkpoints/qwen"))
     for index, completion, seconds in server.stream(server.render(["What is 1 + 1?"]), sampling, seeds=[0]): ...
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from math_eval._shared.thinking import ThinkingFormat
@@ -31,16 +30,16 @@ class RawServer(Server):
     Args:
         model: Name of the model at the server.
         base_url: Address of the server.
-        tokenizer: Folder with the model's tokenizer and chat template.
-        options: Further arguments of `Server`, but for `extra`.
+        prompts: Tokenizer and chat template of the model.
+        options: Further arguments of `Server`, without `tokenizer` and `extra`.
 
     Raises:
-        DataError: The address is bad, or the folder has no tokenizer.
+        DataError: The address is bad, or the folder of the prompts has no tokenizer.json.
     """
 
-    def __init__(self, model: str, base_url: str, *, tokenizer: str | Path, **options: Any) -> None:
-        super().__init__(model, base_url, tokenizer=tokenizer, extra=_FIELDS, **options)
-        self._prompts = Prompts(tokenizer)
+    def __init__(self, model: str, base_url: str, *, prompts: Prompts, **options: Any) -> None:
+        super().__init__(model, base_url, tokenizer=prompts.path, extra=_FIELDS, **options)
+        self._prompts = prompts
 
     @property
     def environment(self) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Answer:
     Args:
         ids: Token ids without the end token.
         ended: Whether the end token followed.
-        log_probabilities: Of each token of a trial answer, before temperature and nucleus.
+        log_probabilities: Log probability of each token of a trial answer, before temperature and nucleus.
         limit_ignored: Whether the server wrote more tokens than it was asked for, of which `ids` has none.
     """
 
