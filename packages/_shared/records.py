@@ -142,7 +142,8 @@ def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str
             count += 1
             yield where, validate_in(shard, value, where, schema, *more)
     if not count:
-        raise DataError(f"{path}: no rows; expected {schema.replace('_', ' ')} records, in JSON Lines one a line")
+        record = schema.replace("_", " ")
+        raise DataError(f"{path}: no rows; expected JSON Lines or Parquet, one {record} record a line or row")
 
 
 def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
