@@ -68,6 +68,8 @@ def test_an_empty_block_and_a_block_opened_twice_are_warned_of(write_run):
     empty = write_run("empty", _rows(2, prompt=f"{head}<think>\n\n</think>\n\n", completion=r"\boxed{3}"))
     (finding,) = _found(empty, "prompts")
     assert (finding.level, "end in an empty thinking block" in finding.found) == (WARNING, True)
+    _change(empty, thinking={"name": "budget=64"})
+    assert [finding.level for finding in _found(empty, "prompts")] == [WARNING]
     _change(empty, thinking={"name": "none"})
     assert [finding.level for finding in _found(empty, "prompts")] == [OK]
     twice = write_run("twice", _rows(2, prompt=f"{head}<think>\n", completion=r"<think> 3 </think> \boxed{3}"))

@@ -23,7 +23,7 @@ def prompt_findings(rows: Sequence[Row], manifest: dict[str, Any]) -> list[Findi
     """The findings about the prompts; one that nothing was found if there are none."""
     prompts = {row["prompt"]: row for row in rows}
     thinking = run_format(manifest)
-    switched_off = manifest["settings"].get("thinking") is not None
+    switched_off = manifest["settings"].get("thinking", {}).get("name") == "none"
     empty = re.compile(rf"{re.escape(thinking.open)}\s*{re.escape(thinking.between + thinking.close)}\s*$")
     opened = [row for prompt, row in prompts.items() if prompt.rstrip().endswith(thinking.open)]
     again = [row for row in opened if row["completion"].lstrip().startswith(thinking.open)]
