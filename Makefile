@@ -59,7 +59,7 @@ test: $(READY) ## run all tests, on up to four processors (DATA=folder of the da
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-verl: $(VERL)/.ready ## run chrpo's verl tests, in a separate environment
-	$(VERL)/bin/python -m pytest packages/chrpo/tests/test_verl.py
+	$(VERL)/bin/python -m pytest packages/chrpo/tests/on_verl
 
 $(VERL)/.ready: constraints-build.txt constraints-torch.txt constraints-verl.txt packages/chrpo/pyproject.toml
 	$(call environment,$(VERL))

@@ -95,7 +95,7 @@ def learn_to_choose(run: Path, seed: int) -> list[tuple[str, str]]:
         (
             "Take other problems for reinforcement learning",
             f"chrpo prepare {run}/samples/ratios/samples_rl.jsonl {run}/rl_prompts.jsonl "
-            f"--checkpoint {run}/ratios --threshold 0.3 --seed {seed}",
+            f"--checkpoint {run}/ratios --policy-share 1 --threshold 0.3 --seed {seed}",
         ),
         (
             "CHRPO: choose the ratio, and stay accurate",

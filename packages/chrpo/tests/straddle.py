@@ -1,8 +1,8 @@
 """Train on recorded rollouts with one process and with two, and record what every rollout earned.
 
-    python straddle.py CHECKPOINT PROMPTS RECORDED OUT OBJECTIVE ...
+    python straddle.py RECORDED OUT '{"name": ["checkpoint", "prompts.jsonl", "objective"], …}'
 
-writes `OUT/OBJECTIVE-1.json` and `OUT/OBJECTIVE-2.json`. The processes are forks of this one, which has loaded the
+writes `OUT/name-1.json` and `OUT/name-2.json`, … The processes are forks of this one, which has loaded the
 libraries, and find each other by the variables that torchrun sets.
 """
 
@@ -18,8 +18,7 @@ import torch
 import trl
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
-from chrpo._shared.control_tokens import ControlTokens
-from chrpo._shared.records import read_records
+from chrpo.prompts import control_tokens, read_prompts
 from chrpo.trl import CHRPOConfig, CHRPOTrainer
 
 
@@ -51,7 +50,7 @@ class Replay(CHRPOTrainer):
         return batch
 
 
-def train(checkpoint, prompts, recorded, out, objective, processes):
+def train(recorded, out, processes, checkpoint, prompts, objective):
     torch.set_num_threads(1)
     args = CHRPOConfig(
         output_dir=str(out.with_suffix(".run")),
@@ -73,8 +72,8 @@ def train(checkpoint, prompts, recorded, out, objective, processes):
     trainer = Replay(
         AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
         args,
-        prompts=list(read_records(prompts, "rl_prompts")),
-        control_tokens=ControlTokens.load(checkpoint),
+        prompts=read_prompts(prompts),
+        control_tokens=control_tokens(checkpoint),
         processing_class=AutoTokenizer.from_pretrained(checkpoint),
     )
     trainer.remove_callback(PrinterCallback)
@@ -119,11 +118,10 @@ def fork(processes, function, *arguments):
             sys.exit(f"one of {processes} processes failed")
 
 
-def main(checkpoint, prompts, recorded, out, *objectives):
-    for objective in objectives:
+def main(recorded, out, runs):
+    for name, run in json.loads(runs).items():
         for processes in (1, 2):
-            result = Path(out) / f"{objective}-{processes}.json"
-            fork(processes, train, checkpoint, prompts, recorded, result, objective, processes)
+            fork(processes, train, recorded, Path(out) / f"{name}-{processes}.json", processes, *run)
 
 
 if __name__ == "__main__":

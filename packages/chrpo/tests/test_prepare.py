@@ -64,7 +64,7 @@ def test_a_ratio_with_a_switch_is_asked_for_with_it(files):
 
 
 def test_prompts_by_hand(files):
-    tally, summary = prepare(*files, tokens=TOKENS, instruction="Think.")
+    tally, summary = prepare(*files, tokens=TOKENS, instruction="Think.", policy_share=1)
     rows = {row["id"]: row for row in read_records(files[1], "rl_prompts")}
     assert {name: row["teacher_ratio"] for name, row in rows.items()} == {
         "easy": 0.2,
@@ -124,6 +124,14 @@ def test_fixed_prompts_are_spread_over_the_ladder(tmp_path):
         "<COMP_100>": 2,
     }
     assert all((row["mode"] == "policy") == (end == "<COMP_POLICY>") for row, end in zip(rows, ends, strict=True))
+
+
+def test_a_fifth_of_the_prompts_requests_a_ratio_unless_another_share_is_given(tmp_path):
+    write_records(tmp_path / "samples.jsonl", samples({f"p{i}": (4, 4, 4) for i in range(15)}))
+    _, summary = prepare(tmp_path / "samples.jsonl", tmp_path / "out.jsonl", tokens=TOKENS)
+    requests = [row["prompt"][0]["content"].split()[-1] for row in read_records(tmp_path / "out.jsonl", "rl_prompts")]
+    assert summary["policy_prompts"] == requests.count("<COMP_POLICY>") == 12
+    assert {"<COMP_20>", "<COMP_60>", "<COMP_100>"} < set(requests)
 
 
 def test_equal_seeds_give_equal_files(files, tmp_path):

@@ -6,6 +6,9 @@ from itertools import chain, permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, RolloutReader, RolloutStats
 from chrpo.batch import RolloutBatch, stat_columns
@@ -43,7 +46,8 @@ def test_hand_worked_step(controller):
     found = controller.step(step(), ["a"] * 6)
     means = earned.reshape(3, 2).mean(axis=1)
     tokens, answers = 8 + 9 + 10 + 11 + 12 + 13, 7 + 8 + 9 + 10 + 11 + 12
-    assert found.control == pytest.approx(np.repeat(5 * (means - means.mean()) * tokens / answers, 2))
+    # The policy is even, so each of two rollouts at a ratio has 6 x (1 / 3) / 2 = 1 of what holds the ladder.
+    assert found.control == pytest.approx(np.repeat(5 * (means - means.mean() + 1) * tokens / answers, 2))
     alone = [earned[0] - earned[1], earned[1] - earned[0], earned[2] - earned[3], earned[3] - earned[2], 0, 0]
     assert found.response == pytest.approx(np.array(alone) * tokens / (7 + 8 + 9 + 10)), "the last ratio has no signal"
     assert found.metrics["policy/accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
@@ -139,8 +143,35 @@ def test_token_advantages_by_hand(prompt_rows, settings, weight, divisor, signal
     for over, tokens in {"all": 60, "responses": 54, "signal": signal}.items():
         found = controller.token_advantages(result, batch, over=over)
         assert found.tokens == tokens
-        assert found.control == pytest.approx(weight * result.control * tokens / divisor)
+        assert found.control == pytest.approx((weight * result.control / divisor + 5 * result.hold / 54) * tokens)
         assert found.response == pytest.approx(result.response * tokens / signal)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_requested_ratio_is_trained_as_the_first_token(prompt_rows, name):
+    """Whatever the objective, and although all rollouts open with it, so that it is compared with no other."""
+    controller = CHRPOController(prompt_rows, LADDER, group_size=6, settings=CHRPOSettings(objective=name))
+    requests = next(row for row, index in enumerate(controller.prompts.requested) if index == 1)
+    found = controller.step([rollout(requests, 1, tokens=10) for _ in range(6)], ["a"] * 6)
+    assert found.control == pytest.approx([5 * 60 / 54] * 6)
+    assert not found.response.any() or name == "adaptthink"
+
+
+@given(logits=hnp.arrays(float, 6, elements=st.floats(-4, 4)), counts=st.tuples(*[st.integers(1, 4)] * 3))
+def test_equal_rewards_move_probability_to_the_ladder_and_none_within_it(prompt_rows, logits, counts):
+    """Six first tokens, three of them ratios: the gradient on the logits is that of the log of the ladder's mass."""
+    torch = pytest.importorskip("torch")
+    controller = CHRPOController(prompt_rows, LADDER, group_size=sum(counts), settings=CHRPOSettings())
+    free = torch.tensor(logits, requires_grad=True)
+    log_probs = free.log_softmax(0)
+    chosen = np.repeat(range(3), counts)
+    shown = log_probs.detach().numpy()
+    rollouts = [replace(rollout(0, int(index)), log_prob=float(shown[index])) for index in chosen]
+    found = controller.step(rollouts, ["a"] * len(chosen))
+    (torch.tensor(found.control) * log_probs[torch.tensor(chosen)]).sum().backward()
+    mass = torch.tensor(logits, requires_grad=True)
+    (5 * 8 / 7 * len(chosen) * (mass[:3].logsumexp(0) - mass.logsumexp(0))).backward()
+    assert free.grad.numpy() == pytest.approx(mass.grad.numpy(), abs=1e-9)
 
 
 def test_the_budget_falls_in_a_loop_of_ones_own(prompt_rows):

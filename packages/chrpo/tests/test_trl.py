@@ -104,7 +104,8 @@ def test_token_advantages_are_control_then_response_and_zero_on_padding(recorded
         assert advantages.shape == mask.shape
         live = mask[scored.response != 0, 1:].sum()
         scale = trainer.controller.objective.control_weight * max(live, 1) / mask[:, 1:].sum()
-        assert advantages[:, 0] == pytest.approx(scored.control * scale, abs=1e-5)
+        held = scored.hold * 5 * max(live, 1) / mask[:, 1:].sum()
+        assert advantages[:, 0] == pytest.approx(scored.control * scale + held, abs=1e-5)
         assert advantages[:, 1:] == pytest.approx(scored.response[:, None] * mask[:, 1:], abs=1e-6)
 
 
@@ -151,8 +152,8 @@ OBJECTIVES = ("chrpo", "degrpo", "dler", "gfpo")
 
 
 @pytest.fixture(scope="module")
-def straddled(checkpoint, prompt_rows, tmp_path_factory):
-    """Folder with what recorded rollouts earned: for each objective, with one process and with two."""
+def straddled(checkpoint, prompt_rows, plain_checkpoint, plain_rows, tmp_path_factory):
+    """Folder with what recorded rollouts earned: for each objective and without ladder, with one process and two."""
     from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp("straddled")
@@ -167,7 +168,10 @@ def straddled(checkpoint, prompt_rows, tmp_path_factory):
     rows = [row for row in prompt_rows if row["answer"] in "345" or row["mode"] == "fixed"]
     write_records(folder / "prompts.jsonl", rows)
     (folder / "recorded.json").write_text(json.dumps([[rollout() for _ in range(18)] for _ in range(2)]))
-    inputs = [checkpoint, folder / "prompts.jsonl", folder / "recorded.json", folder, *OBJECTIVES]
+    write_records(folder / "plain.jsonl", [row for row in plain_rows if row["answer"] in "345"])
+    runs = {name: [str(checkpoint), str(folder / "prompts.jsonl"), name] for name in OBJECTIVES}
+    runs["without ladder"] = [str(plain_checkpoint), str(folder / "plain.jsonl"), "chrpo"]
+    inputs = [folder / "recorded.json", folder, json.dumps(runs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, Path(__file__).with_name("straddle.py"), *inputs]
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600)
@@ -175,11 +179,11 @@ def straddled(checkpoint, prompt_rows, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", [*OBJECTIVES, "without ladder"])
 def test_two_processes_agree_with_one_when_groups_straddle_them(straddled, objective):
     one, two = (json.loads((straddled / f"{objective}-{processes}.json").read_text()) for processes in (1, 2))
     assert (one["processes"], two["processes"]) == (1, 2)
-    assert any(step["control"] for step in one["steps"])
+    assert any(any(map(any, step["token_advantages"])) for step in one["steps"])
     for single, double in zip(one["steps"], two["steps"], strict=True):
         assert double["reward"] == single["reward"]
         assert double["response"] == pytest.approx(single["response"], abs=1e-6)

@@ -18,6 +18,7 @@ from .core.ratios import CONFIDENCE, THRESHOLD
 from .errors import DataError
 from .merge import SCALE, SHARE
 from .named_function import name_or_function, named_function
+from .prepare import POLICY_SHARE
 from .settings import TrainSettings, setting_names
 
 _PATH = click.Path(path_type=Path)
@@ -49,7 +50,10 @@ Examples:
 @click.argument("out", type=_PATH)
 @click.option("--checkpoint", required=True, type=_PATH, help="Checkpoint that the samples were drawn from.")
 @click.option(
-    "--policy-share", default=1.0, show_default=True, help="Share of prompts in which the model chooses the ratio."
+    "--policy-share",
+    default=POLICY_SHARE,
+    show_default=True,
+    help="Share of prompts in which the model chooses the ratio; the others request the ratios in turn.",
 )
 @click.option(
     "--confidence",

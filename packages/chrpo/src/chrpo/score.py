@@ -37,6 +37,8 @@ class StepResult:
         reward: Reward of each rollout, [rollouts].
         control: Advantage of each control token, before the factors of `CHRPOController.token_advantages`, [rollouts].
         response: Advantage of each rollout's response tokens, before these factors, [rollouts].
+        hold: Weight of each control token in the part of the loss that makes first tokens which are no ratio less
+            likely, [rollouts].
         no_signal: True if all rollouts that a response is compared with have its reward, [rollouts].
         measured: Sum of accuracies and number of prompts of each constraint group.
         attainable: The same at the best ratio of each prompt that was rolled out at every ratio.
@@ -47,6 +49,7 @@ class StepResult:
     reward: Floats
     control: Floats
     response: Floats
+    hold: Floats
     no_signal: Bools
     measured: dict[str, tuple[float, float]]
     attainable: dict[str, tuple[float, float]]
@@ -92,16 +95,18 @@ def score_step(
     control = _control(
         batch, rewards, objective, compared.advantages, chosen, stratified, group=group, min_ratio_prob=min_ratio_prob
     )
-    weights = response_weights(batch.policy[::group_size], on_policy_weight, counts)[group, batch.ratio_index]
+    policy = batch.policy[::group_size]
+    weights = response_weights(policy, on_policy_weight, counts)[group, batch.ratio_index]
 
     expected = _expectations(batch, prompts, stratified, group, counts)
     first, at_every_ratio = batch.row[::group_size], stratified[::group_size]
-    known = _known_policies(batch.policy[::group_size], chosen[::group_size], at_every_ratio)
+    known = _known_policies(policy, chosen[::group_size], at_every_ratio)
     best = _best_accuracy(batch, group, counts)
     return StepResult(
         reward=rewards.main,
         control=control,
         response=response_advantages(objective, compared.advantages, outcomes) * np.where(stratified, weights, 1.0),
+        hold=_hold(batch, chosen, stratified, counts[group]),
         no_signal=compared.no_signal,
         measured=_sums(first, expected["accuracy"], prompts),
         attainable=_sums(first[at_every_ratio], best[at_every_ratio], prompts),
@@ -140,6 +145,17 @@ def _control(
             min_ratio_prob=min_ratio_prob,
         ).advantages
     return control
+
+
+def _hold(batch: RolloutBatch, chosen: Bools, stratified: Bools, counts: Ints) -> Floats:
+    """Weight h of each control token, such that the sum of h x grad log pi(token) is n x grad log M.
+
+    M is the probability of the ladder among all first tokens, or, where the user requested a ratio, that of its token;
+    n is the number of the prompt's rollouts. Where the policy is not known, h is 0: see docs/objective.md.
+    """
+    place = (np.arange(len(counts)), batch.ratio_index)
+    shared = batch.policy[place] * counts.sum(axis=1) / counts[place]
+    return np.where(stratified, shared, np.where(chosen, 0.0, 1.0))
 
 
 def _sums(rows: Ints, values: Floats, prompts: PromptTable) -> dict[str, tuple[float, float]]:
