@@ -30,6 +30,12 @@ from .published_templates import PUBLISHED
 TOKENS = ControlTokens.ladder((0, 0.4, 1))
 QUESTION = "Add 1 and 2."
 USER = [{"role": "user", "content": QUESTION}]
+SWITCHED = {
+    "qwen3": (0, "/no_think"),
+    "gptoss": (0.4, "reasoning_effort=low"),
+    "qwen3_8": (0.4, "reasoning_effort=low"),
+}
+"""Templates of models that have learned a switch of their own: the ratio that it asks for here, and the switch."""
 MODES = {"no ratio": {"ratio": None}, "ratio 0.4": {"ratio": 0.4}, "no thinking": {"enable_thinking": False}}
 
 
@@ -137,13 +143,41 @@ def _trace(text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_PROMPT: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+
+
 def _rendered(tokenizer: Any, asked: dict[str, Any]) -> str:
-    fixed = {"tokenize": False, "add_generation_prompt": True}
-    return tokenizer.apply_chat_template(USER, **fixed, **asked)
+    return tokenizer.apply_chat_template(USER, **_PROMPT, **asked)
 
 
 def _reason(error: DataError) -> str:
     return str(error).removeprefix("chat template: ").replace("\n", " ")
+
+
+def switched(name: str) -> str:
+    """What becomes of a ratio that a model's own switch asks for: the row of a table.
+
+    The prompt must be the one that the original template renders of the switch.
+    """
+    ratio, switch = SWITCHED[name]
+    tokens = ControlTokens.ladder((0, 0.4, 1), {ratio: switch})
+    original, wrapped = (tokenizer_of(templates()[name]) for _ in range(2))
+    add_to_tokenizer(wrapped, tokens)
+    template.install(wrapped, tokens)
+    variable, _, value = switch.partition("=")
+    if value:
+        own = _rendered(original, {variable: value})
+    else:
+        own = original.apply_chat_template([{"role": "user", "content": f"{QUESTION} {switch}"}], **_PROMPT)
+    assert _rendered(wrapped, {"ratio": ratio}) == own, f"{name}: the prompt is not the model's own"
+    if value:
+        assert _rendered(wrapped, {variable: value}) == own, f"{name}: the variable does not ask for the ratio"
+    settings = MixSettings(ratios=(0, 0.4), switches=((ratio, switch),), heldout_share=0)
+    row = next(each for each in mix([_trace("1")], settings).train if each["ratio"] == ratio)
+    assert row["prompt"][0]["content"].endswith(f" {switch}")
+    first = row["completion"][0]["content"].partition("\n")[0]
+    assert first == tokens.token(ratio)
+    return f"| {name} | {ratio:g} | `{switch}` | `{first}` |"
 
 
 def measured() -> list[Found]:
@@ -165,6 +199,12 @@ def page() -> str:
         "| chat template | thinking | opened by | first response token |",
         "|---|---|---|---|",
         *[_line(each) for each in taught],
+        "",
+        *_OWN.splitlines(),
+        "",
+        "| chat template | ratio | switch | first response token |",
+        "|---|---|---|---|",
+        *map(switched, SWITCHED),
         "",
         "## Refused",
         "",
@@ -198,6 +238,12 @@ A template that shows no thinking (–) belongs to a model that does not think y
 between `<think>` and `</think>`. Other tags are given with `--thinking-format`, or in `thinking_format.json` of the
 folder. A ratio switches on the thinking of a template that has a switch (`enable_thinking`).
 """
+_OWN = """## Switches of a model's own
+
+A ratio of the ladder may be asked for with a switch that the model has learned before
+([how](concepts/control-protocol.md#the-models-own-switch)). The prompt is then the one that the original template
+renders of the switch, byte for byte; a client may also set the variable itself. The response opens with the ratio token
+all the same."""
 _PROMPTS = """The end of each prompt, from the question `Add 1 and 2.` on: without a ratio, with ratio .4, and with
 `enable_thinking` off where the template has this switch."""
 
