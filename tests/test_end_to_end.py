@@ -50,7 +50,12 @@ def test_a_model_learns_to_think_at_the_asked_length_and_then_to_choose_the_shor
             asked = learner.switch if learner.switch and ratio == short else f"<COMP_{round(100 * ratio)}>"
             assert f"{row['question']} {asked}<" in row["prompt"]
             assert row["prompt"].endswith("<think>\n") == learner.opens
-            assert row["chosen_ratio"] is not None, "the first token of every response is a ratio token"
+    for name in ("sft", "chrpo"):
+        for ratio in learner.ratios:
+            assert {row["chosen_ratio"] for row in greedy[name][ratio]} == {ratio}, "it repeats the request"
+        assert {row["chosen_ratio"] for row in greedy[name]["policy"]} <= {*learner.ratios}
+        drawn = [row["chosen_ratio"] for rows in sampled[name].values() for row in rows]
+        assert drawn.count(None) < 0.05 * len(drawn), "nothing forces the first token here, and it is a ratio"
     lengths = [thinking_tokens(sampled["sft"][ratio]) for ratio in learner.ratios]
     assert lengths == sorted(lengths)
     assert min(share(sampled["sft"][ratio], ratio) for ratio in learner.ratios) > 0.5

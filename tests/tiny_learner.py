@@ -16,6 +16,8 @@ PROBLEMS = [
     {"id": f"sum/{first}", "question": f"{first} + {second}?", "answer": str(first + second), "sum": [first, second]}
     for first, second in zip((2, 3, 5, 9), (7, 4, 8, 6), strict=True)
 ]
+RL_PROBLEMS = [{**each, "id": f"{each['id']}/{copy}"} for copy in range(4) for each in PROBLEMS]
+"""The sums of reinforcement learning: enough that `chrpo prepare` lets a prompt request each ratio."""
 SHORT_SHARE = 0.17
 """Share of the policy rows that open with the smallest ratio: one for each problem, beside two and three others."""
 
@@ -55,12 +57,14 @@ def learn(folder: Path, learner: Learner) -> None:
     """Make a base model and its compressed traces, and run every stage in a folder."""
     build_model(folder / "base", learner)
     write_rows(folder / "problems.jsonl", PROBLEMS)
+    write_rows(folder / "rl.jsonl", RL_PROBLEMS)
     write_rows(folder / "compressed.jsonl", [compressed(problem, folder / "base") for problem in PROBLEMS])
     low, middle, high = learner.ratios
     switch = f"--switch {low}={learner.switch}" if learner.switch else ""
     quotas = f"--policy-quota {low}={SHORT_SHARE} --policy-quota {middle}=0.33 --policy-quota {high}=0.5"
-    evaluate = f"--tasks {folder}/problems.jsonl {learner.ladder} --ratio policy --batch-size 128 --max-tokens 80"
-    sample = f"{evaluate} --samples 16 --temperature 1"
+    every = f"{learner.ladder} --ratio policy --batch-size 128 --max-tokens 80"
+    evaluate = f"--tasks {folder}/problems.jsonl {every}"
+    sample = f"--tasks {folder}/rl.jsonl {every} --samples 4 --temperature 1"
     for stage in (
         f"ratio-sft build {folder}/compressed.jsonl {folder}/mix {learner.ladder} {switch} {quotas} --policy-share 0.67"
         " --heldout-share 0 --tolerance 0.1",
@@ -68,8 +72,8 @@ def learn(folder: Path, learner: Learner) -> None:
         " --learning-rate 3e-3 --weight-decay 0 --save-steps 800",
         f"math-eval run --model {folder}/sft {evaluate} --output-dir {folder}/greedy_sft",
         f"math-eval run --model {folder}/sft {sample} --output-dir {folder}/run_sft",
-        f"chrpo prepare {folder}/run_sft/samples_problems.jsonl {folder}/prompts.jsonl --checkpoint {folder}/sft",
-        f"chrpo train {folder}/prompts.jsonl {folder}/chrpo --model {folder}/sft --max-steps 35 --prompts-per-step 4"
+        f"chrpo prepare {folder}/run_sft/samples_rl.jsonl {folder}/prompts.jsonl --checkpoint {folder}/sft",
+        f"chrpo train {folder}/prompts.jsonl {folder}/chrpo --model {folder}/sft --max-steps 70 --prompts-per-step 4"
         " --rollouts 12 --learning-rate 2e-4 --save-steps 100",
         f"math-eval run --model {folder}/chrpo {evaluate} --output-dir {folder}/greedy_chrpo",
         f"math-eval run --model {folder}/chrpo {sample} --output-dir {folder}/run_chrpo",
@@ -135,7 +139,8 @@ def compressed(problem: dict, base: Path) -> dict:
 def conditions(run: Path) -> dict[float | str, list[dict]]:
     """The samples of a run by ratio."""
     found: dict[float | str, list[dict]] = {}
-    for line in (run / "samples_problems.jsonl").read_text("utf-8").splitlines():
+    (samples,) = run.glob("samples_*.jsonl")
+    for line in samples.read_text("utf-8").splitlines():
         row = json.loads(line)
         found.setdefault(row["ratio"], []).append(row)
     return found
