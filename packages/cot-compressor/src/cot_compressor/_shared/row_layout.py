@@ -89,7 +89,8 @@ class Layout:
         if missing is not None:
             raise MisfitError("missing_column", f"{missing}: the column is missing")
         fields = {} if self.messages is None else self._exchange(raw[self.messages], whole)
-        fields |= {name: raw[column] for name, column in self.columns.items()} | self.constants
+        fields |= {name: raw[column] for name, column in self.columns.items()}
+        fields |= self.constants
         used = {*self.needed(), *fields}
         return {**fields, **{name: value for name, value in raw.items() if name not in used}}
 
