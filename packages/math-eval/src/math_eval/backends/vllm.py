@@ -1,10 +1,10 @@
 """The vLLM backend: a Hugging Face checkpoint run by vLLM's offline engine, which starts its own processes.
 
 Requests run concurrently, each with its own seed, and completions arrive as they finish. Prompts with a common prefix
-share its cache, so thinking that is stopped and continued is read once. vLLM's own `thinking_token_budget` is not used:
-in 0.32 it takes only the whole closing sentence for the end of thinking, and so puts it also into the answer of a model
-that closed its thinking by itself. The number format is fp32 on a CPU and bf16 on a GPU. Existing servers are left to
-`openai`.
+share its cache, so thinking that is stopped and continued is read once. vLLM's own `thinking_token_budget` is not used,
+so that a budget means the same everywhere: in 0.32 its two model runners differ, and for the first one, which runs on
+CPUs, only the whole closing sentence ends the thinking (vllm/v1/sample/thinking_budget_state.py). The number format is
+fp32 on a CPU and bf16 on a GPU. Existing servers are left to `openai`.
 
     model = VLLMModel("checkpoints/sft", concurrency=256)
     model.prepare(longest_prompt=512, max_tokens=4096)
