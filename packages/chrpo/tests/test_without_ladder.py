@@ -145,6 +145,7 @@ def test_the_command_trains_and_a_killed_run_ends_like_an_undisturbed_one(plain_
     whole = CliRunner().invoke(cli, call("whole"))
     assert whole.exit_code == 0, whole.output
     assert "no control tokens: the whole response is shortened\n" in whole.stderr
+    assert "8 prompts, 4 in a step: 2 steps take each once, and the run's 4 steps 2 times\n" in whole.stderr
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     killed = subprocess.run(
         [sys.executable, str(KILLED), *call("killed")], env=environment, capture_output=True, text=True, timeout=600
