@@ -69,9 +69,9 @@ def reaching(address: object) -> Iterator[None]:
         if isinstance(error, DataError):
             raise
         words = " ".join(str(error).split())[:_SHOWN_CHARS]
-        raise DataError(
-            f"{address}: {words}; check address, credentials and network, and repeat the command"
-        ) from error
+        failure = DataError(f"{address}: {words}; check address, credentials and network, and repeat the command")
+        failure.exit_code = 2 if isinstance(error, ValueError) else 1  # a store that fails is no bad input
+        raise failure from error
 
 
 class Address:
