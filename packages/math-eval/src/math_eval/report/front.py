@@ -53,7 +53,7 @@ def drawing(marks: Sequence[Mark], front: Sequence[int], *, width: float, height
         height: Height in drawing units; it grows if the names need more room.
     """
     at = [max(1.0, mark.tokens) for mark in marks]
-    low, high = (mark(mark_of) for mark, mark_of in ((math.floor, math.log2(min(at))), (math.ceil, math.log2(max(at)))))
+    low, high = math.floor(math.log2(min(at))), math.ceil(math.log2(max(at)))
     scores = [mark.accuracy for mark in marks]
     y_ticks = ticks(max(0.0, min(scores) - 0.02), min(1.0, max(scores) + 0.02), 5)
     x_axis = (2.0**low, 2.0 ** max(high, low + 1))
