@@ -40,7 +40,7 @@ $(READY): $(wildcard constraints*.txt) pyproject.toml $(wildcard packages/*/pypr
 	$(BIN)/python -m pip check
 	touch $(READY)
 
-scorer: $(READY) ## train the scorer of the documents on real traces: an hour on two cores (DATA=folder of the data files)
+scorer: $(READY) ## train the scorer of the documents on real traces (DATA=folder of the data files)
 	$(BENCH)/cot_compressor_train.py runs/scorer --data-dir "$(DATA)"
 
 quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 27 minutes (SEED=0 RUN=runs/quickstart)
@@ -161,6 +161,10 @@ bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and m
 	$(BENCH)/chrpo_segments.py
 	$(BENCH)/chrpo_step.py
 	$(BENCH)/cot_compressor_fidelity.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2)
+	$(BENCH)/cot_compressor_train.py runs/scorer --data-dir "$(DATA)"
+	$(BENCH)/cot_compressor_train.py runs/scorer-fewer --data-dir "$(DATA)" --fewer-domains
+	$(BENCH)/cot_compressor_meaning.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2) --scorer runs/scorer \
+		--fewer-scorer runs/scorer-fewer
 	$(BENCH)/cot_compressor_scorer.py --data-dir "$(DATA)"
 	$(BENCH)/cot_compressor_speed.py --data-dir "$(DATA)"
 	$(BENCH)/examples_paper_tables.py

@@ -3,7 +3,8 @@
 The traces are those of mathematics and of many domains, on the questions that `cot_compressor_meaning.py` does not
 hold out; with `--fewer-domains` also without the domains that it holds out. Labels come from the annotator `response`.
 The folder contains the weights and the model card; beside it, with `-int8` in its name, is the export to ONNX, and
-with `-training.json`, size and time of the training. A killed run continues if it is started again.
+with `-training.json`, size and time of the training. A killed run continues if it is started again; the time is then
+that of the last part.
 
     python benchmarks/cot_compressor_train.py runs/scorer --data-dir data
     python benchmarks/cot_compressor_train.py runs/scorer-fewer --data-dir data --fewer-domains
@@ -33,9 +34,9 @@ TRACE = {"answer": NO_ANSWER, "model": "", "correct": True, "sample": 0}
 @click.argument("out", type=click.Path(path_type=Path))
 @data_dir_option
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which MiniLM is stored.")
-@click.option("--characters", default=4_000_000, show_default=True, help="Number of characters of training text.")
+@click.option("--characters", default=3_000_000, show_default=True, help="Number of characters of training text.")
 @click.option("--keep-share", default=0.3, show_default=True, help="Share of each trace that the labels keep.")
-@click.option("--epochs", default=4, show_default=True, help="Largest number of epochs.")
+@click.option("--epochs", default=3, show_default=True, help="Largest number of epochs.")
 @click.option("--fewer-domains", is_flag=True, help="Leave out the domains that the measurement holds out.")
 def main(
     out: Path, data_dir: Path, peers: Path, characters: int, keep_share: float, epochs: int, *, fewer_domains: bool
