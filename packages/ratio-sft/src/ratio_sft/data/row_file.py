@@ -66,6 +66,11 @@ class RowFile:
             file.write(dump_line(row).encode())
         return file
 
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return Path(self.path).name
+
     def __len__(self) -> int:
         return len(self._starts)
 

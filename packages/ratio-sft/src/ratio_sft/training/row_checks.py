@@ -132,7 +132,7 @@ def check_heldout(train: RowFile, heldout: RowFile, tokens: ControlTokens) -> No
     for number, row in enumerate(heldout):
         if text_hash(_question(row, tokens)) in taught:
             raise DataError(
-                f"{heldout.where(number)}: prompt: the question of {row['id']!r} is in {train.path.name} too; take it "
+                f"{heldout.where(number)}: prompt: the question of {row['id']!r} is in {train.name} too; take it "
                 "out of one of them, or let `ratio-sft build` split all traces at once"
             )
 
