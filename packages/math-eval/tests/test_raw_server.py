@@ -46,7 +46,7 @@ class _Continues:
     def _continued(self, body):
         if self.again and self.model.ids("</think>")[0] in body["prompt"]:
             return _answer("<think> so so so so so so </think> 1", None, 10, "stop")
-        (made,) = self.model._extend([Ask(body["prompt"], 50 if self.deaf else body["max_tokens"])], Sampling(1), 0)
+        (made,) = self.model.extend([Ask(body["prompt"], 50 if self.deaf else body["max_tokens"])], Sampling(1), 0)
         ids = None if self.plain else made.ids + self.model.ends * made.ended
         reason = "stop" if made.ended else "length"
         return _answer(self.model.decode(made.ids), ids, len(made.ids) + made.ended, reason)

@@ -59,10 +59,10 @@ class HFModel(Checkpoint):
     def complete(self, prompts: list[str], sampling: Sampling, seed: int) -> list[Completion]:
         """Complete a batch of rendered prompts."""
         plans = [plan(self, prompt, sampling) for prompt in prompts]
-        return finish_together(plans, lambda asks, number: self._extend(asks, sampling, request_seed(seed, number)))
+        return finish_together(plans, lambda asks, number: self.extend(asks, sampling, request_seed(seed, number)))
 
     @torch.inference_mode()
-    def _extend(self, asks: list[Ask], sampling: Sampling, seed: int) -> list[Answer]:
+    def extend(self, asks: list[Ask], sampling: Sampling, seed: int) -> list[Answer]:
         """Continue a batch of token ids, all of them trial answers or none."""
         width = max(len(ask.ids) for ask in asks)
         tokens = torch.zeros(len(asks), width, dtype=torch.long)
