@@ -17,7 +17,8 @@ def test_without_control_tokens_advantages_are_those_of_a_plain_loop(
     reader = RolloutReader(tokenizer, None, [tokenizer.eos_token_id])
     responses = [ids.tolist() for ids in rows["responses"].unbind()]
     places = [int(index) for index in rows["index"]]
-    assert not [token for ids in responses for token in tokenizer.convert_ids_to_tokens(ids) if token[:6] == "<COMP_"]
+    forced = [first for first, *_ in map(tokenizer.convert_ids_to_tokens, responses) if first.startswith("<COMP_")]
+    assert not forced
     stats = reader.read_all(responses, [plain_rows[place]["answer"] for place in places])
     rollouts = [Rollout(row=place, stats=each) for place, each in zip(places, stats, strict=True)]
     expected = controller.step(rollouts, list(rows["uid"]))
