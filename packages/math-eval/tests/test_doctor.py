@@ -1,6 +1,7 @@
 """The checks of `math-eval doctor`: each finds its fault, names its number and remedy, and leaves a sound run alone."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -61,6 +62,26 @@ def test_a_doubled_begin_token_is_an_error_with_exit_code_1(begin, write_run):
 def test_a_missing_generation_prompt_is_seen_in_templates_of_every_style(prompt, lacks, write_run):
     run = write_run("base", _rows(1, prompt=prompt, completion=r"so 3 </think> \boxed{3}"))
     assert [finding.level for finding in _found(run, "prompts")] == [WARNING if lacks else OK]
+
+
+def test_a_blank_question_is_no_fault_of_the_prompts(write_run):
+    run = write_run("base", _rows(1, question=" ", prompt="<|im_start|>user\n <|im_end|>\n"))
+    assert [finding.level for finding in _found(run, "prompts")] == [OK]
+
+
+def test_texts_of_a_stranger_take_linear_time(write_run):
+    half = "a" * 500_000
+    hostile = {"question": f"{half}b{half}", "prompt": half * 4, "answer": "C", "extracted": "1" * 2_000_000}
+    run = write_run("base", _rows(1, **hostile))
+    path = run / "manifest.json"
+    tags = {"open": " ", "close": " x", "between": " ", "opened": False}
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "thinking_format": tags}), "utf-8")
+    assert [finding.level for finding in _found(run, "prompts")] == [OK]
+    answers = [finding.found for finding in _found(run, "answers")]
+    assert any(found.startswith("1 of 1 samples answer a question of letters with something") for found in answers)
+    spaces = write_run("spaces", _rows(1, prompt=" " * 1_000_000 + "."))
+    shutil.copy(path, spaces / "manifest.json")
+    assert [finding.level for finding in _found(spaces, "prompts")] == [OK]
 
 
 def test_an_empty_block_and_a_block_opened_twice_are_warned_of(write_run):

@@ -22,7 +22,7 @@ _MOST_UNCLOSED, _MOST_LOOPS, _MOST_WITHOUT = 0.02, 0.01, 0.02
 _TAIL, _LOOP_CHARS, _LOOP_REPEATS = 4000, 200, 5
 _BOX = re.compile(r"\\(?:boxed|fbox)\b|<answer>|####", re.IGNORECASE)
 _LETTER = re.compile(r"[A-J]")
-_LETTER_ANSWER = re.compile(r"[^A-Za-z]*(?:\\(?:text|mathrm|textbf)\{)?[^A-Za-z]*([A-J])(?![A-Za-z])")
+_LETTER_ANSWER = re.compile(r"[^A-Za-z]*+(?:(?<=\\)(?:text|mathrm|textbf)\{[^A-Za-z]*+)?[A-J](?![A-Za-z])")
 
 
 def completion_findings(rows: Sequence[Row], manifest: dict[str, Any]) -> list[Finding]:

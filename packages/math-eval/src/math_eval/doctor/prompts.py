@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from math_eval._shared.records import Row
+from math_eval._shared.thinking import ThinkingFormat
 from math_eval.run_folders import run_format
 
 from .finding import ERROR, OK, WARNING, Finding
@@ -24,7 +25,6 @@ def prompt_findings(rows: Sequence[Row], manifest: dict[str, Any]) -> list[Findi
     prompts = {row["prompt"]: row for row in rows}
     thinking = run_format(manifest)
     switched_off = manifest["settings"].get("thinking", {}).get("name") == "none"
-    empty = re.compile(rf"{re.escape(thinking.open)}\s*{re.escape(thinking.between + thinking.close)}\s*$")
     opened = [row for prompt, row in prompts.items() if prompt.rstrip().endswith(thinking.open)]
     again = [row for row in opened if row["completion"].lstrip().startswith(thinking.open)]
     checks: list[tuple[str, str, Callable[[str, Row], object], str]] = [
@@ -44,7 +44,7 @@ def prompt_findings(rows: Sequence[Row], manifest: dict[str, Any]) -> list[Findi
         (
             WARNING,
             "end in an empty thinking block, so the model did not think",
-            lambda prompt, row: not switched_off and empty.search(prompt),
+            lambda prompt, row: not switched_off and _ends_in_empty_block(prompt, thinking),
             "correct the template if the model was meant to think; otherwise name it with --thinking none",
         ),
     ]
@@ -69,5 +69,14 @@ def prompt_findings(rows: Sequence[Row], manifest: dict[str, Any]) -> list[Findi
 
 def _lacks_turn(prompt: str, row: Row) -> bool:
     """Whether marks of a template come before the question, and nothing after it names who answers."""
-    head, found, tail = prompt.rpartition(row["question"].strip())
+    question = row["question"].strip()
+    if not question:
+        return False
+    # str.partition takes linear time; str.rpartition does not
+    tail, found, head = (part[::-1] for part in prompt[::-1].partition(question[::-1]))
     return bool(found and _MARK.search(head) and not _ANSWERER.search(tail) and not tail.rstrip().endswith("think>"))
+
+
+def _ends_in_empty_block(prompt: str, thinking: ThinkingFormat) -> bool:
+    closing, text = (thinking.between + thinking.close).rstrip(), prompt.rstrip()
+    return text.endswith(closing) and text.removesuffix(closing).rstrip().endswith(thinking.open.rstrip())
