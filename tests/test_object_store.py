@@ -15,6 +15,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from cot_compressor._shared.addresses import Address
 from cot_compressor._shared.records import read_records, write_records
+from cot_compressor._shared.remote_output import RemoteOutput
+from cot_compressor._shared.runs import check_apart
 from cot_compressor.cli import cli as compressor
 from cot_compressor.compress import compress_file
 from cot_compressor.errors import DataError
@@ -160,6 +162,27 @@ def test_an_object_that_another_program_wrote_is_never_replaced(bucket, tokenize
         in done.stderr
     )
     assert list(read_records(f"{bucket}/mine.jsonl", "traces")) == traces(1)
+
+
+@pytest.mark.parametrize("manifest", ["[]", '{"command": "x"}', '{"command": "x", "settings": 5}'])
+def test_what_is_no_manifest_on_a_store_is_one_line(bucket, tmp_path, manifest):
+    (tmp_path / "manifest").write_text(manifest)
+    Address(f"{bucket}/o.jsonl.manifest.json").upload(tmp_path / "manifest")
+    with pytest.raises(DataError, match=r"o\.jsonl\.manifest\.json: not a manifest of this toolkit; name another"):
+        RemoteOutput(f"{bucket}/o.jsonl", "cot-compressor compress").is_finished({"a": 1})
+
+
+@pytest.mark.parametrize("name", ["a/..", ".."])
+def test_an_output_on_a_store_has_a_name(bucket, name):
+    with pytest.raises(DataError, match="names no file; add the name of the output"):
+        RemoteOutput(f"{bucket}/{name}", "cot-compressor compress")
+
+
+@pytest.mark.parametrize(("out", "given"), [("c/z.jsonl", "c"), ("c/z.jsonl", "c/*.jsonl"), ("c/z.jsonl", "c/z.jsonl")])
+def test_an_output_on_a_store_that_would_be_read_as_input_is_refused(bucket, out, given):
+    with pytest.raises(DataError, match=r"would (replace|become a shard of) s3:"):
+        check_apart([f"{bucket}/{out}"], [f"{bucket}/{given}"])
+    check_apart([f"{bucket}/{out}"], [f"{bucket}/other", out, given])
 
 
 class Breaking:

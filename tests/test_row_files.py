@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import random
 import re
 from decimal import Decimal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from math_eval._shared import parquet_rows
 from math_eval._shared.records import open_atomic, read_placed, read_records, write_records
 from math_eval._shared.row_files import content_digest, shards
-from math_eval._shared.runs import digest
+from math_eval._shared.runs import check_apart, digest
 from math_eval.errors import DataError
 
 ROWS = [
@@ -234,11 +235,111 @@ def test_an_empty_shard_is_no_fault_and_a_folder_without_shards_is(tmp_path):
     assert list(read_records(tmp_path, "problems")) == ROWS
 
 
-@pytest.mark.parametrize("address", ["s3://key:secret@bucket/x.parquet", "zz://bucket/x.parquet"])
-def test_an_address_with_a_key_or_of_no_known_store_is_refused(address):
-    with pytest.raises(DataError, match=r"contains a key; give it without one|Unrecognized filesystem type") as refused:
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://key:secret@bucket/x.parquet",
+        "s3:///key:secret@bucket/x.parquet",
+        "fsspec+s3://key:secret@bucket/x.jsonl",
+        "s3+x://key:secret@bucket/x",
+        "key:secret@s3://bucket/x",
+        "s3://bucket/x?secret_key=secret",
+        "abfs://container/x?client_secret=secret",
+        "hf://datasets/owner/name/x#secret",
+    ],
+)
+def test_an_address_that_may_contain_a_key_is_refused_and_not_shown(address):
+    with pytest.raises(DataError, match="may contain a key; give it without, and set the store's own var") as refused:
         list(read_records(address, "problems"))
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        *("zz", "file", "hdfs", "mock", "fsspec+http", "fsspec+file"),
+        *("fsspec+simplecache::file", "S3", "", "s3\n"),
+    ],
+)
+def test_only_stores_that_are_documented_are_reached(store):
+    with pytest.raises(DataError, match=r"no known object store is named .*; give a path, or .* s3://, gs:// or hf://"):
+        list(read_records(f"{store}://bucket/x.jsonl", "problems"))
+
+
+def test_a_file_with_more_values_than_its_size_explains_is_refused_before_they_are_read(tmp_path):
+    same = pa.DictionaryArray.from_arrays(pa.nulls(9_000_000, pa.int8()).fill_null(0), ["a"])
+    pq.write_table(pa.table({"id": same, "question": same}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"18000000 values, more than .*; it contains more than 100 times its size"):
+        list(read_records(tmp_path / "rows.parquet", "problems"))
+
+
+def test_text_that_a_dictionary_repeats_is_refused_once_it_is_much_more_than_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_rows, "MAX_UNPACKED", 100_000)
+    same = pa.DictionaryArray.from_arrays(pa.nulls(20_000, pa.int8()).fill_null(0), ["a" * 1000])
+    pq.write_table(pa.table({"text": same}), tmp_path / "rows.parquet")
+    with (tmp_path / "rows.parquet").open("rb") as file:
+        rows = parquet_rows.read_parquet(file, "rows.parquet")
+        with pytest.raises(DataError, match=r"rows\.parquet:\d+: it contains more than 100 times its size"):
+            list(rows)
+
+
+@pytest.mark.parametrize("inner", [pa.null(), pa.struct([("deep", pa.list_(pa.null()))])])
+def test_a_list_of_nulls_counts_as_large(tmp_path, monkeypatch, inner):
+    monkeypatch.setattr(parquet_rows, "MAX_ROW_BYTES", 1000)
+    schema = pa.schema([("id", pa.string()), ("z", pa.list_(inner))])
+    write_table(tmp_path / "rows.parquet", [{"id": "a", "z": [None] * 10}, {"id": "b", "z": [None] * 1000}], schema)
+    with (tmp_path / "rows.parquet").open("rb") as file, pytest.raises(DataError, match=r"r:2: more than 1000 bytes"):
+        list(parquet_rows.read_parquet(file, "r"))
+
+
+def test_a_file_of_too_many_columns_is_refused(tmp_path):
+    write_table(tmp_path / "rows.parquet", [{"s": {f"k{number}": 1 for number in range(1001)}}])
+    with pytest.raises(DataError, match="1001 columns, those inside structures too, more than 1000; leave out"):
+        list(read_records(tmp_path / "rows.parquet", "problems"))
+
+
+@pytest.mark.parametrize("kind", ["broken link", "folder", "pipe", "c.jsonl.xz", "c.JSONL", "c.parquet.part"])
+def test_a_name_that_looks_like_rows_and_cannot_be_read_is_named(tmp_path, kind):
+    write_records(tmp_path / "a.jsonl", ROWS)
+    (tmp_path / "a.jsonl.manifest.json").write_text("{}")
+    path = tmp_path / (kind if "." in kind else "c.jsonl")
+    if kind == "broken link":
+        path.symlink_to(tmp_path / "nowhere.jsonl")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("")
+    with pytest.raises(DataError, match=rf"cannot read {re.escape(path.name)}: no file, or none that ends in .*; move"):
+        shards(tmp_path)
+    assert [shard.file.name for shard in shards(tmp_path / "a*.jsonl")] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("out", "given", "refused"),
+    [
+        ("corp/z.jsonl", "corp", True),
+        ("corp/z.JSONL", "link", True),
+        ("link/z.jsonl", "corp/*.jsonl", True),
+        ("corp/a.jsonl", "corp/a.jsonl", True),
+        ("corp", "corp/a.jsonl", True),
+        ("corp/z.parquet", "corp/*.jsonl", False),
+        ("corp/z.jsonl", "corp/a.jsonl", False),
+        ("corp/more/z.jsonl", "corp", False),
+        ("z.jsonl", "corp", False),
+    ],
+)
+def test_an_output_that_would_be_read_as_input_is_refused(tmp_path, monkeypatch, out, given, refused):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corp").mkdir()
+    (tmp_path / "link").symlink_to("corp")
+    (tmp_path / "corp/a.jsonl").write_text("")
+    if refused:
+        with pytest.raises(DataError, match=r"would (replace|become a shard of) (corp|link)"):
+            check_apart([out], [given])
+    else:
+        check_apart([out], [given])
 
 
 def test_a_parquet_file_is_written_with_the_same_types_for_json_lines_and_rows(tmp_path):

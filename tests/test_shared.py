@@ -407,7 +407,7 @@ def test_a_file_of_blank_lines_is_refused_before_its_end(tmp_path):
 
 @pytest.mark.parametrize("line", [b" " * 999 + b"\n", b'{"id": "same", "question": "q", "answer": "1"}\n'])
 def test_a_file_that_unpacks_to_very_much_is_refused_before_its_end(tmp_path, monkeypatch, line):
-    monkeypatch.setattr(row_files, "_MAX_UNPACKED_CHARS", 100_000)
+    monkeypatch.setattr(row_files, "MAX_UNPACKED", 100_000)
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(line * 40_000))
     number = 100 * path.stat().st_size // len(line) + 1

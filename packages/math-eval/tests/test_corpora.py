@@ -87,3 +87,20 @@ def test_a_faulty_shard_stops_grading_before_anything_is_written(tmp_path, chang
     assert done.exit_code == 2
     assert f"error: {tmp_path}/shards{message}" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+@pytest.mark.parametrize(("source", "out"), [("corpus", "z.jsonl"), ("corpus/*.jsonl", "z.jsonl"), ("corpus", "z.txt")])
+def test_an_output_or_its_rejected_rows_among_the_shards_are_refused(tmp_path, source, out):
+    (tmp_path / "corpus").mkdir()
+    write_records(tmp_path / "corpus/a.jsonl", [{"id": "a", "gold": "3", "completion": "3"}])
+    done = run("grade", tmp_path / source, tmp_path / "corpus" / out)
+    assert (done.exit_code, "would become a shard of" in done.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.jsonl"]
+
+
+def test_rejected_rows_are_never_written_over_the_input(tmp_path):
+    source = tmp_path / "z.rejected.jsonl"
+    write_records(source, [{"id": "a", "gold": "3", "completion": "3"}])
+    done = run("grade", source, tmp_path / "z.jsonl")
+    assert (done.exit_code, "would replace" in done.stderr) == (2, True)
+    assert source.is_file()

@@ -68,3 +68,11 @@ def test_a_faulty_shard_stops_build_before_anything_is_written(tmp_path, compres
     assert done.exit_code == 2
     assert re.search(f"^error: {re.escape(str(tmp_path))}/shards{message}", done.stderr, re.MULTILINE)
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+def test_an_output_that_would_be_among_the_shards_is_refused(tmp_path, compressed):
+    (tmp_path / "corpus").mkdir()
+    write_records(tmp_path / "corpus/a.jsonl", compressed)
+    done = run("build", tmp_path / "corpus", tmp_path / "corpus/mix.jsonl")
+    assert (done.exit_code, "would become a shard of" in done.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.jsonl"]

@@ -26,7 +26,7 @@ from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, write_records
 from ._shared.remote_output import RemoteOutput
 from ._shared.row_source import Misfit, RowSource
-from ._shared.runs import State
+from ._shared.runs import State, check_apart
 from .errors import DataError, RejectedRow
 
 Outcome = Row | RejectedRow
@@ -58,8 +58,8 @@ class Job:
         """True if `out` is complete and was made with these settings.
 
         Raises:
-            DataError: `out` is a folder, the input, made by another program, changed since it was written, made with
-                other settings and may not be overwritten, or being written by another run.
+            DataError: `out` is a folder, the input or a shard of it, made by another program, changed since it was
+                written, made with other settings and may not be overwritten, or being written by another run.
         """
         if self._remote and self._remote.is_finished(self._output.settings, overwrite=self.overwrite):
             return True
@@ -71,9 +71,8 @@ class Job:
             return finished
 
     def _state(self) -> State:
-        self._output.check_apart([Path(self.source.address)])
-        if self._output.out.resolve().parent == Path(self.source.address).resolve():
-            raise DataError(f"{self.out}: would become a shard of {self.source.address}; name another folder")
+        check_apart([self.out], [self.source.address])
+        self._output.check_apart([self.source.address])
         return self._output.state(overwrite=self.overwrite)
 
     def _upload(self) -> None:

@@ -72,8 +72,8 @@ class OutputFile:
         """Final names of all files by ending, `out` last."""
         return {**{ending: path_beside(self.out, ending) for ending in self.beside}, "": self.out}
 
-    def check_apart(self, inputs: Iterable[Path]) -> None:
-        """Refuse an output that is a folder, or one of the inputs.
+    def check_apart(self, inputs: Iterable[str | Path]) -> None:
+        """Refuse an output that is a folder, one of the inputs, or would become a shard of one.
 
         Raises:
             DataError: it is.

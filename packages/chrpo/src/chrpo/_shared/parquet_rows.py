@@ -8,8 +8,10 @@ A row is read as the JSON values that it would be in JSON Lines. What it must co
             print(number, row["id"])
 """
 
+import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +23,14 @@ from .addresses import needs_pyarrow
 from .strict_json import TOO_DEEP
 
 MAX_ROW_BYTES = 64 * 2**20
+MAX_UNPACKED, UNPACKED_RATIO = 2**28, 100
+"""Bytes that a packed file may contain, whatever its size, and as a multiple of its size."""
+_MAX_COLUMNS, _MAX_VALUES = 1000, 2**24
 _READ_ROWS = 64
-_READ_BYTES = 2**20
+_READ_BYTES, _TOGETHER_BYTES = 2**20, 2**22
 _GROUP_ROWS, _GROUP_CHARS = 10_000, 2**24
 _SHOWN_CHARS = 200
+_BOMB = f"it contains more than {UNPACKED_RATIO} times its size; write it as JSON Lines if you trust it"
 _JSON_LINES = "name an output that ends in .jsonl, or mend the rows"
 
 
@@ -53,7 +59,7 @@ def parquet_columns(file: IO[bytes], where: str) -> dict[str, str]:
     """The name of each column and the type that it is read as, from the end of the file.
 
     Raises:
-        DataError: the file is incomplete, no Parquet, or has a column twice.
+        DataError: the file is incomplete, no Parquet, or has a column twice or more than 1,000 columns.
     """
     return {field.name: str(_json_type(field.type)) for field in _open(file, where).schema_arrow}
 
@@ -63,8 +69,11 @@ def _open(file: IO[bytes], where: str) -> Any:
         from pyarrow.parquet import ParquetFile
     with _explained(where):
         table = ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
-        names = table.schema_arrow.names
-    twice = next((name for name in names if names.count(name) > 1), None)
+        if table.metadata.num_columns > _MAX_COLUMNS:
+            count = f"{table.metadata.num_columns} columns, those inside structures too"
+            raise DataError(f"{where}: {count}, more than {_MAX_COLUMNS}; leave out what is not needed")
+        names = Counter(table.schema_arrow.names)
+    twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{where}: column {twice!r} is there twice; rename one")
     return table
@@ -85,9 +94,13 @@ def read_parquet(file: IO[bytes], where: str) -> Iterator[tuple[int, dict[str, A
         where: Its place, for messages.
 
     Raises:
-        DataError: the file is incomplete, no Parquet, or a row is larger than 64 MiB.
+        DataError: the file is incomplete, no Parquet, a row is larger than 64 MiB, or the file contains much more than
+            its size.
     """
     table = _open(file, where)
+    size = file.seek(0, io.SEEK_END)
+    _check_values(table.metadata, max(_MAX_VALUES, UNPACKED_RATIO * size), where)
+    left = max(MAX_UNPACKED, UNPACKED_RATIO * size)
     import pyarrow
 
     types = {field.name: _json_type(field.type) for field in table.schema_arrow}
@@ -95,18 +108,53 @@ def read_parquet(file: IO[bytes], where: str) -> Iterator[tuple[int, dict[str, A
     number = 0
     with _explained(where):
         batches = table.iter_batches(batch_size=_READ_ROWS, columns=wanted.names, use_threads=False)
-        for batch in batches:
-            if batch.nbytes > MAX_ROW_BYTES:
-                _check_rows(batch, where, number)
-            for row in _values(batch.select(wanted.names).cast(wanted), f"{where}:{number + 1}"):
+        for part in (part for batch in batches for part in _parts(batch)):
+            rows = part.select(wanted.names).cast(wanted)
+            left -= (weight := _weight(rows))
+            if weight > MAX_ROW_BYTES:
+                _check_rows(rows, where, number)
+            if left < 0:
+                raise DataError(f"{where}:{number + 1}: {_BOMB}")
+            for row in _values(rows, f"{where}:{number + 1}"):
                 number += 1
                 yield number, row
 
 
+def _parts(batch: Any) -> Iterator[Any]:
+    """The rows of a batch together, or one by one if they are large: each may repeat a whole dictionary."""
+    step = 1 if batch.nbytes > _TOGETHER_BYTES else _READ_ROWS
+    return (batch.slice(at, step) for at in range(0, batch.num_rows, step))
+
+
+def _check_values(metadata: Any, most: int, where: str) -> None:
+    """Refuse a file of more values than its size explains, before any of them takes memory."""
+    groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
+    values = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
+    if values > most:
+        raise DataError(f"{where}: {values} values, more than {most}; {_BOMB}")
+
+
 def _check_rows(batch: Any, where: str, before: int) -> None:
     for at in range(batch.num_rows):
-        if batch.slice(at, 1).nbytes > MAX_ROW_BYTES:
+        if _weight(batch.slice(at, 1)) > MAX_ROW_BYTES:
             raise DataError(f"{where}:{before + at + 1}: more than {MAX_ROW_BYTES} bytes; split the record")
+
+
+def _weight(batch: Any) -> int:
+    """Number of bytes, and one for each value in a list, because a null there takes none."""
+    return batch.nbytes + sum(_inner_values(column) for column in batch.columns)
+
+
+def _inner_values(array: Any) -> int:
+    from pyarrow import types
+
+    if types.is_map(array.type):  # has no `flatten`
+        start, end = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        found = array.items.slice(start, end - start)
+    else:
+        found = array.flatten() if types.is_nested(array.type) else []
+    parts = found if isinstance(found, list) else [found]
+    return sum(len(part) + _inner_values(part) for part in parts)
 
 
 def _values(batch: Any, where: str) -> list[dict[str, Any]]:

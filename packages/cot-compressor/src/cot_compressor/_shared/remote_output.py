@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address
 from .records import MAX_FILE_BYTES, path_beside
-from .runs import MANIFEST, differing, manifest_path
+from .runs import MANIFEST, check_manifest, differing, manifest_path
 from .strict_json import parse_json
 
 
@@ -31,10 +31,15 @@ class RemoteOutput:
     Args:
         address: Address of the file.
         command: Program and sub-command that writes it.
+
+    Raises:
+        DataError: the address names no file.
     """
 
     def __init__(self, address: str, command: str) -> None:
         self._file, self._command = Address(address), command
+        if self._file.name in ("", ".."):
+            raise DataError(f"{address}: names no file; add the name of the output")
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = cache / DISTRIBUTION / "uploads" / hashlib.sha256(address.encode()).hexdigest()[:16]
         self.local = folder / self._file.name
@@ -63,10 +68,10 @@ class RemoteOutput:
             return False
         with self._manifest.stream() as stream:
             text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-        recorded = parse_json(text, str(self._manifest))
-        command = recorded.get("command") if isinstance(recorded, dict) else None
-        if command != self._command:
-            raise DataError(f"{self._file}: not written by {self._command}, but by {command!r}; name another output")
+        recorded = check_manifest(parse_json(text, str(self._manifest)), self._manifest)
+        if recorded["command"] != self._command:
+            fault = f"not written by {self._command}, but by {recorded['command']!r}"
+            raise DataError(f"{self._file}: {fault}; name another output")
         changes = [] if overwrite else differing(recorded["settings"], settings)
         if changes:
             fault = f"made with other settings ({'; '.join(changes)})"

@@ -13,6 +13,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,15 +23,15 @@ from typing import IO, Any
 
 from ..errors import DataError
 from .addresses import Address, needs_pyarrow
-from .parquet_rows import left_out, read_parquet
+from .parquet_rows import MAX_UNPACKED, UNPACKED_RATIO, left_out, read_parquet
 from .strict_json import parse_json
 
 MAX_LINE_CHARS = 64 * 2**20
 _MAX_BLANK_LINES = 100_000
-_MAX_UNPACKED_CHARS = 2**28
-_MAX_UNPACKED_RATIO = 100
 _PACKED = (".gz", ".zst")
 _SHARDS = (".parquet", *(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", *_PACKED)))
+_LIKE_ROWS = re.compile(r"(?i)[^._].*\.(parquet|jsonl|ndjson)(\.[^.]+)?")
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Shard:
 
     def _lines(self) -> Iterator[tuple[str, Any]]:
         packed = self.file.name.endswith(_PACKED)
-        most = max(_MAX_UNPACKED_CHARS, _MAX_UNPACKED_RATIO * self.file.size()) if packed else math.inf
+        most = max(MAX_UNPACKED, UNPACKED_RATIO * self.file.size()) if packed else math.inf
         number = blank = size = 0
         try:
             with self._text() as lines:
@@ -73,7 +74,7 @@ class Shard:
                     size += len(line)
                     if size > most:
                         raise DataError(
-                            f"{where}: more than {most} characters, {_MAX_UNPACKED_RATIO} times the file's size; "
+                            f"{where}: more than {most} characters, {UNPACKED_RATIO} times the file's size; "
                             "unpack it if you trust it"
                         )
                     if len(line) > MAX_LINE_CHARS:
@@ -111,13 +112,14 @@ def shards(given: str | Path) -> list[Shard]:
     """The files of rows at an address, sorted by name.
 
     Files of a folder are shards if they end in `.parquet`, or in `.jsonl` or `.ndjson` and perhaps `.gz` or `.zst`, and
-    do not begin with a dot or an underscore.
+    do not begin with a dot or an underscore. Other names are left out, but for those that look like rows.
 
     Args:
         given: A file, a folder, or a folder and a pattern with `*` for names of files in it.
 
     Raises:
-        DataError: nothing is there, or no shard.
+        DataError: nothing is there, or no shard; or a name that looks like rows is no file, or has an ending that
+            cannot be read, such as `.jsonl.xz`, `.JSONL`.
     """
     address = Address(given)
     if address.is_file():
@@ -127,11 +129,34 @@ def shards(given: str | Path) -> list[Shard]:
         address, pattern = Address(str(given).rpartition("/")[0] or "."), address.name
     if not address.is_folder():
         raise DataError(f"{given}: no such file; check the path")
-    names = (file for file in address.files() if file.name.endswith(_SHARDS) and not file.name.startswith((".", "_")))
-    found = [Shard(file) for file in names if fnmatchcase(file.name, pattern)]
+    found: list[Shard] = []
+    unread: list[str] = []
+    for file, is_file in address.entries():
+        if _may_be_shard(file.name, pattern):
+            if is_file and file.name.endswith(_SHARDS):
+                found.append(Shard(file))
+            else:
+                unread.append(file.name)
+    if unread:
+        more = f" and {len(unread) - _SHOWN_NAMES} more" if len(unread) > _SHOWN_NAMES else ""
+        raise DataError(
+            f"{given}: cannot read {', '.join(unread[:_SHOWN_NAMES])}{more}: no file, or none that ends in .parquet, "
+            ".jsonl, .jsonl.gz or .jsonl.zst; move it away, or give a pattern such as '*.parquet'"
+        )
     if not found:
         raise DataError(f"{given}: no shards; expected files that end in .parquet, .jsonl, .jsonl.gz or .jsonl.zst")
     return found
+
+
+def _may_be_shard(name: str, pattern: str) -> bool:
+    return _LIKE_ROWS.fullmatch(name) is not None and fnmatchcase(name, pattern)
+
+
+def becomes_shard(out: str | Path, given: str | Path) -> bool:
+    """True if an output would be read as a shard of the folder or pattern `given`."""
+    there, read = Address(out), Address(given)
+    folder, pattern = (read.folder, read.name) if "*" in read.name else (read.place, "*")
+    return there.folder == folder and _may_be_shard(there.name, pattern)
 
 
 def content_digest(given: str | Path) -> str:

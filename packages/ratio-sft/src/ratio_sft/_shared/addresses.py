@@ -4,14 +4,13 @@
 Object stores are reached with pyarrow, which is imported only for them. Credentials come from the environment, as the
 store's own tools take them. What a file contains is left to `row_files`, writing to a store to `remote_output`.
 
-    for file in Address("s3://corpora/traces").files():
-        print(file.name, file.size())
+    for file, is_file in Address("s3://corpora/traces").entries():
+        print(file.name, is_file)
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 import click
@@ -19,7 +18,8 @@ import click
 from ..errors import DISTRIBUTION, DataError
 
 _BUFFER_BYTES = 2**20
-_SHOWN_CHARS = 300
+_SHOWN_CHARS, _SHOWN_STORE_CHARS = 300, 30
+_STORES = ("s3", "gs", "hf")
 
 
 def is_remote(address: str | Path) -> bool:
@@ -81,7 +81,7 @@ class Address:
         given: Path, or address with `://`.
 
     Raises:
-        DataError: the address contains a key, names no known store, or needs a package that is not installed.
+        DataError: the address may contain a key, names no known store, or needs a package that is not installed.
     """
 
     def __init__(self, given: str | Path) -> None:
@@ -89,8 +89,7 @@ class Address:
         self._system: Any = None
         self._path = self._text
         if is_remote(given):
-            if re.match(r"\w+://[^/]*@", self._text):
-                raise DataError("the address contains a key; give it without one, and set the store's own variables")
+            self._check_store()
             with needs_pyarrow(given, "an object store"):
                 from pyarrow.fs import FileSystem
             try:
@@ -99,8 +98,36 @@ class Address:
             except ImportError as error:  # of all stores, only hf:// is not in pyarrow itself
                 raise DataError(f"{given}: the hub needs huggingface-hub: pip install huggingface-hub") from error
 
+    @property
+    def _store(self) -> str:
+        return self._text.partition("://")[0]
+
+    def _check_store(self) -> None:
+        """Refuse what may contain a key, without showing it, and every store but those that are documented."""
+        store, rest = self._store, self._text.partition("://")[2]
+        if "@" in store + rest.lstrip("/").partition("/")[0] or "?" in self._text or "#" in self._text:
+            raise DataError(
+                "the address has a part with @, ? or #, which may contain a key; give it without, and set the store's "
+                "own variables"
+            )
+        if store not in _STORES:
+            raise DataError(
+                f"no known object store is named {store[:_SHOWN_STORE_CHARS]!r}; give a path, or an address that "
+                "begins with s3://, gs:// or hf://"
+            )
+
     def __str__(self) -> str:
         return self._text
+
+    @property
+    def place(self) -> PurePath:
+        """What is equal for two addresses of the same file or folder."""
+        return Path(self._path).resolve() if self._system is None else PurePath(self._store, self._path)
+
+    @property
+    def folder(self) -> PurePath:
+        """The `place` of the folder that contains it."""
+        return Path(self._path).parent.resolve() if self._system is None else self.place.parent
 
     @property
     def name(self) -> str:
@@ -136,17 +163,17 @@ class Address:
         with reaching(self):
             return self._system.get_file_info(self._path)
 
-    def files(self) -> list["Address"]:
-        """The files in this folder, without those of its sub-folders, sorted by name."""
+    def entries(self) -> list[tuple["Address", bool]]:
+        """What is in this folder, sorted by name, and whether each is a file; what is in sub-folders is left out."""
         if self._system is None:
-            return [Address(path) for path in sorted(Path(self._path).iterdir()) if path.is_file()]
+            return [(Address(path), path.is_file()) for path in sorted(Path(self._path).iterdir())]
         from pyarrow.fs import FileSelector
 
         with reaching(self):
             infos = self._system.get_file_info(FileSelector(self._path))
         folder = self._text.rstrip("/")
-        files = [self._at(info.path, f"{folder}/{info.base_name}") for info in infos if info.is_file]
-        return sorted(files, key=lambda file: file.name)
+        entries = [(self._at(info.path, f"{folder}/{info.base_name}"), info.is_file) for info in infos]
+        return sorted(entries, key=lambda entry: entry[0].name)
 
     def open(self) -> IO[bytes]:
         """The file, open for reading at any place."""

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
+from .addresses import Address, is_remote
 from .records import read_json, write_json
+from .row_files import becomes_shard
 
 MANIFEST = "manifest.json"
 State = Literal["new", "partial", "finished"]
@@ -127,11 +129,19 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file, so nothing records how this output was made; check the path")
-    found = read_json(path)
+    return check_manifest(read_json(path), path)
+
+
+def check_manifest(found: Any, where: object) -> dict[str, Any]:
+    """Return the content of a manifest.
+
+    Raises:
+        DataError: it is no manifest of this toolkit.
+    """
     fields = found if isinstance(found, dict) else {}
     if not (isinstance(fields.get("command"), str) and isinstance(fields.get("settings"), dict)):
-        raise DataError(f"{path}: not a manifest of this toolkit; name another output")
-    return found
+        raise DataError(f"{where}: not a manifest of this toolkit; name another output")
+    return fields
 
 
 def resolve_state(
@@ -180,17 +190,33 @@ def holds_anything(path: Path) -> bool:
     return any(not (entry.name.startswith(".") and entry.name.endswith(".tmp")) for entry in path.iterdir())
 
 
-def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read.
+def check_apart(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read, or into it.
+
+    Args:
+        outputs: Paths, or addresses on an object store.
+        inputs: The same, or folders of shards or patterns for them; see `row_files.shards`.
 
     Raises:
-        DataError: an output is one of the inputs, under whatever name, or a folder that contains one.
+        DataError: an output is one of the inputs, under whatever name, a folder that contains one, or would become a
+            shard of one.
     """
-    read = [path for path in inputs if path.exists()]
+    read = list(inputs)
     for out in outputs:
-        for path in read:
-            if out.exists() and (out.samefile(path) or path.resolve().is_relative_to(out.resolve())):
-                raise DataError(f"{out}: would replace {path}, which is read; name another output")
+        for given in read:
+            if _replaces(out, given):
+                raise DataError(f"{out}: would replace {given}, which is read; name another output")
+            if becomes_shard(out, given):
+                raise DataError(f"{out}: would become a shard of {given}; name another folder")
+
+
+def _replaces(out: str | Path, given: str | Path) -> bool:
+    if is_remote(out) or is_remote(given):
+        return Address(out).place == Address(given).place
+    written, read = Path(out), Path(given)
+    if not (written.exists() and read.exists()):
+        return False
+    return written.samefile(read) or read.resolve().is_relative_to(written.resolve())
 
 
 def check_no_links(folder: Path) -> None:

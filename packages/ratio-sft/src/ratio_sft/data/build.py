@@ -16,6 +16,7 @@ from ratio_sft._shared.records import Row, read_object, write_json, write_record
 from ratio_sft._shared.row_files import content_digest, unread_columns
 from ratio_sft._shared.runs import (
     MANIFEST,
+    check_apart,
     check_no_links,
     digest,
     partial_path,
@@ -71,6 +72,7 @@ def build(
             another process is writing it.
     """
     out = Path(out)
+    check_apart([out], [traces, *exclude, *([teacher] if teacher else [])])
     ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
     made_from: Row = {
