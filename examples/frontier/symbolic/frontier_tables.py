@@ -16,10 +16,15 @@ Row = Mapping[str, Any]
 
 
 def tables(record: Mapping[str, Any]) -> str:
-    """One setting on every task, the fronts, then every row of each task, in Markdown."""
+    """One setting on every task that has rivals, the fronts there, then every row of each task, in Markdown."""
     tasks = record["tasks"]
+    rivalled = {name: task for name, task in tasks.items() if _rivals(task["rows"])}
     return "\n".join(
-        [*_every_task(tasks), *fronts(tasks), *(line for name, task in tasks.items() for line in _task(name, task))]
+        [
+            *_every_task(rivalled),
+            *fronts(rivalled),
+            *(line for name, task in tasks.items() for line in _task(name, task)),
+        ]
     )
 
 
@@ -48,10 +53,13 @@ def _compared(rows: Sequence[Row], name: str) -> tuple[float, float, float, bool
     row = next((row for row in rows if row["name"] == name), None)
     if row is None:
         return None
-    rivals = [other for other in rows if other["floor"] is not None and other["family"] != "chrpo"]
-    times = max(filter(None, (_times(row, other) for other in [row, *rivals])))
+    times = max(filter(None, (_times(row, other) for other in [row, *_rivals(rows)])))
     over = row["accuracy"] - row["floor"]
     return over, row["least_over_floor"], times, over >= -HELD
+
+
+def _rivals(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
 
 
 def _times(row: Row, other: Row) -> float | None:
