@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from math_eval.cli import cli
+from math_eval.errors import DataError
 from math_eval.report import write_leaderboard
 from math_eval.report.frame import Box, Frame
 from math_eval.report.front import pareto_front
@@ -57,7 +58,10 @@ def test_the_folder_becomes_a_page_with_a_front_and_a_table(folder, tmp_path):
         ("long", "●", "0.9"), ("short", "●", "0.6"), ("worse", "", "0.5")
     ]  # fmt: skip
     assert "left out because they are not finished: unfinished" in page
-    assert done.stdout.splitlines()[-1] == "left out because they are not finished: unfinished"
+    assert done.stdout.splitlines()[-2:] == [
+        "left out because they are not finished: unfinished",
+        "left out because math-eval did not write their manifest.json: checkpoint",
+    ]
     assert re.search(r"^short +\* +60\.0 % +100\.0 +10\.0 +166\.7 ", done.stdout, re.MULTILINE)
     numbers = list(csv.DictReader(out.with_suffix(".csv").read_text("utf-8").splitlines()))
     assert [(row["task"], row["condition"], row["front"]) for row in numbers] == [
@@ -99,6 +103,62 @@ def test_a_value_that_no_schema_checks_is_a_number_or_nothing(folder, tmp_path):
     path.write_text(json.dumps(content), "utf-8")
     write_leaderboard(folder, tmp_path / "board.html")
     assert _ATTACK not in (tmp_path / "board.html").read_text("utf-8") + (tmp_path / "board.csv").read_text("utf-8")
+
+
+def _conditions(folder, *changes):
+    """Give the run `long` one condition for each change."""
+    path = folder / "long" / "results.json"
+    (condition,) = json.loads(path.read_text("utf-8"))["conditions"]
+    path.write_text(json.dumps({"conditions": [condition | change for change in changes]}), "utf-8")
+
+
+def test_of_a_long_front_forty_names_are_drawn_and_all_are_in_the_table(folder, tmp_path):
+    _conditions(folder, *({"accuracy": n / 300, "completion_tokens": 1000.0 + n} for n in range(300)))
+    for other in ("short", "worse"):
+        shutil.rmtree(folder / other)
+    write_leaderboard(folder, tmp_path / "board.html")
+    page = (tmp_path / "board.html").read_text("utf-8")
+    assert (page.count('<text class="label'), page.count("<tr>")) == (80, 301), "two drawings, one for phones"
+    assert "40 of 300 names are shown; the table has all." in page
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_results_without_a_condition_or_with_too_many_are_refused(count, folder, tmp_path):
+    _conditions(folder, *[{}] * count)
+    with pytest.raises(DataError, match=r"conditions: got .*; expected a value: .* 1 to 1,000"):
+        write_leaderboard(folder, tmp_path / "board.html")
+
+
+def test_names_of_measures_are_no_formulas_and_replace_no_column(folder, tmp_path):
+    _conditions(folder, {"=1+1": 5, "x\x1b=1": 6, "front": 7, "condition": 8})
+    write_leaderboard(folder, tmp_path / "board.html")
+    heads, first, *_ = csv.reader((tmp_path / "board.csv").read_text("utf-8").splitlines())
+    row = dict(zip(heads, first, strict=True))
+    assert (row["'=1+1"], row["x\ufffd=1"], row["front"], row["condition"]) == ("5", "6", "1", "long")
+    assert heads[:4] == ["task", "problems_sha256", "condition", "front"]
+
+
+def test_results_with_a_thousand_measures_are_refused(folder, tmp_path):
+    _conditions(folder, {f"x{n}": n for n in range(1000)})
+    with pytest.raises(DataError, match="different measures, and a table has at most 1,000; remove the runs"):
+        write_leaderboard(folder, tmp_path / "board.html")
+
+
+def test_folders_of_other_programs_and_strange_names_are_left_out_by_name(folder, tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"command": "math-eval run", "settings": {"password": 1}}', "utf-8")
+    for name, content in (("array", "[1]"), ("text", "no json"), ("line\nbreak\x1b", "{}")):
+        (folder / name).mkdir()
+        (folder / name / "manifest.json").write_text(content, "utf-8")
+    (folder / "link").mkdir()
+    (folder / "link" / "manifest.json").symlink_to(secret)
+    (folder / "unfinished").rename(folder / "un\nfinished")
+    done = CliRunner().invoke(cli, ["report", str(folder), "--output", str(tmp_path / "board.html")])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        r"left out because they are not finished: un\nfinished",
+        r"left out because math-eval did not write their manifest.json: array, checkpoint, line\nbreak\x1b, link, text",
+    ]
 
 
 def test_two_hundred_runs_fit_in_a_page_of_five_megabytes(folder, tmp_path):

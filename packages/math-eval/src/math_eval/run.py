@@ -33,6 +33,8 @@ from .tags import name_format, other_thinking
 from .tasks import Task, load_task
 
 COMMAND = "math-eval run"
+_MOST_CONDITIONS = 1000
+"""As results.json may have."""
 
 
 def run(
@@ -102,6 +104,11 @@ def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise DataError(f"two tasks are called {max(names, key=names.count)}; rename one file")
+    if len(tasks) * len(settings.ratios) > _MOST_CONDITIONS:
+        raise DataError(
+            f"{len(tasks):,} tasks at {len(settings.ratios):,} ratios are more than {_MOST_CONDITIONS:,} conditions; "
+            "make several runs"
+        )
     return tasks
 
 

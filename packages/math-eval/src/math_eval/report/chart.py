@@ -8,7 +8,7 @@ Pure functions from numbers to text. Colours come from the page's style sheet: `
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from .escaping import html
 from .frame import Box, Frame, axes, drawing_area, ticks
@@ -16,6 +16,10 @@ from .frame import Box, Frame, axes, drawing_area, ticks
 _CHAR_WIDTH = 6.9
 _LABEL_HEIGHT = 15.0
 _MARK = 6.0
+_MOST_LABELS = 40
+"""Our choice: more names than this cannot be read in one drawing, and the search for room takes long."""
+_MOST_PLACES = 16
+"""Number of free places from which one that is clear of the lines is chosen."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,22 @@ class Point:
     kind: str
 
 
+def labelled(count: int) -> list[int]:
+    """The numbers of those of `count` points that get a label: all, or 40 at equal distances with both ends.
+
+    >>> labelled(3), labelled(79)[:3], labelled(79)[-1]
+    ([0, 1, 2], [0, 2, 4], 78)
+    """
+    if count <= _MOST_LABELS:
+        return list(range(count))
+    return [place * (count - 1) // (_MOST_LABELS - 1) for place in range(_MOST_LABELS)]
+
+
+def unlabelled_note(count: int) -> str:
+    """The sentence about points without a label for the caption of a drawing of `count`; empty if there are none."""
+    return f" {_MOST_LABELS} of {count:,} names are shown; the table has all." if count > _MOST_LABELS else ""
+
+
 def place_labels(
     texts: Sequence[str], anchors: Sequence[tuple[float, float]], lines: Sequence[Box], area: Box
 ) -> list[Box]:
@@ -55,11 +75,12 @@ def place_labels(
     marks = [Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in anchors]
     placed: list[Box] = []
     for text, anchor in zip(texts, anchors, strict=True):
-        fits = [
+        free = (
             box
             for box in _candidates(anchor, _CHAR_WIDTH * len(text) + 4, area)
             if not any(box.overlaps(other) for other in (*marks, *placed))
-        ]
+        )
+        fits = list(islice(free, _MOST_PLACES))
         if not fits:
             area = Box(area.left, area.top, area.right, area.bottom + _LABEL_HEIGHT)
             fits = [Box(area.left, area.bottom - _LABEL_HEIGHT, area.left + _CHAR_WIDTH * len(text) + 4, area.bottom)]
@@ -81,7 +102,7 @@ def _candidates(anchor: tuple[float, float], width: float, area: Box) -> Iterato
 
 
 def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
-    """The chart: for each point a mark, its two intervals and a label; a line through the fixed ratios of each run."""
+    """The chart: a mark and two intervals for each point, a line through the fixed ratios of each run, and labels."""
     area = drawing_area(width, height)
     x_ticks = ticks(0, max(max(point.tokens_interval[1], point.tokens) for point in points) * 1.04 or 1, width / 110)
     low = min(point.accuracy_interval[0] for point in points)
@@ -92,7 +113,8 @@ def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     bars = [bar for point in points for bar in _bars(point, frame)]
     paths = _paths(points, anchors)
     lines = [*bars, *(dot for path in paths.values() for dot in _dots(path))]
-    boxes = place_labels([point.name for point in points], anchors, lines, area)
+    named = labelled(len(points))
+    boxes = place_labels([points[one].name for one in named], [anchors[one] for one in named], lines, area)
     total = max([height, *(box.bottom + 4 for box in boxes)])
     parts = [
         f'<svg class="chart" viewBox="0 0 {width:g} {total:g}" role="img" '
@@ -102,8 +124,8 @@ def scatter(points: Sequence[Point], *, width: float, height: float) -> str:
     ]
     for point, anchor in zip(points, anchors, strict=True):
         parts.append(_mark(point, anchor, frame))
-    for point, anchor, box in zip(points, anchors, boxes, strict=True):
-        parts.append(_label(point, anchor, box))
+    for one, box in zip(named, boxes, strict=True):
+        parts.append(_label(points[one], anchors[one], box))
     return "".join([*parts, "</svg>"])
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .chart import place_labels
+from .chart import labelled, place_labels
 from .escaping import html
 from .frame import Box, Frame, axes, drawing_area, ticks
 
@@ -60,8 +60,11 @@ def drawing(marks: Sequence[Mark], front: Sequence[int], *, width: float, height
     frame = Frame(x_axis, (y_ticks[0], y_ticks[-1]), drawing_area(width, height), log=True)
     places = [frame.place(tokens, mark.accuracy) for tokens, mark in zip(at, marks, strict=True)]
     line = [places[one] for one in front]
-    names = [_short(marks[one].name) for one in front]
-    boxes = place_labels(names, line, [Box(x - 4, y - 4, x + 4, y + 4) for x, y in places], frame.area)
+    named = labelled(len(front))
+    names = [_short(marks[front[one]].name) for one in named]
+    boxes = place_labels(
+        names, [line[one] for one in named], [Box(x - 4, y - 4, x + 4, y + 4) for x, y in places], frame.area
+    )
     total = max([height, *(box.bottom + 4 for box in boxes)])
     corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
     return "".join(

@@ -9,15 +9,18 @@ Only the results of the runs are read, not their samples. The comparison of two 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from math_eval._shared import runs
 from math_eval._shared.records import Row, open_atomic
 from math_eval._shared.runs import check_apart
+from math_eval._shared.terminal import terminal_line
 from math_eval.errors import DataError
 from math_eval.ratio import Ratio, ratio_name
 from math_eval.run_folders import RESULTS, read_manifest, read_results, run_files
 
 from . import leaderboard_table as table
+from .chart import unlabelled_note
 from .document import document
 from .escaping import html
 from .front import Mark, drawing, pareto_front
@@ -61,29 +64,36 @@ def write_leaderboard(
         notes: Sentences to add to the page.
 
     Returns:
-        The tables as text, and the names of unfinished runs, which are left out.
+        The tables as text, and the names of the folders that are left out: unfinished runs, and outputs of other
+        programs.
 
     Raises:
         DataError: The folder has no finished run, a file of a run is corrupt, or a file to be written is one of a run.
     """
     folder, output = Path(folder), Path(output)
-    found = sorted(path.parent for path in folder.glob(f"*/{runs.MANIFEST}") if _is_own(path))
-    finished = [run for run in found if (run / RESULTS).is_file()]
+    found = sorted(path.parent for path in folder.glob(f"*/{runs.MANIFEST}"))
+    own = [run for run in found if _is_own(run / runs.MANIFEST)]
+    finished = [run for run in own if (run / RESULTS).is_file()]
     if not finished:
         raise DataError(f"{folder}: no finished run in it; a run folder has manifest.json and results.json")
     check_apart([output, output.with_suffix(".csv")], [file for run in finished for file in run_files(run)])
-    left_out = [run.name for run in found if run not in finished]
+    left_out = _left_out([run for run in own if run not in finished], [run for run in found if run not in own])
     boards = _boards(finished)
     for suffix, content in ((".csv", _csv(boards)), (".html", _page(boards, left_out, title, notes))):
         with open_atomic(output.with_suffix(suffix)) as out:
             out.write(content)
     tables = [table.as_text(_heading(board, boards), board.entries, board.front) for board in boards]
-    return "\n\n".join([*tables, *([_unfinished(left_out)] if left_out else [])])
+    return "\n\n".join([*tables, *(["\n".join(map(terminal_line, left_out))] if left_out else [])])
 
 
 def _is_own(manifest: Path) -> bool:
-    """Whether a run of this program wrote a manifest; the programs that train models write others."""
-    return str(runs.read_manifest(manifest).get("command")).startswith("math-eval ")
+    """Whether a run of this program wrote a manifest; other programs write other ones, and no run writes a link."""
+    if manifest.is_symlink():
+        return False
+    try:
+        return runs.read_manifest(manifest)["command"].startswith("math-eval ")
+    except DataError:
+        return False
 
 
 def _boards(finished: Sequence[Path]) -> list[Board]:
@@ -116,8 +126,10 @@ def _heading(board: Board, boards: Sequence[Board]) -> str:
     return f"{board.task}, problems {board.problems[:12]}" if several else board.task
 
 
-def _unfinished(names: Sequence[str]) -> str:
-    return f"left out because they are not finished: {', '.join(names)}"
+def _left_out(unfinished: Sequence[Path], foreign: Sequence[Path]) -> list[str]:
+    """A sentence for each reason that folders are left out for."""
+    reasons = (("they are not finished", unfinished), (f"math-eval did not write their {runs.MANIFEST}", foreign))
+    return [f"left out because {reason}: {', '.join(run.name for run in some)}" for reason, some in reasons if some]
 
 
 def _page(boards: Sequence[Board], left_out: Sequence[str], title: str, notes: Sequence[str]) -> str:
@@ -127,8 +139,7 @@ def _page(boards: Sequence[Board], left_out: Sequence[str], title: str, notes: S
     sections = [_section(board, _heading(board, boards)) for board in boards]
     body = [
         f'<h1>{html(title)}</h1><p class="lead">{lead}</p>',
-        *([f'<p class="note">{html(_unfinished(left_out))}</p>'] if left_out else []),
-        *(f'<p class="note">{html(note)}</p>' for note in notes),
+        *(f'<p class="note">{html(note)}</p>' for note in (*left_out, *notes)),
         *sections,
     ]
     return document(title, [part.replace(" %", "\u00a0%") for part in body], script="sort.js")
@@ -143,19 +154,19 @@ def _section(board: Board, heading: str) -> str:
     return (
         f"<h2>{html(heading)}</h2><figure>{charts}<figcaption>Accuracy against completion tokens; up and to the left "
         "is better. The line is the Pareto front: no other condition is at least as accurate with no more tokens. It "
-        "is made of measured values, so it is uncertain where intervals overlap.</figcaption></figure>"
+        f"is made of measured values, so it is uncertain where intervals overlap.{unlabelled_note(len(board.front))}"
+        "</figcaption></figure>"
         "<figure><figcaption>Every condition; a heading sorts. ● is on the front. Small figures are 95 % intervals. "
         f"{table.MEANING}</figcaption>{table.as_html(board.entries, board.front)}</figure>"
     )
 
 
 def _csv(boards: Sequence[Board]) -> str:
-    return dump_csv(
-        [
-            {"task": board.task, "problems_sha256": board.problems, "condition": entry.name}
-            | {"front": int(place in board.front)}
-            | table.numbers(entry)
-            for board in boards
-            for place, entry in enumerate(board.entries)
-        ]
-    )
+    lines: list[dict[str, Any]] = []
+    for board in boards:
+        front = set(board.front)
+        for place, entry in enumerate(board.entries):
+            own = {"task": board.task, "problems_sha256": board.problems, "condition": entry.name}
+            own["front"] = int(place in front)
+            lines.append(own | table.numbers(entry) | own)  # first in the order, and no field of results.json wins
+    return dump_csv(lines)

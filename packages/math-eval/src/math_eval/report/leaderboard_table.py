@@ -79,9 +79,10 @@ def as_html(entries: Sequence[Entry], front: Sequence[int]) -> str:
         f'<th scope=col data-best="{"high" if column.high else "low"}">{column.head}</th>' for column in _COLUMNS
     )
     body: list[str] = []
+    best = set(front)
     for place, entry in enumerate(entries):
         name = f"<th scope=row>{html(entry.name)}</th>"
-        on_front = place in front
+        on_front = place in best
         cells = "".join(_cell(entry, column) for column in _COLUMNS)
         mark = f'<td data-value="{int(on_front)}">{_ON_FRONT if on_front else ""}</td>'
         body.append(f"<tr>{name}{mark}{cells}</tr>")
@@ -108,9 +109,10 @@ def _value(entry: Entry, column: _Column) -> float | None:
 def as_text(heading: str, entries: Sequence[Entry], front: Sequence[int]) -> str:
     """The table with its heading, in aligned columns for a terminal."""
     lines = [("condition", "front", *(column.head for column in _COLUMNS))]
+    best = set(front)
     for place, entry in enumerate(entries):
         cells = (column.form(_value(entry, column)) for column in _COLUMNS)
-        lines.append((terminal_line(entry.name), "*" if place in front else "", *cells))
+        lines.append((terminal_line(entry.name), "*" if place in best else "", *cells))
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     rows = ("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
     return "\n".join([f"{terminal_line(heading)}:", *rows])

@@ -12,7 +12,7 @@ from math_eval.compare import own_ratios
 
 from . import format as fmt
 from . import table
-from .chart import Point, scatter
+from .chart import Point, scatter, unlabelled_note
 from .data import Entry, ReportData
 from .document import document
 from .efficiency import efficiency
@@ -71,7 +71,7 @@ def _figure(data: ReportData) -> str:
     marks = f" {'; '.join(kinds).capitalize()}." if len(kinds) > 1 else ""
     return (
         f"<figure>{charts}<figcaption><b>Figure 1.</b> Accuracy against thinking tokens; up and to the left is better. "
-        f"Bars are 95 % intervals.{marks}</figcaption></figure>"
+        f"Bars are 95 % intervals.{marks}{unlabelled_note(len(points))}</figcaption></figure>"
     )
 
 

@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from math_eval._shared.terminal import terminal_line
+from math_eval.errors import DataError
 
 from . import format as fmt
 from .data import Entry, ReportData
 from .escaping import csv_cell, markdown_text
 
 Line = tuple[str, ...]
+_MOST_COLUMNS = 1000
+"""Our choice: a run of this program has fewer than a hundred measures."""
 
 
 def many_samples(data: ReportData) -> list[str]:
@@ -105,11 +108,20 @@ def as_csv(data: ReportData) -> str:
 
 
 def dump_csv(lines: Sequence[dict[str, Any]]) -> str:
-    """Lines as CSV, with a column for each name in any of them; text that a spreadsheet would run is quoted."""
+    """Lines as CSV, with a column for each name in any of them; text that a spreadsheet would run is quoted.
+
+    Raises:
+        DataError: The lines have more than 1,000 different names, which only a stranger's results have.
+    """
     names = list(dict.fromkeys(name for line in lines for name in line))
+    if len(names) > _MOST_COLUMNS:
+        raise DataError(
+            f"the results have {len(names):,} different measures, and a table has at most {_MOST_COLUMNS:,}; remove "
+            "the runs that math-eval did not make"
+        )
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in names})
     for line in lines:
         writer.writerow({name: csv_cell(cell) if isinstance(cell, str) else cell for name, cell in line.items()})
     return out.getvalue()
