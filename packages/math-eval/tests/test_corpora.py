@@ -93,7 +93,7 @@ def test_a_faulty_shard_stops_grading_before_anything_is_written(tmp_path, chang
 def test_an_output_or_its_rejected_rows_among_the_shards_are_refused(tmp_path, source, out):
     (tmp_path / "corpus").mkdir()
     write_records(tmp_path / "corpus/a.jsonl", [{"id": "a", "gold": "3", "completion": "3"}])
-    done = run("grade", tmp_path / source, tmp_path / "corpus" / out)
+    done = run(tmp_path / source, tmp_path / "corpus" / out)
     assert (done.exit_code, "would become a shard of" in done.stderr) == (2, True)
     assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.jsonl"]
 
@@ -101,6 +101,6 @@ def test_an_output_or_its_rejected_rows_among_the_shards_are_refused(tmp_path, s
 def test_rejected_rows_are_never_written_over_the_input(tmp_path):
     source = tmp_path / "z.rejected.jsonl"
     write_records(source, [{"id": "a", "gold": "3", "completion": "3"}])
-    done = run("grade", source, tmp_path / "z.jsonl")
+    done = run(source, tmp_path / "z.jsonl")
     assert (done.exit_code, "would replace" in done.stderr) == (2, True)
     assert source.is_file()
