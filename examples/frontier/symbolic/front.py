@@ -71,6 +71,16 @@ def mean_in(seeds: Sequence[int], row: Row, field: str) -> float:
     return fmean(of_seed[seed] for seed in seeds)
 
 
+def rivals_of(rows: Iterable[Row]) -> list[Row]:
+    """The rows of RL that are no variants of chrpo."""
+    return [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
+
+
+def with_rivals(tasks: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks in which a rival was run."""
+    return {name: task for name, task in tasks.items() if rivals_of(task["rows"])}
+
+
 def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
     """How far rivals are above chrpo's front in each task, and what chrpo saves beside theirs, in Markdown."""
     yield "Fronts of chrpo at its floors and of all rivals at all weights, in the seeds that rows have in common. First"
@@ -88,7 +98,7 @@ def fronts(tasks: Mapping[str, Any]) -> Iterator[str]:
 def _compared(rows: Sequence[Row]) -> tuple[str, str]:
     full = next(row for row in rows if row["name"] == "sft@1")
     ours = [row for row in rows if row["name"] in FLOORS]
-    rivals = [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
+    rivals = rivals_of(rows)
     if not ours or not rivals:
         return "", ""
     above = {rival["name"]: _above(rival, ours, full) for rival in rivals}

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from front import FLOORS, mean_in
+from front import FLOORS, mean_in, with_rivals
 from svg_charts import plt, save
 
 _OURS, _FLOOR = "#c8553d", "#333333"
@@ -31,7 +31,7 @@ _WINDOW = 10
 
 def draw(record: Mapping[str, Any], folder: Path) -> None:
     """Write `frontier.svg` and `frontier_courses.svg`."""
-    save(_frontier(record["tasks"]), folder / "frontier.svg")
+    save(_frontier(with_rivals(record["tasks"])), folder / "frontier.svg")
     save(_courses(record["tasks"]), folder / "frontier_courses.svg")
 
 

@@ -6,7 +6,7 @@ print(tables(json.loads(Path("examples/frontier/results.json").read_text())))
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from front import NEAR, fronts, mean_in, shared_seeds
+from front import NEAR, fronts, mean_in, rivals_of, shared_seeds, with_rivals
 
 MORE = 0.05
 """Tokens that a row may use more than the cheapest rival that is as accurate."""
@@ -16,9 +16,9 @@ Row = Mapping[str, Any]
 
 
 def tables(record: Mapping[str, Any]) -> str:
-    """One setting on every task that has rivals, the fronts there, then every row of each task, in Markdown."""
+    """One setting on every task (with rivals, if there are any), the fronts, then every row of each task, in Markdown."""
     tasks = record["tasks"]
-    rivalled = {name: task for name, task in tasks.items() if _rivals(task["rows"])}
+    rivalled = with_rivals(tasks) or tasks
     return "\n".join(
         [
             *_every_task(rivalled),
@@ -53,13 +53,9 @@ def _compared(rows: Sequence[Row], name: str) -> tuple[float, float, float, bool
     row = next((row for row in rows if row["name"] == name), None)
     if row is None:
         return None
-    times = max(filter(None, (_times(row, other) for other in [row, *_rivals(rows)])))
+    times = max(filter(None, (_times(row, other) for other in [row, *rivals_of(rows)])))
     over = row["accuracy"] - row["floor"]
     return over, row["least_over_floor"], times, over >= -HELD
-
-
-def _rivals(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["floor"] is not None and row["family"] != "chrpo"]
 
 
 def _times(row: Row, other: Row) -> float | None:
