@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 
 def tables(record: Mapping[str, Any]) -> str:
-    """One setting on every task (with rivals, if there are any), the fronts, then every row of each task, in Markdown."""
+    """One setting on every task (those with rivals, if any), the fronts, then every row of each task, in Markdown."""
     tasks = record["tasks"]
     rivalled = with_rivals(tasks) or tasks
     return "\n".join(
