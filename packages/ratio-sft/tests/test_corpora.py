@@ -71,8 +71,7 @@ def test_a_faulty_shard_stops_build_before_anything_is_written(tmp_path, compres
 
 
 def test_an_output_that_would_be_among_the_shards_is_refused(tmp_path, compressed):
-    (tmp_path / "corpus").mkdir()
-    write_records(tmp_path / "corpus/a.jsonl", compressed)
+    write_records(tmp_path / "corpus/a.jsonl", read_records(compressed, "compressed"))
     done = run("build", tmp_path / "corpus", tmp_path / "corpus/mix.jsonl")
     assert (done.exit_code, "would become a shard of" in done.stderr) == (2, True)
     assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.jsonl"]
