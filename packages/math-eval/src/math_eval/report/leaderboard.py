@@ -166,7 +166,7 @@ def _csv(boards: Sequence[Board]) -> str:
     for board in boards:
         front = set(board.front)
         for place, entry in enumerate(board.entries):
-            own = {"task": board.task, "problems_sha256": board.problems, "condition": entry.name}
-            own["front"] = int(place in front)
+            named = {"task": board.task, "problems_sha256": board.problems, "condition": entry.name}
+            own = {**named, "front": int(place in front)}
             lines.append(own | table.numbers(entry) | own)  # first in the order, and no field of results.json wins
     return dump_csv(lines)
