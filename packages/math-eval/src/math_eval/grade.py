@@ -89,8 +89,7 @@ def grade_file(
     manifest = runs.manifest_path(place)
     if place.is_dir():
         raise DataError(f"{place}: is a folder; name a file for the graded rows")
-    written = [place, runs.partial_path(place), manifest, path_beside(place, _REJECTED)]
-    runs.check_apart([out, *written], [source])
+    runs.check_apart([out, place, runs.partial_path(place), manifest, path_beside(place, _REJECTED)], [source])
     thinking = given_format(thinking_format) if thinking_format else THINK
     check_json_lines(Path(source))
     name_format(notify, thinking)
