@@ -178,10 +178,13 @@ def test_the_prompt_is_the_same_token_for_token_in_sft_rl_and_evaluation(pipelin
         assert row["prompt"] == prompt_text(row["question"], tokens.token(row["ratio"]))
         assert list(model.encode(row["prompt"])) == golden(row["id"], tokens.token(row["ratio"]))
 
-    known = [golden(name, "<COMP_POLICY>") for name in questions]
-    ladder = {tokenizer.convert_tokens_to_ids(token) for token in tokens.ratios}
-    assert {ids[-1] for ids in pipeline.rollout_prompts} == ladder
-    assert all(ids[:-1] in known for ids in pipeline.rollout_prompts)
+    ladder = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens.ratios}
+    chosen = [[*golden(name, "<COMP_POLICY>"), forced] for name in questions for forced in ladder.values()]
+    requested = [[*golden(name, token), forced] for name in questions for token, forced in ladder.items()]
+    assert {ids[-1] for ids in pipeline.rollout_prompts} == set(ladder.values())
+    assert all(ids in chosen or ids in requested for ids in pipeline.rollout_prompts)
+    assert any(ids in chosen for ids in pipeline.rollout_prompts)
+    assert any(ids in requested for ids in pipeline.rollout_prompts)
 
 
 @pytest.mark.parametrize("name", ["sft", "chrpo"])

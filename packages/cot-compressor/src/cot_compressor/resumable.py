@@ -71,8 +71,8 @@ class Job:
             return finished
 
     def _state(self) -> State:
-        check_apart([self.out], [self.source.address])
         self._output.check_apart([self.source.address])
+        check_apart([self.out], [self.source.address])
         return self._output.state(overwrite=self.overwrite)
 
     def _upload(self) -> None:

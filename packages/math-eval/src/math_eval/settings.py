@@ -6,7 +6,7 @@ The flags of `math-eval run` are made from this dataclass. Running is left to `r
 Traceback (most recent call last):
 math_eval.errors.DataError: 3 samples at temperature 0 are all the same; set --temperature above 0
 >>> RunSettings(model="checkpoints/sft", tasks=("gsm8k",)).sampling
-Sampling(max_tokens=4096, temperature=0.0, top_p=1.0)
+Sampling(max_tokens=4096, temperature=0.0, top_p=1.0, stop=None)
 """
 
 from collections import Counter

@@ -128,6 +128,7 @@ def shards(given: str | Path) -> list[Shard]:
     if "*" in address.name:
         address, pattern = Address(str(given).rpartition("/")[0] or "."), address.name
     if not address.is_folder():
+        os.getcwd()  # fails, and so says more, where the current folder is gone
         raise DataError(f"{given}: no such file; check the path")
     found: list[Shard] = []
     unread: list[str] = []
