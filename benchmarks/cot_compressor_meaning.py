@@ -3,8 +3,8 @@
 Two files of real traces are read: mathematics, and general reasoning of many domains. Questions are split by their
 hash; a third is held out, and nothing was fitted to it. The simple methods get as many tokens as `rules` used. *At
 most* is the selection of whole sentences that reads the response itself. Torn formulas are counted by patterns of this
-script, over lines that are only an equation, because the package would count with its own units. The two trained
-scorers come from `cot_compressor_train.py`; without them, the script needs no model.
+script, over lines that are only an equation, because the package would count with its own units. The trained scorer
+comes from `cot_compressor_train.py`; without it, the script needs no model.
 
     python benchmarks/cot_compressor_meaning.py --data-dir data --tokenizer runs/smollm2/base --scorer runs/scorer
 
@@ -48,7 +48,7 @@ UNSEEN_DOMAINS = {
     "planning_pddl",
     "probability_puzzle",
 }
-"""Domains on which a scorer is measured that was trained on the others."""
+"""Domains on which the scorer is measured that was trained on the others."""
 UNSEEN = "general, domains unseen in training"
 BEFORE = "rules before"
 Before = dict[str, dict[float, tuple[str, Sequence[Span]]]]
@@ -227,14 +227,14 @@ def leads(method: str, values: dict[str, list[dict[str, float | None]]], groups:
 def tables(result: dict[str, Any]) -> str:
     """The figures as Markdown."""
     lines: list[str] = []
+    if one := result["training"]:
+        lines += [
+            f"Scorer: {one['rows']} traces ({one['characters']} characters) on {one['questions']} questions, "
+            f"{one['epochs']} epochs, {one['minutes']:.0f} minutes ({one['processor_minutes']:.0f} of processor "
+            f"time, {one['threads']} threads); macro-F1 {one['macro_f1']:.3f} on the questions for early stopping.",
+            "",
+        ]
     for group in result["groups"]:
-        if one := result["training"].get(group["name"]):
-            lines += [
-                f"Scorer: {one['rows']} traces ({one['characters']} characters) on {one['questions']} questions, "
-                f"{one['epochs']} epochs, {one['minutes']:.0f} minutes ({one['processor_minutes']:.0f} of processor "
-                f"time, {one['threads']} thread); macro-F1 {one['macro_f1']:.3f} on the questions for early stopping.",
-                "",
-            ]
         lines += [
             f"{group['name']}: {group['rows']} traces on {group['questions']} questions; {group['infeasible']} too "
             f"short. {group['short_budgets']} of {group['selections']} selections use less than nine tenths of their "
@@ -267,7 +267,6 @@ def training(scorer: Path) -> dict[str, Any]:
 @data_dir_option
 @click.option("--tokenizer", type=click.Path(path_type=Path), required=True, help="Model folder.")
 @click.option("--scorer", type=click.Path(path_type=Path), help="Trained scorer; its hybrid is measured, too.")
-@click.option("--fewer-scorer", type=click.Path(path_type=Path), help="The same, trained with --fewer-domains.")
 @click.option("--before", type=click.Path(path_type=Path), help="Output of compress of another version.")
 @click.option("--development", is_flag=True, help="Use the questions that are not held out, and record nothing.")
 @click.option("--limit", type=click.IntRange(1), help="Number of traces of each group; by default all.")
@@ -275,7 +274,6 @@ def main(
     data_dir: Path,
     tokenizer: Path,
     scorer: Path | None,
-    fewer_scorer: Path | None,
     before: Path | None,
     limit: int | None,
     *,
@@ -289,15 +287,13 @@ def main(
     compressor, earlier = Compressor.from_pretrained("rules", tokenizer=tokenizer), read_before(before)
     rows = {name: load(data_dir / file, held_out=not development) for name, file in FILES.items()}
     rows[UNSEEN] = [row for row in rows["general"] if row["domain"] in UNSEEN_DOMAINS]
-    result: dict[str, Any] = {"groups": [], "training": {}}
+    rows["general"] = [row for row in rows["general"] if row["domain"] not in UNSEEN_DOMAINS]
+    names = {"trained": scorer, "hybrid": f"hybrid:{scorer}"} if scorer else {}
+    trained = {method: Compressor.from_pretrained(one, tokenizer=tokenizer) for method, one in names.items()}
+    result: dict[str, Any] = {"groups": [], "training": training(scorer) if scorer else None}
     for name, found in rows.items():
-        folder = fewer_scorer if name == UNSEEN else scorer
-        names = {"trained": folder, "hybrid": f"hybrid:{folder}"} if folder else {}
-        trained = {method: Compressor.from_pretrained(one, tokenizer=tokenizer) for method, one in names.items()}
         chosen = found[:: -(-len(found) // limit)] if limit else found
         result["groups"].append(measure(chosen, compressor, name, trained, earlier))
-        if folder:
-            result["training"][name] = training(folder)
     if development:
         print(tables(result))
     else:

