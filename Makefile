@@ -162,9 +162,7 @@ bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and m
 	$(BENCH)/chrpo_step.py
 	$(BENCH)/cot_compressor_fidelity.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2)
 	$(BENCH)/cot_compressor_train.py runs/scorer --data-dir "$(DATA)"
-	$(BENCH)/cot_compressor_train.py runs/scorer-fewer --data-dir "$(DATA)" --fewer-domains
-	$(BENCH)/cot_compressor_meaning.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2) --scorer runs/scorer \
-		--fewer-scorer runs/scorer-fewer
+	$(BENCH)/cot_compressor_meaning.py --data-dir "$(DATA)" --tokenizer $(SMOLLM2) --scorer runs/scorer
 	$(BENCH)/cot_compressor_scorer.py --data-dir "$(DATA)"
 	$(BENCH)/cot_compressor_speed.py --data-dir "$(DATA)"
 	$(BENCH)/examples_paper_tables.py

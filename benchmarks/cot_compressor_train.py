@@ -1,9 +1,9 @@
 """Makes a trained scorer: MiniLM, fitted to what of real traces carries the response that followed them.
 
 The traces are those of mathematics and of many domains, on the questions that `cot_compressor_meaning.py` does not
-hold out, without the domains that it holds out. Labels come from the annotator `response`. The folder contains the weights and the model card; beside it, with `-int8` in its name, is the export to ONNX, and
-with `-training.json`, size and time of the training. A killed run continues if it is started again; the time is then
-that of the last part.
+hold out, without the domains that it holds out. Labels come from the annotator `response`. The folder contains the
+weights and the model card; beside it, with `-int8` in its name, is the export to ONNX, and with `-training.json`, size
+and time of the training. A killed run continues if it is started again; the time is then that of the last part.
 
     python benchmarks/cot_compressor_train.py runs/scorer --data-dir data
 
