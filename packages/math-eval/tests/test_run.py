@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 
 import pytest
 from click.testing import CliRunner
@@ -219,6 +220,17 @@ def test_a_file_in_place_of_the_run_folder_is_named_before_a_model_is_loaded(set
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file: is a file; name a folder"):
         run(settings, tmp_path / "file")
+
+
+def test_more_conditions_than_results_may_list_are_refused_before_a_model_is_loaded(settings, tmp_path):
+    schema = json.loads((files("math_eval._shared") / "schemas" / "results.schema.json").read_text("utf-8"))
+    most = schema["properties"]["conditions"]["maxItems"]
+    tasks = [tmp_path / f"{number}.jsonl" for number in range(most // 3 + 1)]
+    for task in tasks:
+        task.write_text(json.dumps({"id": task.stem, "question": "add 1 and 1", "answer": "2"}) + "\n", "utf-8")
+    with pytest.raises(DataError, match=f"334 tasks at 3 ratios are more than {most:,} conditions; make several runs"):
+        run(settings(tasks=tuple(map(str, tasks)), ratios=(None, 0.2, "policy")), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_resumed_run_on_another_stack_is_refused(settings, model, tmp_path):

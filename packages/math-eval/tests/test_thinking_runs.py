@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -13,7 +14,9 @@ from math_eval.backends import Sampling
 from math_eval.cli import cli
 from math_eval.compare import compare
 from math_eval.errors import DataError
+from math_eval.report import write_report
 from math_eval.report.data import collect
+from math_eval.report.table import rows
 from math_eval.run_folders import load_condition, thinking_parts
 from math_eval.thinking_modes import CLOSING, TRIAL, parse_mode
 
@@ -77,9 +80,9 @@ def test_thinking_within_a_budget_is_the_beginning_of_the_free_one(make, budget)
         assert on or after["thinking_tokens"] == budget
     assert any(len(_thinking(row)) >= budget for row in free)
     conditions = json.loads((folder / "results.json").read_text("utf-8"))["conditions"]
-    for condition, rows in zip(conditions, (stopped[:16], stopped[16:]), strict=True):
-        assert condition.get("closed_rate", 0) == sum("closing_text" in row for row in rows) / 16
-        assert condition.get("over_budget", 0) == sum("over_budget" in row for row in rows)
+    for condition, own in zip(conditions, (stopped[:16], stopped[16:]), strict=True):
+        assert condition.get("closed_rate", 0) == sum("closing_text" in row for row in own) / 16
+        assert condition.get("over_budget", 0) == sum("over_budget" in row for row in own)
 
 
 def test_a_stopped_sample_is_read_without_the_text_that_stopped_it(make):
@@ -200,6 +203,20 @@ def test_comparisons_and_reports_name_the_mode(make):
     assert (values["a"], values["b"]) == ("free:none", "budget=3:none (thinking budget=3)")
     data = collect([f"base={free}", f"stopped={stopped}"])
     assert [entry.name for entry in data.entries] == ["base", "stopped (thinking budget=3)"]
+
+
+def test_a_report_has_what_the_runs_closed_and_tried_beside_their_cost(make, tmp_path):
+    folders, out = [make(), make("budget=3"), make("exit=1:3")], tmp_path / "report.html"
+    columns = {heading: cells for heading, *cells in zip(*rows(collect(list(map(str, folders)))), strict=True)}
+    closed = [sum("closing_text" in row for row in _rows(folder)) / 16 for folder in folders]
+    assert columns["closed by run"] == [f"{100 * share:.1f} %" for share in closed]
+    tried = sum(row["trial_tokens"] for row in _rows(folders[2])) / 16
+    assert columns["trial tokens"] == ["0.0", "0.0", f"{tried:.1f}"]
+    write_report(list(map(str, folders)), out)
+    shown = re.findall(r"<th scope=col>(closed by run|trial tokens)</th>", out.read_text("utf-8"))
+    assert shown == ["closed by run", "trial tokens"]
+    write_report([str(folders[0])], out)
+    assert not re.search("closed by run|trial tokens", out.read_text("utf-8"), re.IGNORECASE)
 
 
 def test_a_budget_that_leaves_no_room_for_an_answer_ends_the_run_with_what_to_do(make):

@@ -143,12 +143,14 @@ def _table(data: ReportData) -> str:
 
 
 def _cost(data: ReportData) -> str:
-    heads = ("condition", "all tokens", "truncated", "no answer", "undecided", "latency, s", "samples per s")
+    modes = table.of_modes(data)
+    heads = ("condition", "all tokens", *modes, "truncated", "no answer", "undecided", "latency, s", "samples per s")
     body = [
         row(
             entry.name,
             [
                 fmt.number(entry.values["completion_tokens"]),
+                *(cell(entry.values) for cell in modes.values()),
                 fmt.percent(entry.values["truncated_rate"]),
                 fmt.percent(entry.values["no_answer_rate"]),
                 fmt.percent(sum(entry.values["verdicts"][name] for name in _UNDECIDED) / len(entry.condition.rows)),
@@ -158,10 +160,16 @@ def _cost(data: ReportData) -> str:
         )
         for entry in data.entries
     ]
+    stopped = (
+        " Closed by run: samples whose thinking the run closed. Over budget: number of samples that think longer than "
+        "their run permits. Trial tokens: mean tokens of trial answers, which the other columns do not contain."
+        if modes
+        else ""
+    )
     return (
-        "<figure><figcaption><b>Table 4.</b> Cost and completeness. Truncated: cut off at the token limit. Undecided: "
-        "the grader gave up, or the reference answer cannot be read; neither counts as correct. Latency is the time "
-        "that a sample takes (for samples generated together, the time of their batch); samples per s is the "
+        f"<figure><figcaption><b>Table 4.</b> Cost and completeness.{stopped} Truncated: cut off at the token limit. "
+        "Undecided: the grader gave up, or the reference answer cannot be read; neither counts as correct. Latency is "
+        "the time that a sample takes (for samples generated together, the time of their batch); samples per s is the "
         "throughput, which is not the inverse of the latency."
         f"</figcaption>{grid(heads, body)}</figure>"
     )

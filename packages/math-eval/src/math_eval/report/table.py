@@ -19,6 +19,12 @@ from .escaping import csv_cell, markdown_text
 Line = tuple[str, ...]
 _MOST_COLUMNS = 1000
 """Our choice: a run of this program has fewer than a hundred measures."""
+_OF_MODES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "closed_rate": ("closed by run", fmt.percent),
+    "over_budget": ("over budget", str),
+    "trial_tokens": ("trial tokens", fmt.number),
+}
+"""Measures of ways to think less: heading and form of each."""
 
 
 def many_samples(data: ReportData) -> list[str]:
@@ -32,6 +38,19 @@ def many_samples(data: ReportData) -> list[str]:
 def several_seeds(data: ReportData) -> bool:
     """Whether any condition was sampled with more than one seed."""
     return any("accuracy_seed_sd" in entry.values for entry in data.entries)
+
+
+def of_modes(data: ReportData) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """The columns about ways to think less, those in which any condition has more than 0."""
+
+    def cell(name: str, form: Callable[[Any], str]) -> Callable[[dict[str, Any]], str]:
+        return lambda values: form(values.get(name, 0))
+
+    return {
+        heading: cell(name, form)
+        for name, (heading, form) in _OF_MODES.items()
+        if any(name in entry.values for entry in data.entries)
+    }
 
 
 def rows(data: ReportData) -> list[Line]:
@@ -50,6 +69,7 @@ def rows(data: ReportData) -> list[Line]:
         "ActRatio": lambda values: fmt.fraction(values["act_ratio"]),
         "truncated": lambda values: fmt.percent(values["truncated_rate"]),
         "no answer": lambda values: fmt.percent(values["no_answer_rate"]),
+        **of_modes(data),
         "latency s": lambda values: fmt.rate(values["latency_s"]),
         "samples/s": lambda values: fmt.rate(values["samples_per_s"]),
         "problems": fmt.problems,
