@@ -20,7 +20,7 @@ TRAINING_FLOPS = 8
 
 @dataclass(frozen=True)
 class Model:
-    """The shape of a Qwen3 with tied embeddings."""
+    """The shape of a Qwen3, or of a model much like it."""
 
     layers: int = 28
     width: int = 2048
@@ -29,6 +29,8 @@ class Model:
     key_value_heads: int = 8
     head_width: int = 128
     vocabulary: int = 151_936
+    embeddings: int = 1
+    """Number of matrices of tokens: 2 if the head is not tied to the embedding."""
 
     @property
     def parameters(self) -> int:
@@ -36,7 +38,7 @@ class Model:
         queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
         attention = self.width * (2 * queries + 2 * keys) + 2 * self.head_width
         layer = attention + 3 * self.width * self.feed_forward + 2 * self.width
-        return self.layers * layer + self.width + self.vocabulary * self.width
+        return self.layers * layer + self.width + self.embeddings * self.vocabulary * self.width
 
     @property
     def cache_bytes(self) -> int:
