@@ -314,6 +314,30 @@ def test_nonsense_is_refused(action, words):
         action()
 
 
+def spoiled(**changes):
+    """A saved state whose only price has other values."""
+    state = AccuracyConstraint({"policy": 0.9}).state_dict()
+    return {**state, "duals": {"policy": {**state["duals"]["policy"], **changes}}}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        *[(state, "is corrupted") for state in (None, [], "x", 3, {})],
+        *[({**spoiled(), "duals": duals}, "is corrupted") for duals in (None, "x", {"policy": None}, {"policy": {}})],
+        (spoiled(price=None), "is corrupted"),
+        (spoiled(price="8"), "is corrupted"),
+        (spoiled(price=float("nan")), "lacks a group or a finite number"),
+        ({**spoiled(), "duals": {}}, "lacks a group or a finite number"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(state, words):
+    constraint = AccuracyConstraint({"policy": 0.9})
+    with pytest.raises(DataError, match=f"the saved constraint {words}.*; resume from another checkpoint"):
+        constraint.load_state_dict(state)
+    assert constraint.state_dict() == spoiled()
+
+
 def test_sums_of_arrays_and_tensors_leave_a_state_that_is_json():
     constraint = AccuracyConstraint({"policy": 0.9})
     for right in (np.array([1, 0, 1], np.float32), torch.tensor([1.0, 0.0, 1.0])):

@@ -56,7 +56,9 @@ def test_the_price_of_tokens_comes_back_bit_for_bit():
     assert twin.update(33.3) == price.update(33.3)
 
 
-@pytest.mark.parametrize("state", [{"price": -0.1}, {"price": 1.5}, {"price": "0"}, {"price": float("nan")}])
+@pytest.mark.parametrize(
+    "state", [None, [], {}, {"price": -0.1}, {"price": 1.5}, {"price": "0"}, {"price": float("nan")}]
+)
 def test_a_damaged_price_of_tokens_is_refused(state):
     with pytest.raises(DataError, match="saved price of tokens"):
         LengthPrice(30).load_state_dict(state)

@@ -228,7 +228,12 @@ def test_a_checkpoint_without_prices_is_refused(plain_checkpoint, plain_rows, tm
         each for each in trainer.callback_handler.callbacks if not isinstance(each, CHRPOReward)
     ]
     trainer.train()
-    with pytest.raises(DataError, match="checkpoint of step 1 has no prices"):
-        build_grpo(plain_checkpoint, args, plain_rows, CHRPOReward(plain_rows, args)).train(
-            resume_from_checkpoint=str(tmp_path / "checkpoint-1")
-        )
+    path = tmp_path / "checkpoint-1" / "trainer_state.json"
+    content = json.loads(path.read_text())
+    for saved in (..., None, [], {}):
+        stateful = content["stateful_callbacks"] | ({} if saved is ... else {"CHRPOReward": saved})
+        path.write_text(json.dumps({**content, "stateful_callbacks": stateful}))
+        with pytest.raises(DataError, match="checkpoint of step 1 has no prices"):
+            build_grpo(plain_checkpoint, args, plain_rows, CHRPOReward(plain_rows, args)).train(
+                resume_from_checkpoint=str(tmp_path / "checkpoint-1")
+            )

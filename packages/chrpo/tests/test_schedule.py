@@ -57,3 +57,12 @@ def test_nonsense_is_refused(wrong):
         BudgetSchedule().load_state_dict(BudgetSchedule(step=0.2).state_dict())
     with pytest.raises(DataError, match="budget must be in"):
         ConstrainedReward(budget=1.5)
+
+
+SAVED = BudgetSchedule().state_dict()
+
+
+@pytest.mark.parametrize("state", [None, {}, {**SAVED, "lowered": None}, {**SAVED, "held": "2"}, {**SAVED, "held": -1}])
+def test_a_damaged_budget_is_refused(state):
+    with pytest.raises(DataError, match=r"the saved budget schedule .*; resume from another checkpoint"):
+        BudgetSchedule().load_state_dict(state)

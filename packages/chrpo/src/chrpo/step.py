@@ -323,10 +323,10 @@ class CHRPOController:
                 raise DataError("the saved prices belong to other settings of chrpo; resume with those of the run")
             self.constraint.load_state_dict(state["constraint"])
             if self.schedule is not None:
-                self.schedule.load_state_dict(state["schedule"] or {})
+                self.schedule.load_state_dict(state["schedule"])
             if self.length_price is not None:
                 self.length_price.load_state_dict(state["length_price"])
-        except (AttributeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise DataError(f"the saved prices are corrupted ({error!r}); resume from another checkpoint") from error
 
     def _settings(self) -> dict[str, Any]:

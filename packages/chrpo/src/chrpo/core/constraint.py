@@ -310,9 +310,17 @@ class AccuracyConstraint:
             state: State that `state_dict` returned.
 
         Raises:
-            DataError: the state belongs to other floors or gains.
+            DataError: the state belongs to other floors or gains, or is corrupted.
         """
         fixed = {name: value for name, value in self.state_dict().items() if name != "duals"}
-        if any(state.get(name) != value for name, value in fixed.items()):
+        try:
+            same = all(state[name] == value for name, value in fixed.items())
+            duals = {group: _Dual(**dual) for group, dual in state["duals"].items()}
+            finite = all(math.isfinite(value) for dual in duals.values() for value in asdict(dual).values())
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"the saved constraint is corrupted ({error!r}); resume from another checkpoint") from error
+        if not same:
             raise DataError("the saved constraint has other floors or gains; resume with its own settings")
-        self._duals = {group: _Dual(**dual) for group, dual in state["duals"].items()}
+        if not finite or duals.keys() != self._duals.keys():
+            raise DataError("the saved constraint lacks a group or a finite number; resume from another checkpoint")
+        self._duals = duals

@@ -65,8 +65,16 @@ class BudgetSchedule:
             state: State that `state_dict` returned.
 
         Raises:
-            DataError: the state belongs to other settings.
+            DataError: the state belongs to other settings, or is corrupted.
         """
-        if state.get("settings") != self._settings:
+        try:
+            settings, counts = state["settings"], (state["lowered"], state["held"])
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"the saved budget schedule is corrupted ({error!r}); resume from another checkpoint"
+            ) from error
+        if settings != self._settings:
             raise DataError("the saved budget schedule has other settings; resume with its own")
-        self._lowered, self._held = state["lowered"], state["held"]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise DataError(f"the saved budget schedule has the counts {counts}; resume from another checkpoint")
+        self._lowered, self._held = counts

@@ -103,7 +103,7 @@ class CHRPOReward(TrainerCallback, ExportableState):
         )
         if state.global_step:
             saved = state.stateful_callbacks.get(type(self).__name__)
-            if saved is None:
+            if not isinstance(saved, dict) or "attributes" not in saved:
                 raise DataError(
                     f"the checkpoint of step {state.global_step} has no prices; go on from one that was saved with "
                     "CHRPOReward among the callbacks"
