@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import edit_json
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -389,6 +391,25 @@ def test_torn_weights(scratch, name):
     path.write_bytes(path.read_bytes()[:-100])
     message = scratch.refuse(line, model=folder)
     assert str(folder) in message
+
+
+@pytest.mark.parametrize("token", ["eos_token", "pad_token"])
+@pytest.mark.parametrize("name", LOADS_A_MODEL)
+def test_an_end_or_padding_token_that_the_model_lacks(scratch, name, token):
+    kind, line = LOADS_A_MODEL[name]
+    folder = scratch.work / "model"
+    shutil.copytree(scratch.data / kind, folder)
+    edit_json(folder / "tokenizer_config.json", **{token: "<lost>"})
+    assert f"{folder}: {token} '<lost>' has id" in scratch.refuse(line, model=folder)
+
+
+@pytest.mark.parametrize("name", ["run", "train-sft", "train-rl"])
+def test_a_chat_template_that_renders_nothing(scratch, name):
+    kind, line = LOADS_A_MODEL[name]
+    folder = scratch.work / "model"
+    shutil.copytree(scratch.data / kind, folder)
+    (folder / "chat_template.jinja").write_text("{# nothing #}")
+    assert f"{folder}: chat template: renders an empty prompt; mend it" in scratch.refuse(line, model=folder)
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])

@@ -189,6 +189,20 @@ def test_tokenizers_of_the_library_and_unknown_ones_are_accepted(folder, name):
     assert load_tokenizer(folder).is_fast
 
 
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", ["eos_token", "pad_token"])
+def test_an_end_or_padding_token_beyond_the_models_is_refused(folder, name, nested):
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    if nested:  # where a config has two, that of the text counts
+        edit_json(folder / "config.json", vocab_size=10**6, text_config={"vocab_size": size})
+    assert load_tokenizer(folder).pad_token_id < size
+    edit_json(folder / "tokenizer_config.json", **{name: "<lost>"})
+    with pytest.raises(DataError, match=rf"model: {name} '<lost>' has id \d+, and the model has {size} tokens; name "):
+        load_tokenizer(folder)
+    (folder / "config.json").unlink()
+    assert getattr(load_tokenizer(folder), name) == "<lost>", "a tokenizer alone is left as it is"
+
+
 def test_a_tokenizer_is_not_loaded_beside_a_config_that_names_code_of_a_hub(folder):
     edit_json(folder / "config.json", attn_implementation="evil-owner/evil-kernel")
     with pytest.raises(DataError, match="attn_implementation names code of a hub"):

@@ -117,7 +117,7 @@ def test_a_hundred_special_tokens_around_a_text_are_accepted(folder):
     assert len(read_tokenizer(folder).encode("one").ids) == 101
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), max_size=5))
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 10**6)), max_size=5))
 def test_a_template_may_add_100000_characters_to_one_prompt_and_5000_to_each(prompts):
     gains = [max(after - before, 0) for before, after in prompts]
     small = max(gains, default=0) <= 100_000 and sum(gains) <= 100_000 + 5_000 * len(prompts)
@@ -136,6 +136,12 @@ def test_prompts_that_each_gain_little_are_limited_together():
     check_rendered(["a" * 100_001], [1], "m")
     with pytest.raises(DataError, match="m: adds 700000 characters to 100 prompts, more than 600000; mend it"):
         check_rendered(["a" * 7_000] * 100, [0] * 100, "m")
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_prompt_is_refused(text):
+    with pytest.raises(DataError, match=r"^m: chat template: renders an empty prompt; mend it$"):
+        check_rendered(["a", text], [1, 1], "m: chat template")
 
 
 def token(number, content):

@@ -122,7 +122,7 @@ def one_error(what: str, remedy: str) -> Iterator[None]:
 
 
 def check_rendered(texts: Sequence[str], written: Sequence[int], where: str) -> None:
-    """Refuse prompts that a chat template made much longer than their messages: tokenising them has no limits.
+    """Refuse prompts that are empty, or much longer than their messages: tokenising them has no limits.
 
     Args:
         texts: Rendered prompts.
@@ -130,9 +130,11 @@ def check_rendered(texts: Sequence[str], written: Sequence[int], where: str) -> 
         where: Place that an error names.
 
     Raises:
-        DataError: one prompt gained over 100,000 characters, or n prompts over 100,000 + 5,000 n (our choice: the
-            system prompts of real templates have a few thousand).
+        DataError: a prompt is empty, one gained over 100,000 characters, or n prompts over 100,000 + 5,000 n (our
+            choice: the system prompts of real templates have a few thousand).
     """
+    if not all(map(str.strip, texts)):
+        raise DataError(f"{where}: renders an empty prompt; mend it")
     gains = [max(len(text) - count, 0) for text, count in zip(texts, written, strict=True)]
     most = _MOST_TEMPLATE_CHARS + _MOST_MEAN_TEMPLATE_CHARS * len(texts)
     if (gain := max(gains, default=0)) > _MOST_TEMPLATE_CHARS:

@@ -73,7 +73,8 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
         options: Further options of `AutoTokenizer.from_pretrained`.
 
     Raises:
-        DataError: it is missing, corrupted, passes a limit, or is of a kind that needs code from the folder.
+        DataError: it is missing, corrupted, passes a limit, is of a kind that needs code from the folder, or its end or
+            padding token is none of the model's.
     """
     from transformers import AutoTokenizer  # noqa: F401 (as above)
 
@@ -97,7 +98,27 @@ def load_tokenizer(folder: str | Path, **options: Any) -> Any:
     # Without its files, transformers makes an empty tokenizer of the model's type.
     if not any(Path(folder, name).is_file() for name in ("tokenizer.json", *tokenizer.vocab_files_names.values())):
         raise DataError(f"{folder}: no tokenizer in it; save the model's tokenizer there, as save_pretrained does")
+    _check_ends(Path(folder), tokenizer)
     return tokenizer
+
+
+def _check_ends(folder: Path, tokenizer: Any) -> None:
+    """Refuse an end or padding token beyond the model's: transformers adds one that the vocabulary lacks.
+
+    Raises:
+        DataError: there is one.
+    """
+    path = folder / "config.json"
+    settings = read_settings(path) if path.is_file() else {}
+    nested = settings.get("text_config")
+    size = (nested if isinstance(nested, dict) else settings).get("vocab_size")
+    for name in ("eos_token", "pad_token"):
+        found = getattr(tokenizer, f"{name}_id")
+        if type(size) is int and found is not None and found >= size:
+            raise DataError(
+                f"{folder}: {name} {str(getattr(tokenizer, name))[:60]!r} has id {found}, and the model has {size} "
+                "tokens; name one of its own in tokenizer_config.json"
+            )
 
 
 def _check_tokenizer_class(folder: Path) -> None:
