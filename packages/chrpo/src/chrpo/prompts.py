@@ -92,29 +92,19 @@ class PromptTable:
             DataError: a row does not fit the schema, a prompt does not end in a control token of its mode, or ends in
                 one that the checkpoint does not have, or a field that its mode needs is missing.
         """
-        ladder = list(tokens.ratios.values()) if tokens else [1.0]
-        requested, groups, accuracies = [], [], []
         for number, row in enumerate(rows, 1):
             validate({"answer": "0", **row}, "rl_prompts", f"prompt {number}")
-            index = _requested(row, tokens)
-            ratio = None if index < 0 else f"{ladder[index]:g}"
-            name = "policy" if ratio is None else f"fixed@{ratio}"
-            requested.append(index)
-            groups.append(f"{name}/{_field(row, 'difficulty')}" if by_difficulty else name)
-            own = row["reference_accuracy"]
-            if by_difficulty and tokens is None:  # with a ladder, difficulty is measured at other ratios
-                own = row.get("held_out_accuracy", own)
-            accuracies.append(own if ratio is None else _accuracy_at(row, ratio))
+        facts = [request_of(row, tokens, by_difficulty) for row in rows]
         completion = [row.get("reference_completion_tokens", row["reference_tokens"]) for row in rows]
         return cls(
-            ladder=np.array(ladder),
+            ladder=np.array(list(tokens.ratios.values()) if tokens else [1.0]),
             policy=np.array([row["mode"] == "policy" for row in rows]),
-            requested=np.array(requested, dtype=np.int64),
-            group=groups,
+            requested=np.array([index for index, _, _ in facts], dtype=np.int64),
+            group=[group for _, group, _ in facts],
             teacher_ratio=np.array([row["teacher_ratio"] for row in rows], dtype=float),
             reference_tokens=np.array([row["reference_tokens"] for row in rows], dtype=float),
             reference_completion=np.array(completion, dtype=float),
-            reference_accuracy=np.array(accuracies, dtype=float),
+            reference_accuracy=np.array([accuracy for _, _, accuracy in facts], dtype=float),
             control=tokens is not None,
         )
 
@@ -176,6 +166,29 @@ def spread(index: Ints, share: float) -> Bools:
     [True, False, True, False, False, True, False, False]
     """
     return index * _GOLDEN_SECTION % 1 < share
+
+
+def request_of(row: Row, tokens: ControlTokens | None, by_difficulty: bool = False) -> tuple[int, str, float]:
+    """Index of the ratio that a prompt requests (-1 for none), its constraint group, and its reference accuracy.
+
+    Args:
+        row: A row that fits the schema of an RL prompts file.
+        tokens: Control tokens of the checkpoint; None if it has none.
+        by_difficulty: See `PromptTable.of`.
+
+    Raises:
+        DataError: the prompt does not fit the control tokens, or a field that its mode needs is missing.
+    """
+    index, accuracy = _requested(row, tokens), row["reference_accuracy"]
+    group = "policy"
+    if tokens is not None and index >= 0:
+        ratio = f"{list(tokens.ratios.values())[index]:g}"
+        group, accuracy = f"fixed@{ratio}", _accuracy_at(row, ratio)
+    if by_difficulty:
+        group = f"{group}/{_field(row, 'difficulty')}"
+        if tokens is None:  # with a ladder, difficulty is measured at other ratios
+            accuracy = row.get("held_out_accuracy", accuracy)
+    return index, group, accuracy
 
 
 def _requested(row: Row, tokens: ControlTokens | None) -> int:

@@ -26,7 +26,7 @@ from .grader import Grader
 from .grading import function_name
 from .metrics import COMPLETIONS_FOLDER, METRICS_FILE, read_metrics
 from .plot import write_plot
-from .prompts import WITHOUT_LADDER, PromptTable, completion_limit, control_tokens
+from .prompts import WITHOUT_LADDER, completion_limit, control_tokens, request_of
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _read_prompts(prompts: str | Path, tokens: ControlTokens | None) -> list[Row
     placed = list(read_placed(prompts, "rl_prompts"))
     for where, row in placed:
         try:
-            PromptTable.of([row], tokens)
+            request_of(row, tokens)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
     return [row for _, row in placed]
