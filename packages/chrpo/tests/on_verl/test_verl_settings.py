@@ -63,7 +63,12 @@ def test_a_command_of_the_example_shows_its_configuration_without_a_run():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("algorithm__adv_estimator", "grpo"), ("actor_rollout_ref__rollout__calculate_log_probs", True)],
+    [
+        ("algorithm__adv_estimator", "grpo"),
+        ("actor_rollout_ref__rollout__calculate_log_probs", True),
+        ("actor_rollout_ref__rollout__top_k", 20),
+        ("actor_rollout_ref__rollout__top_p", 0.95),
+    ],
 )
 def test_a_setting_that_changes_what_advantages_mean_is_refused(compose, setting, value):
     from chrpo.errors import DataError

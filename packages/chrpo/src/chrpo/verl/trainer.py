@@ -175,6 +175,8 @@ def check_config(config: DictConfig) -> None:
         "algorithm.rollout_correction.bypass_mode": False,
         "actor_rollout_ref.rollout.agent.default_agent_loop": NAME,
         "actor_rollout_ref.rollout.calculate_log_probs": False,
+        "actor_rollout_ref.rollout.top_k": -1,
+        "actor_rollout_ref.rollout.top_p": 1,
         "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
         "actor_rollout_ref.actor.policy_loss.loss_mode": "vanilla",
         "data.custom_cls.name": PromptDataset.__name__,
