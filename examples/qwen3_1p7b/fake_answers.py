@@ -1,4 +1,4 @@
-"""Correct answers for a dry run, in place of the samples of a random model.
+"""Correct answers for a dry run, in place of the samples of a barely trained model.
 
 Every sample of the run folder gets the correct answer that the quickstart's generator writes; the measured tokens and
 times stay. Without this step no trace would be correct and no ratio sufficient, so later stages would refuse to start.

@@ -1,7 +1,7 @@
 """The paper's setting: from Qwen3-1.7B and MetaMath's questions to the tables of thinking tokens and accuracy.
 
 The stages are the packages' commands, for one node of GPUs; `settings` has the settings. A finished stage is skipped,
-a killed one continues. With `--dry-run` the same stages run on a CPU with a tiny model of random weights, and with
+a killed one continues. With `--dry-run` the same stages run on a CPU with a tiny model, barely trained, and with
 transformers instead of vLLM.
 
     python examples/qwen3_1p7b/qwen3_1p7b.py runs/qwen3_1p7b --gpus 8

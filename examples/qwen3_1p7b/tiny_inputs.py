@@ -1,25 +1,45 @@
-"""Inputs of a dry run in place of `inputs`: a tiny Qwen3 of random weights and generated problems; nothing is fetched.
+"""Inputs of a dry run in place of `inputs`: a tiny Qwen3 and generated problems; nothing is fetched.
 
-Tokenizer, chat template and problems are the quickstart's. Each problem keeps its `story`, from which `fake_answers`
-writes an answer, because a model of random weights gives none.
+Tokenizer, chat template and problems are the quickstart's. The model is trained for a few seconds, to write a short
+thinking and a boxed answer, because RL stops if no rollout has that form. Each problem keeps its `story`, from which
+`fake_answers` writes a correct answer.
 
     python examples/qwen3_1p7b/tiny_inputs.py runs/dry_run
 """
 
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import click
 import torch
-from inputs import TESTS, write
+from inputs import TESTS, Row, write
 from settings import DRY_RUN
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
-from base_model import build_model, build_tokenizer
+from base_model import batches, build_model, build_tokenizer, render
 from problems import problems
 
-TEST_PROBLEMS = 6
+TEST_PROBLEMS, TEACHING_STEPS = 6, 80
+
+
+def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: Iterable[Row]) -> None:
+    """Train the model to write one equation as its thinking, and the answer of `rows` in a box."""
+
+    def lessons() -> Iterator[tuple[list[int], list[int]]]:
+        for row in rows:
+            start = tokenizer(render(tokenizer, row["question"])).input_ids
+            answer = f"<think>\n{row['equations'][-1]}\n</think>\n\nThe answer is \\boxed{{{row['answer']}}}.<|im_end|>"
+            rest = tokenizer(answer).input_ids
+            yield start + rest, [-100] * len(start) + rest
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for batch in islice(batches(lessons(), tokenizer.pad_token_id, 0), TEACHING_STEPS):
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 @click.command()
@@ -35,7 +55,9 @@ def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base and RUN/problems/*.jsonl."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
-    build_model(tokenizer).save_pretrained(run / "base")
+    model = build_model(tokenizer)
+    teach(model, tokenizer, problems("base", 1))
+    model.save_pretrained(run / "base")
     tokenizer.save_pretrained(run / "base")
     sizes = {"metamath1k": evaluated, "rl": rl, "sft": sft}
     sizes |= dict.fromkeys(TESTS, TEST_PROBLEMS)

@@ -1,7 +1,7 @@
 """Shorten DeepSeek-R1-Distill-Qwen-1.5B without losing accuracy: no control tokens, no SFT, one RL run.
 
 The stages are the packages' commands, for one node of GPUs; `scales` has the settings. A finished stage is skipped,
-a killed one continues. With `--dry-run` the same stages run on a CPU with a tiny model of random weights, and with
+a killed one continues. With `--dry-run` the same stages run on a CPU with a tiny model, barely trained, and with
 transformers instead of vLLM.
 
     python examples/r1_distill_1p5b/r1_distill_1p5b.py runs/r1_distill_1p5b --gpus 8

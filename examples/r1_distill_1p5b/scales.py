@@ -51,7 +51,7 @@ FULL = Settings(
 DRY_RUN = Settings(
     questions=4,
     samples=2,
-    max_tokens=24,
+    max_tokens=64,
     rl_steps=2,
     rl_prompts=2,
     rollouts=4,
@@ -59,6 +59,6 @@ DRY_RUN = Settings(
     learning_rate=1e-4,
     requests=32,
     tests={"contests": "amc23.jsonl", "benchmarks": "math500.jsonl"},
-    sampler="--temperature 0.6 --top-p 0.95 --max-tokens 24 --samples 2",
+    sampler="--temperature 0.6 --top-p 0.95 --max-tokens 64 --samples 2",
     save_steps=1,
 )
