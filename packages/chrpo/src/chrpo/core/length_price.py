@@ -83,7 +83,10 @@ class LengthPrice:
         Raises:
             DataError: the price is no number within 0 and the cap.
         """
-        price = state.get("price") if isinstance(state, Mapping) else None
+        try:
+            price = state["price"]
+        except (KeyError, TypeError):
+            price = None
         if not isinstance(price, float) or not 0 <= price <= self.cap:
             raise DataError(f"the saved price of tokens is {price!r}, not a number within 0 and {self.cap:g}")
         self.price = price
