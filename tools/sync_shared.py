@@ -41,7 +41,7 @@ MODULES = {
     "cot_compressor": (*_EVERY, *_ROWS, *_SERVER, "file_record", "output_file", "thinking", "thinking_formats"),
     "ratio_sft": (*_MODEL, *_TRAINING),
     "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
-    "math_eval": (*_MODEL, *_ROWS, *_SERVER),
+    "math_eval": (*_MODEL, *_ROWS, *_SERVER, "server_choice"),
 }
 SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "thinking_format", "traces"),
@@ -56,6 +56,7 @@ SCHEMAS = {
         "row",
         "run_manifest",
         "run_sample",
+        "run_shard",
         "samples",
         "task",
         "thinking_format",

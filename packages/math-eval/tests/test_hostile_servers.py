@@ -36,7 +36,7 @@ def answering(serve, content, status=200, headers=None):
 
 
 def ask(url, **options):
-    with closing(backend.Server("m", url, **options)) as client:
+    with closing(backend.Server("m", [url], **options)) as client:
         return next(client.stream(["add 1 and 1"], Sampling(64), seeds=[0]))[1]
 
 
@@ -242,14 +242,14 @@ def test_half_a_surrogate_pair_in_an_answer_is_carried_through(serve, problems, 
 )
 def test_an_address_that_may_hold_a_secret_is_refused_without_being_quoted(url):
     with pytest.raises(DataError, match="base-url must") as refused:
-        backend.Server("m", url)
+        backend.Server("m", [url])
     assert "sk-secret" not in str(refused.value)
     assert "\x1b" not in str(refused.value)
 
 
 def test_an_address_with_the_key_in_its_path_is_refused_without_being_quoted():
     with pytest.raises(DataError, match="base-url must not contain a key") as refused:
-        backend.Server("m", f"http://127.0.0.1/{SECRET}/v1")
+        backend.Server("m", [f"http://127.0.0.1/{SECRET}/v1"])
     assert SECRET not in str(refused.value)
 
 
@@ -267,4 +267,4 @@ def test_an_answer_is_utf8_whatever_its_type_says(serve, charset, status):
 def test_a_corrupted_tokenizer_of_a_server_is_named(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(DataError, match=r"tokenizer\.json: cannot be loaded"):
-        backend.Server("m", "http://127.0.0.1:9/v1", tokenizer=tmp_path)
+        backend.Server("m", ["http://127.0.0.1:9/v1"], tokenizer=tmp_path)

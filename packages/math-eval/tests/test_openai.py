@@ -71,7 +71,7 @@ def sums(serve, monkeypatch):
 
 
 def _ask(sums, count=12, **options):
-    with closing(backend.Server("m", sums.url, **options)) as client:
+    with closing(backend.Server("m", [sums.url], **options)) as client:
         found = client.stream([f"add {n} and 1" for n in range(count)], Sampling(64, 0.7, 0.9), seeds=range(count))
         return {index: completion for index, completion, _ in found}
 
@@ -158,7 +158,7 @@ def test_an_answer_that_is_no_completion_is_said_to_be_none(sums):
 
 
 def test_a_stream_that_is_left_early_ends_its_requests(sums):
-    with closing(backend.Server("m", sums.url, concurrency=2)) as client:
+    with closing(backend.Server("m", [sums.url], concurrency=2)) as client:
         stream = client.stream([f"add {n} and 1" for n in range(50)], Sampling(64), seeds=range(50))
         next(stream)
         stream.close()
@@ -176,16 +176,16 @@ def test_reasoning_in_its_own_field_is_the_thinking_block(sums):
 def test_bad_addresses_are_refused():
     for url in ("127.0.0.1:8000", "ftp://x/v1", "http://user:word@x/v1"):
         with pytest.raises(DataError, match="base-url"):
-            backend.Server("m", url)
+            backend.Server("m", [url])
 
 
 def test_a_key_that_no_header_can_carry_is_refused_without_being_told(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\nmore")
     with pytest.raises(DataError, match="OPENAI_API_KEY") as refused:
-        backend.Server("m", "http://127.0.0.1:9/v1")
+        backend.Server("m", ["http://127.0.0.1:9/v1"])
     assert SECRET not in str(refused.value)
     monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\n")
-    backend.Server("m", "http://127.0.0.1:9/v1").close()
+    backend.Server("m", ["http://127.0.0.1:9/v1"]).close()
 
 
 def _command(sums, problems, folder):

@@ -74,7 +74,7 @@ def proxy(monkeypatch):
 
 
 def ask(url):
-    with closing(backend.Server("m", url, timeout_s=0.5, patience_s=0.1)) as client:
+    with closing(backend.Server("m", [url], timeout_s=0.5, patience_s=0.1)) as client:
         return next(client.stream(["add 1 and 1"], Sampling(64), seeds=[0]))[1]
 
 

@@ -208,7 +208,7 @@ class Scripted:
 
 
 def ask(url, count=1, **options):
-    with closing(backend.Server("m", url, concurrency=1, **options)) as client:
+    with closing(backend.Server("m", [url], concurrency=1, **options)) as client:
         return [completion for _, completion, _ in client.stream(["add"] * count, Sampling(64), seeds=range(count))]
 
 

@@ -70,7 +70,7 @@ def test_the_given_format_wins_over_the_folders_and_that_over_the_templates(tiny
     save_format(ThinkingFormat("<plan>", "</plan>", opened=True), folder)
     assert found() == ThinkingFormat("<plan>", "</plan>")
     assert found("seed-think") == FORMATS["seed-think"]
-    server = RunSettings(model="openai:m", tasks=("a.jsonl",), base_url="http://127.0.0.1:9/v1")
+    server = RunSettings(model="openai:m", tasks=("a.jsonl",), base_urls=("http://127.0.0.1:9/v1",))
     assert thinking_format(server) == (THINK, None)
 
 

@@ -78,9 +78,7 @@ def run_command(
     **options: Any,
 ) -> None:
     """Sample a model on tasks, grade, and write a run folder; repeat the command to resume."""
-    from .ratio import ratio_name
     from .run import run
-    from .summary import remarks
 
     if (folder := output_dir or out) is None or (output_dir and out):
         raise click.UsageError("name one run folder, with --output-dir")
@@ -91,6 +89,15 @@ def run_command(
         options |= values
     settings = from_flags(RunSettings, {**options, "tasks": tuple(options["tasks"])})
     results, was_done = run(settings, folder, data_dir=data_dir, overwrite=overwrite, notify=notify)
+    _print_results(results, settings.thinking)
+    echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+def _print_results(results: dict[str, Any], thinking: str | None) -> None:
+    """Print a line for each condition of a run, and what its reader must know."""
+    from .ratio import ratio_name
+    from .summary import remarks
+
     for row in results["conditions"]:
         line = (
             f"{row['task']} ratio {ratio_name(row['ratio'])}: accuracy {row['accuracy']:.1%} "
@@ -98,9 +105,30 @@ def run_command(
             f"{row['completion_tokens']:.1f} in all, {row['truncated_rate']:.1%} truncated, {row['n']} problems"
         )
         echo(terminal_line(line))
-        for words in remarks(row, settings.thinking):
+        for words in remarks(row, thinking):
             notify(f"{row['task']} ratio {ratio_name(row['ratio'])}: {words}")
-    echo(f"{folder}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+
+
+@cli.command(
+    "merge",
+    epilog="""\b
+Examples:
+  math-eval run --model checkpoints/sft --tasks gsm8k --data-dir data --shard 1/2 --output-dir runs/sft-1
+  math-eval run --model checkpoints/sft --tasks gsm8k --data-dir data --shard 2/2 --output-dir runs/sft-2
+  math-eval merge runs/sft-1 runs/sft-2 --output-dir runs/sft
+""",
+)
+@click.argument("shards", nargs=-1, required=True, metavar="SHARD ...", type=click.Path(path_type=Path))
+@click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
+def merge_command(shards: tuple[Path, ...], output_dir: Path, overwrite: bool) -> None:
+    """Join the folders of all shards of a run to the run folder that one command makes without --shard."""
+    from .merge import merge
+    from .run_folders import read_manifest
+
+    results, was_done = merge(shards, output_dir, overwrite=overwrite)
+    _print_results(results, (read_manifest(output_dir)["settings"].get("thinking") or {}).get("name"))
+    echo(f"{output_dir}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
 
 
 def _preset(name: str, options: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def run_settings(settings: RunSettings, tasks: list[Task], grader: Grader, model
         **thinking_settings(settings),
         **_tokenizer_settings(settings),
         "grader": grader.description,
+        **({"shard": str(settings.shard)} if settings.shard else {}),
     }
 
 

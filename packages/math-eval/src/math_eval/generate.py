@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,24 @@ def list_requests(
                     yield Request(key, problem, ratio, seed, sample, prompt, length)
 
 
+def own_requests(
+    requests: Mapping[str, list[Request]], settings: RunSettings, backend: Backend
+) -> dict[str, list[Request]]:
+    """The requests of the settings' shard, all of them without one; a batch is never split, so its seed stays.
+
+    Args:
+        requests: Every request of the run by task.
+        settings: Settings of the run: the shard and the size of a batch.
+        backend: The model, which works in batches or not.
+    """
+    if settings.shard is None:
+        return dict(requests)
+    size = 1 if isinstance(backend, StreamBackend) else settings.batch_size
+    batches = (batch for some in requests.values() for batch in _batches(some, size))
+    own = {one.key for batch in islice(batches, settings.shard.number - 1, None, settings.shard.count) for one in batch}
+    return {task: [one for one in some if one.key in own] for task, some in requests.items()}
+
+
 def complete(task: str, requests: list[Request], sink: Sink) -> None:
     """Generate, grade and store every request of a task that is not stored yet."""
     there = sum(request.key in sink.store.rows for request in requests)
@@ -213,7 +232,7 @@ def _one_by_one(backend: StreamBackend, requests: list[Request], sink: Sink, sha
                 break
     if waiting:
         raise DataError(
-            f"{sink.settings.base_url}: the server refuses every request, {len(waiting)} of {len(missing)} so far: "
+            f"{waiting[0]['server']}: the server refuses every request, {len(waiting)} of {len(missing)} so far: "
             f"{waiting[0]['refused']}; change the settings that it names"
         )
 
@@ -261,12 +280,13 @@ def _rows(batch: list[Request], completions: list[Completion], shared: Row, sink
 
 
 def _of_mode(completion: Completion, thinking_tokens: int, mode: ThinkingMode | None) -> Row:
-    """What a row has of a way to think less: what the run wrote, and whether the limit held."""
+    """What only some rows have: what a way to think less wrote, whether its limit held, and the server."""
     limit = None if mode is None else mode.limit
     found = {
         "closing_text": completion.closing_text,
         "trial_tokens": completion.trial_tokens,
         "over_budget": (limit is not None and thinking_tokens > limit) or None,
         "limit_ignored": completion.limit_ignored or None,
+        "server": completion.server,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -1,12 +1,12 @@
 """`math-eval run`: complete every problem of every task at every ratio and seed, and write the run folder.
 
 A run that is killed and resumed has the same samples as an undisturbed one, apart from their latencies. Loading models
-is left to `backends`, making the samples to `generate`.
+is left to `backends`, making the samples to `generate`, joining the shards of a run to `merge`.
 
     run(RunSettings(model="checkpoints/sft", tasks=("gsm8k",), ratios=(0.2, "policy")), "runs/sft", data_dir="data")
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from importlib.metadata import version
@@ -22,11 +22,12 @@ from .backends import Backend
 from .backends.loading import check_tokens, control_tokens, load_backend, thinking_format
 from .errors import DataError
 from .fingerprint import model_settings, run_settings
-from .generate import Sink, complete, list_requests, render_prompts
+from .generate import Request, Sink, complete, list_requests, own_requests, render_prompts
 from .grading import Grader
 from .presets import note_greedy
 from .run_folders import RESULTS, checked_manifest, read_results
 from .settings import RunSettings
+from .shard import SHARD, write_shard
 from .store import Store, remove_partial
 from .summary import results_content
 from .tags import name_format, other_thinking
@@ -58,7 +59,7 @@ def run(
             if its default settings suit a thinking model badly.
 
     Returns:
-        The content of results.json, and whether the run was already complete.
+        The content of results.json, and whether the run was already complete. A shard has no conditions.
 
     Raises:
         DataError: Bad settings, tasks or checkpoint; a folder of other settings, or one that another process writes.
@@ -67,7 +68,7 @@ def run(
     folder = Path(output_dir)
     if folder.is_file():
         raise DataError(f"{folder}: is a file; name a folder for the run")
-    manifest, done = folder / runs.MANIFEST, folder / RESULTS
+    manifest, done = folder / runs.MANIFEST, folder / (SHARD if settings.shard else RESULTS)
     tokens, tasks = control_tokens(settings), _tasks(settings, data_dir)
     model, (thinking, tokenizer) = model_settings(settings), thinking_format(settings)
     name_format(notify, thinking)
@@ -78,25 +79,42 @@ def run(
         state = runs.resolve_state(manifest, COMMAND, known, done=done, overwrite=overwrite)
         if state == "finished":
             remove_partial(folder, [task.name for task in tasks])
-            return read_results(folder), True
-        backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer)))
+            return {"conditions": []} if settings.shard else read_results(folder), True
+        backend = backend or stack.enter_context(closing(load_backend(settings, tokens, thinking, tokenizer, notify)))
         _check_model(settings, backend, tokens, thinking, notify)
         prompts = render_prompts(tasks, settings, tokens, backend, thinking)
         requests = {task.name: list(list_requests(task, settings, tokens, backend, model, prompts)) for task in tasks}
         backend.prepare(max(one.length for some in requests.values() for one in some), settings.max_tokens)
         if state == "new" or not _same_environment(folder, backend.environment, overwrite=overwrite):
-            _clear(folder)
+            clear(folder)
             _write_manifest(manifest, known, settings, tasks, backend, tokens=tokens, thinking=thinking)
-        _record_address(manifest, settings.base_url)
+        _record_addresses(manifest, settings.base_urls)
         store = stack.enter_context(Store(folder, list(requests)))
-        for name, wanted in requests.items():
+        own = own_requests(requests, settings, backend)
+        for name, wanted in own.items():
             complete(name, wanted, Sink(store, backend, tokens, grader, thinking, settings))
-        store.finish({name: [request.key for request in wanted] for name, wanted in requests.items()})
-        rows = [store.rows[request.key] for wanted in requests.values() for request in wanted]
-        results = results_content(rows, list(requests), list(settings.ratios), settings.max_tokens)
-        write_json(done, results)
+        results = _finish(folder, store, requests, own, settings)
         remove_partial(folder, list(requests))
     return results, False
+
+
+def _finish(
+    folder: Path,
+    store: Store,
+    requests: Mapping[str, list[Request]],
+    own: Mapping[str, list[Request]],
+    settings: RunSettings,
+) -> dict[str, Any]:
+    """Write the samples, and the file that marks the folder as complete; returns the content of results.json."""
+    keys = {name: [request.key for request in some] for name, some in own.items()}
+    store.finish(keys)
+    if settings.shard:
+        write_shard(folder, {name: [request.key for request in some] for name, some in requests.items()}, keys)
+        return {"conditions": []}
+    rows = [store.rows[key] for some in keys.values() for key in some]
+    results = results_content(rows, list(keys), list(settings.ratios), settings.max_tokens)
+    write_json(folder / RESULTS, results)
+    return results
 
 
 def _tasks(settings: RunSettings, data_dir: str | Path | None) -> list[Task]:
@@ -150,13 +168,13 @@ def _write_manifest(
     )
 
 
-def _record_address(manifest: Path, base_url: str | None) -> None:
-    """Add the address of a server to those that the manifest names: a run may be finished at another one."""
+def _record_addresses(manifest: Path, base_urls: Sequence[str]) -> None:
+    """Add the addresses of servers to those that the manifest names: a run may be finished at others."""
     content = checked_manifest(manifest.parent)
     found = content.get("base_urls")
     before = found if isinstance(found, list) else []
-    if base_url is not None and base_url not in before:
-        write_json(manifest, {**content, "base_urls": [*before, base_url]})
+    if new := [base_url for base_url in base_urls if base_url not in before]:
+        write_json(manifest, {**content, "base_urls": [*before, *new]})
 
 
 def _same_environment(folder: Path, environment: dict[str, str], *, overwrite: bool) -> bool:
@@ -175,6 +193,7 @@ def _same_environment(folder: Path, environment: dict[str, str], *, overwrite: b
     return not changes
 
 
-def _clear(folder: Path) -> None:
-    for path in [folder / RESULTS, *folder.glob("samples_*.jsonl"), folder / runs.MANIFEST]:
+def clear(folder: Path) -> None:
+    """Remove the files of a run that is going to be replaced."""
+    for path in [folder / RESULTS, folder / SHARD, *folder.glob("samples_*.jsonl"), folder / runs.MANIFEST]:
         path.unlink(missing_ok=True)

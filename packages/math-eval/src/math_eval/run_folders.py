@@ -20,6 +20,7 @@ from ._shared.records import Row, read_json, read_records, validate
 from ._shared.thinking import THINK, Thinking, ThinkingFormat, split_thinking
 from .errors import DataError
 from .ratio import Ratio, parse_ratio, ratio_name
+from .shard import SHARD
 from .summary import summarise
 from .tags import own_text
 from .task_names import check_name
@@ -120,6 +121,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     if not (folder / runs.MANIFEST).is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
+    if (folder / SHARD).is_file():
+        raise DataError(f"{folder}: this is a shard of a run; join all of its shards with `math-eval merge`")
     if not (folder / RESULTS).is_file():
         raise DataError(
             f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"

@@ -20,6 +20,7 @@ from .equality import POLICIES
 from .errors import DataError
 from .grading.grader import EXTRACTIONS
 from .ratio import Ratio, parse_ratio
+from .shard import Shard, parse_shard
 from .thinking_modes import FLAG_HELP as THINKING_HELP
 from .thinking_modes import ThinkingMode, parse_mode
 
@@ -96,9 +97,15 @@ class RunSettings:
     backend: str = field(default="transformers", metadata=_flag("Engine that runs a model folder.", choices=ENGINES))
     tensor_parallel: int = field(default=1, metadata=_flag("Number of devices that vllm splits the model over."))
     data_parallel: int = field(default=1, metadata=_flag("Number of copies of the model that vllm runs."))
-    base_url: str | None = field(
-        default=None,
-        metadata=_flag("Address of the server for openai:NAME. Its key is read from OPENAI_API_KEY.", metavar="URL"),
+    base_urls: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "Address of a server for openai:NAME. Its key is read from OPENAI_API_KEY. Repeatable: a request goes to "
+            "the server with the fewest in flight; one that fails is set aside and tried again later.",
+            flag="--base-url",
+            metavar="URL",
+            default="none",
+        ),
     )
     tokenizer: str | None = field(
         default=None,
@@ -121,6 +128,15 @@ class RunSettings:
     )
     timeout_s: float = field(
         default=3600.0, metadata=_flag("Seconds that a server may take for one completion.", flag="--timeout")
+    )
+    shard: Shard | None = field(
+        default=None,
+        metadata=_flag(
+            "Part I of N of the requests, for job arrays; `math-eval merge` joins the folders of all parts.",
+            metavar="I/N",
+            parse=parse_shard,
+            default="the whole run",
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -157,7 +173,7 @@ class RunSettings:
     def _check_backend(self) -> None:
         if self.backend not in ENGINES:
             raise DataError(f"backend must be {' or '.join(ENGINES)}; got {self.backend!r}")
-        if (self.server is None) != (self.base_url is None):
+        if (self.server is None) != (not self.base_urls):
             raise DataError("a server needs both: --model openai:NAME and --base-url http://HOST:PORT/v1")
         of_servers = {
             "tokenizer": self.tokenizer is not None,

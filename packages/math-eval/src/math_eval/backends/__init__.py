@@ -78,6 +78,7 @@ class Completion:
         trial_tokens: Number of tokens of trial answers, which are not in the text; None without a `ThinkingStop` that
             has a confidence.
         limit_ignored: Whether the server wrote more tokens than it was asked for; the surplus is not in the text.
+        server: Address of the server that wrote it, or the end of it; None without a server.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Completion:
     closing_text: str | None = None
     trial_tokens: int | None = None
     limit_ignored: bool = False
+    server: str | None = None
 
 
 Arrival = tuple[int, Completion, float]

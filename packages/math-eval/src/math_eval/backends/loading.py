@@ -8,6 +8,7 @@ Each backend's library is imported only when it is needed.
     backend = load_backend(settings, tokens, thinking, tokenizer)     # HFModel("checkpoints/sft")
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,20 @@ def check_tokens(settings: RunSettings, tokens: ControlTokens, backend: Backend)
 
 
 def load_backend(
-    settings: RunSettings, tokens: ControlTokens | None, thinking: ThinkingFormat, tokenizer: Any = None
+    settings: RunSettings,
+    tokens: ControlTokens | None,
+    thinking: ThinkingFormat,
+    tokenizer: Any = None,
+    notify: Callable[[str], object] | None = None,
 ) -> Backend:
-    """The model, loaded, or the client of its server.
+    """The model, loaded, or the client of its servers.
 
     Args:
         settings: Settings of the run.
         tokens: The checkpoint's control tokens, or None.
         thinking: Tags around the model's thinking.
         tokenizer: The checkpoint's tokenizer, if `thinking_format` has loaded it.
+        notify: Function that gets a line about a server that is set aside.
 
     Raises:
         DataError: A package is not installed, or the checkpoint or the address is bad.
@@ -123,17 +129,18 @@ def load_backend(
             "leave_out": settings.leave_out,
             "requests_per_minute": settings.requests_per_minute,
             "timeout_s": settings.timeout_s,
+            "notify": notify,
         }
-        name, address = settings.server or "", settings.base_url or ""
+        name, addresses = settings.server or "", settings.base_urls
         if settings.mode is not None and settings.mode.continues:
             extra = "openai,transformers"
             from .prompts import Prompts
             from .raw_server import RawServer
 
-            return RawServer(name, address, prompts=Prompts(settings.tokenizer or "", tokenizer=tokenizer), **options)
+            return RawServer(name, addresses, prompts=Prompts(settings.tokenizer or "", tokenizer=tokenizer), **options)
         from .openai import Server
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    return Server(name, address, tokenizer=settings.tokenizer, extra=controls, **options)
+    return Server(name, addresses, tokenizer=settings.tokenizer, extra=controls, **options)

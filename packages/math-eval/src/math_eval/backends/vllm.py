@@ -68,6 +68,7 @@ class VLLMModel(Checkpoint):
         self._dtype = "float32" if self._on_cpu else "bfloat16"
         self._background = Background()
         self._engine: AsyncLLMEngine | None = None
+        self._length = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,18 +83,22 @@ class VLLMModel(Checkpoint):
         }
 
     def prepare(self, longest_prompt: int, max_tokens: int) -> None:
-        """Start the engine for requests up to this size.
+        """Start the engine for requests up to this size; one that takes such requests goes on.
 
         Raises:
             DataError: Such a request exceeds the model's context, or vLLM cannot run this checkpoint.
         """
         super().prepare(longest_prompt, max_tokens)
+        if self._engine is not None and longest_prompt + max_tokens <= self._length:
+            return
+        self._end_engine()
+        self._length = longest_prompt + max_tokens
         try:
             self._engine = AsyncLLMEngine.from_engine_args(
                 AsyncEngineArgs(
                     str(self.path),
                     dtype=self._dtype,
-                    max_model_len=longest_prompt + max_tokens,
+                    max_model_len=self._length,
                     max_num_seqs=self._concurrency,
                     enable_prefix_caching=True,
                     enforce_eager=self._on_cpu,  # on a CPU, compiling takes longer than most runs
@@ -154,10 +159,14 @@ class VLLMModel(Checkpoint):
 
     def close(self) -> None:
         """End the engine's processes."""
+        self._end_engine()
+        self._background.close()
+
+    def _end_engine(self) -> None:
         if self._engine is not None:
             self._background.run(_quieten(self._engine))
             self._engine.shutdown()
-        self._background.close()
+            self._engine = None
 
 
 def _answer(output: Any) -> Answer:

@@ -1,0 +1,116 @@
+"""`math-eval merge`: join the shards of a run to the run folder that one `math-eval run` without `--shard` makes.
+
+The samples are the same in the same order, and so are all figures but those of time. Making a shard is left to `run`.
+
+    merge(["runs/sft-1", "runs/sft-2"], "runs/sft")
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ._shared import runs
+from ._shared.lock import locked
+from ._shared.records import Row, read_records, write_json, write_records
+from .errors import DataError
+from .run import COMMAND, clear
+from .run_folders import RESULTS, check_task, checked_manifest, read_results, samples_file
+from .shard import SHARD, parse_shard, read_shard
+from .summary import results_content
+
+_SHOWN = 5
+
+
+def merge(
+    shards: Iterable[str | Path], output_dir: str | Path, *, overwrite: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """Make a run folder of complete shards.
+
+    Args:
+        shards: Folders of all shards of one run.
+        output_dir: The run folder.
+        overwrite: Whether to replace a run made with other settings, and to make a finished one again.
+
+    Returns:
+        The content of results.json, and whether the run was already complete.
+
+    Raises:
+        DataError: A shard is missing, unfinished, given twice, corrupted, or made with other settings or in another
+            environment than the first one; or an output that is a shard, or was made with other settings.
+    """
+    folders, out = [Path(shard) for shard in shards], Path(output_dir)
+    runs.check_apart([out], folders)
+    manifests = [checked_manifest(folder) for folder in folders]
+    settings = _common_settings(folders, manifests)
+    contents = [read_shard(folder) for folder in folders]
+    manifest, done = out / runs.MANIFEST, out / RESULTS
+    with locked(out):
+        if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "finished":
+            return read_results(out), True
+        clear(out)
+        _write_manifest(manifest, settings, manifests)
+        rows: list[Row] = []
+        for task in settings["tasks"]:
+            joined = list(_joined(folders, contents, task))
+            write_records(samples_file(out, task), joined)
+            rows += joined
+        results = results_content(rows, list(settings["tasks"]), settings["ratios"], settings["max_tokens"])
+        write_json(done, results)
+    return results, False
+
+
+def _common_settings(folders: Sequence[Path], manifests: Sequence[Row]) -> Row:
+    """The settings of the whole run; refuses shards that do not make it up."""
+    named: dict[str, Path] = {}
+    whole = [{name: value for name, value in each["settings"].items() if name != "shard"} for each in manifests]
+    for folder, manifest, own in zip(folders, manifests, whole, strict=True):
+        shard = manifest["settings"].get("shard")
+        if not isinstance(shard, str):
+            raise DataError(f"{folder}: no shard of a run; name folders of `math-eval run --shard I/N`")
+        if shard in named:
+            raise DataError(f"{folder}: is shard {shard}, and so is {named[shard]}; name one of them")
+        named[shard] = folder
+        before, now = ({"settings": each, "environment": made["environment"]} for each, made in
+                       ((whole[0], manifests[0]), (own, manifest)))  # fmt: skip
+        if changes := runs.differing(before, now):
+            raise DataError(f"{folder}: made otherwise than {folders[0]} ({'; '.join(changes)}); make this shard again")
+    count = parse_shard(next(iter(named))).count
+    missing = [f"{number}/{count}" for number in range(1, count + 1) if f"{number}/{count}" not in named]
+    if missing or len(named) > count:
+        shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+        raise DataError(
+            f"{len(named)} shards, but not those of one run in {count}: {shown} missing; name all of one run"
+        )
+    return whole[0]
+
+
+def _write_manifest(manifest: Path, settings: Row, manifests: Sequence[Row]) -> None:
+    """Write the manifest of the whole run: that of the first shard, with the addresses of all servers."""
+    own = ("command", "settings", "versions", "math_eval", "base_urls")
+    facts = {name: value for name, value in manifests[0].items() if name not in own}
+    addresses = dict.fromkeys(address for each in manifests for address in each.get("base_urls", ()))
+    facts |= {"base_urls": list(addresses)} if addresses else {}
+    runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"), **facts)
+
+
+def _joined(folders: Sequence[Path], contents: Sequence[Row], task: str) -> Iterator[Row]:
+    """The samples of a task, each at its place in the whole run.
+
+    Raises:
+        DataError: A sample is missing, or two have the same place.
+    """
+    rows: dict[int, Row] = {}
+    total = 0
+    for folder, shard in zip(folders, contents, strict=True):
+        path = samples_file(folder, task)
+        places, total = shard["places"].get(task, []), shard["requests"].get(task, 0)
+        found = list(read_records(path, "samples", "run_sample")) if places else []
+        if len(found) != len(places) or not rows.keys().isdisjoint(places):
+            raise DataError(f"{path}: not the samples that {folder / SHARD} names; make this shard again")
+        for place, row in zip(places, found, strict=True):
+            check_task(row, task, str(path))
+            rows[place] = row
+    if rows.keys() != set(range(total)):
+        raise DataError(f"{task}: {len(rows)} samples of {total} in the shards; make the shards again")
+    return (rows[place] for place in range(total))
