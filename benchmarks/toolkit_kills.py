@@ -178,11 +178,13 @@ class Killer:
             victims = [self.draw.choice(victims)]
             self.tally.one += 1
         orphans = descendants(victims)
-        send([*victims, *ranks], signal.SIGKILL)
         killed = [process for process in processes if _pid(process) in victims]
-        ended(killed, _LONGEST_S)
         rest = [process for process in processes if process not in killed]
-        ended_with = self._end(rest, killed=True) if one and rest else None
+        # What is killed after the other copy has ended leaves its files to the next start.
+        other = None in codes(rest)
+        send([*victims, *ranks], signal.SIGKILL)
+        ended(killed, _LONGEST_S)
+        ended_with = self._end(rest, killed=True) if one and other else None
         self._check_after_kill(orphans)
         return ended_with
 
