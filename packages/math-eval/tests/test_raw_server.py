@@ -129,7 +129,7 @@ def test_a_model_that_thinks_on_after_the_budget_is_counted_and_reported(continu
 
 
 def test_a_run_that_ends_between_the_two_steps_is_resumed_as_an_undisturbed_one(continues, invoke, tmp_path):
-    flags = ["--thinking", "budget=3", "--temperature", "0.7"]
+    flags = ["--thinking", "budget=3", "--temperature", "0.7", "--batch-size", "1"]
     assert invoke("whole", *flags).exit_code == 0
     seeds = {(str(body["prompt"]), body["seed"]) for body in continues.bodies}
     continues.bodies.clear()

@@ -5,7 +5,7 @@ The samples are the same in the same order, and so are all figures but those of 
     merge(["runs/sft-1", "runs/sft-2"], "runs/sft")
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,12 @@ def merge(
     with locked(out):
         if runs.resolve_state(manifest, COMMAND, settings, done=done, overwrite=overwrite) == "finished":
             return read_results(out), True
+        joined = {task: _joined(folders, contents, task) for task in settings["tasks"]}
         clear(out)
         _write_manifest(manifest, settings, manifests)
-        rows: list[Row] = []
-        for task in settings["tasks"]:
-            joined = list(_joined(folders, contents, task))
-            write_records(samples_file(out, task), joined)
-            rows += joined
+        for task, some in joined.items():
+            write_records(samples_file(out, task), some)
+        rows = [row for some in joined.values() for row in some]
         results = results_content(rows, list(settings["tasks"]), settings["ratios"], settings["max_tokens"])
         write_json(done, results)
     return results, False
@@ -94,7 +93,7 @@ def _write_manifest(manifest: Path, settings: Row, manifests: Sequence[Row]) -> 
     runs.write_manifest(manifest, COMMAND, settings, math_eval=version("cot-math-eval"), **facts)
 
 
-def _joined(folders: Sequence[Path], contents: Sequence[Row], task: str) -> Iterator[Row]:
+def _joined(folders: Sequence[Path], contents: Sequence[Row], task: str) -> list[Row]:
     """The samples of a task, each at its place in the whole run.
 
     Raises:
@@ -113,4 +112,4 @@ def _joined(folders: Sequence[Path], contents: Sequence[Row], task: str) -> Iter
             rows[place] = row
     if rows.keys() != set(range(total)):
         raise DataError(f"{task}: {len(rows)} samples of {total} in the shards; make the shards again")
-    return (rows[place] for place in range(total))
+    return [rows[place] for place in range(total)]
