@@ -97,7 +97,8 @@ def test_shards_that_are_not_one_run_are_refused(by_server, tmp_path):
         assert re.search(words, failed.stderr), failed.stderr
         assert not (tmp_path / "merged" / "manifest.json").exists()
 
-    refused(one, words="2/2 missing")
+    refused(one, words="2/2: no folder of this shard")
+    refused(one, two, by_server("third", "--shard", "1/3"), words="third: is shard 1/3, and .*one is one of 2")
     refused(one, one, words="is shard 1/2, and so is")
     refused(one, other, words="other: made otherwise than .*max_tokens was 4096, is 7")
     refused(one, whole, words="whole: no shard of a run")

@@ -166,7 +166,7 @@ def own_requests(
         return dict(requests)
     size = 1 if isinstance(backend, StreamBackend) else settings.batch_size
     batches = (batch for some in requests.values() for batch in _batches(some, size))
-    own = {one.key for batch in islice(batches, settings.shard.number - 1, None, settings.shard.count) for one in batch}
+    own = {one.key for batch in islice(batches, settings.shard.number - 1, None, settings.shard.total) for one in batch}
     return {task: [one for one in some if one.key in own] for task, some in requests.items()}
 
 

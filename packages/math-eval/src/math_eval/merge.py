@@ -74,13 +74,13 @@ def _common_settings(folders: Sequence[Path], manifests: Sequence[Row]) -> Row:
                        ((whole[0], manifests[0]), (own, manifest)))  # fmt: skip
         if changes := runs.differing(before, now):
             raise DataError(f"{folder}: made otherwise than {folders[0]} ({'; '.join(changes)}); make this shard again")
-    count = parse_shard(next(iter(named))).count
-    missing = [f"{number}/{count}" for number in range(1, count + 1) if f"{number}/{count}" not in named]
-    if missing or len(named) > count:
-        shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-        raise DataError(
-            f"{len(named)} shards, but not those of one run in {count}: {shown} missing; name all of one run"
-        )
+    total = parse_shard(next(iter(named))).total
+    parts = [f"{number}/{total}" for number in range(1, total + 1)]
+    if other := next((shard for shard in named if shard not in parts), None):
+        raise DataError(f"{named[other]}: is shard {other}, and {folders[0]} is one of {total}; name shards of one run")
+    if missing := [part for part in parts if part not in named]:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise DataError(f"{', '.join(missing[:_SHOWN])}{more}: no folder of this shard; name those of all shards")
     return whole[0]
 
 

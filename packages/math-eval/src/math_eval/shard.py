@@ -4,7 +4,7 @@ The requests of a run are dealt out one by one to its shards; for a backend that
 that a shard has the same batches as the whole run. Joining shards is left to `merge`.
 
 >>> parse_shard("2/8")
-Shard(number=2, count=8)
+Shard(number=2, total=8)
 """
 
 import re
@@ -19,13 +19,13 @@ SHARD = "shard.json"
 
 
 class Shard(NamedTuple):
-    """Part `number` (from 1) of `count` parts."""
+    """Part `number` (from 1) of `total` parts."""
 
     number: int
-    count: int
+    total: int
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"
 
 
 def parse_shard(text: str) -> Shard:
