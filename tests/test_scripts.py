@@ -163,6 +163,17 @@ def test_chrpo_in_a_loop_of_ones_own(clean_python, pipeline, tmp_path, name):
     assert (out / "tokenizer.json").is_file()
 
 
+def test_thinking_baselines(clean_python, pipeline, tmp_path):
+    ways = ("--budget", 8, "--exit", "exit=0.9:8", "--beside", f"chrpo={pipeline / 'run_chrpo'}:policy")
+    arguments = (pipeline / "base", pipeline / "problems.jsonl", tmp_path / "ways", *ways, "--", "--max-tokens", 160)
+    example(clean_python, "thinking_baselines.py", *arguments)
+    ways = {row["name"]: row for row in json.loads((tmp_path / "ways/report.json").read_text())["conditions"]}
+    untrained = ("none", "budget=8", "concise=brief", "exit=0.9:8")
+    assert list(ways) == ["base", *(f"base (thinking {way})" for way in untrained), "chrpo@policy"]
+    assert ways["base (thinking budget=8)"]["closed_rate"] == 1
+    assert ways["base (thinking exit=0.9:8)"]["trial_tokens"] > 0
+
+
 @pytest.mark.enable_socket
 def test_benchmark_endpoint(clean_python, pipeline, served, tmp_path):
     arguments = ("--model", "tiny", "--url", served, "--max-tokens", 130, "--requests", 2)

@@ -197,12 +197,16 @@ def test_two_modes_are_two_runs_and_the_same_one_is_resumed(make, model, tiny_mo
     assert (free.exit_code, "thinking.name was 'budget=3', is None" in free.stderr) == (2, True)
 
 
-def test_comparisons_and_reports_name_the_mode(make):
+def test_comparisons_and_reports_name_the_mode(make, tmp_path):
     free, stopped = make(), make("budget=3")
     values = compare(load_condition(free), load_condition(stopped)).values
     assert (values["a"], values["b"]) == ("free:none", "budget=3:none (thinking budget=3)")
     data = collect([f"base={free}", f"stopped={stopped}"])
     assert [entry.name for entry in data.entries] == ["base", "stopped (thinking budget=3)"]
+    write_report([f"base={free}", f"base={stopped}"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert re.findall(r"<li><b>(.*?)</b>", page) == ["base", "base (thinking budget=3)"]
+    assert re.findall(r'<g class="(c\d)"><title>base', page)[:2] == ["c0", "c1"]
 
 
 def test_a_report_has_what_the_runs_closed_and_tried_beside_their_cost(make, tmp_path):

@@ -48,6 +48,11 @@ class Entry:
         """The requested ratio."""
         return self.condition.ratio
 
+    @property
+    def run(self) -> tuple[str, Path]:
+        """The label and the folder of its run: with ways to think less, several runs may have one label."""
+        return self.label, self.condition.run
+
 
 @dataclass(frozen=True)
 class ReportData:
@@ -64,9 +69,9 @@ class ReportData:
     breakdowns: dict[str, dict[str, dict[str, dict[str, Any]]]]
 
     @property
-    def labels(self) -> list[str]:
-        """The labels of the runs; the place of a label decides its colour."""
-        return list(dict.fromkeys(entry.label for entry in self.entries))
+    def runs(self) -> list[tuple[str, Path]]:
+        """The runs; the place of a run decides its colour."""
+        return list(dict.fromkeys(entry.run for entry in self.entries))
 
     @property
     def last(self) -> Entry:

@@ -51,15 +51,15 @@ def _any_cut(data: ReportData) -> bool:
 
 
 def _curves(data: ReportData) -> list[Curve]:
-    labels, budgets = data.labels, _budgets(data)
-    seen = dict.fromkeys(labels, 0)
+    runs, budgets = data.runs, _budgets(data)
+    seen = dict.fromkeys(runs, 0)
     few = len(data.entries) <= _MOST_BANDS
     lines: list[Curve] = []
     for entry in data.entries:
         banded = few or entry in (data.baseline, data.last)
         points = _points(entry, budgets)
-        lines.append(Curve(entry.name, labels.index(entry.label), points, banded, seen[entry.label]))
-        seen[entry.label] += 1
+        lines.append(Curve(entry.name, runs.index(entry.run), points, banded, seen[entry.run]))
+        seen[entry.run] += 1
     return lines
 
 

@@ -56,8 +56,8 @@ def page(data: ReportData, *, title: str, notes: Sequence[str] = ()) -> str:
 
 
 def _figure(data: ReportData) -> str:
-    labels = data.labels
-    points = [_point(entry, labels.index(entry.label)) for entry in data.entries]
+    runs = data.runs
+    points = [_point(entry, runs.index(entry.run)) for entry in data.entries]
     charts = "".join(
         f'<div class="{name}">{scatter(points, width=width, height=height)}</div>'
         for name, (width, height) in (("desktop", _DESKTOP), ("phone", _PHONE))
@@ -85,10 +85,10 @@ def _point(entry: Entry, colour: int) -> Point:
 
 def _spreads(data: ReportData) -> str:
     """The distribution of the samples' own ratios; empty without a second condition or a baseline that thinks."""
-    labels = data.labels
+    runs = data.runs
     others = [entry for entry in data.entries if entry is not data.baseline]
     found = [(entry, own_ratios(data.baseline.condition, entry.condition)) for entry in others]
-    spreads = [Spread(entry.name, labels.index(entry.label), ratios) for entry, ratios in found if ratios]
+    spreads = [Spread(entry.name, runs.index(entry.run), ratios) for entry, ratios in found if ratios]
     if not spreads:
         return ""
     name = data.baseline.name
@@ -214,7 +214,7 @@ def _settings(data: ReportData) -> str:
 
 def _runs(data: ReportData) -> Iterator[str]:
     """One line for each run."""
-    for entry in {entry.label: entry for entry in data.entries}.values():
+    for entry in {entry.run: entry for entry in data.entries}.values():
         settings, environment = entry.manifest["settings"], entry.manifest.get("environment", {})
         temperature = settings["temperature"]
         samples = "1 sample" if settings["samples"] == 1 else f"{settings['samples']} samples"
@@ -230,4 +230,4 @@ def _runs(data: ReportData) -> Iterator[str]:
             f": model {model}{checksum}, tasks {', '.join(settings['tasks'])}, {samples} a problem{seeded}, "
             f"{decoding}, at most {settings['max_tokens']:,} new tokens, {drawn}{versions}."
         )
-        yield f"<li><b>{html(entry.label)}</b>{html(facts)}</li>"
+        yield f"<li><b>{html(f'{entry.label}{entry.condition.thinking_suffix}')}</b>{html(facts)}</li>"
