@@ -117,7 +117,7 @@ lock: | $(BIN)/uv ## write the constraint files with their hashes (UPGRADE=1: at
 		typing-extensions,--no-emit-package $(name)) --output-file constraints-torch.txt - > /dev/null
 	$(LOCK) --group build --output-file constraints-build.txt > /dev/null
 	$(TORCH_PIN) | $(WITHOUT_TORCH) --constraint /dev/stdin --output-file constraints.txt --group dev packages/*/pyproject.toml \
-		$(foreach extra,champ hub llm lora onnx openai parquet train transformers trl,--extra $(extra)) > /dev/null
+		$(foreach extra,champ hub llm lora onnx openai parquet ray train transformers trl,--extra $(extra)) > /dev/null
 	$(LOCK) --group materials --output-file constraints-materials.txt > /dev/null
 	$(LOCK) --output-file constraints-gym.txt --group test packages/math-eval/pyproject.toml --extra reasoning-gym > /dev/null
 	$(TORCH_PIN) | $(WITHOUT_TORCH) --constraint /dev/stdin --output-file constraints-verl.txt --group test \

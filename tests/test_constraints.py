@@ -15,7 +15,7 @@ FILES = sorted(ROOT.glob("constraints*.txt"))
 ENVIRONMENTS = {
     "constraints.txt": {
         "chrpo": ["lora", "parquet", "trl"],
-        "cot-compressor": ["llm", "onnx", "parquet", "train"],
+        "cot-compressor": ["llm", "onnx", "parquet", "ray", "train"],
         "math-eval": ["champ", "hub", "openai", "parquet", "transformers"],
         "ratio-sft": ["lora", "parquet", "train"],
     },

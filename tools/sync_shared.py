@@ -38,7 +38,16 @@ _TRAINING = ("file_record", "training_checkpoints", "trl_release")
 _ROWS = ("remote_output", "row_layout", "row_source")
 _SERVER = ("bounded_http", "server_messages")
 MODULES = {
-    "cot_compressor": (*_EVERY, *_ROWS, *_SERVER, "file_record", "output_file", "thinking", "thinking_formats"),
+    "cot_compressor": (
+        *_EVERY,
+        *_ROWS,
+        *_SERVER,
+        "file_record",
+        "output_file",
+        "ray_shards",
+        "thinking",
+        "thinking_formats",
+    ),
     "ratio_sft": (*_MODEL, *_TRAINING),
     "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
     "math_eval": (*_MODEL, *_ROWS, *_SERVER, "server_choice"),

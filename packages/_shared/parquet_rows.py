@@ -54,13 +54,26 @@ def _words(error: BaseException) -> str:
     return " ".join(str(error).split())[:_SHOWN_CHARS]
 
 
-def parquet_columns(file: IO[bytes], where: str) -> dict[str, str]:
-    """The name of each column and the type that it is read as, from the end of the file.
+def parquet_columns(file: IO[bytes], where: str) -> dict[str, Any]:
+    """The name of each column and the type that it is read as, from the end of the file; None if JSON cannot hold it.
 
     Raises:
         DataError: the file is incomplete, no Parquet, or has a column twice or more than 1,000 columns.
     """
-    return {field.name: str(_json_type(field.type)) for field in _open(file, where).schema_arrow}
+    return {field.name: _json_type(field.type) for field in _open(file, where).schema_arrow}
+
+
+def common_type(one: Any, other: Any) -> Any:
+    """The type of `parquet_columns` that fits the values of both; None if there is none."""
+    import pyarrow
+
+    if one is None or other is None:
+        return None
+    try:
+        schemas = [pyarrow.schema([("", kind)]) for kind in (one, other)]
+        return pyarrow.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pyarrow.ArrowException:
+        return None
 
 
 def _open(file: IO[bytes], where: str) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError
-from .parquet_rows import infinite, parquet_columns
+from .parquet_rows import common_type, infinite, parquet_columns
 from .records import Row, read_placed, required_fields, validate_in
 from .row_files import Shard, content_digest, shards
 from .row_layout import Layout, MisfitError
@@ -40,11 +40,13 @@ class RowSource:
         address: A file, a folder of shards, or an address on an object store; see `row_files.shards`.
         schema: Name of the schema that the rows fit.
         layout: Columns of a corpus; None for rows of the contract itself.
+        is_part: Whether this is one shard of several, so that it may have no rows, or none that fit.
     """
 
     address: str | Path
     schema: str
     layout: Layout | None = None
+    is_part: bool = False
 
     def rows(self) -> Iterator[Row | Misfit]:
         """Yield each row, or the misfit in its place.
@@ -56,20 +58,22 @@ class RowSource:
 
     def placed(self) -> Iterator[tuple[str, Row | Misfit]]:
         """Yield the place, `FILE:LINE` or `FILE:ROW`, and each row or misfit; errors are those of `rows`."""
-        if self.layout is None:
+        if self.layout is None and not self.is_part:
             yield from read_placed(self.address, self.schema)
             return
         whole = "completion" in required_fields(self.schema)
         for shard in shards(self.address):
             for where, value in shard.values():
-                yield where, self._fitted(self.layout, shard, value, where, whole)
+                yield where, self._fitted(shard, value, where, whole)
 
-    def _fitted(self, layout: Layout, shard: Shard, value: Any, where: str, whole: bool) -> Row | Misfit:
+    def _fitted(self, shard: Shard, value: Any, where: str, whole: bool) -> Row | Misfit:
+        if self.layout is None:
+            return validate_in(shard, value, where, self.schema)
         if not isinstance(value, dict):
             raise DataError(f"{where}: not a JSON object; expected one record a line")
         made = {"id": f"{shard.file.name}:{where.rpartition(':')[2]}"}
         try:
-            return validate_in(shard, made | layout.fit(value, whole=whole), where, self.schema)
+            return validate_in(shard, made | self.layout.fit(value, whole=whole), where, self.schema)
         except MisfitError as error:
             return Misfit(_finite(value), error.reason, f"{where}: {error}")
         except DataError as error:
@@ -79,11 +83,9 @@ class RowSource:
         """Read everything once, before anything is written.
 
         Raises:
-            DataError: a file is incomplete; shards have different columns; a column of the layout is in no shard; there
-                are no rows, or none fits.
+            DataError: a file is incomplete; columns do not fit, see `check_columns`; there are no rows, or none fits.
         """
-        found = shards(self.address)
-        self._check_columns([shard for shard in found if shard.is_parquet])
+        self.check_columns()
         first: Misfit | None = None
         fitting = 0
         for row in self.rows():
@@ -91,22 +93,30 @@ class RowSource:
                 first = first or row
             else:
                 fitting += 1
-        if not fitting:
+        if not (fitting or self.is_part):
             fault = f"no row fits, such as {first.detail}" if first else "no rows"
             raise DataError(f"{self.address}: {fault}; see --columns and --messages")
 
-    def _check_columns(self, found: list[Shard]) -> None:
-        known: dict[str, tuple[str, Shard]] = {}
-        for shard in found:
+    def check_columns(self) -> None:
+        """Read the columns of all shards in Parquet.
+
+        Raises:
+            DataError: a file is incomplete, lacks a column of the layout, or has one whose type does not fit together
+                with that in another shard.
+        """
+        known: dict[str, tuple[Any, Shard]] = {}
+        for shard in (shard for shard in shards(self.address) if shard.is_parquet):
             with shard.file.open() as file:
                 columns = parquet_columns(file, str(shard.file))
             for name in self.layout.needed() if self.layout else ():
                 if name not in columns:
                     raise DataError(f"{shard.file}: no column {name!r}, but {', '.join(columns)}; see --columns")
             for name, kind in columns.items():
-                before, other = known.setdefault(name, (kind, shard))
-                if before != kind and "null" not in (before, kind):
+                before, other = known.get(name, (kind, shard))
+                both = kind if before == kind else common_type(before, kind)
+                if both is None and before != kind:
                     raise DataError(f"{shard.file}: column {name!r} is {kind}, and {before} in {other.file}; mend one")
+                known[name] = both, other
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -196,6 +196,22 @@ def test_an_empty_shard_and_two_shards_with_the_same_ids_are_no_fault(options: l
     assert [row["id"] for row in read_records(tmp_path / "out.parquet", "compress_input")] == ["same", "same"]
 
 
+def test_columns_of_shards_may_have_types_that_fit_together_and_rejected_rows_are_no_shard(tmp_path: Path) -> None:
+    row = {"question": "1 + 1?", "cot": "1 + 1 = 2."}
+    more = {"a": {"level": 1, "tags": [], "note": None}, "b": {"level": 1.5, "tags": ["x"], "note": {"by": "me"}}}
+    for name, fields in more.items():
+        write_records(tmp_path / f"corpus/{name}.parquet", [{"id": name, **row, **fields}])
+    (tmp_path / "corpus/a.rejected.jsonl").write_text("{}\n")
+    source = RowSource(tmp_path / "corpus", "compress_input")
+    source.check()
+    assert [found["id"] for found in source.rows() if isinstance(found, dict)] == ["a", "b"]
+    write_records(tmp_path / "corpus/c.parquet", [{"id": "c", **row, "level": "hard"}])
+    with pytest.raises(
+        DataError, match=r"c\.parquet: column 'level' is large_string, and double in .*a\.parquet; mend"
+    ):
+        source.check()
+
+
 def test_a_corpus_of_which_no_row_fits_stops_the_command(corpus: Path, options: list[object], tmp_path: Path) -> None:
     done = run("compress", corpus, tmp_path / "out.parquet", *options, "--thinking-format", "bracket-think")
     assert done.exit_code == 2

@@ -217,6 +217,7 @@ Examples:
   cot-compressor compress corpus short.parquet --ratio 0.3 --tokenizer models/base --messages messages
   cot-compressor compress s3://bucket/corpus s3://bucket/short.parquet --ratio 0.3 --tokenizer models/base \\
       --columns question=problem,cot=thinking,answer=solution
+  cot-compressor compress corpus short --ratio 0.3 --tokenizer models/base --messages messages --engine ray
   cot-compressor compress - --ratio 0.3 --diff < thoughts.txt"""
 )
 @click.argument("source", metavar="IN", type=AddressType())
@@ -229,6 +230,17 @@ Examples:
     is_flag=True,
     help="Print the whole plain text: the kept part in colour on a terminal, elsewhere the rest as [-dropped-].",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="local writes one file in this process. ray makes a file for each shard of IN in the folder OUT, on the "
+    "cluster that RAY_ADDRESS names or one on this machine.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
+)
 @_overwrite
 def compress(
     source: str | Path,
@@ -238,6 +250,8 @@ def compress(
     question: str,
     diff: bool,
     overwrite: bool,
+    engine: str,
+    workers: int | None,
     **options: Any,
 ) -> None:
     """Shorten each trace of IN at every ratio; without OUT, shorten the plain text IN (- is standard input).
@@ -248,7 +262,7 @@ def compress(
     A plain text needs no tokenizer: without one, `rules` counts words, numbers and signs.
     """
     if out is not None:
-        from .compress import compress_file
+        from .compress import compress_file, compress_shards
 
         if str(source) == "-":
             raise DataError("-: standard input is for a plain text; leave out OUT, or give a file of traces")
@@ -259,8 +273,11 @@ def compress(
             )
         if question or diff:
             raise DataError("--question and --diff are for a plain text; drop them, or drop OUT")
-        options = _layout(source, options)
-        _report(out, compress_file(source, out, tokenizer=tokenizer, overwrite=overwrite, **options))
+        options = {**_layout(source, options), "tokenizer": tokenizer, "overwrite": overwrite}
+        if engine == "ray":
+            _report(out, compress_shards(source, out, workers=workers, notify=notify, **options))
+        else:
+            _report(out, compress_file(source, out, **options))
         return
     from .compressor import Compressor
     from .plain_text import read_text, shown

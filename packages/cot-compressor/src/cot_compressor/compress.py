@@ -4,11 +4,15 @@ Rows come out in input order with a `compressions` list and every other field un
 one of the ratios is rejected, so every written row has all of them.
 
     compress_file("traces.jsonl", "compressed.jsonl", ratios=[0.2, 0.4], scorer="rules", tokenizer="models/base")
+    compress_shards("corpus", "short", ratios=[0.2], scorer="rules", tokenizer="models/base", notify=print)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from ._shared.ray_shards import Report, ShardJob
 from ._shared.records import Row, Tally
 from ._shared.row_layout import Layout
 from ._shared.row_source import RowSource
@@ -16,7 +20,7 @@ from .budget.counting import load_counter
 from .budget.ratios import check_ratios
 from .compressor import Compressor
 from .errors import InfeasibleBudget, RejectedRow
-from .resumable import Job, Outcome
+from .resumable import Conversion, Outcome
 from .scorers.load import load_scorer, scorer_fingerprint
 
 _BATCH_ROWS = 64
@@ -53,6 +57,22 @@ def compress_file(
     Raises:
         DataError: the input is bad, or `out` was made with other settings or by another command.
     """
+    conversion = compress_conversion(
+        ratios=ratios, scorer=scorer, tokenizer=tokenizer, dtype=dtype, layout=layout, overwrite=overwrite
+    )
+    return conversion.write(source, out)
+
+
+def compress_conversion(
+    *,
+    ratios: Sequence[float],
+    scorer: str | Path,
+    tokenizer: str | Path,
+    dtype: str | None = None,
+    layout: Layout | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Load what compresses files; arguments and errors are those of `compress_file`."""
     wanted = check_ratios(ratios)
     counter = load_counter(tokenizer)
     compressor = Compressor(load_scorer(scorer, dtype=dtype), counter)
@@ -63,9 +83,6 @@ def compress_file(
         "tokenizer": counter.digest(),
         "tokenizer_name": counter.name,
     }
-    job = Job("compress", RowSource(source, "compress_input", layout), out, settings, overwrite)
-    if job.is_finished():
-        return None
 
     def convert(rows: list[Row]) -> Iterator[Outcome]:
         pairs = [(row["question"], row["cot"]) for row in rows]
@@ -75,4 +92,32 @@ def compress_file(
             else:
                 yield {**row, "compressions": [entry.to_record() for entry in result]}
 
-    return job.run(convert, batch_rows=_BATCH_ROWS)
+    return Conversion("compress", "compress_input", settings, convert, _BATCH_ROWS, layout, overwrite)
+
+
+def compress_shards(
+    source: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    notify: Callable[[str], object],
+    **options: Any,
+) -> Report:
+    """Write a `compressed` file for each shard of a corpus, on a Ray cluster; together they are `compress_file`'s.
+
+    Args:
+        source: Folder of shards, here or on an object store; every worker reads it.
+        out: Folder for the outputs, likewise; each has the name of its shard.
+        workers: Number of workers; None takes one for each processor of the cluster, or for each GPU with a trained
+            scorer.
+        notify: Function that gets a line about each shard that failed.
+        options: Further arguments of `compress_file`.
+
+    Raises:
+        DataError: the input is bad, the output folder contains something else, or shards failed.
+    """
+    compress_conversion(**options)  # its errors come before a worker starts
+    RowSource(source, "compress_input", options.get("layout")).check_columns()
+    make = partial(compress_conversion, **options)
+    job = ShardJob("cot-compressor compress", source, out, make, overwrite=options.get("overwrite", False))
+    return job.run(workers=workers, gpu=options["scorer"] != "rules", notify=notify)

@@ -23,10 +23,12 @@ from ._shared.addresses import is_remote
 from ._shared.lock import locked, no_link
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
+from ._shared.ray_shards import Counts
 from ._shared.records import Row, Tally, dump_line, write_records
 from ._shared.remote_output import RemoteOutput
+from ._shared.row_layout import Layout
 from ._shared.row_source import Misfit, RowSource
-from ._shared.runs import State, check_apart
+from ._shared.runs import State, check_apart, manifest_path, read_manifest
 from .errors import DataError, RejectedRow
 
 Outcome = Row | RejectedRow
@@ -90,6 +92,18 @@ class Job:
         settings = self.source.settings | self.settings
         return OutputFile(out, (_REJECTED,), f"cot-compressor {self.command}", settings)
 
+    def counts(self) -> Counts:
+        """Numbers of rows of a finished output: `read`, `written`, and `rejected` by reason.
+
+        Raises:
+            DataError: its manifest cannot be read, or has none.
+        """
+        manifest = self._remote.manifest() if self._remote else read_manifest(manifest_path(self._output.out))
+        found = manifest.get("rows")
+        if not isinstance(found, dict) or not {"read", "written", "rejected"} <= found.keys():
+            raise DataError(f"{self.out}: its manifest has no numbers of rows; make it again with --overwrite")
+        return found
+
     def run(self, convert: Callable[[list[Row]], Iterable[Outcome]], *, batch_rows: int) -> Tally | None:
         """Write the outcome of every row to `out`, in order; continue if an earlier run was killed.
 
@@ -151,6 +165,44 @@ class Job:
         counts = {"read": tally.read, "written": tally.written, "rejected": tally.reasons}
         output.publish(RECORDED, rows=counts)
         return tally
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a command turns a file of rows into another one.
+
+    Args:
+        command: Name of the sub-command.
+        schema: Name of the schema of its rows.
+        settings: Everything that changes the output, as JSON values.
+        convert: Function of `Job.run`.
+        batch_rows: Number of rows given to it at a time.
+        layout: Columns of a corpus.
+        overwrite: See `Job`.
+    """
+
+    command: str
+    schema: str
+    settings: dict[str, Any]
+    convert: Callable[[list[Row]], Iterable[Outcome]]
+    batch_rows: int
+    layout: Layout | None
+    overwrite: bool
+
+    def write(self, source: str | Path, out: str | Path) -> Tally | None:
+        """Make a file; returns the counts of rows, or None if it was complete already."""
+        job = self._job(RowSource(source, self.schema, self.layout), out)
+        return None if job.is_finished() else job.run(self.convert, batch_rows=self.batch_rows)
+
+    def __call__(self, shard: str, out: str) -> Counts:
+        """Make the file of one shard of several, unless it is complete already; returns the counts of its rows."""
+        job = self._job(RowSource(shard, self.schema, self.layout, is_part=True), out)
+        if not job.is_finished():
+            job.run(self.convert, batch_rows=self.batch_rows)
+        return job.counts()
+
+    def _job(self, source: RowSource, out: str | Path) -> Job:
+        return Job(self.command, source, out, self.settings, self.overwrite)
 
 
 def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:

@@ -66,9 +66,7 @@ class RemoteOutput:
                     "another output, or remove it"
                 )
             return False
-        with self._manifest.stream() as stream:
-            text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-        recorded = check_manifest(parse_json(text, str(self._manifest)), self._manifest)
+        recorded = self.manifest()
         if recorded["command"] != self._command:
             fault = f"not written by {self._command}, but by {recorded['command']!r}"
             raise DataError(f"{self._file}: {fault}; name another output")
@@ -77,6 +75,16 @@ class RemoteOutput:
             fault = f"made with other settings ({'; '.join(changes)})"
             raise DataError(f"{self._file}: {fault}; name another output, or add --overwrite to replace it")
         return not overwrite and self._file.is_file()
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the output on the store.
+
+        Raises:
+            DataError: the store cannot be reached, or it is no manifest of this toolkit.
+        """
+        with self._manifest.stream() as stream:
+            text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+        return check_manifest(parse_json(text, str(self._manifest)), self._manifest)
 
     def upload(self, beside: Iterable[str]) -> None:
         """Copy the complete output to the store, its manifest last, and remove the one here.

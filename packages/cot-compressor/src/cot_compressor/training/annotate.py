@@ -14,14 +14,13 @@ from typing import Any, Protocol
 
 from cot_compressor._shared.records import Row, Tally
 from cot_compressor._shared.row_layout import Layout
-from cot_compressor._shared.row_source import RowSource
 from cot_compressor._version import __version__
 from cot_compressor.budget.counting import count_words
 from cot_compressor.budget.ratios import token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
-from cot_compressor.resumable import Job, Outcome
+from cot_compressor.resumable import Conversion, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.rules import RuleScorer
 from cot_compressor.text.render import Span
@@ -125,9 +124,6 @@ def annotate_file(
     """
     chosen = annotator or ResponseAnnotator()
     made_by = {"name": chosen.name, "version": chosen.version, "settings": chosen.settings}
-    job = Job("annotate", RowSource(source, "traces", layout), out, {"annotator": made_by}, overwrite)
-    if job.is_finished():
-        return None
 
     def mark(row: Row) -> Outcome:
         try:
@@ -140,4 +136,5 @@ def annotate_file(
         with ThreadPoolExecutor(chosen.concurrency) as pool:
             yield from pool.map(mark, rows)
 
-    return job.run(convert, batch_rows=_BATCH_ROWS)
+    settings = {"annotator": made_by}
+    return Conversion("annotate", "traces", settings, convert, _BATCH_ROWS, layout, overwrite).write(source, out)

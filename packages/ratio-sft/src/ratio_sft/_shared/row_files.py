@@ -30,6 +30,7 @@ MAX_LINE_CHARS = 64 * 2**20
 _MAX_BLANK_LINES = 100_000
 _PACKED = (".gz", ".zst")
 _SHARDS = (".parquet", *(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", *_PACKED)))
+_SET_ASIDE = ".rejected.jsonl"
 _LIKE_ROWS = re.compile(r"(?i)[^._].*\.(parquet|jsonl|ndjson)(\.[^.]+)?")
 _SHOWN_NAMES = 5
 
@@ -112,7 +113,8 @@ def shards(given: str | Path) -> list[Shard]:
     """The files of rows at an address, sorted by name.
 
     Files of a folder are shards if they end in `.parquet`, or in `.jsonl` or `.ndjson` and perhaps `.gz` or `.zst`, and
-    do not begin with a dot or an underscore. Other names are left out, but for those that look like rows.
+    do not begin with a dot or an underscore, nor end in `.rejected.jsonl`, as rows that a command has set aside. Other
+    names are left out, but for those that look like rows.
 
     Args:
         given: A file, a folder, or a folder and a pattern with `*` for names of files in it.
@@ -150,7 +152,7 @@ def shards(given: str | Path) -> list[Shard]:
 
 
 def _may_be_shard(name: str, pattern: str) -> bool:
-    return _LIKE_ROWS.fullmatch(name) is not None and fnmatchcase(name, pattern)
+    return _LIKE_ROWS.fullmatch(name) is not None and not name.endswith(_SET_ASIDE) and fnmatchcase(name, pattern)
 
 
 def becomes_shard(out: str | Path, given: str | Path) -> bool:

@@ -1,0 +1,162 @@
+"""The shards of a corpus on a local Ray cluster of two workers, some of which are killed: as one process makes them."""
+
+import json
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from cot_compressor import Layout, compress_file
+from cot_compressor._shared.ray_shards import ShardJob
+from cot_compressor._shared.records import Row, read_json, read_records
+from cot_compressor.cli import cli
+from cot_compressor.compress import compress_conversion
+from cot_compressor.errors import DataError
+
+ray = pytest.importorskip("ray", reason="needs cot-compressor[ray]")
+pytestmark = pytest.mark.enable_socket
+LAYOUT = Layout(columns={"answer": "solution"}, messages="messages")
+NAMES = [f"part-{number}.parquet" for number in range(5)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Any:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, toy_traces: list[Row]) -> Path:
+    """Five shards: the last one is empty, and two rows are rejected for different reasons."""
+    rows = []
+    for trace in toy_traces:
+        answer = f"<think>\n{trace['cot']}\n</think>\n\n{trace['response']}"
+        messages = [{"role": "user", "content": trace["question"]}, {"role": "assistant", "content": answer}]
+        rows.append({"messages": messages, "solution": trace["answer"], "source": {"name": "toy", "level": None}})
+    rows[6]["messages"][1]["content"] = "no thinking"
+    rows[7]["messages"][1]["content"] = "<think>\n1 + 1 = 2 2 3 4\n</think>\n\n2"
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    schema = pa.Table.from_pylist(rows).schema
+    for number, name in enumerate(NAMES):
+        some = rows[number::4] if number < 4 else []
+        pq.write_table(pa.Table.from_pylist(some, schema=schema), folder / name)
+    return folder
+
+
+@pytest.fixture
+def options(tokenizer_folder: Path) -> Row:
+    return {"ratios": [0.1], "scorer": "rules", "tokenizer": tokenizer_folder, "layout": LAYOUT}
+
+
+class KilledTwice:
+    """Is killed once before it makes a shard, and once between the end of a shard and its report."""
+
+    def __init__(self, markers: Path, **options: Any) -> None:
+        self._conversion, self._markers = compress_conversion(**options), markers
+
+    def __call__(self, shard: str, out: str) -> Row:
+        self._die_at(shard, "part-1")
+        counts = self._conversion(shard, out)
+        self._die_at(shard, "part-2")
+        with (self._markers / "made").open("a") as made:
+            made.write(f"{os.getpid()} {Path(out).name}\n")
+        return counts
+
+    def _die_at(self, shard: str, name: str) -> None:
+        marker = self._markers / name
+        if Path(shard).stem == name and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def compressed(file: Path) -> list[Row]:
+    return list(read_records(file, "compress_input"))
+
+
+def lines(*files: Path) -> list[Row]:
+    return [json.loads(line) for file in files if file.exists() for line in file.read_text("utf-8").splitlines()]
+
+
+def run(corpus: Path, out: Path, tokenizer: Path) -> Result:
+    command = [
+        "compress", corpus, out, "--ratio", 0.1, "--tokenizer", tokenizer, "--messages", "messages", "--columns",
+        "answer=solution", "--engine", "ray", "--workers", 2,
+    ]  # fmt: skip
+    return CliRunner().invoke(cli, list(map(str, command)))
+
+
+def test_shards_are_those_of_one_process_although_workers_are_killed(
+    corpus: Path, options: Row, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    out, markers = tmp_path / "short", tmp_path / "markers"
+    markers.mkdir()
+    job = ShardJob("cot-compressor compress", corpus, out, partial(KilledTwice, markers, **options))
+    report = job.run(workers=2, gpu=False, notify=print)
+    made = [line.split() for line in (markers / "made").read_text().splitlines()]
+    assert sorted(name for _, name in made) == NAMES
+    assert sorted(path.name for path in markers.iterdir()) == ["made", "part-1", "part-2"]
+
+    one = tmp_path / "one.parquet"
+    tally = compress_file(corpus, one, **options)
+    assert tally is not None
+    assert compressed(out) == compressed(one)
+    rejected = [out / f"{Path(name).stem}.rejected.jsonl" for name in NAMES]
+    assert lines(*rejected) == lines(tmp_path / "one.rejected.jsonl")
+    assert (report.read, report.written, dict(report.rejected)) == (tally.read, tally.written, tally.reasons)
+    assert len(tally.reasons) == 2
+    manifest = read_json(out / "manifest.json")
+    assert manifest["rows"] == {"read": 60, "written": tally.written, "rejected": tally.reasons}
+    assert manifest["slowest"]["shard"] in NAMES
+
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "manifest.json"}
+    (out / "part-3.parquet").unlink()
+    done = run(corpus, out, tokenizer_folder)
+    assert done.exit_code == 0, done.output
+    assert f"60 read, {tally.written} written" in done.stderr
+    after = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "manifest.json"}
+    assert {name for name in after if after[name] != before[name]} <= {
+        "part-3.parquet", "part-3.parquet.manifest.json", "part-3.rejected.jsonl",
+    }  # fmt: skip
+    assert compressed(out) == compressed(one)
+
+
+def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    out, bad = tmp_path / "short", corpus / "part-1.jsonl"
+    bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')
+    failed = run(corpus, out, tokenizer_folder)
+    assert failed.exit_code == 2, failed.output
+    assert "part-1.jsonl:2" in failed.stderr
+    assert failed.stderr.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
+    assert sorted(path.name for path in out.glob("*.parquet")) == NAMES
+    bad.write_text('{"messages": 3, "solution": "1"}\n')
+    done = run(corpus, out, tokenizer_folder)
+    assert done.exit_code == 0, done.output
+    assert (out / "part-1.jsonl").read_text() == ""
+    assert [row["reject_reason"] for row in lines(out / "part-1.rejected.jsonl")] == ["no_conversation"]
+
+
+def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: Row, tmp_path: Path) -> None:
+    make = partial(compress_conversion, **options)
+
+    def refused(out: Path, words: str) -> None:
+        with pytest.raises(DataError, match=words):
+            ShardJob("cot-compressor compress", corpus, out, make).run(workers=1, gpu=False, notify=print)
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").touch()
+    refused(tmp_path / "there", "already there, and not written by")
+    refused(corpus, "would replace .*, which is read|would become a shard")
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", make)
+    job._begin(NAMES)
+    (tmp_path / "short" / "part-9.parquet").touch()
+    refused(tmp_path / "short", r"part-9\.parquet: no shard of .* has this name")
