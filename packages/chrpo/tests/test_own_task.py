@@ -127,7 +127,7 @@ OWN = {
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_without_boxes_is_trained_with_its_own_grader_and_form(train, tmp_path, task):
-    result = train(task, *OWN[task])
+    result = train(task, *OWN[task], "--log-completions", 5)
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith("thinking format: <think> … </think>, opened by the chat template\n")
     for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines():
@@ -135,6 +135,9 @@ def test_a_task_without_boxes_is_trained_with_its_own_grader_and_form(train, tmp
         assert metrics["accuracy"] > 0.7, "by chance it would be .25"
         assert metrics["format_failures"] < 0.1
         assert metrics["ratio/0/thinking_tokens"] < 0.5 < 4 < metrics["ratio/1/thinking_tokens"]
+    for step in (1, 2):
+        lines = (tmp_path / f"out/completions/step_00000{step}.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [step] * 5
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     names = {"choice": ("choice_grader.right", "choice_grader.one_option"), "code": ("code_grader.passes", "any")}
     assert (manifest["settings"]["grader"], manifest["settings"]["answer_format"]) == names[task]

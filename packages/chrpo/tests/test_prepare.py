@@ -340,6 +340,16 @@ def test_a_corrupted_file_and_a_missing_ladder_are_named(tmp_path, files, checkp
     assert "control_tokens.json" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["control_tokens.json", "thinking_format.json"])
+def test_a_file_of_the_checkpoint_that_is_elsewhere_is_not_read(tmp_path, files, name):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "elsewhere.json").write_text("secret")
+    (tmp_path / "model" / name).symlink_to(tmp_path / "elsewhere.json")
+    result = run("prepare", *files, "--checkpoint", tmp_path / "model")
+    assert (result.exit_code, f"{name}: is a symbolic link to outside the folder" in result.stderr) == (2, True)
+    assert "secret" not in result.output
+
+
 def test_memory_does_not_depend_on_how_long_completions_are(tmp_path):
     rows = [{**row, "completion": 20_000 * " "} for row in samples({f"p{i}": (4, 4, 4) for i in range(50)})]
     write_records(tmp_path / "samples.jsonl", rows)

@@ -38,6 +38,11 @@ def test_the_trl_script_runs_on_a_smaller_ladder_for_one_step(checkpoint, prompt
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["trainer"].state.global_step == 1
+    assert names["ControlTokens"].load("checkpoints/chrpo").content == names["ControlTokens"].load(checkpoint).content
+    tokenizer, reader = names["trainer"].processing_class, names["trainer"].reader
+    for text in ("<think> 7 </think> \\boxed{ 3 } [end]", "<think> so </think> \\boxed{ 1 7 } [end]"):
+        facts = reader.read(tokenizer.encode(text, add_special_tokens=False), "7")
+        assert (facts.format_ok, facts.correct) == (True, False), "a part of the text is no answer"
 
 
 def test_the_script_without_control_tokens_runs_for_one_step(plain_checkpoint, plain_rows, tmp_path, monkeypatch):
@@ -56,3 +61,4 @@ def test_the_script_without_control_tokens_runs_for_one_step(plain_checkpoint, p
     exec(compile(code, "README.md", "exec"), names)
     assert names["trainer"].state.global_step == 1
     assert names["reward"].controller.prices()["policy"] != 8
+    assert (tmp_path / "checkpoints/short/model.safetensors").is_file()

@@ -146,6 +146,18 @@ def test_two_processes_give_the_rewards_and_prices_of_one(plain_checkpoint, plai
     assert [each["state"] for each in two] == [one["state"]] * 2
 
 
+def test_a_step_without_a_well_formed_rollout_stops_the_run_and_quotes_three(plain_checkpoint, plain_rows, tmp_path):
+    from chrpo.trl import CHRPOReward
+
+    reward = CHRPOReward(plain_rows, args := grpo_config(tmp_path), answer_format="answer-tag")
+    words = (
+        r"none of the 16 rollouts of a step has the right form.* \(3\) another form of answer: '<think>.*give --format"
+    )
+    with pytest.raises(ChrpoError, match=words):
+        build_grpo(plain_checkpoint, args, plain_rows, reward).train()
+    assert reward.controller.prices() == {"policy": 8}
+
+
 def test_an_evaluation_gives_accuracy_and_moves_no_price(plain_checkpoint, plain_rows, tmp_path):
     from datasets import Dataset
 
@@ -174,6 +186,8 @@ def test_an_evaluation_gives_accuracy_and_moves_no_price(plain_checkpoint, plain
         ({"scale_rewards": "group"}, {}, "scale_rewards is 'group'; it must be 'none'"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, {}, "it must be 'sum_then_normalize'"),
         ({"restore_callback_states_from_checkpoint": True}, {}, "it must be False"),
+        ({"top_p": 0.95}, {}, r"CHRPOReward: top_p is 0\.95; it must be 1 \(else rollouts are drawn from another"),
+        ({"generation_kwargs": {"top_k": 5}}, {}, "generation_kwargs is .*; it must be None"),
         ({"steps_per_generation": 2, "save_strategy": "steps", "save_steps": 3}, {}, "needs a multiple of 2"),
         ({}, {"adding": ["clamp_correct"]}, "clamp_correct needs CHRPOTrainer"),
         ({}, {"objective": "degrpo"}, "objective degrpo: needs control tokens"),

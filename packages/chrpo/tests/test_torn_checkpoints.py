@@ -185,7 +185,8 @@ def test_a_trainer_of_ones_own_finds_and_checks_the_newest_checkpoint(checkpoint
 
     with pytest.raises(DataError, match="run: no complete checkpoint; train without resume_from_checkpoint"):
         trainer(1).train(resume_from_checkpoint=True)
-    trainer(2).train()
+    trainer(1).train()
+    trainer(2).train()  # anew, so that its steps take the place of those before
     again = trainer(3)
     again.train(resume_from_checkpoint=True)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()

@@ -115,6 +115,26 @@ def test_a_killed_run_ends_like_an_undisturbed_one(undisturbed, checkpoint, prom
     assert not work.exists()
 
 
+def test_a_run_that_stopped_before_its_first_checkpoint_ends_like_an_undisturbed_one(
+    undisturbed, checkpoint, prompts, tmp_path, monkeypatch
+):
+    from chrpo.trl import CHRPOTrainer
+
+    def log(self, *arguments, _log=CHRPOTrainer.log):
+        _log(self, *arguments)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(CHRPOTrainer, "log", log)
+        with pytest.raises(KeyboardInterrupt):
+            train(prompts, out, model=checkpoint, settings=SETTINGS)
+    assert [line["step"] for line in metrics(tmp_path / ".out.partial")] == [1]
+    assert train(prompts, out, model=checkpoint, settings=SETTINGS)
+    assert metrics(out) == metrics(undisturbed)
+    assert (out / "training.html").read_bytes() == (undisturbed / "training.html").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "flags"),
     [

@@ -203,8 +203,6 @@ def _run(job: "Job", out: Path, recorded: Mapping[str, Any], notify: Callable[[s
                 notify(WITHOUT_LADDER)
             notify(_epochs(len(job.rows), job.settings))
         remove_incomplete(work)
-        if newest_complete(work) is None:  # the steps that are logged are taken again
-            (work / METRICS_FILE).unlink(missing_ok=True)
     process.wait_for_everyone()
     checkpoint = newest_complete(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

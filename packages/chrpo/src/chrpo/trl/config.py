@@ -20,6 +20,14 @@ from .compat import continuous_batching, set_checkpointing
 
 _PROMPTS = 16
 """Number of prompts in a step of one process, as in `chrpo train`."""
+_SAMPLING = {
+    "top_p": (1,),
+    "top_k": (0, None),
+    "min_p": (None, 0),
+    "repetition_penalty": (1,),
+    "generation_kwargs": (None, {}),
+}
+"""Values of the options that change the distribution of rollouts, with which they do not."""
 
 
 # The order of the bases decides the order of the fields: `output_dir` of GRPOConfig comes first.
@@ -89,7 +97,6 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
 
     def _refuse_unsupported(self) -> None:
         """Name a setting of TRL that CHRPO does not support, before TRL complains about what it leads to."""
-        sampler = "(else rollouts are drawn from another distribution than the one that is trained)"
         refused = {
             "eval_strategy": (self.eval_strategy == "no", "'no' (evaluate checkpoints with math-eval)"),
             "max_steps": (self.max_steps > 0, "above 0: CHRPO counts steps, not epochs"),
@@ -104,15 +111,11 @@ class CHRPOConfig(CHRPOSettings, GRPOConfig):
             "use_liger_kernel": (not self.use_liger_kernel, "False (its loss has one advantage for a whole rollout)"),
             "auto_find_batch_size": (not self.auto_find_batch_size, "False (groups would be split)"),
             "reward_weights": (self.reward_weights is None, "None: there is one reward"),
-            "top_p": (self.top_p == 1, f"1 {sampler}"),
-            "top_k": (not self.top_k, f"0 {sampler}"),
-            "min_p": (not self.min_p, f"None {sampler}"),
-            "repetition_penalty": (self.repetition_penalty == 1, f"1 {sampler}"),
-            "generation_kwargs": (not self.generation_kwargs, f"None {sampler}"),
         }
         for name, (fine, wanted) in refused.items():
             if not fine:
                 raise DataError(f"CHRPOConfig: {name} is {getattr(self, name)!r}; it must be {wanted}")
+        check_sampling("CHRPOConfig", self)
 
     @property
     def steps_per_rollout(self) -> int:
@@ -125,6 +128,20 @@ def steps_per_rollout(args: GRPOConfig) -> int:
     passes = int(args.steps_per_generation or 1) * args.num_iterations
     accumulated = args.gradient_accumulation_steps
     return math.lcm(passes, accumulated) // accumulated
+
+
+def check_sampling(name: str, args: GRPOConfig) -> None:
+    """Refuse options with which rollouts are drawn from another distribution than the one that is trained.
+
+    Raises:
+        DataError: there is such an option; the message begins with the name.
+    """
+    for option, values in _SAMPLING.items():
+        if (found := getattr(args, option)) not in values:
+            raise DataError(
+                f"{name}: {option} is {found!r}; it must be {values[0]} (else rollouts are drawn from another "
+                "distribution than the one that is trained)"
+            )
 
 
 def check_save_steps(name: str, args: GRPOConfig) -> None:

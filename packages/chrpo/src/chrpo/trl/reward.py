@@ -28,7 +28,7 @@ from chrpo.rollout import RolloutReader
 from chrpo.settings import CHRPOSettings
 from chrpo.step import CHRPOController
 
-from .config import check_save_steps
+from .config import check_sampling, check_save_steps
 from .gathering import gathered_columns
 
 
@@ -54,8 +54,8 @@ class CHRPOReward(TrainerCallback, ExportableState):
         controller: Objective, prices and budget.
 
     Raises:
-        DataError: a setting of the trainer would change the advantages, a setting of the objective needs control
-            tokens, or two prompts have one id.
+        DataError: a setting of the trainer would change the advantages or the distribution of rollouts, a setting of
+            the objective needs control tokens, or two prompts have one id.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class CHRPOReward(TrainerCallback, ExportableState):
 
 
 def _check(args: GRPOConfig, settings: CHRPOSettings | None) -> None:
-    """Refuse settings with which the advantages would not be those of the objective.
+    """Refuse settings with which advantages or rollouts would not be those of the objective.
 
     Raises:
         DataError: there is such a setting; the message names the first one and its remedy.
@@ -184,6 +184,7 @@ def _check(args: GRPOConfig, settings: CHRPOSettings | None) -> None:
     for name, value in wanted.items():
         if getattr(args, name, value) != value:
             raise DataError(f"CHRPOReward: {name} is {getattr(args, name)!r}; it must be {value!r}")
+    check_sampling("CHRPOReward", args)
     check_save_steps("CHRPOReward", args)
     if settings is not None and "clamp_correct" in settings.adding:
         raise DataError(

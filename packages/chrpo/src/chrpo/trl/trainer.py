@@ -356,6 +356,8 @@ class CHRPOTrainer(GRPOTrainer):
         if checkpoint is not None:
             check_sound(checkpoint)
         with locked(self._folder, self.accelerator.process_index), tensors_only(checkpoint):
+            if checkpoint is None and self.accelerator.is_main_process:  # the steps that are logged are taken again
+                self._metrics_path.unlink(missing_ok=True)
             return super().train(str(checkpoint) if checkpoint else None, *more, **options)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
