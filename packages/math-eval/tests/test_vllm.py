@@ -22,7 +22,26 @@ pytestmark = [
     pytest.mark.enable_socket,
     pytest.mark.skipif(not _PYTHON, reason="MATH_EVAL_VLLM names no interpreter with vLLM; `make test-vllm` does"),
 ]
-_MADE = ("id", "ratio", "completion", "completion_tokens", "thinking_tokens", "finish_reason", "verdict")
+_MADE = (
+    "id", "ratio", "completion", "completion_tokens", "thinking_tokens", "finish_reason", "verdict", "closing_text",
+    "trial_tokens", "over_budget",
+)  # fmt: skip
+_MODES = ("none", None, "budget=3", "exit=0.9:3")
+"""Ways to think less, the one with the longest prompts first; `exit` is refused for a server."""
+_RUNS = """
+import json, sys
+from math_eval import RunSettings, run
+from math_eval.backends.vllm import VLLMModel
+from math_eval.cli import cli
+if __name__ == "__main__":
+    folder, settings, runs, command = json.loads(sys.argv[1])
+    model = VLLMModel(settings["model"], concurrency=8)
+    for name, more in runs.items():
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in {**settings, **more}.items()}
+        run(RunSettings(**given), f"{folder}/{name}", backend=model)
+    model.close()
+    cli(command)
+"""
 _ENVIRONMENT = {
     **os.environ,
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -84,7 +103,7 @@ def server(model, tmp_path_factory):
     server.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arguments(model, problems):
     return [
         "--tasks", str(problems), "--ratio", "none", "--ratio", "policy", "--max-tokens", "40", "--instruction", "",
@@ -96,60 +115,77 @@ def at_server(server, model, arguments):
     return ["run", "--model", "openai:tiny", "--base-url", server.url, "--tokenizer", str(model), *arguments]
 
 
-@pytest.fixture
-def expected(model, arguments, tmp_path):
-    done = CliRunner().invoke(cli, ["run", "--model", str(model), *arguments, "--output-dir", str(tmp_path / "hf")])
-    assert done.exit_code == 0, done.output
-    return _made(tmp_path / "hf")
+def _thinking(mode: str | None) -> list[str]:
+    return [] if mode is None else ["--thinking", mode]
+
+
+@pytest.fixture(scope="module")
+def expected(model, arguments, tmp_path_factory):
+    """Way to think less -> the samples of transformers."""
+    found = {}
+    for mode in _MODES:
+        folder = tmp_path_factory.mktemp("hf")
+        command = ["run", "--model", str(model), *arguments, *_thinking(mode), "--output-dir", str(folder)]
+        done = CliRunner().invoke(cli, command)
+        assert done.exit_code == 0, done.output
+        found[mode] = _made(folder)
+    return found
+
+
+@pytest.fixture(scope="module")
+def of_engine(model, problems, arguments, tmp_path_factory):
+    """Way to think less, or number of requests in flight of a sampled run -> the samples of the engine.
+
+    All but the last run share an engine, since its processes take half a minute to start.
+    """
+    folder = tmp_path_factory.mktemp("engine")
+    settings = {
+        "model": str(model), "tasks": [str(problems)], "ratios": [None, "policy"], "max_tokens": 40, "instruction": "",
+        "backend": "vllm", "batch_size": 8,
+    }  # fmt: skip
+    hot = {"temperature": 1.5, "samples": 2, "seeds": [3, 4]}
+    runs = {str(mode): {"thinking": mode} for mode in _MODES} | {"8": hot}
+    command = ["run", "--model", str(model), "--backend", "vllm", *arguments, "--output-dir", str(folder / "1")]
+    command += ["--temperature", "1.5", "--samples", "2", "--seed", "3", "--seed", "4", "--batch-size", "1"]
+    done = subprocess.run(
+        [_PYTHON, "-c", _RUNS, json.dumps([str(folder), settings, runs, command])],
+        capture_output=True, text=True, check=False, env=_ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {name: _made(folder / name) for name in (*runs, "1")}
 
 
 def _made(folder: Path) -> list[dict]:
     lines = (folder / "samples_sums.jsonl").read_text("utf-8").splitlines()
-    rows = [{name: row[name] for name in _MADE} for row in map(json.loads, lines)]
+    rows = [{name: row.get(name) for name in _MADE} for row in map(json.loads, lines)]
     # The server decodes token by token, so that this word-level tokenizer begins with a space.
     return [{**row, "completion": row["completion"].lstrip()} for row in rows]
 
 
-def _engine(model: Path, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    code = "from math_eval.cli import cli; cli()"
-    command = [_PYTHON, "-c", code, "run", "--model", model, "--backend", "vllm", *arguments, "--output-dir", folder]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=_ENVIRONMENT)
+@pytest.mark.parametrize("mode", _MODES)
+def test_the_engine_gives_the_greedy_answers_of_transformers(of_engine, expected, mode):
+    assert of_engine[str(mode)] == expected[mode]
 
 
-def test_the_engine_gives_the_greedy_answers_of_transformers(model, arguments, expected, tmp_path):
-    done = _engine(model, arguments, tmp_path / "vllm")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert _made(tmp_path / "vllm") == expected
+def test_the_engine_samples_the_same_whatever_is_in_flight(of_engine):
+    assert of_engine["1"] == of_engine["8"]
+    assert len({row["completion"] for row in of_engine["1"]}) > 32
 
 
-def test_the_engine_samples_the_same_whatever_is_in_flight(model, arguments, tmp_path):
-    hot = [*arguments, "--temperature", "1.5", "--samples", "2", "--seed", "3", "--seed", "4"]
-    for size in ("1", "8"):
-        done = _engine(model, [*hot, "--batch-size", size], tmp_path / size)
-        assert done.returncode == 0, done.stderr[-3000:]
-    assert _made(tmp_path / "1") == _made(tmp_path / "8")
-    assert len({row["completion"] for row in _made(tmp_path / "1")}) > 32
-
-
-def test_the_server_gives_the_greedy_answers_of_transformers(at_server, expected, tmp_path):
-    done = CliRunner().invoke(cli, [*at_server, "--output-dir", str(tmp_path / "r")])
+@pytest.mark.parametrize("mode", [mode for mode in _MODES if mode is None or not mode.startswith("exit")])
+def test_the_server_gives_the_greedy_answers_of_transformers(at_server, expected, mode, tmp_path):
+    done = CliRunner().invoke(cli, [*at_server, *_thinking(mode), "--output-dir", str(tmp_path / "r")])
     assert done.exit_code == 0, done.output
-    assert _made(tmp_path / "r") == expected
+    assert _made(tmp_path / "r") == expected[mode]
 
 
-@pytest.mark.parametrize("mode", ["none", "budget=3", "exit=0.5:3"])
-def test_thinking_less_gives_the_greedy_answers_of_transformers(model, server, at_server, arguments, mode, tmp_path):
-    """Engine and server; `exit` is refused for a server."""
-    flags = ["--thinking", mode, "--output-dir"]
-    done = CliRunner().invoke(cli, ["run", "--model", str(model), *arguments, *flags, str(tmp_path / "hf")])
-    assert done.exit_code == 0, done.output
-    engine = _engine(model, [*arguments, *flags[:2]], tmp_path / "vllm")
-    assert engine.returncode == 0, engine.stderr[-3000:]
-    assert _made(tmp_path / "vllm") == _made(tmp_path / "hf")
-    if not mode.startswith("exit"):
-        done = CliRunner().invoke(cli, [*at_server, *flags, str(tmp_path / "server")])
-        assert done.exit_code == 0, done.output
-        assert _made(tmp_path / "server") == _made(tmp_path / "hf")
+def test_the_ways_to_think_less_change_something(expected):
+    none, free, budget, early = (expected[mode] for mode in _MODES)
+    assert max(row["thinking_tokens"] for row in free) > 3
+    assert {row["closing_text"] for row in free + none} == {None}
+    assert any(row["thinking_tokens"] == 3 and row["closing_text"] for row in budget)
+    assert any(row["closing_text"] for row in early)
+    assert any(row["trial_tokens"] and not row["closing_text"] for row in early)
 
 
 def test_a_run_outlives_the_kill_of_its_server(server, at_server, expected, tmp_path):
@@ -161,8 +197,8 @@ def test_a_run_outlives_the_kill_of_its_server(server, at_server, expected, tmp_
     while run.is_alive() and (not partial.exists() or partial.read_bytes().count(b"\n") < 3):
         time.sleep(0.001)
     server.kill()
-    assert 3 <= partial.read_bytes().count(b"\n") < len(expected)
+    assert 3 <= partial.read_bytes().count(b"\n") < len(expected[None])
     server.start()
     run.join()
     assert results[0].exit_code == 0, results[0].output
-    assert _made(tmp_path / "r") == expected
+    assert _made(tmp_path / "r") == expected[None]
