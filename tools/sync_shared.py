@@ -36,7 +36,7 @@ _EVERY = (
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats")
 _TRAINING = ("file_record", "training_checkpoints", "trl_release")
 _ROWS = ("remote_output", "row_layout", "row_source")
-_SERVER = ("bounded_http", "server_messages")
+_SERVER = ("bounded_http", "server_choice", "server_messages")
 MODULES = {
     "cot_compressor": (
         *_EVERY,
@@ -50,7 +50,7 @@ MODULES = {
     ),
     "ratio_sft": (*_MODEL, *_TRAINING),
     "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
-    "math_eval": (*_MODEL, *_ROWS, *_SERVER, "server_choice"),
+    "math_eval": (*_MODEL, *_ROWS, *_SERVER),
 }
 SCHEMAS = {
     "cot_compressor": ("annotated", "compress_input", "compressed", "fidelity", "thinking_format", "traces"),

@@ -219,10 +219,24 @@ def test_a_model_is_asked_again_with_the_error_and_formulas_stay_whole(
 
 
 @pytest.mark.enable_socket
+def test_requests_of_a_server_that_fails_go_to_the_others(tmp_path: Path, toy_traces: list[dict]) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({**row, "cot": COT}) + "\n" for row in toy_traces[:6]), "utf-8")
+    command = ["annotate", str(source), str(out), "--annotator", "openai", "--model", "m", "--concurrency", "3"]
+    with _Server([401]) as bad, _Server(['{"ranges": [[2, 4], [7, 7]]}']) as good:
+        failed = CliRunner().invoke(cli, [*command, "--base-url", bad.url])
+        assert (failed.exit_code, "start the command again" in failed.stderr) == (1, True), failed.output
+        done = CliRunner().invoke(cli, [*command, "--base-url", bad.url, "--base-url", good.url, "--overwrite"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count(f"{bad.url}: the server did not answer (") == 1
+    assert "6 read, 6 written, 0 rejected" in done.stderr
+
+
+@pytest.mark.enable_socket
 def test_a_trace_that_never_gets_a_usable_answer_is_a_counted_reject(one_trace: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with _Server(['{"ranges": [[1, 99]]}']) as server:
-        tally = annotate_file(one_trace, out, OpenAIAnnotator("m", base_url=server.url))
+        tally = annotate_file(one_trace, out, OpenAIAnnotator("m", base_urls=[server.url]))
     assert tally is not None
     assert tally.summary() == "1 read, 0 written, 1 rejected (bad_annotation 1)"
     assert len(server.requests) == 3
@@ -233,7 +247,7 @@ def test_a_trace_that_is_too_long_for_the_model_is_a_counted_reject(tmp_path: Pa
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text("".join(json.dumps({**row, "cot": COT}) + "\n" for row in toy_traces[:2]), "utf-8")
     with _Server([400, '{"ranges": [[7, 7]]}']) as server:
-        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=1))
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_urls=[server.url], concurrency=1))
     assert tally is not None
     assert tally.summary() == "2 read, 1 written, 1 rejected (refused_by_server 1)"
     assert len(server.requests) == 3, "one asks whether the server takes any text"
@@ -246,7 +260,7 @@ def test_a_server_that_refuses_every_text_ends_the_run_with_its_words(traces_fil
         _Server([{"message": "no model 'm' here", "param": "model"}]) as server,
         pytest.raises(CompressorError, match=r"refuses every request.*no model 'm' here"),
     ):
-        annotate_file(traces_file, out, OpenAIAnnotator("m", base_url=server.url, concurrency=3))
+        annotate_file(traces_file, out, OpenAIAnnotator("m", base_urls=[server.url], concurrency=3))
     assert not out.exists()
 
 
@@ -257,7 +271,7 @@ def test_a_model_that_takes_no_temperature_is_asked_without(tmp_path: Path, toy_
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     refusal = {"message": "does not support 0.0", "param": "temperature", "code": "unsupported_value"}
     with _Server([refusal, '<think>[[1, 2]]?</think>\n{"ranges": [[7, 7]]}']) as server:
-        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=1))
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_urls=[server.url], concurrency=1))
     assert tally is not None
     assert tally.summary() == "3 read, 3 written, 0 rejected"
     assert [request.get("temperature") for request in server.requests] == [0.0, None, None, None]
@@ -273,7 +287,7 @@ def test_a_refusing_server_ends_the_run_and_what_was_done_is_kept(
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     good = '{"ranges": [[7, 7]]}'
     with _Server([good, 401]) as server:
-        annotator = OpenAIAnnotator("m", base_url=server.url, concurrency=1)
+        annotator = OpenAIAnnotator("m", base_urls=[server.url], concurrency=1)
         with pytest.raises(CompressorError, match="start the command again"):
             annotate_file(source, out, annotator)
         assert not out.exists()
@@ -290,7 +304,7 @@ def test_traces_are_asked_at_the_same_time_and_written_in_order(tmp_path: Path, 
     rows = [{**row, "answer": "27", "cot": COT} for row in toy_traces[:9]]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     with _Server(['{"ranges": [[7, 7]]}'], together=3) as server:
-        tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=server.url, concurrency=3))
+        tally = annotate_file(source, out, OpenAIAnnotator("m", base_urls=[server.url], concurrency=3))
     assert tally is not None
     assert tally.written == len(server.requests) == 9
     assert server.most_at_once == 3
@@ -303,7 +317,7 @@ def test_half_a_character_reaches_the_server_as_a_mark(one_trace: Path, tmp_path
     row = {**json.loads(one_trace.read_text("utf-8")), "question": "What \ud800?", "answer": "27", "cot": cot}
     one_trace.write_text(json.dumps(row) + "\n", "utf-8")
     with _Server(['{"ranges": [[5, 6]]}']) as server:
-        annotate_file(one_trace, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=server.url))
+        annotate_file(one_trace, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_urls=[server.url]))
     assert "1\tlone\n2\t\ufffd\n3\thalves\n" in server.requests[0]["messages"][1]["content"]
     (written,) = read_records(tmp_path / "out.jsonl", "annotated")
     assert [cot[start:end] for start, end in written["keep"]] == ["so 12 + 15 = 27"]
@@ -315,7 +329,7 @@ def test_a_lost_answer_is_told_to_the_model_and_then_rejected(one_trace: Path, t
     one_trace.write_text(json.dumps(row) + "\n", "utf-8")
     out = tmp_path / "out.jsonl"
     with _Server(['{"ranges": [[1, 3]]}']) as server:
-        tally = annotate_file(one_trace, out, OpenAIAnnotator("m", base_url=server.url))
+        tally = annotate_file(one_trace, out, OpenAIAnnotator("m", base_urls=[server.url]))
     assert tally is not None
     assert tally.summary() == "1 read, 0 written, 1 rejected (bad_annotation 1)"
     assert "the answer (20) is not kept" in server.requests[1]["messages"][-1]["content"]
@@ -363,14 +377,14 @@ def test_long_traces_are_asked_in_parts() -> None:
         return json.dumps({"ranges": [[number, number] for number in numbers[1::4]]})
 
     with _Server([answer]) as server:
-        spans = OpenAIAnnotator("m", base_url=server.url).keep("Q?", cot)
+        spans = OpenAIAnnotator("m", base_urls=[server.url]).keep("Q?", cot)
     assert [cot[start:end] for start, end in spans] == [f"{at} + 1 = {at + 1}" for at in range(300)]
     assert asked == [(1, 400), (401, 800), (801, 1200)]
 
 
 def test_a_price_below_zero_is_refused() -> None:
     with pytest.raises(DataError, match="prices must be 0 or more"):
-        OpenAIAnnotator("m", base_url="http://127.0.0.1:9/v1", prices=(1.0, -1.0))
+        OpenAIAnnotator("m", base_urls=["http://127.0.0.1:9/v1"], prices=(1.0, -1.0))
 
 
 def test_a_missing_key_or_model_is_one_clear_line(

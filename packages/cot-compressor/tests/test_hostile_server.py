@@ -93,7 +93,7 @@ def drip(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("answer", [slow_body, slow_headers])
 def test_a_slow_server_is_left_when_its_time_is_over(serve, answer, source: Path, tmp_path: Path) -> None:
-    annotator = OpenAIAnnotator("m", base_url=serve(answer), concurrency=1, timeout_s=1.0)
+    annotator = OpenAIAnnotator("m", base_urls=[serve(answer)], concurrency=1, timeout_s=1.0)
     with pytest.raises(CompressorError, match="no whole answer within 1 seconds"):
         annotate_file(source, tmp_path / "out.jsonl", annotator)
 
@@ -113,14 +113,14 @@ def bomb(connection: socket.socket, _: str) -> None:
 )
 def test_an_answer_without_end_is_refused_by_its_size(serve, answer, message, source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
-        annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=serve(answer), concurrency=1))
+        annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_urls=[serve(answer)], concurrency=1))
 
 
 def test_half_a_surrogate_pair_in_an_answer_is_a_bad_answer_like_others(serve, source: Path, tmp_path: Path) -> None:
     message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "\ud800"}}
     body = json.dumps(GOOD | {"choices": [message]}).encode()
     url = serve(lambda connection, _: connection.sendall(http("200 OK", body)))
-    tally = annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=url, concurrency=1))
+    tally = annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_urls=[url], concurrency=1))
     assert tally is not None
     assert tally.reasons == {"bad_annotation": 1}
 
@@ -146,7 +146,7 @@ def test_a_key_that_the_server_sends_back_is_written_nowhere(serve, source: Path
             connection.sendall(http("400 Bad Request", body))
 
     out = tmp_path / "out.jsonl"
-    tally = annotate_file(source, out, OpenAIAnnotator("m", base_url=serve(echo), concurrency=1))
+    tally = annotate_file(source, out, OpenAIAnnotator("m", base_urls=[serve(echo)], concurrency=1))
     assert tally is not None
     assert tally.reasons == {"refused_by_server": 1}
     row = json.loads((tmp_path / "out.rejected.jsonl").read_text())
@@ -159,7 +159,7 @@ def test_a_key_that_the_server_sends_back_is_written_nowhere(serve, source: Path
 def test_a_key_in_the_name_of_a_field_is_not_quoted(serve, source: Path, tmp_path: Path) -> None:
     body = f'{{"{KEY}": 1, "{KEY}": 2, "{"x" * 9999}": 3}}'.encode()
     annotator = OpenAIAnnotator(
-        "m", base_url=serve(lambda connection, _: connection.sendall(http("200 OK", body))), concurrency=1
+        "m", base_urls=[serve(lambda connection, _: connection.sendall(http("200 OK", body)))], concurrency=1
     )
     with pytest.raises(DataError, match=r"field '\[key\]' is given twice"):
         annotate_file(source, tmp_path / "out.jsonl", annotator)
@@ -178,7 +178,7 @@ def test_a_redirect_is_never_followed(serve, source: Path, tmp_path: Path) -> No
         connection.sendall(http("307 Temporary Redirect", b"{}", f"Location: {other}/chat/completions"))
 
     with pytest.raises(CompressorError, match="307"):
-        annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_url=serve(redirect), concurrency=1))
+        annotate_file(source, tmp_path / "out.jsonl", OpenAIAnnotator("m", base_urls=[serve(redirect)], concurrency=1))
     assert not seen
 
 
@@ -197,7 +197,7 @@ def test_a_redirect_is_never_followed(serve, source: Path, tmp_path: Path) -> No
 )
 def test_an_answer_that_is_no_chat_completion_is_one_clear_error(serve, body, source: Path, tmp_path: Path) -> None:
     annotator = OpenAIAnnotator(
-        "m", base_url=serve(lambda connection, _: connection.sendall(http("200 OK", body))), concurrency=1
+        "m", base_urls=[serve(lambda connection, _: connection.sendall(http("200 OK", body)))], concurrency=1
     )
     with pytest.raises(DataError, match=r"answer(: | is )n(ot|ested)"):
         annotate_file(source, tmp_path / "out.jsonl", annotator)
@@ -208,6 +208,6 @@ def test_an_answer_that_is_no_chat_completion_is_one_clear_error(serve, body, so
 def test_an_address_with_a_secret_or_none_is_refused_unquoted(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(DataError, match="base-url must") as refused:
-        OpenAIAnnotator("m", base_url=address)
+        OpenAIAnnotator("m", base_urls=[address])
     assert "word" not in str(refused.value).replace("password", "")
     assert "abc" not in str(refused.value)

@@ -110,7 +110,11 @@ Examples:
 @click.option("--keep-share", type=float, default=0.3, show_default=True, help="Share of each trace to keep.")
 @click.option("--model", help="Name of the model on the server (openai), or folder of the language model (reader).")
 @click.option(
-    "--base-url", help="Address of the server, such as http://127.0.0.1:8000/v1; key from OPENAI_API_KEY (openai)."
+    "--base-url",
+    "base_urls",
+    multiple=True,
+    help="Address of a server, such as http://127.0.0.1:8000/v1; key from OPENAI_API_KEY (openai). Repeatable: a "
+    "request goes to the server with the fewest in flight; one that fails is set aside and tried again later.",
 )
 @click.option(
     "--concurrency",
@@ -137,7 +141,7 @@ def annotate(
     server = _layout(source, server)
     options = {"layout": server.pop("layout"), "overwrite": overwrite}
     if annotator != "openai":
-        if (server["model"] and annotator != "reader") or server["base_url"] or server["prices"]:
+        if (server["model"] and annotator != "reader") or server["base_urls"] or server["prices"]:
             raise DataError("--model, --base-url and --prices are for --annotator openai; drop them")
         if annotator == "reader":
             from .training.annotate_reader import ReaderAnnotator
@@ -156,7 +160,7 @@ def annotate(
     if is_remote(out):
         raise DataError(f"{out}: answers of a server are stored beside OUT; name a path on this machine")
     answers = Path(f"{out}.answers.jsonl")
-    asking = OpenAIAnnotator(keep_share=keep_share, answers=answers, **server)
+    asking = OpenAIAnnotator(keep_share=keep_share, answers=answers, notify=notify, **server)
     try:
         _report(out, annotate_file(source, out, asking, **options))
     finally:

@@ -1,13 +1,13 @@
-"""An annotator that asks a language model behind an OpenAI-compatible server.
+"""An annotator that asks a language model behind an OpenAI-compatible server, or behind several.
 
 The model is shown the units of a trace as numbered lines, each formula as one line, and answers with ranges of line
 numbers. So it can neither split a formula, nor reword, nor invent. The answer must be strict JSON and pass the checks
 of `ranges.py`, otherwise the model is asked again and shown the error. A trace without a usable answer is rejected,
 never guessed. The text of a trace is never an instruction to the model. Answers are stored in a file
 (`answer_cache.py`), so a restarted run pays for none of them twice. The API key comes from the environment variable
-OPENAI_API_KEY only.
+OPENAI_API_KEY only. Which of several servers is asked is left to `server_choice`.
 
-    OpenAIAnnotator("qwen3-32b", base_url="http://127.0.0.1:8000/v1").keep(question, cot)
+    OpenAIAnnotator("qwen3-32b", base_urls=["http://127.0.0.1:8000/v1"]).keep(question, cot)
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from threading import Lock
 from typing import Any
 
 from cot_compressor._shared.secret_text import without_key
-from cot_compressor._shared.server_messages import check_address, printable_words
+from cot_compressor._shared.server_choice import ServerChoice
+from cot_compressor._shared.server_messages import printable_words
 from cot_compressor._shared.strict_json import parse_json
 from cot_compressor._version import __version__
 from cot_compressor.budget.counting import clean
@@ -32,6 +33,7 @@ from .ranges import BadAnswer, check_kept, parse_ranges
 _MAX_UNITS = 400
 _MAX_ATTEMPTS = 3
 _TIMEOUT_S = 1800.0
+_OPENAI = "https://api.openai.com/v1"
 _SHARE_LIMITS = (0.02, 0.8)
 _SHARE_SLACK = 2.5
 _SYSTEM = """\
@@ -76,23 +78,25 @@ class OpenAIAnnotator:
         self,
         model: str,
         *,
-        base_url: str | None = None,
+        base_urls: Sequence[str] = (),
         keep_share: float = 0.3,
         concurrency: int = 8,
         answers: str | Path | None = None,
         prices: tuple[float, float] | None = None,
         timeout_s: float = _TIMEOUT_S,
+        notify: Callable[[str], object] | None = None,
     ) -> None:
-        """Connect to a server.
+        """Connect to servers.
 
         Args:
-            model: Name of the model on the server.
-            base_url: Address of the server; by default OPENAI_BASE_URL, or else OpenAI's own.
+            model: Name of the model on the servers.
+            base_urls: Addresses of the servers; by default OPENAI_BASE_URL, or else OpenAI's own.
             keep_share: Approximate share of the lines to keep, in (0, 1).
             concurrency: Maximum number of requests at a time.
             answers: Path of the file that stores the answers; a request with a stored answer is not sent again.
             prices: Dollars per million prompt tokens and per million completion tokens, for `usage`.
-            timeout_s: Seconds in which the server has to give one whole answer, repeated attempts included.
+            timeout_s: Seconds in which a server has to give one whole answer, repeated attempts included.
+            notify: Function that gets a line about each of several servers that is set aside, when it first is.
 
         Raises:
             DataError: the `openai` package or the key is missing, the address is bad, the share is not in (0, 1), the
@@ -107,14 +111,14 @@ class OpenAIAnnotator:
         if prices is not None and not all(price >= 0 for price in prices):
             raise DataError(f"prices must be 0 or more dollars per million tokens; got {prices[0]:g} and {prices[1]:g}")
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        if not self._key and base_url is None:
+        named = list(base_urls) or [address for address in [os.environ.get("OPENAI_BASE_URL")] if address]
+        if not (self._key or named):
             raise DataError("OPENAI_API_KEY is not set; set it, or name a server with --base-url")
-        if base_url is not None:
-            check_address(base_url)
+        self._choice, self._notify = ServerChoice(named or [_OPENAI]), notify
         self._errors, self._refusal = openai.OpenAIError, openai.BadRequestError
         self._timeout_s = timeout_s
-        self.settings: dict[str, Any] = {"model": model, "base_url": base_url, "keep_share": keep_share}
+        where = named if len(named) > 1 else next(iter(named), None)
+        self.settings: dict[str, Any] = {"model": model, "base_url": where, "keep_share": keep_share}
         self.concurrency = concurrency
         self._limits = (_SHARE_LIMITS[0], min(_SHARE_LIMITS[1], max(_SHARE_SLACK * keep_share, 0.1)))
         self._answers = None if answers is None else AnswerCache(answers)
@@ -222,14 +226,39 @@ class OpenAIAnnotator:
                     ) from None
 
     def _request(self, messages: list[Any]) -> Answer:
+        """The answer of a server; one of several that fails is set aside, and another one is asked.
+
+        Raises:
+            CompressorError: no server is left.
+        """
+        while True:
+            with self._choice.asking() as server:
+                try:
+                    answer = self._ask_server(server.address, messages)
+                except CompressorError as error:
+                    failure = error
+                else:
+                    self._choice.answered(server)
+                    break
+            if self._choice.failed(server) and self._notify:
+                words = str(failure).partition(";")[0].removeprefix(f"{server.address}: ")
+                self._notify(f"{server.address}: {words}; its requests go to the other servers")
+            if not self._choice.is_any_ready():
+                raise failure
+        counts = (1, answer.prompt_tokens, answer.completion_tokens)
+        for name, amount in zip(("requests", "prompt tokens", "completion tokens"), counts, strict=True):
+            self._count(name, amount)
+        return answer
+
+    def _ask_server(self, address: str, messages: list[Any]) -> Answer:
         sampling = self._sampling
         try:
-            reply = asyncio.run(self._send(messages, sampling))
+            reply = asyncio.run(self._send(address, messages, sampling))
         except self._refusal as error:
             if not sampling or error.param != "temperature":
                 raise
             self._sampling = {}  # A reasoning model accepts no other temperature than its own.
-            return self._request(messages)
+            return self._ask_server(address, messages)
         except TimeoutError:
             raise CompressorError(
                 f"the server gave no whole answer within {self._timeout_s:g} seconds; start the command again"
@@ -239,14 +268,10 @@ class OpenAIAnnotator:
                 raise error.__cause__ from None
             words = printable_words(error, self._key)
             raise CompressorError(f"the server did not answer ({words}); start the command again") from None
-        answer = self._answer(reply)
-        counts = (1, answer.prompt_tokens, answer.completion_tokens)
-        for name, amount in zip(("requests", "prompt tokens", "completion tokens"), counts, strict=True):
-            self._count(name, amount)
-        return answer
+        return self._answer(reply, address)
 
-    async def _send(self, messages: list[Any], sampling: dict[str, Any]) -> Any:
-        """One answer of the server, as parsed JSON. A client per request: each thread has an event loop of its own."""
+    async def _send(self, address: str, messages: list[Any], sampling: dict[str, Any]) -> Any:
+        """One answer of a server, as parsed JSON. A client per request: each thread has an event loop of its own."""
         from openai import AsyncOpenAI
 
         from cot_compressor._shared.bounded_http import BoundedClient
@@ -254,7 +279,7 @@ class OpenAIAnnotator:
         async with AsyncOpenAI(
             # A local server often needs no key, but the client does.
             api_key=self._key or "none",
-            base_url=self.settings["base_url"],
+            base_url=address,
             max_retries=3,
             http_client=BoundedClient(),
         ) as client:
@@ -268,7 +293,7 @@ class OpenAIAnnotator:
         except DataError as error:  # it may quote the name of a field
             raise DataError(printable_words(error, self._key)) from None
 
-    def _answer(self, reply: Any) -> Answer:
+    def _answer(self, reply: Any, address: str) -> Answer:
         """The text and token counts of a chat completion; 0 tokens where the server reports none.
 
         Raises:
@@ -281,8 +306,7 @@ class OpenAIAnnotator:
             if not isinstance(text, str) or any(type(count) is not int or count < 0 for count in counts):
                 raise TypeError
         except (TypeError, KeyError, IndexError, AttributeError):
-            server = self.settings["base_url"] or "the server"
-            raise DataError(f"{server}: the answer is not a chat completion; does the address end in /v1?") from None
+            raise DataError(f"{address}: the answer is not a chat completion; does the address end in /v1?") from None
         return Answer(without_key(text, self._key), *counts)
 
     def _count(self, name: str, amount: int) -> None:
