@@ -144,6 +144,11 @@ def test_a_request_that_one_server_refuses_goes_to_another(serve):
     answers = ask([strict, good], concurrency=1)
     assert [answer.refused for answer in answers.values()] == [None] * 12
     answers = ask([strict, Adds(serve, then="413")], count=3, concurrency=1)
+    assert {answer.refused.partition(" - ")[0] for answer in answers.values()} == {"Error code: 413"}
+    away = Adds(serve, ["503"] * 4)
+    assert [answer.refused for answer in ask([strict, away], count=2, concurrency=1).values()] == [None] * 2
+    gone = Adds(serve, then="503")
+    answers = ask([strict, gone], count=2, concurrency=1, patience_s=0.2)
     assert {answer.refused.partition(" - ")[0] for answer in answers.values()} == {"Error code: 400"}
 
 

@@ -252,11 +252,10 @@ class Server:
         if server not in request.refused:
             request.alone = None
             self._set_aside(server, failure, fault)
-        if self._choice.is_any_ready(without=request.refused):
-            return
-        for refusing, words in request.refused.items():
-            raise Refusal(words, seconds, refusing.address) from None
-        await self._wait(request, server, failure)
+        if len(request.refused) == len(self._choice.endpoints):
+            raise Refusal(self._words(failure), seconds, server.address) from None
+        if not self._choice.is_any_ready(without=request.refused):
+            await self._wait(request, server, failure)
 
     def _set_aside(self, server: Endpoint, failure: _Failure | DataError, fault: DataError | None) -> None:
         """Set a server aside, with a message for the first time.
@@ -279,13 +278,16 @@ class Server:
         """Wait before a request is sent again, while no server is ready.
 
         Raises:
-            MathEvalError: The request has got no answer for too long.
+            Refusal: No server has answered for too long, but one has refused the request.
+            MathEvalError: No server has answered for too long.
         """
         requested = requested_pause(failure)
         wait = random.uniform(0.5, 1.0) * request.pause_s if requested is None else requested
         now = time.monotonic()
         request.give_up = request.give_up or now + self._patience_s
         if now + wait > request.give_up:
+            for refusing, words in request.refused.items():
+                raise Refusal(words, 0.0, refusing.address) from None
             raise MathEvalError(
                 f"{server.address}: no answer for {self._patience_s:g} s ({self._words(failure)}); repeat the "
                 "command to resume the run once the server is back"
