@@ -155,7 +155,12 @@ runs/seed%/results.json: | $(READY)
 $(SMOLLM2): | $(READY)
 	$(BIN)/python examples/smollm2/model_folder.py $@
 
-bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
+$(SMOLLM2)-thinking: | $(READY)
+	$(BIN)/python examples/smollm2/model_folder.py $@ --thinking
+
+WAYS := $(BIN)/python examples/thinking_baselines.py
+
+bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
 	$(BENCH)/chrpo_segments.py
@@ -169,6 +174,12 @@ bench: $(READY) $(SMOLLM2) $(SEEDS:%=%/results.json) ## run all benchmarks and m
 	$(BENCH)/examples_quickstart.py $(SEEDS)
 	$(BENCH)/examples_scaling.py
 	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
+	$(WAYS) runs/seed0/base runs/seed0/problems/test.jsonl runs/seed0/ways --budget 16 --budget 32 --budget 64 \
+		--exit exit=0.95:16 --beside sft=runs/seed0/eval/sft:policy --beside chrpo=runs/seed0/eval/chrpo \
+		-- --max-tokens 240 --batch-size 250
+	$(WAYS) $(SMOLLM2)-thinking gsm8k $(SMOLLM2)-ways --budget 32 --budget 64 --budget 128 --exit exit=0.95:32 \
+		-- --data-dir "$(DATA)" --limit 100 --max-tokens 320
+	$(BENCH)/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways" "SmolLM2-135M-Instruct=$(SMOLLM2)-ways"
 	$(BENCH)/math_eval_grading.py "$(DATA)"
 	$(BENCH)/math_eval_hostile.py
 	$(BENCH)/math_eval_intervals.py
