@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
 from .progress import progress_bar
+from .records import path_beside
 from .row_files import becomes_shard, shards
 from .runs import MANIFEST, check_apart, resolve_state, write_manifest
 
@@ -137,6 +138,9 @@ class ShardJob:
         found = [shard.file for shard in shards(self.source)]
         names = [file.name for file in found]
         check_apart([f"{self.out}/{name}" for name in names], [self.source])
+        beside = Counter(path_beside(name, "").name for name in names)
+        if twice := [name for name in names if beside[path_beside(name, "").name] > 1]:
+            raise DataError(f"{self.source}: {twice[0]} and {twice[1]} differ in their ending alone; rename one")
         self._begin(names)
         report, start = Report(len(names)), time.monotonic()
         with progress_bar(total=len(names), unit="shard", desc=self.command) as progress:
@@ -176,6 +180,7 @@ class ShardJob:
         """What becomes of each shard, in the order in which they are done."""
         import ray
         import ray.data
+        from ray.exceptions import RayError
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
@@ -195,7 +200,7 @@ class ShardJob:
         try:
             for row in done.iter_rows():
                 yield Outcome(*json.loads(row["outcome"]))
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             words = " ".join(str(error).split())[-_SHOWN_CHARS:]
             failure = DataError(f"{self.out}: Ray cannot go on ({words}); repeat the command for what is missing")
             failure.exit_code = 1

@@ -131,18 +131,18 @@ def test_shards_are_those_of_one_process_although_workers_are_killed(
 
 
 def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
-    out, bad = tmp_path / "short", corpus / "part-1.jsonl"
+    out, bad = tmp_path / "short", corpus / "part-5.jsonl"
     bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')
     failed = run(corpus, out, tokenizer_folder)
     assert failed.exit_code == 2, failed.output
-    assert "part-1.jsonl:2" in failed.stderr
+    assert "part-5.jsonl:2" in failed.stderr
     assert failed.stderr.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
     assert sorted(path.name for path in out.glob("*.parquet")) == NAMES
     bad.write_text('{"messages": 3, "solution": "1"}\n')
     done = run(corpus, out, tokenizer_folder)
     assert done.exit_code == 0, done.output
-    assert (out / "part-1.jsonl").read_text() == ""
-    assert [row["reject_reason"] for row in lines(out / "part-1.rejected.jsonl")] == ["no_conversation"]
+    assert (out / "part-5.jsonl").read_text() == ""
+    assert [row["reject_reason"] for row in lines(out / "part-5.rejected.jsonl")] == ["no_conversation"]
 
 
 def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: Row, tmp_path: Path) -> None:
@@ -160,3 +160,5 @@ def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: 
     job._begin(NAMES)
     (tmp_path / "short" / "part-9.parquet").touch()
     refused(tmp_path / "short", r"part-9\.parquet: no shard of .* has this name")
+    (corpus / "part-1.jsonl").touch()
+    refused(tmp_path / "new", r"part-1\.jsonl and part-1\.parquet differ in their ending alone")
