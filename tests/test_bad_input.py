@@ -114,7 +114,7 @@ class Scratch:
         assert done.exit_code == 2, f"exit code {done.exit_code}\n{done.output}"
         # A progress bar is overwritten in place: what is seen of a line stands behind its last carriage return.
         seen = [last for text in done.stderr.split("\n") if (last := text.split("\r")[-1].strip())]
-        seen = [line for line in seen if not line.startswith(("thinking format: ", "no control tokens: "))]
+        seen = [line for line in seen if not line.startswith(("thinking format: ", "no control tokens: ", "note: "))]
         if seen[0].startswith("Usage: "):
             assert re.match(r"Usage: .+\nTry .+ --help' for help.\n\nError: .+\n$", done.stderr), done.stderr
             return seen[-1]
