@@ -118,9 +118,9 @@ def test_samples_equal_those_of_one_good_server(serve, problems, tmp_path, sched
 
 @pytest.mark.parametrize("fault", ["500", "cut", "nonsense", "401", "307"])
 def test_a_server_that_was_set_aside_is_tried_again(serve, fault):
-    """The good server answers its later requests only when the other one has answered."""
+    """The good server is slow from its fifth request on, until the other one has answered."""
     good, other = Adds(serve), Adds(serve, [fault, fault])
-    good.before = lambda: other.well.wait(60) if sum(good.seen.values()) > 4 else None
+    good.before = lambda: other.well.wait(1.5) if sum(good.seen.values()) > 4 else None
     lines = []
     answers = ask([other, good], concurrency=2, notify=lines.append)
     assert other.well.is_set()
