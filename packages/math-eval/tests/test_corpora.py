@@ -89,11 +89,11 @@ def test_a_faulty_shard_stops_grading_before_anything_is_written(tmp_path, chang
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
-@pytest.mark.parametrize(("source", "out"), [("corpus", "z.jsonl"), ("corpus/*.jsonl", "z.jsonl"), ("corpus", "z.txt")])
-def test_an_output_or_its_rejected_rows_among_the_shards_are_refused(tmp_path, source, out):
+@pytest.mark.parametrize("source", ["corpus", "corpus/*.jsonl"])
+def test_an_output_among_the_shards_is_refused(tmp_path, source):
     (tmp_path / "corpus").mkdir()
     write_records(tmp_path / "corpus/a.jsonl", [{"id": "a", "gold": "3", "completion": "3"}])
-    done = run(tmp_path / source, tmp_path / "corpus" / out)
+    done = run(tmp_path / source, tmp_path / "corpus/z.jsonl")
     assert (done.exit_code, "would become a shard of" in done.stderr) == (2, True)
     assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.jsonl"]
 
