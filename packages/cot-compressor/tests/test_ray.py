@@ -157,7 +157,7 @@ def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: 
     refused(tmp_path / "there", "already there, and not written by")
     refused(corpus, "would replace .*, which is read|would become a shard")
     job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", make)
-    job._begin(NAMES)
+    job.begin(NAMES)
     (tmp_path / "short" / "part-9.parquet").touch()
     refused(tmp_path / "short", r"part-9\.parquet: no shard of .* has this name")
     (corpus / "part-1.jsonl").touch()

@@ -38,12 +38,12 @@ class Server:
     """A loopback server whose answers (status, headers, body) a function gives; it may be stopped and started again."""
 
     def __init__(self, answer):
-        self._answer, self._port = answer, 0
+        self.answer, self._port = answer, 0
         self.start()
 
     def start(self):
         """Listen, on the same port as before."""
-        answer = self._answer
+        answer = self.answer
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

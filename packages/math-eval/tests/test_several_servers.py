@@ -169,7 +169,7 @@ def test_a_request_that_fails_everywhere_is_an_error_of_its_own(serve):
     servers = [Adds(serve), Adds(serve)]
     for server in servers:
         answer = server.answer
-        server.http._answer = lambda request, answer=answer: (
+        server.http.answer = lambda request, answer=answer: (
             (500, {}, b'{"error": {"message": "CUDA error"}}') if b"add 3 and 1" in request.body else answer(request)
         )
         server.http.stop()

@@ -142,7 +142,7 @@ class ShardJob:
         beside = Counter(path_beside(name, "").name for name in names)
         if twice := [name for name in names if beside[path_beside(name, "").name] > 1]:
             raise DataError(f"{self.source}: {twice[0]} and {twice[1]} differ in their ending alone; rename one")
-        self._begin(names)
+        self.begin(names)
         report, start = Report(len(names)), time.monotonic()
         with progress_bar(total=len(names), unit="shard", desc=self.command) as progress:
             for outcome in self._outcomes([str(file) for file in found], workers, gpu):
@@ -159,7 +159,7 @@ class ShardJob:
         self._write_manifest(names, report.facts())
         return report
 
-    def _begin(self, names: list[str]) -> None:
+    def begin(self, names: list[str]) -> None:
         """Refuse an output folder that contains something else, and mark it as this command's."""
         if is_remote(self.out):
             return
