@@ -131,15 +131,19 @@ def estimate(settings: Settings, gpus: int) -> list[Line]:
     ]
 
 
+def table(lines: list[Line], gpus: int) -> str:
+    """The stages and their sum as Markdown."""
+    total = ("all", max(line[1] for line in lines), sum(line[2] for line in lines))
+    rows = [f"| {name} | {memory:.0f} | {hours:.1f} | {hours / gpus:.1f} |" for name, memory, hours in [*lines, total]]
+    return "\n".join(["| stage | GiB on each GPU | GPU-hours | hours |", "|---|---:|---:|---:|", *rows])
+
+
 @click.command()
 @click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Number of GPUs.")
 def main(gpus: int) -> None:
     """Print memory and time of every stage, and the assumptions."""
-    lines = estimate(PAPER, gpus)
     click.echo(f"{Model()}: {Model().parameters:,} parameters\n{Gpu()}\n{Lengths()}\n")
-    click.echo("| stage | GiB on each GPU | GPU-hours | hours |\n|---|---:|---:|---:|")
-    for name, memory, hours in [*lines, ("all", max(line[1] for line in lines), sum(line[2] for line in lines))]:
-        click.echo(f"| {name} | {memory:.0f} | {hours:.1f} | {hours / gpus:.1f} |")
+    click.echo(table(estimate(PAPER, gpus), gpus))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,15 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     return len(lines)
 
 
+def fetch_model(name: str, folder: Path) -> dict[str, str | None]:
+    """Download a model of the hub into `folder`; returns its name and commit."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    revision = HfApi().model_info(name).sha
+    snapshot_download(name, revision=revision, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+    return {"hub": name, "revision": revision}
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -60,8 +69,6 @@ def write(path: Path, rows: Iterable[Row]) -> int:
 )
 def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     """Write RUN/base, RUN/problems/*.jsonl and RUN/source.json."""
-    from huggingface_hub import HfApi, snapshot_download
-
     from math_eval import load_task
     from math_eval.tasks.hub import read_dataset
 
@@ -75,11 +82,7 @@ def main(run: Path, evaluated: int, rl: int, sft: int) -> None:
     for name, size in sizes.items():
         written = write(run / f"problems/{name}.jsonl", islice(left, size))
         click.echo(f"{name}: {written} questions" + (f"; MetaMath has no more of the {size}" if written < size else ""))
-    revision = HfApi().model_info(MODEL).sha
-    snapshot_download(
-        MODEL, revision=revision, local_dir=run / "base", allow_patterns=["*.json", "*.safetensors", "*.txt"]
-    )
-    sources = {"model": {"hub": MODEL, "revision": revision}, "questions": source}
+    sources = {"model": fetch_model(MODEL, run / "base"), "questions": source}
     sources |= {name: task.source for name, task in tests.items()}
     (run / "source.json").write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
 

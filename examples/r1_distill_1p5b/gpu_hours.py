@@ -13,7 +13,7 @@ import click
 from scales import FULL
 
 sys.path.append(str(Path(__file__).parents[1] / "qwen3_1p7b"))
-from cost import GIB, VLLM_GIB, Gpu, Line, Model, decoding_bytes, decoding_hours, training_bytes, training_hours
+from cost import GIB, VLLM_GIB, Gpu, Line, Model, decoding_bytes, decoding_hours, table, training_bytes, training_hours
 
 MODEL = Model(width=1536, feed_forward=8960, heads=12, key_value_heads=2, embeddings=2)
 PROMPT, BEFORE, IN_TRAINING = 100, 7000, 4000
@@ -46,11 +46,8 @@ def estimate(gpus: int) -> list[Line]:
 @click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="Number of GPUs.")
 def main(gpus: int) -> None:
     """Print memory and time of every stage."""
-    lines = estimate(gpus)
     click.echo(f"{MODEL}: {MODEL.parameters:,} parameters\n{Gpu()}\n")
-    click.echo("| stage | GiB on each GPU | GPU-hours | hours |\n|---|---:|---:|---:|")
-    for name, memory, hours in [*lines, ("all", max(one[1] for one in lines), sum(one[2] for one in lines))]:
-        click.echo(f"| {name} | {memory:.0f} | {hours:.1f} | {hours / gpus:.1f} |")
+    click.echo(table(estimate(gpus), gpus))
 
 
 if __name__ == "__main__":

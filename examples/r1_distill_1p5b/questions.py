@@ -17,7 +17,7 @@ import click
 from scales import FULL
 
 sys.path.append(str(Path(__file__).parents[1] / "qwen3_1p7b"))
-from inputs import key, write
+from inputs import fetch_model, key, write
 
 MODEL, QUESTIONS = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "agentica-org/DeepScaleR-Preview-Dataset"
 
@@ -38,8 +38,6 @@ def problems(rows: Iterable[Row], tests: Iterable[str]) -> Iterator[Row]:
 @click.argument("run", type=click.Path(path_type=Path))
 def main(run: Path) -> None:
     """Write RUN/base, RUN/problems/rl.jsonl and RUN/source.json."""
-    from huggingface_hub import HfApi, snapshot_download
-
     from math_eval import load_task
     from math_eval.tasks.hub import read_dataset
 
@@ -48,11 +46,7 @@ def main(run: Path) -> None:
     rows, source = read_dataset(QUESTIONS, None, "train")
     written = write(run / "problems/rl.jsonl", islice(problems(rows, asked), FULL.questions))
     click.echo(f"{written} questions")
-    revision = HfApi().model_info(MODEL).sha
-    snapshot_download(
-        MODEL, revision=revision, local_dir=run / "base", allow_patterns=["*.json", "*.safetensors", "*.txt"]
-    )
-    sources = {"model": {"hub": MODEL, "revision": revision}, "questions": source}
+    sources = {"model": fetch_model(MODEL, run / "base"), "questions": source}
     (run / "source.json").write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
 
 
