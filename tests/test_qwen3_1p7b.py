@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,45 +9,27 @@ from types import SimpleNamespace
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples/qwen3_1p7b"
+from .example_scripts import check_stages, scripts_of
+
 NAMES = ("settings", "inputs", "stages", "cost", "compare_with_paper", "on_ray", "fake_answers", "warmup", "qwen3_1p7b")
 
 
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[SimpleNamespace]:
     """The example's scripts as modules, which import each other as they do when run."""
-    kept = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
-    path = list(sys.path)
-    sys.path.insert(0, str(EXAMPLE))
-    yield SimpleNamespace(
-        **{name: importlib.import_module(name) for name in ("inputs", "cost", "compare_with_paper", "on_ray")},
-        driver=importlib.import_module("qwen3_1p7b"),
-        settings=importlib.import_module("settings"),
-    )
-    sys.path[:] = path
-    for name in NAMES:
-        sys.modules.pop(name, None)
-    sys.modules.update(kept)
+    with scripts_of("qwen3_1p7b", NAMES):
+        yield SimpleNamespace(
+            **{name: importlib.import_module(name) for name in ("inputs", "cost", "compare_with_paper", "on_ray")},
+            driver=importlib.import_module("qwen3_1p7b"),
+            settings=importlib.import_module("settings"),
+        )
 
 
 @pytest.mark.parametrize(("scale", "gpus"), [("PAPER", 8), ("PAPER", 4), ("DRY_RUN", 2)])
 def test_every_stage_is_a_command_that_takes_its_arguments(recipe, scale, gpus):
     settings = getattr(recipe.settings, scale)
     made = recipe.driver.Recipe(Path("run"), settings, gpus=gpus, sharding="fsdp2", scorer="rules", ray=None).stages()
-    assert len({title for title, _ in made}) == len(made), "a stage is remembered by its title"
-    for _, line in made:
-        program, *words = shlex.split(line)
-        if program.endswith(".py"):
-            assert Path(program).is_file()
-            continue
-        if program in {"accelerate", "torchrun"}:
-            package, words = words[words.index("-m") + 1], words[words.index("-m") + 2 :]
-        else:
-            package = program.replace("-", "_")
-        command = importlib.import_module(f"{package}.cli").cli
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_context(program, words)
+    check_stages(made)
 
 
 def test_both_scales_have_the_same_stages_but_for_the_fake_answers(recipe):

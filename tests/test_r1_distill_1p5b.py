@@ -2,15 +2,14 @@
 
 import importlib
 import json
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples/r1_distill_1p5b"
+from .example_scripts import check_stages, scripts_of
+
 OWN = ("scales", "questions", "compare_with_published", "gpu_hours", "r1_distill_1p5b")
 BORROWED = ("stages", "settings", "inputs", "cost", "compare_with_paper")
 
@@ -18,33 +17,14 @@ BORROWED = ("stages", "settings", "inputs", "cost", "compare_with_paper")
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[SimpleNamespace]:
     """The example's scripts as modules, which import each other as they do when run."""
-    kept = {name: sys.modules.pop(name) for name in (*OWN, *BORROWED) if name in sys.modules}
-    path = list(sys.path)
-    sys.path.insert(0, str(EXAMPLE))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in OWN})
-    sys.path[:] = path
-    for name in (*OWN, *BORROWED):
-        sys.modules.pop(name, None)
-    sys.modules.update(kept)
+    with scripts_of("r1_distill_1p5b", (*OWN, *BORROWED)):
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in OWN})
 
 
 @pytest.mark.parametrize(("scale", "gpus"), [("FULL", 8), ("DRY_RUN", 2)])
 def test_every_stage_is_a_command_that_takes_its_arguments(recipe, scale, gpus):
     made = recipe.r1_distill_1p5b.recipe(Path("run"), getattr(recipe.scales, scale), gpus)
-    assert len({title for title, _ in made}) == len(made), "a stage is remembered by its title"
-    for _, line in made:
-        program, *words = shlex.split(line)
-        if program.endswith(".py"):
-            assert Path(program).is_file()
-            continue
-        if program in {"accelerate", "torchrun"}:
-            package, words = words[words.index("-m") + 1], words[words.index("-m") + 2 :]
-        else:
-            package = program.replace("-", "_")
-        command = importlib.import_module(f"{package}.cli").cli
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_context(program, words)
+    check_stages(made)
 
 
 def test_a_question_is_used_once_and_never_if_it_is_in_a_test_or_has_no_answer(recipe):
