@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
 from .progress import progress_bar
-from .records import path_beside
+from .records import Tally, path_beside
 from .row_files import becomes_shard, shards
 from .runs import MANIFEST, check_apart, resolve_state, write_manifest
 
@@ -63,10 +63,7 @@ class Report:
     shards: int
     seconds: float = 0.0
     """Seconds from the start of the first shard to the end of the last one."""
-    read: int = 0
-    written: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    """Rejected rows by reason."""
+    tally: Tally = field(default_factory=Tally)
     slowest: tuple[str, float] = ("", 0.0)
     """Name and seconds of the slowest shard."""
     faults: list[str] = field(default_factory=list)
@@ -77,26 +74,22 @@ class Report:
         if outcome.counts is None:
             self.faults.append(f"{outcome.shard}: {outcome.fault}")
         else:
-            self.read += outcome.counts["read"]
-            self.written += outcome.counts["written"]
-            self.rejected.update(outcome.counts["rejected"])
+            self.tally.add(outcome.counts)
 
     def facts(self) -> dict[str, Any]:
         """The sums as JSON values."""
         return {
-            "rows": {"read": self.read, "written": self.written, "rejected": dict(sorted(self.rejected.items()))},
+            "rows": {"read": self.tally.read, "written": self.tally.written, "rejected": self.tally.reasons},
             "seconds": round(self.seconds, 3),
             "slowest": {"shard": self.slowest[0], "seconds": round(self.slowest[1], 3)},
         }
 
     def summary(self) -> str:
         """One line for the terminal."""
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.rejected.items()))
-        rejected = f"{self.rejected.total()} rejected" + (f" ({reasons})" if reasons else "")
-        rate = self.read / self.seconds if self.seconds else 0.0
+        rate = self.tally.read / self.seconds if self.seconds else 0.0
         return (
-            f"{self.read} read, {self.written} written, {rejected}; {self.shards} shards in {self.seconds:.1f} s, "
-            f"{rate:.0f} rows/s, the slowest {self.slowest[0]} in {self.slowest[1]:.1f} s"
+            f"{self.tally.summary()}; {self.shards} shards in {self.seconds:.1f} s, {rate:.0f} rows/s, the slowest "
+            f"{self.slowest[0]} in {self.slowest[1]:.1f} s"
         )
 
 
@@ -148,7 +141,7 @@ class ShardJob:
                 report.add(outcome)
                 if outcome.fault:
                     notify(report.faults[-1])
-                progress.set_postfix_str(f"{report.read} rows")
+                progress.set_postfix_str(f"{report.tally.read} rows")
                 progress.update()
         report.seconds = time.monotonic() - start
         if report.faults:

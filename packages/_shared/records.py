@@ -312,6 +312,12 @@ class Tally:
         with naming(gettempdir()):
             self._rows.write(dump_line({**row, "reject_reason": reason, "reject_detail": detail}))
 
+    def add(self, counts: dict[str, Any]) -> None:
+        """Add the counts `read`, `written`, and `rejected` by reason, of rows that another tally has set aside."""
+        self.read += counts["read"]
+        self.written += counts["written"]
+        self._reasons.update(counts["rejected"])
+
     @property
     def rejected(self) -> int:
         """How many rows were rejected."""

@@ -112,7 +112,7 @@ def test_shards_are_those_of_one_process_although_workers_are_killed(
     assert compressed(out) == compressed(one)
     rejected = [out / f"{Path(name).stem}.rejected.jsonl" for name in NAMES]
     assert lines(*rejected) == lines(tmp_path / "one.rejected.jsonl")
-    assert (report.read, report.written, dict(report.rejected)) == (tally.read, tally.written, tally.reasons)
+    assert (report.tally.read, report.tally.written, report.tally.reasons) == (tally.read, tally.written, tally.reasons)
     assert len(tally.reasons) == 2
     manifest = read_json(out / "manifest.json")
     assert manifest["rows"] == {"read": 60, "written": tally.written, "rejected": tally.reasons}
