@@ -239,8 +239,8 @@ Examples:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="local writes one file in this process. ray makes a file for each shard of IN in the folder OUT, on the "
-    "cluster that RAY_ADDRESS names or one on this machine.",
+    help="Place of the work: local writes one file in this process; ray makes a file for each shard of IN in the "
+    "folder OUT, on the cluster that RAY_ADDRESS names or one on this machine.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
