@@ -16,7 +16,7 @@ ENVIRONMENTS = {
     "constraints.txt": {
         "chrpo": ["lora", "parquet", "trl"],
         "cot-compressor": ["llm", "onnx", "parquet", "ray", "train"],
-        "math-eval": ["champ", "hub", "openai", "parquet", "transformers"],
+        "math-eval": ["champ", "hub", "openai", "parquet", "ray", "transformers"],
         "ratio-sft": ["lora", "parquet", "train"],
     },
     "constraints-gym.txt": {"math-eval": ["reasoning-gym"]},

@@ -35,7 +35,7 @@ _EVERY = (
 )
 _MODEL = (*_EVERY, "boxed", "control_tokens", "thinking", "thinking_formats")
 _TRAINING = ("file_record", "training_checkpoints", "trl_release")
-_ROWS = ("remote_output", "row_layout", "row_source")
+_ROWS = ("ray_shards", "remote_output", "row_layout", "row_source")
 _SERVER = ("bounded_http", "server_choice", "server_messages")
 MODULES = {
     "cot_compressor": (
@@ -44,7 +44,6 @@ MODULES = {
         *_SERVER,
         "file_record",
         "output_file",
-        "ray_shards",
         "thinking",
         "thinking_formats",
     ),

@@ -130,6 +130,25 @@ def test_shards_are_those_of_one_process_although_workers_are_killed(
     assert compressed(out) == compressed(one)
 
 
+def test_annotations_of_shards_are_those_of_one_process(corpus: Path, tmp_path: Path) -> None:
+    columns = 'answer=solution,model:="R1",correct:=true,sample:=0'
+    command = ["annotate", corpus, "--annotator", "rules", "--messages", "messages", "--columns", columns]
+
+    def annotated(out: Path, *more: str) -> list[Row]:
+        done = CliRunner().invoke(cli, [*map(str, [*command, out]), *more])
+        assert done.exit_code == 0, done.output
+        return list(read_records(out, "annotated"))
+
+    rows = annotated(tmp_path / "shards", "--engine", "ray", "--workers", "2")
+    assert rows == annotated(tmp_path / "one.parquet")
+    assert len(rows) == 58
+    asked = CliRunner().invoke(
+        cli, ["annotate", str(corpus), str(tmp_path / "x"), "--annotator", "openai", "--engine", "ray"]
+    )
+    assert asked.exit_code == 2
+    assert "repeat --base-url" in asked.stderr
+
+
 def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out, bad = tmp_path / "short", corpus / "part-5.jsonl"
     bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from . import distributed
 from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
+from ._shared.ray_shards import engine_options
 from ._shared.row_files import unread_columns
 from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
@@ -95,7 +97,8 @@ def cli() -> None:
 Examples:
   cot-compressor annotate traces.jsonl annotated.jsonl --keep-share 0.3
   cot-compressor annotate corpus annotated.parquet --messages messages --columns \\
-      'answer=solution,model:="R1",correct:=true,sample:=0'"""
+      'answer=solution,model:="R1",correct:=true,sample:=0'
+  cot-compressor annotate corpus annotated --annotator rules --messages messages --engine ray"""
 )
 @click.argument("source", metavar="IN", type=AddressType())
 @output_argument("OUT", remote=True)
@@ -127,15 +130,24 @@ Examples:
     "--prices", type=(float, float), help="Dollars per million prompt and completion tokens, for the report (openai)."
 )
 @_corpus_options
+@engine_options
 @_overwrite
 def annotate(
-    source: str | Path, out: str | Path, *, annotator: str, keep_share: float, overwrite: bool, **server: Any
+    source: str | Path,
+    out: str | Path,
+    *,
+    annotator: str,
+    keep_share: float,
+    overwrite: bool,
+    engine: str,
+    workers: int | None,
+    **server: Any,
 ) -> None:
     """Mark what to keep in each trace of IN: a file, a folder of shards, or an address such as s3://bucket/corpus.
 
     The answers of a language model are stored in OUT.answers.jsonl, and no request is sent twice.
     """
-    from .training.annotate import RulesAnnotator, annotate_file
+    from .training.annotate import RulesAnnotator, annotate_file, annotate_shards
     from .training.annotate_response import ResponseAnnotator
 
     server = _layout(source, server)
@@ -148,11 +160,17 @@ def annotate(
 
             if not server["model"]:
                 raise DataError("--annotator reader needs --model FOLDER")
-            chosen = ReaderAnnotator(server["model"], keep_share)
+            make = partial(ReaderAnnotator, server["model"], keep_share)
         else:
-            chosen = RulesAnnotator(keep_share) if annotator == "rules" else ResponseAnnotator(keep_share)
-        _report(out, annotate_file(source, out, chosen, **options))
+            make = partial(RulesAnnotator if annotator == "rules" else ResponseAnnotator, keep_share)
+        if engine == "ray":
+            spread = {"workers": workers, "gpu": annotator == "reader", "notify": notify}
+            _report(out, annotate_shards(source, out, make, **options, **spread))
+        else:
+            _report(out, annotate_file(source, out, make(), **options))
         return
+    if engine == "ray":
+        raise DataError("--engine ray is for annotators that compute; for several servers, repeat --base-url")
     from .training.annotate_openai import OpenAIAnnotator
 
     if not server["model"]:
@@ -234,17 +252,7 @@ Examples:
     is_flag=True,
     help="Print the whole plain text: the kept part in colour on a terminal, elsewhere the rest as [-dropped-].",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Place of the work: local writes one file in this process; ray makes a file for each shard of IN in the "
-    "folder OUT, on the cluster that RAY_ADDRESS names or one on this machine.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
-)
+@engine_options
 @_overwrite
 def compress(
     source: str | Path,

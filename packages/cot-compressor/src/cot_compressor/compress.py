@@ -12,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._shared.ray_shards import Report, ShardJob
+from ._shared.ray_shards import Report
 from ._shared.records import Row, Tally
 from ._shared.row_layout import Layout
-from ._shared.row_source import RowSource
 from .budget.counting import load_counter
 from .budget.ratios import check_ratios
 from .compressor import Compressor
 from .errors import InfeasibleBudget, RejectedRow
-from .resumable import Conversion, Outcome
+from .resumable import Conversion, Outcome, convert_shards
 from .scorers.load import load_scorer, scorer_fingerprint
 
 _BATCH_ROWS = 64
@@ -116,8 +115,5 @@ def compress_shards(
     Raises:
         DataError: the input is bad, the output folder contains something else, or shards failed.
     """
-    compress_conversion(**options)  # its errors come before a worker starts
-    RowSource(source, "compress_input", options.get("layout")).check_columns()
     make = partial(compress_conversion, **options)
-    job = ShardJob("cot-compressor compress", source, out, make, overwrite=options.get("overwrite", False))
-    return job.run(workers=workers, gpu=options["scorer"] != "rules", notify=notify)
+    return convert_shards(make, source, out, workers=workers, gpu=options["scorer"] != "rules", notify=notify)

@@ -23,7 +23,7 @@ from ._shared.addresses import is_remote
 from ._shared.lock import locked, no_link
 from ._shared.output_file import OutputFile
 from ._shared.progress import progress_bar
-from ._shared.ray_shards import Counts
+from ._shared.ray_shards import Counts, Report, ShardJob
 from ._shared.records import Row, Tally, dump_line, write_records
 from ._shared.remote_output import RemoteOutput
 from ._shared.row_layout import Layout
@@ -203,6 +203,22 @@ class Conversion:
 
     def _job(self, source: RowSource, out: str | Path) -> Job:
         return Job(self.command, source, out, self.settings, self.overwrite)
+
+
+def convert_shards(
+    make: Callable[[], Conversion],
+    source: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None,
+    gpu: bool,
+    notify: Callable[[str], object],
+) -> Report:
+    """Convert each shard of a corpus on a Ray cluster; arguments and errors are those of `ray_shards.ShardJob`."""
+    conversion = make()  # its errors come before a worker starts
+    RowSource(source, conversion.schema, conversion.layout).check_columns()
+    job = ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
+    return job.run(workers=workers, gpu=gpu, notify=notify)
 
 
 def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
+from ._shared.ray_shards import engine_options
 from ._shared.row_files import unread_columns
 from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, settings_flags
@@ -164,6 +165,7 @@ Examples:
   math-eval grade completions.jsonl graded.jsonl
   math-eval grade completions.jsonl strict.jsonl --policy strict --explain
   math-eval grade s3://bucket/corpus graded.parquet --messages messages --columns gold=answer
+  math-eval grade corpus graded --messages messages --columns gold=answer --engine ray
   (rows: {"id": "a", "gold": "\\\\frac{1}{2}", "completion": "... \\\\boxed{0.5}"})
 """,
 )
@@ -178,11 +180,14 @@ Examples:
     "--thinking-format", metavar="NAME|FILE", help=f"{FLAG_HELP}  [default: that of the run; think for a file]"
 )
 @click.option("--explain", is_flag=True, help="Print how each answer and its reference answer are read and compared.")
+@engine_options
 @click.option("--overwrite", is_flag=True, help=_OVERWRITE_HELP)
 def grade_command(
     source: str | Path,
     out: str | Path,
     *,
+    engine: str,
+    workers: int | None,
     explain: bool,
     policy: str,
     columns: str | None,
@@ -198,15 +203,23 @@ def grade_command(
     """
     from .grade import explain_rows, grade_file, grade_run, is_run
 
+    options |= {"policy": policy, "notify": notify}
     layout = layout_of(columns, messages, options["thinking_format"])
     if is_run(source):
-        if layout or is_remote(out):
-            raise DataError("a run is graded into a folder on this machine, without --columns and --messages")
-        counts, was_done = grade_run(source, out, policy=policy, notify=notify, **options)
+        if layout or is_remote(out) or engine != "local":
+            raise DataError("a run is graded into a folder on this machine, without --columns, --messages and --engine")
+        counts, was_done = grade_run(source, out, **options)
     else:
         for line in unread_columns(source):
             notify(line)
-        counts, was_done = grade_file(source, out, policy=policy, layout=layout, notify=notify, **options)
+        if engine == "ray":
+            from .grade_shards import grade_shards
+
+            report = grade_shards(source, out, layout=layout, workers=workers, **options)
+            echo(report.summary(), err=True)
+            counts, was_done = report.kinds, False
+        else:
+            counts, was_done = grade_file(source, out, layout=layout, **options)
     if explain:
         for head, text in explain_rows(out, policy=policy):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:

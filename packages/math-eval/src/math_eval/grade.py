@@ -11,17 +11,19 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from ._shared import runs
-from ._shared.addresses import is_remote
+from ._shared.addresses import Address, is_remote
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, path_beside, read_records, validate, write_json, write_records
 from ._shared.remote_output import RemoteOutput
+from ._shared.row_files import Shard
 from ._shared.row_layout import Layout
 from ._shared.row_source import Misfit, RowSource
 from ._shared.thinking import THINK, ThinkingFormat
@@ -47,6 +49,7 @@ from .summary import results_content
 from .tags import as_graded, name_format, other_thinking
 
 COMMAND = "math-eval grade"
+SCHEMA = "grade_input"
 _BATCH = 256
 _REJECTED = "rejected.jsonl"
 
@@ -83,34 +86,69 @@ def grade_file(
             other settings, or is being written by another process.
         MathEvalError: The number of graded rows differs from that of the input.
     """
-    remote = RemoteOutput(str(out), COMMAND) if is_remote(out) else None
-    place = remote.local if remote else Path(out)
-    rows = RowSource(source, "grade_input", layout)
-    manifest = runs.manifest_path(place)
-    if place.is_dir():
-        raise DataError(f"{place}: is a folder; name a file for the graded rows")
-    runs.check_apart([out, place, runs.partial_path(place), manifest, path_beside(place, _REJECTED)], [source])
     thinking = given_format(thinking_format) if thinking_format else THINK
-    check_json_lines(Path(source))
     name_format(notify, thinking)
-    rows.check()
-    content, total = _digest(rows)
-    with Grader(extraction=extraction, policy=policy) as grader, locked(place):
-        settings = {"input_sha256": content, "grader": grader.description, **other_thinking(thinking)}
-        settings |= {"layout": layout.settings()} if layout else {}
-        if remote and remote.is_finished(settings, overwrite=overwrite):
-            return _counts(out, path_beside(place, _REJECTED)), True
-        state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=overwrite)
-        if state == "new":
-            facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(thinking)}
-            _start(place, manifest, settings, facts)
-        if state != "finished":
-            _grade_rest(rows, place, total, grader, thinking)
-        runs.partial_path(place).unlink(missing_ok=True)
-        counts = _counts(place, path_beside(place, _REJECTED))
-        if remote:
-            remote.upload((_REJECTED,))
-        return counts, state == "finished"
+    with Grader(extraction=extraction, policy=policy) as grader:
+        done = FileGrading(grader, thinking, layout, overwrite).write(RowSource(source, SCHEMA, layout), out)
+    rejected = {"rejected": done.rejected.total()} if done.rejected else {}
+    return Counter(done.verdicts | rejected), done.was_there
+
+
+class GradedFile(NamedTuple):
+    """An output that is complete."""
+
+    verdicts: Counter[str]
+    """Number of rows with each verdict."""
+    rejected: Counter[str]
+    """Number of rejected rows by reason."""
+    was_there: bool
+    """Whether it was complete before."""
+
+
+@dataclass(frozen=True)
+class FileGrading:
+    """How files of completions are graded.
+
+    Args:
+        grader: Grader of the answers.
+        thinking: Format of the thinking.
+        layout: Columns of a corpus; see `grade_file`.
+        overwrite: See `grade_file`.
+    """
+
+    grader: Grader
+    thinking: ThinkingFormat
+    layout: Layout | None
+    overwrite: bool
+
+    def write(self, rows: RowSource, out: str | Path) -> GradedFile:
+        """Grade the rows into `out`; errors are those of `grade_file`."""
+        remote = RemoteOutput(str(out), COMMAND) if is_remote(out) else None
+        place = remote.local if remote else Path(out)
+        manifest = runs.manifest_path(place)
+        if place.is_dir():
+            raise DataError(f"{place}: is a folder; name a file for the graded rows")
+        beside = [runs.partial_path(place), manifest, path_beside(place, _REJECTED)]
+        runs.check_apart([out, place, *beside], [rows.address])
+        check_json_lines(Path(rows.address))
+        rows.check()
+        content, total = _digest(rows)
+        with locked(place):
+            settings = {"input_sha256": content, "grader": self.grader.description, **other_thinking(self.thinking)}
+            settings |= {"layout": self.layout.settings()} if self.layout else {}
+            if remote and remote.is_finished(settings, overwrite=self.overwrite):
+                return _read_back(out, was_there=True)
+            state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=self.overwrite)
+            if state == "new":
+                facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(self.thinking)}
+                _start(place, manifest, settings, facts)
+            if state != "finished":
+                _grade_rest(rows, place, total, self.grader, self.thinking)
+            runs.partial_path(place).unlink(missing_ok=True)
+            done = _read_back(place, was_there=state == "finished")
+            if remote:
+                remote.upload((_REJECTED,))
+            return done
 
 
 def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
@@ -120,12 +158,17 @@ def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
     runs.write_manifest(manifest, COMMAND, settings, **facts)
 
 
-def _counts(out: str | Path, rejected: Path) -> Counter[str]:
-    """The number of rows with each verdict, and of rejected rows."""
-    counts = Counter(row["verdict"] for row in read_records(out, "graded"))
-    if rejected.is_file():
-        counts["rejected"] = sum(1 for _ in rejected.open("rb"))
-    return counts
+def _read_back(out: str | Path, *, was_there: bool) -> GradedFile:
+    """The counts of a complete output."""
+    address = Address(out)
+    rejected = address.beside(path_beside(address.name, _REJECTED).name)
+    reasons = (row["reject_reason"] for _, row in Shard(rejected).values()) if rejected.is_file() else ()
+    return GradedFile(Counter(row["verdict"] for row in _graded_rows(out)), Counter(reasons), was_there)
+
+
+def _graded_rows(out: str | Path) -> Iterator[Row]:
+    """The rows of an output, which may have none."""
+    return _fitting(RowSource(out, "graded", is_part=True))
 
 
 def _fitting(rows: RowSource) -> Iterator[Row]:
@@ -161,7 +204,7 @@ def _publish(rows: RowSource, partial: Path, out: Path, total: int) -> None:
 
     def counted() -> Iterator[Row]:
         count = 0
-        for row in read_records(partial, "graded"):
+        for row in _graded_rows(partial):
             count += 1
             yield row
         if count != total:
@@ -174,7 +217,12 @@ def _publish(rows: RowSource, partial: Path, out: Path, total: int) -> None:
 def is_run(source: str | Path) -> bool:
     """True for a run folder, False for a file of rows or a folder of shards."""
     folder = Path(source)
-    return not is_remote(source) and ((folder / runs.MANIFEST).is_file() or any(folder.glob("samples_*.jsonl")))
+    manifest = folder / runs.MANIFEST
+    if is_remote(source):
+        return False
+    if manifest.is_file():
+        return "shards" not in runs.read_manifest(manifest)["settings"]
+    return any(folder.glob("samples_*.jsonl"))
 
 
 def grade_run(

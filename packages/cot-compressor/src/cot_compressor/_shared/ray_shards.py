@@ -22,19 +22,38 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import click
+
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
 from .progress import progress_bar
 from .records import Tally, path_beside
 from .row_files import becomes_shard, shards
 from .runs import MANIFEST, check_apart, resolve_state, write_manifest
+from .settings_flags import Command
 
 Counts = dict[str, Any]
-"""`read`, `written` and `rejected`, the latter by reason."""
+"""`read`, `written` and `rejected`, the latter by reason; perhaps `kinds`, the written rows by kind."""
 Make = Callable[[], Callable[[str, str], Counts]]
 """A function that loads what a worker needs; the result makes an output (second) of a shard (first)."""
 _PACKAGES = ("ray",)
 _SHOWN_CHARS = 300
+
+
+def engine_options(command: Command) -> Command:
+    """A decorator that adds `--engine` and `--workers`."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Place of the work: local writes one file in this process; ray makes a file for each shard of IN in the "
+        "folder OUT, on the cluster that RAY_ADDRESS names or one on this machine.",
+    )
+    workers = click.option(
+        "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
+    )
+    return engine(workers(command))
 
 
 class Outcome(NamedTuple):
@@ -65,6 +84,8 @@ class Report:
     seconds: float = 0.0
     """Seconds from the start of the first shard to the end of the last one."""
     tally: Tally = field(default_factory=Tally)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Number of written rows of each kind that the command distinguishes."""
     slowest: tuple[str, float] = ("", 0.0)
     """Name and seconds of the slowest shard."""
     faults: list[str] = field(default_factory=list)
@@ -76,11 +97,13 @@ class Report:
             self.faults.append(f"{outcome.shard}: {outcome.fault}")
         else:
             self.tally.add(outcome.counts)
+            self.kinds.update(outcome.counts.get("kinds", {}))
 
     def facts(self) -> dict[str, Any]:
         """The sums as JSON values."""
+        rows = {"read": self.tally.read, "written": self.tally.written, "rejected": self.tally.reasons}
         return {
-            "rows": {"read": self.tally.read, "written": self.tally.written, "rejected": self.tally.reasons},
+            "rows": {**rows, "kinds": dict(self.kinds)} if self.kinds else rows,
             "seconds": round(self.seconds, 3),
             "slowest": {"shard": self.slowest[0], "seconds": round(self.slowest[1], 3)},
         }

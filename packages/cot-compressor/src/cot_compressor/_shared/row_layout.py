@@ -11,18 +11,18 @@ Reading files is left to `row_files`, which rows are set aside to `row_source`.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ..errors import DataError
+from .settings_flags import Command
 from .strict_json import parse_json
 from .thinking import Parts
 from .thinking_formats import given_format
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
 _TURNS = [["user", "assistant"], ["system", "user", "assistant"]]
 _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")

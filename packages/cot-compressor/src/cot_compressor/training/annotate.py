@@ -7,11 +7,12 @@ model; the default annotator reads the trace's own response (`annotate_response.
     annotate_file("traces.jsonl", "annotated.jsonl", RulesAnnotator(keep_share=0.3))
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+from cot_compressor._shared.ray_shards import Report
 from cot_compressor._shared.records import Row, Tally
 from cot_compressor._shared.row_layout import Layout
 from cot_compressor._version import __version__
@@ -20,7 +21,7 @@ from cot_compressor.budget.ratios import token_budget
 from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow
-from cot_compressor.resumable import Conversion, Outcome
+from cot_compressor.resumable import Conversion, Outcome, convert_shards
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.rules import RuleScorer
 from cot_compressor.text.render import Span
@@ -122,7 +123,45 @@ def annotate_file(
     Raises:
         DataError: the input is bad, or `out` was made with other settings or by another command.
     """
-    chosen = annotator or ResponseAnnotator()
+    conversion = annotate_conversion(annotator or ResponseAnnotator(), layout=layout, overwrite=overwrite)
+    return conversion.write(source, out)
+
+
+def annotate_shards(
+    source: str | Path,
+    out: str | Path,
+    annotator: Callable[[], Annotator] = ResponseAnnotator,
+    *,
+    layout: Layout | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    gpu: bool = False,
+    notify: Callable[[str], object],
+) -> Report:
+    """Write an `annotated` file for each shard of a corpus, on a Ray cluster; together they are `annotate_file`'s.
+
+    Args:
+        source: Folder of shards, here or on an object store; every worker reads it.
+        out: Folder for the outputs, likewise; each has the name of its shard.
+        annotator: Function that makes the annotator of a worker, such as `partial(RulesAnnotator, 0.3)`.
+        layout: Columns of a corpus; see `annotate_file`.
+        overwrite: See `annotate_file`.
+        workers: Number of workers; None takes one for each processor of the cluster, or for each GPU with `gpu`.
+        gpu: Whether a worker uses a GPU, where the cluster has any.
+        notify: Function that gets a line about each shard that failed.
+
+    Raises:
+        DataError: the input is bad, the output folder contains something else, or shards failed.
+    """
+
+    def make() -> Conversion:
+        return annotate_conversion(annotator(), layout=layout, overwrite=overwrite)
+
+    return convert_shards(make, source, out, workers=workers, gpu=gpu, notify=notify)
+
+
+def annotate_conversion(chosen: Annotator, *, layout: Layout | None, overwrite: bool) -> Conversion:
+    """What annotates files; arguments are those of `annotate_file`."""
     made_by = {"name": chosen.name, "version": chosen.version, "settings": chosen.settings}
 
     def mark(row: Row) -> Outcome:
@@ -137,4 +176,4 @@ def annotate_file(
             yield from pool.map(mark, rows)
 
     settings = {"annotator": made_by}
-    return Conversion("annotate", "traces", settings, convert, _BATCH_ROWS, layout, overwrite).write(source, out)
+    return Conversion("annotate", "traces", settings, convert, _BATCH_ROWS, layout, overwrite)

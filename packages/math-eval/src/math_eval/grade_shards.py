@@ -1,0 +1,76 @@
+"""`math-eval grade --engine ray`: grades the shards of a corpus of completions on a Ray cluster.
+
+What is done with one shard is left to `grade`, the cluster to `_shared.ray_shards`. It needs ray.
+
+    report = grade_shards("completions", "graded", workers=8, notify=print)
+    report.kinds                                   # Counter({'correct': 71204, 'incorrect': 28796})
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ._shared.ray_shards import Counts, Report, ShardJob
+from ._shared.row_layout import Layout
+from ._shared.row_source import RowSource
+from ._shared.thinking import THINK
+from ._shared.thinking_formats import given_format
+from .grade import COMMAND, SCHEMA, FileGrading
+from .grading import Grader
+from .tags import name_format
+
+
+def grade_shards(
+    source: str | Path,
+    out: str | Path,
+    *,
+    extraction: str = "standard",
+    policy: str = "default",
+    thinking_format: str | None = None,
+    layout: Layout | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    notify: Callable[[str], object],
+) -> Report:
+    """Write a graded file for each shard of a corpus; together they have the rows of `grade.grade_file`'s output.
+
+    Args:
+        source: Folder of shards, here or on an object store; every worker reads it.
+        out: Folder for the outputs, likewise; each has the name of its shard.
+        extraction: As in `grade.grade_file`.
+        policy: As there.
+        thinking_format: As there.
+        layout: As there.
+        overwrite: As there.
+        workers: Number of workers; None takes one for each processor of the cluster.
+        notify: Function that gets a line about the work before it, and one about each shard that failed.
+
+    Returns:
+        The sums over all shards; `kinds` has the number of rows with each verdict.
+
+    Raises:
+        DataError: An unknown extraction, policy or format; the input is bad; the output folder contains something else;
+            or shards failed.
+    """
+    make = partial(_ShardGrading, extraction, policy, thinking_format, layout, overwrite)
+    make()  # its errors come before a worker starts
+    name_format(notify, given_format(thinking_format) if thinking_format else THINK)
+    RowSource(source, SCHEMA, layout).check_columns()
+    return ShardJob(COMMAND, source, out, make, overwrite).run(workers=workers, gpu=False, notify=notify)
+
+
+class _ShardGrading:
+    """Grades shards with one grading process."""
+
+    def __init__(
+        self, extraction: str, policy: str, thinking_format: str | None, layout: Layout | None, overwrite: bool
+    ) -> None:
+        thinking = given_format(thinking_format) if thinking_format else THINK
+        grader = Grader(1, extraction=extraction, policy=policy)
+        self._grading = FileGrading(grader, thinking, layout, overwrite)
+
+    def __call__(self, shard: str, out: str) -> Counts:
+        rows = RowSource(shard, SCHEMA, self._grading.layout, is_part=True)
+        done = self._grading.write(rows, out)
+        written, rejected = done.verdicts.total(), done.rejected.total()
+        return {"read": written + rejected, "written": written, "rejected": done.rejected, "kinds": done.verdicts}
