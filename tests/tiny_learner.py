@@ -68,8 +68,8 @@ def learn(folder: Path, learner: Learner) -> None:
     for stage in (
         f"ratio-sft build {folder}/compressed.jsonl {folder}/mix {learner.ladder} {switch} {quotas} --policy-share 0.67"
         " --heldout-share 0 --tolerance 0.1",
-        f"ratio-sft train {folder}/mix {folder}/sft --model {folder}/base --max-steps 800 --batch-size 12"
-        " --learning-rate 3e-3 --weight-decay 0 --save-steps 800",
+        f"ratio-sft train {folder}/mix {folder}/sft --model {folder}/base --max-steps 600 --batch-size 12"
+        " --learning-rate 3e-3 --weight-decay 0 --save-steps 600",
         f"math-eval run --model {folder}/sft {evaluate} --output-dir {folder}/greedy_sft",
         f"math-eval run --model {folder}/sft {sample} --output-dir {folder}/run_sft",
         f"chrpo prepare {folder}/run_sft/samples_rl.jsonl {folder}/prompts.jsonl --checkpoint {folder}/sft",
@@ -92,7 +92,7 @@ def build_model(folder: Path, learner: Learner) -> None:
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, head_dim=32, max_position_embeddings=256, tie_word_embeddings=True,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=256, tie_word_embeddings=True, initializer_range=0.1,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(folder)
@@ -140,7 +140,7 @@ def conditions(run: Path) -> dict[float | str, list[dict]]:
     """The samples of a run by ratio."""
     found: dict[float | str, list[dict]] = {}
     (samples,) = run.glob("samples_*.jsonl")
-    for line in samples.read_text("utf-8").splitlines():
-        row = json.loads(line)
-        found.setdefault(row["ratio"], []).append(row)
+    with samples.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            found.setdefault(row["ratio"], []).append(row)
     return found

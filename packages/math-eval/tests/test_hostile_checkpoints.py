@@ -46,9 +46,8 @@ def set_template(folder, text):
     ],
 )
 def test_a_hostile_template_is_one_line_that_names_the_folder(folder, problems, tmp_path, monkeypatch, template):
-    monkeypatch.setattr(bounded, "SECONDS", 1.0)
-    monkeypatch.setattr(bounded, "MEMORY_BYTES", 2**28)
-    monkeypatch.setattr(bounded, "RESULT_BYTES", 2**22)
+    for limit, value in {"seconds": 1.0, "memory_bytes": 2**28, "result_bytes": 2**22}.items():
+        monkeypatch.setitem(bounded.in_child.__kwdefaults__, limit, value)
     set_template(folder, template.replace("MARKER", str(tmp_path / "marker")))
     start = time.monotonic()
     done = CliRunner().invoke(

@@ -115,8 +115,8 @@ def test_any_text_is_read_or_refused(text):
 @pytest.mark.parametrize(
     "piece", ["(", "[", "{", r"\{", "<", "|", "+", "-", "^", "_", "x,", "1 and ", "∪", "½", "&", "'"]
 )
-def test_a_hundred_thousand_marks_are_read_or_refused(piece):
-    assert read(piece * 100_000).spelling is not None
+def test_ten_thousand_marks_are_read_or_refused(piece):
+    assert read(piece * 10_000).spelling is not None
 
 
 @pytest.mark.parametrize("name", sorted(macros.KNOWN))
