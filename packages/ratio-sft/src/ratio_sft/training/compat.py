@@ -1,7 +1,7 @@
 """Differences between the supported releases of TRL, 0.29 to 1.16, and a check of the release.
 
-TRL from 1.15 on computes log-probabilities in a fused output head, and before that makes the logits. What they are used
-for is left to `trainer` and `heldout_loss`.
+TRL from 1.15 on computes log-probabilities in a fused output head, and before that makes the logits, or, in some
+releases and by default, the loss alone. What they are used for is left to `trainer` and `heldout_loss`.
 
     check_version()                                      # raises RatioSftError if TRL is older or newer
 """
@@ -28,6 +28,11 @@ def check_version() -> None:
     """
     if complaint := refusal(trl.__version__, "ratio-sft does not train with"):
         raise RatioSftError(complaint)
+
+
+def loss_options(*, weighted: bool) -> dict[str, str]:
+    """Options of SFTConfig with which the model gives `weigh` what it needs."""
+    return {"loss_type": "nll"} if weighted and not _FUSED else {}
 
 
 def token_log_probs(model: Any, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,7 +28,7 @@ from ratio_sft.settings import TrainSettings
 from . import encoded_file
 from .callbacks import CompleteCheckpoints, EpochOrder, FollowCheck, Progress
 from .collator import Collator, leaks
-from .compat import check_version, weigh
+from .compat import check_version, loss_options, weigh
 from .encoding import IGNORED
 from .sampler import LengthGroupedSampler
 
@@ -224,4 +224,5 @@ def _config(settings: TrainSettings, folder: Path, *, save: int, log: int, devic
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
         seed=settings.seed,
+        **loss_options(weighted=bool(settings.ratio_weights)),
     )
