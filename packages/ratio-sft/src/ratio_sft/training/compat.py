@@ -30,7 +30,7 @@ def check_version() -> None:
         raise RatioSftError(complaint)
 
 
-def loss_options(*, weighted: bool) -> dict[str, str]:
+def loss_options(*, weighted: bool) -> dict[str, Any]:
     """Options of SFTConfig with which the model gives `weigh` what it needs."""
     return {"loss_type": "nll"} if weighted and not _FUSED else {}
 
