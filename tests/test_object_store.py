@@ -105,6 +105,39 @@ def run(cli, *arguments):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
+def test_shards_on_a_store_become_shards_on_it_by_ray_workers(bucket, tokenizer, tmp_path):
+    ray = pytest.importorskip("ray", reason="needs cot-compressor[ray]")
+    rows = traces(6)
+    upload(rows[:3], f"{bucket}/corpus/a.parquet", tmp_path)
+    upload(rows[3:], f"{bucket}/corpus/b.jsonl.gz", tmp_path)
+    command = ["compress", f"{bucket}/corpus", f"{bucket}/short", "--ratio", 0.5, "--tokenizer", tokenizer]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        done = run(compressor, *command, "--engine", "ray")
+        assert done.exit_code == 0, done.output
+        assert "6 read, 6 written" in done.stderr
+        compress_file(f"{bucket}/corpus", tmp_path / "one.jsonl", ratios=[0.5], scorer="rules", tokenizer=tokenizer)
+        assert list(read_records(f"{bucket}/short", "compressed")) == list(
+            read_records(tmp_path / "one.jsonl", "compressed")
+        )
+        made = names(f"{bucket}/short")
+        assert made == [
+            "a.parquet",
+            "a.parquet.manifest.json",
+            "b.jsonl.gz",
+            "b.jsonl.gz.manifest.json",
+            "manifest.json",
+        ]
+
+        Address(f"{bucket}/short/b.jsonl.gz").remove()
+        Address(f"{bucket}/short/b.jsonl.gz.manifest.json").remove()
+        again = run(compressor, *command, "--engine", "ray")
+        assert again.exit_code == 0, again.output
+        assert names(f"{bucket}/short") == made
+    finally:
+        ray.shutdown()
+
+
 def test_a_corpus_on_a_store_goes_through_the_commands_as_one_on_disk(bucket, tokenizer, tmp_path):
     rows = traces(6)
     upload(rows[:3], f"{bucket}/corpus/a.parquet", tmp_path)
