@@ -24,6 +24,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "chrpo-2": {"price_minimum": 0.0, "accuracy_slack": 0.02},
     "chrpo-5": {"price_minimum": 0.0, "accuracy_slack": 0.05},
     "chrpo-best": {"floor": "best"},
+    "chrpo-control": {},
     "chrpo-every-ratio": {"ladder_share": 1.0},
     **{f"chrpo-no-{part}": {"without": [part]} for part in OWN},
     "chrpo-plain": {"without": ["control", "stratified"]},
@@ -38,7 +39,12 @@ DEFAULT_ROWS = (
     *("chrpo-no-constraint", "grpo:24", "dler:24", "laconic:20", "gfpo:0.67"),
     *("grpo", "chrpo-best", "l1-token", "shortest_correct:0.1", "degrpo", "alp", "adaptthink"),
 )
-WEIGHTS = {"gfpo": "keep_share", "gfpo_efficiency": "keep_share", "laconic": "token_budget"}
+WEIGHTS = {
+    "chrpo-control": "control_weight",
+    "gfpo": "keep_share",
+    "gfpo_efficiency": "keep_share",
+    "laconic": "token_budget",
+}
 """Row -> setting that W in NAME:W gives; `length_weight` for those that have another."""
 LIMITED = ("grpo", "dler")
 """Rows of which W in NAME:W is the token limit of the rollouts."""

@@ -26,6 +26,9 @@ from transformers.generation.logits_process import (
 _PER_ROW = ("attention_mask", "position_ids")
 """Inputs of a model that have a row for each rollout, in the last dimension but one."""
 
+_CACHE_NAMES = ("cache", "past_key_values")
+"""Names of the input that is the cache: from transformers 5.24 on, and before."""
+
 _ROW_BY_ROW = {MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper}
 
 
@@ -72,7 +75,7 @@ def decode(
     Returns:
         Prompts and completions, padded on the right, [rows, prompt + longest completion].
     """
-    cache: Any = model_kwargs.get("past_key_values")
+    cache: Any = _cache(model_kwargs)
     if not (_is_plain(cache) and {type(each) for each in logits_processor} <= _ROW_BY_ROW):
         settings = {"stopping_criteria": stopping_criteria, "generation_config": generation_config}
         return model._sample(input_ids, logits_processor, **settings, **model_kwargs)
@@ -102,6 +105,11 @@ def decode(
     return whole[:, :width]
 
 
+def _cache(model_kwargs: dict[str, Any]) -> Any:
+    """The cache among the inputs of a model; None if there is none, or it has another name."""
+    return next((model_kwargs[name] for name in _CACHE_NAMES if name in model_kwargs), None)
+
+
 def _is_plain(cache: Any) -> bool:
     """Whether a cache holds keys and values of each row and token, on the model's device."""
     plain = {DynamicLayer, DynamicSlidingWindowLayer}
@@ -118,7 +126,7 @@ def _read_prompts(model: Any, prompts: torch.Tensor, model_kwargs: dict[str, Any
     once = {name: value[..., :-1] for name, value in _rows_of(model_kwargs, first).items()}
     inputs = {**model_kwargs, **once}
     model(**model.prepare_inputs_for_generation(prompts[first], is_first_iteration=True, **inputs), return_dict=True)
-    model_kwargs["past_key_values"].batch_select_indices(torch.tensor(number, device=prompts.device))
+    _cache(model_kwargs).batch_select_indices(torch.tensor(number, device=prompts.device))
 
 
 def _rows_of(model_kwargs: dict[str, Any], rows: torch.Tensor) -> dict[str, torch.Tensor]:

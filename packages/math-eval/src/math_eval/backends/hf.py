@@ -43,8 +43,9 @@ class HFModel(Checkpoint):
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._model: Any = load_model(folder, self._dtype).to(self._device).eval()
         self._end_ids = torch.tensor(self.ends, device=self._device)
-        keeps = "logits_to_keep" in inspect.signature(self._model.forward).parameters
-        self._only_last = {"logits_to_keep": 1} if keeps else {}
+        inputs = inspect.signature(self._model.forward).parameters
+        self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in inputs else {}
+        self._cache_name = "cache" if "cache" in inputs else "past_key_values"  # the latter before transformers 5.24
 
     @property
     def environment(self) -> dict[str, str]:
@@ -112,9 +113,8 @@ class HFModel(Checkpoint):
                 input_ids=tokens,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
-                **self._only_last,
+                **{self._cache_name: cache, **self._only_last},
             ).logits[:, -1]
             logits = logits.float()
             chosen = choose(logits)
