@@ -178,7 +178,7 @@ bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run 
 		--exit exit=0.95:16 --beside sft=runs/seed0/eval/sft:policy --beside chrpo=runs/seed0/eval/chrpo \
 		-- --max-tokens 240 --batch-size 250
 	$(WAYS) $(SMOLLM2)-thinking gsm8k $(SMOLLM2)-ways --budget 32 --budget 64 --budget 128 --exit exit=0.95:32 \
-		-- --data-dir "$(DATA)" --limit 100 --max-tokens 320
+		-- --data-dir "$(DATA)" --limit 50 --max-tokens 320
 	$(BENCH)/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways" "SmolLM2-135M-Instruct=$(SMOLLM2)-ways"
 	$(BENCH)/math_eval_grading.py "$(DATA)"
 	$(BENCH)/math_eval_hostile.py

@@ -81,7 +81,8 @@ def main(
 
     Rows: the objectives of `chrpo train`, with their authors' numbers. W in NAME:W is the weight of the length (l1,
     l1-scaled, l1-token, shortest_correct, alp, adaptthink), the share of rollouts that is kept (gfpo, gfpo_efficiency),
-    the token budget (laconic), or the token limit of the rollouts (dler, grpo). l1 is the length penalty alone,
+    the token budget (laconic), the token limit of the rollouts (dler, grpo), or the weight of the control token
+    (chrpo-control). l1 is the length penalty alone,
     l1-scaled divides it by the standard deviation of the group, and l1-token, its authors' own, also counts tokens.
     chrpo-2 and chrpo-5 have a floor that is lower by 2 and 5 points and, like chrpo-0, no smallest price; chrpo-no-PART
     is without a part, chrpo-plain without control and stratified, chrpo+PART has a part of `--with`.
