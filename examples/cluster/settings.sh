@@ -8,13 +8,13 @@ RUN=${RUN:-runs/cluster}                # folder of everything that is made; eve
 BACKEND=${BACKEND:-vllm}
 PARTS=${PARTS:-16}                      # jobs of the array that samples
 SHARDS=${SHARDS:-256}                   # files of traces, several for each worker
-SAMPLES=${SAMPLES:-4}                   # samples of each question
+SAMPLES=${SAMPLES:-4}                   # samples of each question, 3 or more at every ratio
 MAX_TOKENS=${MAX_TOKENS:-16384}
 RATIOS=${RATIOS:-0.2 0.4 0.6 0.8 1.0}
 BUILD=${BUILD:-}                        # further flags of `ratio-sft build`
-SFT=${SFT:---epochs 3}                  # further flags of `ratio-sft train`
+SFT=${SFT:---epochs 3 --max-length $((MAX_TOKENS + 2048))}  # further flags of `ratio-sft train`; a question may have 2048 tokens
 RL=${RL:---max-steps 300}               # further flags of `chrpo train`
-GPUS=${GPUS:-8}                         # of a node
+GPUS=${GPUS:-${SLURM_GPUS_ON_NODE:-8}}  # of a node
 PORT=${PORT:-29500}
 
 LADDER=$(printf -- '--ratio %s ' $RATIOS)
@@ -36,7 +36,11 @@ first_node() {
 
 # on_each_node COMMAND ...: run a command once on each node of the job; without Slurm, on this machine
 on_each_node() {
-    run ${SLURM_JOB_NODELIST:+srun --ntasks-per-node 1 --cpus-per-task "${SLURM_CPUS_PER_TASK:-1}"} "$@"
+    local step=()
+    if [ -n "${SLURM_JOB_NODELIST:-}" ]; then
+        step=(srun --ntasks-per-node 1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task "$SLURM_CPUS_PER_TASK"})
+    fi
+    run ${step[@]+"${step[@]}"} "$@"
 }
 
 # train MODULE ARGUMENT ...: start a trainer on all GPUs of all nodes of the job

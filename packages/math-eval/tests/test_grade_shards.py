@@ -16,6 +16,7 @@ from math_eval._shared.ray_shards import ShardJob
 from math_eval._shared.records import read_json
 from math_eval._shared.row_layout import layout_of
 from math_eval._shared.row_source import RowSource
+from math_eval._shared.thinking import THINK
 from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.grade import grade_file, is_run
@@ -58,7 +59,7 @@ class KilledOnce(_ShardGrading):
     """Is killed between the end of the second shard and its report."""
 
     def __init__(self, marker, layout):
-        super().__init__("standard", "default", None, layout, False)
+        super().__init__("standard", "default", THINK, layout, False)
         self._marker = marker
 
     def __call__(self, shard, out):
@@ -117,3 +118,13 @@ def test_wrong_choices_are_refused_before_a_worker_starts(corpus, tmp_path):
     refused = CliRunner().invoke(cli, ["grade", str(tmp_path / "run"), str(tmp_path / "out"), "--engine", "ray"])
     assert refused.exit_code == 2
     assert "without --columns, --messages and --engine" in refused.stderr
+    refused = CliRunner().invoke(cli, ["grade", str(corpus), str(tmp_path / "out.jsonl"), "--workers", "2"])
+    assert refused.exit_code == 2
+    assert "--workers is for --engine ray" in refused.stderr
+
+
+def test_a_corpus_of_which_no_row_fits_is_refused_as_in_one_process(corpus, tmp_path):
+    layout = layout_of("gold=solution,completion:=0", None)
+    for grade in (partial(grade_shards, workers=1), grade_file):
+        with pytest.raises(DataError, match="no row fits"):
+            grade(corpus, tmp_path / f"out{len(list(tmp_path.iterdir()))}", layout=layout, notify=print)

@@ -11,7 +11,7 @@ import click
 from . import distributed
 from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
-from ._shared.ray_shards import engine_options
+from ._shared.ray_shards import check_engine, engine_options
 from ._shared.row_files import unread_columns
 from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
@@ -150,6 +150,7 @@ def annotate(
     from .training.annotate import RulesAnnotator, annotate_file, annotate_shards
     from .training.annotate_response import ResponseAnnotator
 
+    check_engine(engine, workers)
     server = _layout(source, server)
     options = {"layout": server.pop("layout"), "overwrite": overwrite}
     if annotator != "openai":
@@ -273,6 +274,7 @@ def compress(
 
     A plain text needs no tokenizer: without one, `rules` counts words, numbers and signs.
     """
+    check_engine(engine, workers)
     if out is not None:
         from .compress import compress_file, compress_shards
 
@@ -294,6 +296,8 @@ def compress(
     from .compressor import Compressor
     from .plain_text import read_text, shown
 
+    if engine == "ray":
+        raise DataError("--engine ray is for a corpus; give OUT, the folder to write")
     corpus = any(options.pop(name) is not None for name in ("columns", "messages", "thinking_format"))
     if corpus or is_remote(source) or Path(source).suffix in {".jsonl", ".gz", ".zst", ".parquet"}:
         raise DataError(f"{source}: give OUT, the file to write; without it IN is a plain text")

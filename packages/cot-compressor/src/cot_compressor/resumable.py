@@ -218,6 +218,7 @@ def convert_shards(
     conversion = make()  # its errors come before a worker starts
     RowSource(source, conversion.schema, conversion.layout).check_columns()
     job = ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
+    del conversion  # perhaps a model, of which each worker loads its own
     return job.run(workers=workers, gpu=gpu, notify=notify)
 
 

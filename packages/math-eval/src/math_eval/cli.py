@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ._shared.addresses import AddressType, is_remote
 from ._shared.cli_group import CommandGroup
-from ._shared.ray_shards import engine_options
+from ._shared.ray_shards import check_engine, engine_options
 from ._shared.row_files import unread_columns
 from ._shared.row_layout import layout_of, layout_options
 from ._shared.settings_flags import from_flags, settings_flags
@@ -24,6 +24,7 @@ from .log_files import TOOLS, export_logs
 from .presets import PRESETS, describe, preset_values
 from .settings import EXTRACTION_HELP, POLICY_HELP, RunSettings
 
+_COMPLETE = {True: "already complete, nothing to do", False: "complete"}
 _OVERWRITE_HELP = "Replace an output made with other settings, and make a finished one again."
 
 
@@ -203,29 +204,32 @@ def grade_command(
     """
     from .grade import explain_rows, grade_file, grade_run, is_run
 
+    check_engine(engine, workers)
     options |= {"policy": policy, "notify": notify}
     layout = layout_of(columns, messages, options["thinking_format"])
     if is_run(source):
         if layout or is_remote(out) or engine != "local":
             raise DataError("a run is graded into a folder on this machine, without --columns, --messages and --engine")
         counts, was_done = grade_run(source, out, **options)
+        end = f"{out}: {_COMPLETE[was_done]}"
     else:
         for line in unread_columns(source):
             notify(line)
+        options |= {"layout": layout}
         if engine == "ray":
             from .grade_shards import grade_shards
 
-            report = grade_shards(source, out, layout=layout, workers=workers, **options)
-            echo(report.summary(), err=True)
-            counts, was_done = report.kinds, False
+            report = grade_shards(source, out, workers=workers, **options)
+            counts, end = report.kinds, report.summary()
         else:
-            counts, was_done = grade_file(source, out, layout=layout, **options)
+            counts, was_done = grade_file(source, out, **options)
+            end = f"{out}: {_COMPLETE[was_done]}"
     if explain:
         for head, text in explain_rows(out, policy=policy):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:
                 echo(terminal_line(line))
     echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
-    echo(f"{out}: {'already complete, nothing to do' if was_done else 'complete'}", err=True)
+    echo(end, err=True)
 
 
 @cli.group("export", cls=CommandGroup)

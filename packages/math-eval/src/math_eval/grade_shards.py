@@ -13,8 +13,9 @@ from pathlib import Path
 from ._shared.ray_shards import Counts, Report, ShardJob
 from ._shared.row_layout import Layout
 from ._shared.row_source import RowSource
-from ._shared.thinking import THINK
+from ._shared.thinking import THINK, ThinkingFormat
 from ._shared.thinking_formats import given_format
+from .errors import DataError, MathEvalError
 from .grade import COMMAND, SCHEMA, FileGrading
 from .grading import Grader
 from .tags import name_format
@@ -52,25 +53,28 @@ def grade_shards(
         DataError: An unknown extraction, policy or format; the input is bad; the output folder contains something else;
             or shards failed.
     """
-    make = partial(_ShardGrading, extraction, policy, thinking_format, layout, overwrite)
+    thinking = given_format(thinking_format) if thinking_format else THINK
+    make = partial(_ShardGrading, extraction, policy, thinking, layout, overwrite)
     make()  # its errors come before a worker starts
-    name_format(notify, given_format(thinking_format) if thinking_format else THINK)
+    name_format(notify, thinking)
     RowSource(source, SCHEMA, layout).check_columns()
     return ShardJob(COMMAND, source, out, make, overwrite).run(workers=workers, gpu=False, notify=notify)
 
 
 class _ShardGrading:
-    """Grades shards with one grading process."""
+    """Grades shards with at most one grading process."""
 
     def __init__(
-        self, extraction: str, policy: str, thinking_format: str | None, layout: Layout | None, overwrite: bool
+        self, extraction: str, policy: str, thinking: ThinkingFormat, layout: Layout | None, overwrite: bool
     ) -> None:
-        thinking = given_format(thinking_format) if thinking_format else THINK
         grader = Grader(1, extraction=extraction, policy=policy)
         self._grading = FileGrading(grader, thinking, layout, overwrite)
 
     def __call__(self, shard: str, out: str) -> Counts:
         rows = RowSource(shard, SCHEMA, self._grading.layout, is_part=True)
-        done = self._grading.write(rows, out)
+        try:
+            done = self._grading.write(rows, out)
+        except MathEvalError as error:  # of this shard, not of the others
+            raise DataError(str(error)) from error
         written, rejected = done.verdicts.total(), done.rejected.total()
         return {"read": written + rejected, "written": written, "rejected": done.rejected, "kinds": done.verdicts}

@@ -48,12 +48,22 @@ def engine_options(command: Command) -> Command:
         default="local",
         show_default=True,
         help="Place of the work: local writes one file in this process; ray makes a file for each shard of IN in the "
-        "folder OUT, on the cluster that RAY_ADDRESS names or one on this machine.",
+        "folder OUT, on the cluster that RAY_ADDRESS names, one that runs here, or the processors of this machine.",
     )
     workers = click.option(
         "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
     )
     return engine(workers(command))
+
+
+def check_engine(engine: str, workers: int | None) -> None:
+    """Refuse `--workers` where no worker starts.
+
+    Raises:
+        DataError: it is given, and the engine is not ray.
+    """
+    if workers is not None and engine != "ray":
+        raise DataError("--workers is for --engine ray; drop it, or add that")
 
 
 class Outcome(NamedTuple):
@@ -147,8 +157,8 @@ class ShardJob:
             The sums over all shards, those that were there already too.
 
         Raises:
-            DataError: ray is not installed or cannot go on, the output folder contains something else, or shards
-                failed, after all the others were made.
+            DataError: ray is not installed or cannot go on, the output folder contains something else, no row of any
+                shard fits, or shards failed, after all the others were made.
         """
         if find_spec("ray") is None:
             raise DataError(f"--engine ray needs ray: pip install '{DISTRIBUTION}[ray]'")
@@ -172,6 +182,9 @@ class ShardJob:
             raise DataError(
                 f"{self.out}: {len(report.faults)} of {len(names)} shards failed; repeat the command for them"
             )
+        if not report.tally.written:
+            fault = f"no row fits ({report.tally.summary()})" if report.tally.read else "no rows"
+            raise DataError(f"{self.source}: {fault}; see --columns and --messages")
         self._write_manifest(names, report.facts())
         return report
 
