@@ -211,13 +211,14 @@ def measure(
 
 
 def leads(method: str, values: dict[str, list[dict[str, float | None]]], groups: list[str]) -> Iterator[dict[str, Any]]:
-    """By how much a scorer keeps more of the response than the best simple method, and than the rules before."""
+    """By how much a scorer keeps more of the response than the best simple method, `rules`, and the rules before."""
 
     def column(name: str) -> list[float]:
         return [one["response_coverage"] or 0.0 for one in values[name]]
 
     best = max(BASELINES, key=lambda name: sum(column(name)))
-    for other in (best, BEFORE) if BEFORE in values else (best,):
+    others = [best, *(["rules"] if method != "rules" else []), *([BEFORE] if BEFORE in values else [])]
+    for other in others:
         gains = [ours - theirs for ours, theirs in zip(column(method), column(other), strict=True)]
         gain = mean_with_interval(gains, groups)
         assert gain is not None

@@ -50,6 +50,13 @@ def test_jobs_are_submitted_each_after_the_one_before(tmp_path):
     assert [job[-1] for job in jobs] == [str(SCRIPTS / f"{stage}.sbatch") for stage in STAGES]
     assert ["afterok" in " ".join(job) for job in jobs] == [False, True, True, True, True, True]
     assert [job[job.index("--dependency") + 1] for job in jobs[1:]] == [f"afterok:{number}" for number in range(1, 6)]
+    assert ["--array 1-16" in " ".join(job) for job in jobs] == [stage in ("sample", "measure") for stage in STAGES]
+
+
+def run_stages(folder, settings, *stages):
+    for script, part in stages:
+        done = bash(f"{script}.sbatch", folder, **settings, SLURM_ARRAY_TASK_ID=part)
+        assert done.returncode == 0, f"{script}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
 
 
 @pytest.mark.enable_socket
@@ -68,18 +75,30 @@ def test_stages_run_without_slurm_on_two_ray_workers_and_two_processes(pipeline,
         "GPUS": "2",
         "RUN": "run",
     }
-    for script, more in (
-        ("sample", {"SLURM_ARRAY_TASK_ID": "1"}),
-        ("sample", {"SLURM_ARRAY_TASK_ID": "2"}),
-        ("compress", {}),
-        ("sft", {}),
-    ):
-        done = bash(f"{script}.sbatch", tmp_path, **settings, **more)
-        assert done.returncode == 0, f"{script}: {done.stdout[-2000:]} {done.stderr[-3000:]}"
+    run_stages(tmp_path, settings, ("sample", "1"), ("sample", "2"), ("compress", ""), ("sft", ""))
     made = json.loads((tmp_path / "run/short/manifest.json").read_text())
     assert made["settings"]["shards"] == ["part-aa.jsonl", "part-ab.jsonl"]
     assert json.loads((tmp_path / "run/mix/card.json").read_text())["counts"]["train"] > 0
     assert (tmp_path / "run/sft/model.safetensors").is_file()
+
+
+@pytest.mark.enable_socket
+def test_rl_starts_from_the_samples_that_are_measured(pipeline, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/sft").symlink_to(pipeline / "sft")
+    settings = {
+        "QUESTIONS": str(pipeline / "problems.jsonl"),
+        "BACKEND": "transformers",
+        "PARTS": "1",
+        "SAMPLES": "3",
+        "MAX_TOKENS": "130",
+        "RATIOS": "0.2 0.6 1.0",
+        "RL": "--max-steps 1 --prompts-per-step 2 --rollouts 6",
+        "GPUS": "1",
+        "RUN": "run",
+    }
+    run_stages(tmp_path, settings, ("measure", "1"), ("rl", ""))
+    assert (tmp_path / "run/chrpo/model.safetensors").is_file()
 
 
 def test_ray_reads_the_cluster_file():
