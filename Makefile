@@ -177,7 +177,11 @@ bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run 
 	$(WAYS) runs/seed0/base runs/seed0/problems/test.jsonl runs/seed0/ways --budget 16 --budget 32 --budget 64 \
 		--exit exit=0.95:16 --beside sft=runs/seed0/eval/sft:policy --beside chrpo=runs/seed0/eval/chrpo \
 		-- --max-tokens 240 --batch-size 250
+	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
+	for model in sft chrpo; do $(BIN)/math-eval run --model runs/smollm2/$$model --tasks gsm8k --ratio policy \
+		--data-dir "$(DATA)" --limit 50 --max-tokens 320 --output-dir $(SMOLLM2)-trained/$$model || exit; done
 	$(WAYS) $(SMOLLM2)-thinking gsm8k $(SMOLLM2)-ways --budget 32 --budget 64 --budget 128 --exit exit=0.95:32 \
+		--beside sft=$(SMOLLM2)-trained/sft --beside chrpo=$(SMOLLM2)-trained/chrpo \
 		-- --data-dir "$(DATA)" --limit 50 --max-tokens 320
 	$(BENCH)/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways" "SmolLM2-135M-Instruct=$(SMOLLM2)-ways"
 	$(BENCH)/math_eval_grading.py "$(DATA)"

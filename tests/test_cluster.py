@@ -61,6 +61,11 @@ def run_stages(folder, settings, *stages):
 
 @pytest.mark.enable_socket
 def test_stages_run_without_slurm_on_two_ray_workers_and_two_processes(pipeline, tmp_path):
+    """Without `ray symmetric-run`, which refuses a machine on which another test has started Ray: the command does."""
+    alone = tmp_path / "bin" / "ray"
+    alone.parent.mkdir()
+    alone.write_text('#!/bin/bash\nuntil [ "$1" = -- ]; do shift; done\nshift\nexec "$@"\n')
+    alone.chmod(0o755)
     settings = {
         "MODEL": str(pipeline / "base"),
         "QUESTIONS": str(pipeline / "problems.jsonl"),
@@ -74,6 +79,7 @@ def test_stages_run_without_slurm_on_two_ray_workers_and_two_processes(pipeline,
         "SFT": "--max-steps 2 --batch-size 4",
         "GPUS": "2",
         "RUN": "run",
+        "PATH": os.pathsep.join([str(alone.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     run_stages(tmp_path, settings, ("sample", "1"), ("sample", "2"), ("compress", ""), ("sft", ""))
     made = json.loads((tmp_path / "run/short/manifest.json").read_text())

@@ -190,7 +190,6 @@ def grade_command(
     engine: str,
     workers: int | None,
     explain: bool,
-    policy: str,
     columns: str | None,
     messages: str | None,
     **options: Any,
@@ -205,7 +204,7 @@ def grade_command(
     from .grade import explain_rows, grade_file, grade_run, is_run
 
     check_engine(engine, workers)
-    options |= {"policy": policy, "notify": notify}
+    options["notify"] = notify
     layout = layout_of(columns, messages, options["thinking_format"])
     if is_run(source):
         if layout or is_remote(out) or engine != "local":
@@ -215,7 +214,7 @@ def grade_command(
     else:
         for line in unread_columns(source):
             notify(line)
-        options |= {"layout": layout}
+        options["layout"] = layout
         if engine == "ray":
             from .grade_shards import grade_shards
 
@@ -225,7 +224,7 @@ def grade_command(
             counts, was_done = grade_file(source, out, **options)
             end = f"{out}: {_COMPLETE[was_done]}"
     if explain:
-        for head, text in explain_rows(out, policy=policy):
+        for head, text in explain_rows(out, policy=options["policy"]):
             for line in [head, *(f"  {line}" for line in text.splitlines())]:
                 echo(terminal_line(line))
     echo(", ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))

@@ -38,11 +38,11 @@ def grade_shards(
     Args:
         source: Folder of shards, here or on an object store; every worker reads it.
         out: Folder for the outputs, likewise; each has the name of its shard.
-        extraction: As in `grade.grade_file`.
-        policy: As there.
-        thinking_format: As there.
-        layout: As there.
-        overwrite: As there.
+        extraction: Rule that finds the answer; this and the next four arguments are those of `grade.grade_file`.
+        policy: What reasonable people judge differently.
+        thinking_format: Name of the format of the thinking, or a file of it.
+        layout: Columns of a corpus of other names.
+        overwrite: Whether to replace outputs that were made with other settings.
         workers: Number of workers; None takes one for each processor of the cluster.
         notify: Function that gets a line about the work before it, and one about each shard that failed.
 
