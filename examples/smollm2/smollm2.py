@@ -68,7 +68,7 @@ def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
         (
             "Two steps of CHRPO",
             f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --max-steps 2 --prompts-per-step 2 "
-            f"--rollouts 10 --max-tokens 256 --seed {seed}",
+            f"--rollouts 10 --temperature 0.6 --max-tokens 256 --seed {seed}",
         ),
         (
             "Evaluate SmolLM2 on 20 problems of GSM8K",

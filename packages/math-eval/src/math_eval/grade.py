@@ -89,7 +89,7 @@ def grade_file(
     thinking = given_format(thinking_format) if thinking_format else THINK
     name_format(notify, thinking)
     with Grader(extraction=extraction, policy=policy) as grader:
-        done = FileGrading(grader, thinking, layout, overwrite).write(RowSource(source, SCHEMA, layout), out)
+        done = FileGrading(grader, thinking, overwrite).write(RowSource(source, SCHEMA, layout), out)
     rejected = {"rejected": done.rejected.total()} if done.rejected else {}
     return Counter(done.verdicts | rejected), done.was_there
 
@@ -112,13 +112,11 @@ class FileGrading:
     Args:
         grader: Grader of the answers.
         thinking: Format of the thinking.
-        layout: Columns of a corpus; see `grade_file`.
         overwrite: See `grade_file`.
     """
 
     grader: Grader
     thinking: ThinkingFormat
-    layout: Layout | None
     overwrite: bool
 
     def write(self, rows: RowSource, out: str | Path) -> GradedFile:
@@ -135,7 +133,7 @@ class FileGrading:
         content, total = _digest(rows)
         with locked(place):
             settings = {"input_sha256": content, "grader": self.grader.description, **other_thinking(self.thinking)}
-            settings |= {"layout": self.layout.settings()} if self.layout else {}
+            settings |= {"layout": rows.layout.settings()} if rows.layout else {}
             if remote and remote.is_finished(settings, overwrite=self.overwrite):
                 return _read_back(out, was_there=True)
             state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=self.overwrite)

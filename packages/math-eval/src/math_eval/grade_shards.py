@@ -68,10 +68,10 @@ class _ShardGrading:
         self, extraction: str, policy: str, thinking: ThinkingFormat, layout: Layout | None, overwrite: bool
     ) -> None:
         grader = Grader(1, extraction=extraction, policy=policy)
-        self._grading = FileGrading(grader, thinking, layout, overwrite)
+        self._grading, self._layout = FileGrading(grader, thinking, overwrite), layout
 
     def __call__(self, shard: str, out: str) -> Counts:
-        rows = RowSource(shard, SCHEMA, self._grading.layout, is_part=True)
+        rows = RowSource(shard, SCHEMA, self._layout, is_part=True)
         try:
             done = self._grading.write(rows, out)
         except MathEvalError as error:  # of this shard, not of the others
