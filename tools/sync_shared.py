@@ -47,7 +47,7 @@ MODULES = {
         "thinking",
         "thinking_formats",
     ),
-    "ratio_sft": (*_MODEL, *_TRAINING),
+    "ratio_sft": (*_MODEL, *_TRAINING, "ray_shards"),
     "chrpo": (*_MODEL, *_TRAINING, "output_file", "thinking_ids"),
     "math_eval": (*_MODEL, *_ROWS, *_SERVER),
 }

@@ -102,7 +102,7 @@ def test_all_samples_of_a_question_are_on_one_side(trace, samples, share, seed):
     assert train
     assert heldout
     assert train.isdisjoint(heldout)
-    assert mixture.questions == {"train": len(train), "heldout": len(heldout)}
+    assert mixture.selection.questions == {"train": len(train), "heldout": len(heldout)}
     backwards = mix(rows[::-1], MixSettings(heldout_share=share, seed=seed))
     assert {row["id"] for row in backwards.heldout} == heldout
 
@@ -117,7 +117,7 @@ def test_policy_rows_make_up_their_share(trace):
     policy = policy_rows(mixture)
     assert len(policy) == 20
     assert len(policy) / len(mixture.train) == pytest.approx(1 / 7)
-    assert mixture.policy_targets == "uninformed"
+    assert mixture.selection.policy_targets == "uninformed"
     assert {row["ratio"] for row in policy} == {0.2, 0.6, 1.0}
     for row in policy:
         assert row["prompt"][0]["content"].endswith(" <COMP_POLICY>")
@@ -133,7 +133,7 @@ def test_policy_rows_follow_the_teacher_and_are_repeated_evenly(trace):
     policy = policy_rows(mixture)
     assert sorted((row["id"], row["ratio"]) for row in policy) == [("p0", 0.2)] * 3 + [("p1", 0.6)] * 3
     assert len(set(mixture.train.policy)) == 2
-    assert mixture.policy_targets == "teacher"
+    assert mixture.selection.policy_targets == "teacher"
     assert mixture.tally.reasons == {"no_teacher_ratio": 1, "teacher_ratio_not_in_ladder": 1}
 
 

@@ -219,7 +219,9 @@ def convert_shards(
     RowSource(source, conversion.schema, conversion.layout).check_columns()
     job = ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
     del conversion  # perhaps a model, of which each worker loads its own
-    return job.run(workers=workers, gpu=gpu, notify=notify)
+    report = job.run(workers=workers, gpu=gpu, notify=notify)
+    report.check(source)
+    return report
 
 
 def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:

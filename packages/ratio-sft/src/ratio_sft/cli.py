@@ -14,6 +14,7 @@ import click
 
 from . import __version__
 from ._shared.cli_group import CommandGroup
+from ._shared.ray_shards import engine_options
 from ._shared.records import Row
 from ._shared.settings_flags import from_flags, output_argument, settings_flags
 from ._shared.terminal import echo, notify
@@ -35,7 +36,8 @@ def cli() -> None:
     "build",
     epilog="\b\nExamples:\n  ratio-sft build compressed.jsonl mix\n"
     "  ratio-sft build s3://bucket/compressed.parquet mix\n"
-    "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl",
+    "  ratio-sft build compressed.jsonl mix --ratio 0.2 --ratio 0.6 --ratio 1.0 --teacher rl_prompts.jsonl\n"
+    "  ratio-sft build compressed mix --engine ray",
 )
 @click.argument("in_file", metavar="IN")
 @output_argument("OUT_DIR")
@@ -44,15 +46,25 @@ def cli() -> None:
 @click.option(
     "--exclude", multiple=True, metavar="FILE", help="File of test problems to keep out of the mixture; repeatable."
 )
+@engine_options
 @click.option(
     "--overwrite", is_flag=True, help="Replace an output made with other settings, and make a finished one again."
 )
 def build_command(
-    in_file: str, out: Path, teacher: str | None, exclude: tuple[str, ...], overwrite: bool, **options: Any
+    in_file: str,
+    out: Path,
+    *,
+    teacher: str | None,
+    exclude: tuple[str, ...],
+    engine: str,
+    workers: int | None,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Mix the compressed traces of IN into OUT_DIR: train.jsonl, heldout.jsonl, card.json and card.html.
 
-    IN is JSON Lines or Parquet: a file, a folder of shards, or an address on an object store.
+    IN is JSON Lines or Parquet: a file, a folder of shards, or an address on an object store. On Ray, the folders
+    OUT_DIR/train and OUT_DIR/heldout have a file for each shard of IN; every worker must see OUT_DIR.
 
     A correct trace gives one row for each ratio, or none if a ratio is missing or off. Policy rows are added, and a
     share of the questions is held out.
@@ -60,7 +72,17 @@ def build_command(
     from .data.build import build
 
     settings = from_flags(MixSettings, options)
-    card = build(in_file, out, settings, teacher=teacher, exclude=exclude, overwrite=overwrite, notify=notify)
+    card = build(
+        in_file,
+        out,
+        settings,
+        teacher=teacher,
+        exclude=exclude,
+        overwrite=overwrite,
+        engine=engine,
+        workers=workers,
+        notify=notify,
+    )
     if _report_finished(card, out):
         return
     counts, policy = card["counts"], card["policy"]

@@ -137,14 +137,20 @@ def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str
     Raises:
         DataError: the file is missing, empty or incomplete, or a row does not fit a schema.
     """
-    count = 0
-    for shard in shards(path):
-        for where, value in shard.values():
-            count += 1
-            yield where, validate_in(shard, value, where, schema, *more)
-    if not count:
+    empty = True
+    for placed in read_part(path, schema, *more):
+        empty = False
+        yield placed
+    if empty:
         record = schema.replace("_", " ")
         raise DataError(f"{path}: no rows; expected JSON Lines or Parquet, one {record} record a line or row")
+
+
+def read_part(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
+    """`read_placed` for one shard of several, which may be empty."""
+    for shard in shards(path):
+        for where, value in shard.values():
+            yield where, validate_in(shard, value, where, schema, *more)
 
 
 def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:

@@ -109,6 +109,16 @@ class Report:
             self.tally.add(outcome.counts)
             self.kinds.update(outcome.counts.get("kinds", {}))
 
+    def check(self, source: str | Path) -> None:
+        """Refuse a corpus of which nothing was written.
+
+        Raises:
+            DataError: it has no rows, or none fits.
+        """
+        if not self.tally.written:
+            fault = f"no row fits ({self.tally.summary()})" if self.tally.read else "no rows"
+            raise DataError(f"{source}: {fault}; see --columns and --messages")
+
     def facts(self) -> dict[str, Any]:
         """The sums as JSON values."""
         rows = {"read": self.tally.read, "written": self.tally.written, "rejected": self.tally.reasons}
@@ -157,8 +167,8 @@ class ShardJob:
             The sums over all shards, those that were there already too.
 
         Raises:
-            DataError: ray is not installed or cannot go on, the output folder contains something else, no row of any
-                shard fits, or shards failed, after all the others were made.
+            DataError: ray is not installed or cannot go on, the output folder contains something else, or shards
+                failed, after all the others were made.
         """
         if find_spec("ray") is None:
             raise DataError(f"--engine ray needs ray: pip install '{DISTRIBUTION}[ray]'")
@@ -182,9 +192,6 @@ class ShardJob:
             raise DataError(
                 f"{self.out}: {len(report.faults)} of {len(names)} shards failed; repeat the command for them"
             )
-        if not report.tally.written:
-            fault = f"no row fits ({report.tally.summary()})" if report.tally.read else "no rows"
-            raise DataError(f"{self.source}: {fault}; see --columns and --messages")
         self._write_manifest(names, report.facts())
         return report
 

@@ -1,6 +1,7 @@
 """`ratio-sft build`: a file of compressed traces to a folder of rows, with their ladder and a data card.
 
-The content of the rows is left to `mixture`, the content of the card to `card`.
+The content of the rows is left to `mixture`, work on a Ray cluster to `shard_mixing`, the content of the card to
+`card`.
 
     result = build("compressed.jsonl", "mix", MixSettings())
     result["counts"]["train"]                     # 840
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from ratio_sft import html_page
 from ratio_sft._shared.lock import locked
+from ratio_sft._shared.ray_shards import check_engine
 from ratio_sft._shared.records import Row, read_object, write_json, write_records
-from ratio_sft._shared.row_files import content_digest, unread_columns
+from ratio_sft._shared.row_files import content_digest, shards, unread_columns
 from ratio_sft._shared.runs import (
     MANIFEST,
     check_apart,
@@ -29,15 +31,15 @@ from ratio_sft._shared.runs import (
 from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.settings import RECORDED_PACKAGES, MixSettings
 
-from .card import card_page, data_card, stated_settings
+from .card import Histogram, card_page, data_card, stated_settings
 from .decontaminate import TestQuestions
 from .mixture import Mixture, mix
 from .policy_rows import read_teacher
 from .row_file import RowFile
+from .shard_mixing import COMMAND, ShardMixing
 
 CARD = "card.json"
 CARD_PAGE = "card.html"
-_COMMAND = "ratio-sft build"
 _REJECTS = "mixture.jsonl"
 
 
@@ -49,7 +51,9 @@ def build(
     teacher: str | Path | None = None,
     exclude: Sequence[str | Path] = (),
     overwrite: bool = False,
-    notify: Callable[[str], object] | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+    notify: Callable[[str], object] = lambda line: None,
 ) -> Row:
     """Mix `traces` into the folder `out`. A finished folder of the same settings is left alone.
 
@@ -62,7 +66,10 @@ def build(
         exclude: Files of the `problems` contract. A trace is rejected and counted if its question is one of them, or
             shares 13 words with one.
         overwrite: Replace a folder that this command made with other settings.
-        notify: Function that gets a line about the work before it, the thinking format of the rows.
+        engine: "local" for one process; "ray" for the workers of a Ray cluster, which all see `out` and `traces` and
+            write one file for each shard of `traces`.
+        workers: Number of workers of Ray; None takes one for each processor.
+        notify: Function that gets lines about the work.
 
     Returns:
         The data card; `already_finished` is true in it if nothing was done.
@@ -71,7 +78,8 @@ def build(
         DataError: a file breaks its contract, no trace is usable, another program or other settings made `out`, or
             another process is writing it.
     """
-    out = Path(out)
+    out, is_spread = Path(out), engine == "ray"
+    check_engine(engine, workers)
     check_apart([out], [traces, *exclude, *([teacher] if teacher else [])])
     ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
@@ -83,37 +91,55 @@ def build(
     }
     if settings.traces is not None:
         made_from["traces_kept"] = settings.traces
+    if is_spread:
+        made_from["shards"] = [shard.file.name for shard in shards(traces)]
     with locked(out):
         remove_leftovers(out)
-        if resolve_state(out / MANIFEST, _COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
+        if resolve_state(out / MANIFEST, COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
             return {**read_object(out / CARD), "already_finished": True}
-        if notify is not None:
-            notify(f"thinking format: {replace(given_format(settings.thinking_format), opened=False)}")
-            for line in unread_columns(traces):
-                notify(line)
-        mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
-        card = {**data_card(mixture, settings), "decontamination": tests.report() if tests else None}
-        partial = _open_partial(out, made_from, overwrite)
-        _write(partial, mixture, card)
-        publish(partial, out)
+        notify(f"thinking format: {replace(given_format(settings.thinking_format), opened=False)}")
+        for line in unread_columns(traces):
+            notify(line)
+        if is_spread:
+            growing = _open_partial(out, {**made_from, "traces": None}, overwrite=overwrite, keep=True)
+            mixing = ShardMixing(traces, growing, settings, ratios, tests)
+            card, facts = mixing.run(workers=workers, notify=notify)
+        else:
+            mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
+            growing = _open_partial(out, made_from, overwrite=overwrite)
+            card, facts = _write(growing, mixture, settings, tests), {}
+        write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
+        write_json(growing / CARD, card)
+        html_page.write(growing / CARD_PAGE, "Data card", card_page(card))
+        publish(growing, out)
     return card
 
 
-def _open_partial(out: Path, made_from: Row, overwrite: bool) -> Path:
-    """An empty working folder with a manifest; the work of a killed build of the same settings is removed."""
+def _open_partial(out: Path, made_from: Row, *, overwrite: bool, keep: bool = False) -> Path:
+    """A working folder with a manifest, empty unless `keep` is true and a killed build of the same settings left it."""
     partial = partial_path(out)
     check_no_links(partial)
-    resolve_state(partial / MANIFEST, _COMMAND, made_from, done=None, overwrite=overwrite)
-    remove_partial(out)
-    write_manifest(partial / MANIFEST, _COMMAND, made_from, packages=RECORDED_PACKAGES)
+    state = resolve_state(partial / MANIFEST, COMMAND, made_from, done=None, overwrite=overwrite)
+    if not keep or state == "new":
+        remove_partial(out)
+    write_manifest(partial / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES)
     return partial
 
 
-def _write(folder: Path, mixture: Mixture, card: Row) -> None:
+def _write(folder: Path, mixture: Mixture, settings: MixSettings, tests: TestQuestions | None) -> Row:
+    """Write rows, ladder and rejects; returns the card."""
     write_records(folder / "train.jsonl", mixture.train)
     if mixture.heldout:
         write_records(folder / "heldout.jsonl", mixture.heldout)
     mixture.tokens.save(folder)
     mixture.tally.write_rejected(folder / _REJECTS)
-    write_json(folder / CARD, card)
-    html_page.write(folder / CARD_PAGE, "Data card", card_page(card))
+    histogram = Histogram()
+    histogram.add(mixture.train)
+    return data_card(
+        mixture.selection,
+        settings,
+        tokenizer=mixture.tokenizer,
+        tally=mixture.tally,
+        histogram=histogram,
+        tests=tests,
+    )

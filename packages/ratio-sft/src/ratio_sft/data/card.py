@@ -2,47 +2,108 @@
 
 Writing the files is left to `build`.
 
-    card = data_card(mix(traces, settings), settings)
-    card["histogram"][0]     # {'mode': 'fixed', 'ratio': 0.2, 'rows': 38, 'mean_achieved_ratio': 0.2, …}
+    histogram = Histogram()
+    histogram.add(mix(traces, settings).train)
+    histogram.lines()[0]     # {'mode': 'fixed', 'ratio': 0.2, 'rows': 38, 'mean_achieved_ratio': 0.2, …}
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ratio_sft import html_page
-from ratio_sft._shared.records import Row
+from ratio_sft._shared.records import Row, Tally
+from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.settings import MixSettings
 
-from .mixture import Mixture
+from .decontaminate import TestQuestions
 from .rows import MixedRows, kind
+from .selection import Selection
 
 
-def data_card(mixture: Mixture, settings: MixSettings) -> Row:
-    """Counts, rows of each ratio, rejects by reason, settings, and one example of each kind of row."""
-    tally, policy = mixture.tally, mixture.train.policy
-    lines, examples = histogram(mixture.train)
+class Histogram:
+    """Number of rows, mean achieved ratio and mean thinking tokens of each kind and ratio, and an example of each."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, float], list[float]] = {}
+        self.examples: dict[str, Row] = {}
+
+    def add(self, rows: MixedRows) -> None:
+        """Add rows; the first of each kind and ratio is its example."""
+        for row in rows:
+            mode, ratio = kind(row, rows.thinking_format), row["ratio"]
+            self.examples.setdefault(f"{mode} {ratio:g}", row)
+            self._add(mode, ratio, 1, row["achieved_ratio"], row["thinking_tokens"])
+
+    def _add(self, mode: str, ratio: float, *values: float) -> None:
+        sums = self._sums.setdefault((mode, ratio), [0] * len(values))
+        sums[:] = map(sum, zip(sums, values, strict=True))
+
+    def content(self) -> Row:
+        """The sums as JSON values, for `merge`."""
+        return {"sums": [[*key, *sums] for key, sums in self._sums.items()], "examples": self.examples}
+
+    def merge(self, content: Row) -> None:
+        """Add the rows of another one."""
+        for mode, ratio, *values in content["sums"]:
+            self._add(mode, ratio, *values)
+        self.examples = {**content["examples"], **self.examples}
+
+    def lines(self) -> list[Row]:
+        """One line for each kind and ratio, in rising order."""
+        return [
+            {
+                "mode": mode,
+                "ratio": ratio,
+                "rows": count,
+                "mean_achieved_ratio": round(achieved / count, 4),
+                "mean_thinking_tokens": round(tokens / count, 2),
+            }
+            for (mode, ratio), (count, achieved, tokens) in sorted(self._sums.items())
+        ]
+
+
+def data_card(
+    selection: Selection,
+    settings: MixSettings,
+    *,
+    tokenizer: str,
+    tally: Tally,
+    histogram: Histogram,
+    tests: TestQuestions | None,
+) -> Row:
+    """Counts, rows of each ratio, rejects by reason, settings, and one example of each kind of row.
+
+    Args:
+        selection: What became of the usable traces.
+        settings: Settings of the mixture.
+        tokenizer: Name of the tokenizer that counted the traces.
+        tally: Counts of traces and rows.
+        histogram: The rows to train on.
+        tests: Test questions that were excluded.
+    """
+    policy = selection.sides["train"].policy
     return {
         "format": 1,
         "settings": stated_settings(settings),
-        "control_tokens": mixture.tokens.content,
-        "tokenizer": mixture.tokenizer,
-        "thinking_format": str(mixture.train.thinking_format),
+        "control_tokens": selection.tokens.content,
+        "tokenizer": tokenizer,
+        "thinking_format": str(replace(given_format(settings.thinking_format), opened=False)),
         "counts": {
             "traces_read": tally.read,
             "rows_written": tally.written,
             "rejected": tally.rejected,
-            "questions": mixture.questions,
-            "train": len(mixture.train),
-            "heldout": len(mixture.heldout),
+            "questions": selection.questions,
+            **selection.rows,
         },
         "rejected_by_reason": tally.reasons,
         "policy": {
-            "targets": mixture.policy_targets,
+            "targets": selection.policy_targets,
             "train_rows": len(policy),
             "distinct_train_rows": len(set(policy)),
         },
-        "histogram": lines,
-        "examples": dict(sorted(examples.items())),
+        "histogram": histogram.lines(),
+        "examples": dict(sorted(histogram.examples.items())),
         "summary": tally.summary(),
+        "decontamination": tests.report() if tests else None,
     }
 
 
@@ -53,34 +114,6 @@ def stated_settings(settings: MixSettings) -> Row:
     return {
         name: value for name, value in asdict(settings).items() if name not in optional or value != getattr(usual, name)
     }
-
-
-def histogram(rows: MixedRows) -> tuple[list[Row], dict[str, Row]]:
-    """Number of rows, mean achieved ratio and mean thinking tokens of each mode and ratio.
-
-    Returns:
-        One line for each mode and ratio, in rising order, and the first row of each as an example.
-    """
-    sums: dict[tuple[str, float], list[float]] = {}
-    examples: dict[str, Row] = {}
-    for row in rows:
-        mode, ratio = kind(row, rows.thinking_format), row["ratio"]
-        examples.setdefault(f"{mode} {ratio:g}", row)
-        group = sums.setdefault((mode, ratio), [0, 0.0, 0])
-        group[0] += 1
-        group[1] += row["achieved_ratio"]
-        group[2] += row["thinking_tokens"]
-    lines = [
-        {
-            "mode": mode,
-            "ratio": ratio,
-            "rows": count,
-            "mean_achieved_ratio": round(achieved / count, 4),
-            "mean_thinking_tokens": round(tokens / count, 2),
-        }
-        for (mode, ratio), (count, achieved, tokens) in sorted(sums.items())
-    ]
-    return lines, examples
 
 
 def card_page(card: Row) -> str:

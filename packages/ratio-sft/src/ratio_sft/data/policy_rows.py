@@ -4,7 +4,7 @@ A policy row asks for `<COMP_POLICY>` and opens with its target ratio. The targe
 measured for the problem, or one drawn uniformly. The rows themselves are left to `rows`.
 
     targets = read_teacher("teacher.jsonl")                                  # {'p1': 0.4, 'p2': None}
-    choose_policy_rows(traces, side, tokens, MixSettings(), teacher=targets, tally=Tally())   # [(0, 0.4), …]
+    choose_policy_rows(side, tokens, MixSettings(), teacher=targets, rejects=[])   # [(0, 0.4), …]
 """
 
 import random
@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ratio_sft._shared.control_tokens import ControlTokens
-from ratio_sft._shared.records import Row, Tally, read_placed
+from ratio_sft._shared.records import read_placed
 from ratio_sft.errors import DataError
 from ratio_sft.settings import MixSettings
 
-from .rows import Traces
+from .acceptance import Reject, Usable
 
 
 def read_teacher(path: str | Path) -> dict[str, float | None]:
@@ -37,31 +37,29 @@ def read_teacher(path: str | Path) -> dict[str, float | None]:
 
 
 def choose_policy_rows(
-    traces: Traces,
-    side: Sequence[int],
+    side: Sequence[Usable],
     tokens: ControlTokens,
     settings: MixSettings,
     *,
     teacher: Mapping[str, float | None] | None,
-    tally: Tally,
+    rejects: list[Reject],
 ) -> list[tuple[int, float]]:
     """Trace number and target ratio of each policy row.
 
     Every candidate is used once before one is used twice, so that all problems have the same weight.
 
     Args:
-        traces: Rows of the `compressed` contract.
-        side: Numbers of the traces to choose from.
+        side: Traces to choose from.
         tokens: The ladder.
         settings: Settings of the mixture: share, quotas and seed.
         teacher: Problem id -> measured ratio, None for a problem without one; None for targets drawn uniformly.
-        tally: Counter of the traces that have no usable teacher ratio.
+        rejects: List to which the traces without a usable teacher ratio are added.
     """
     wanted = round(len(side) * len(tokens.ratios) * settings.policy_share / (1 - settings.policy_share))
     if not wanted:
         return []
     draw = random.Random(f"{settings.seed}:policy")
-    targets = _targets(traces, side, list(tokens.ratios.values()), teacher, tally)
+    targets = _targets(side, list(tokens.ratios.values()), teacher, rejects)
     pools = [(list(tokens.ratios.values()), wanted)]
     if settings.policy_quotas:
         pools = [([ratio], round(wanted * share)) for ratio, share in settings.policy_quotas]
@@ -94,32 +92,33 @@ def check_policy_rows(
 
 
 def _targets(
-    traces: Traces,
-    side: Sequence[int],
+    side: Sequence[Usable],
     ladder: list[float],
     teacher: Mapping[str, float | None] | None,
-    tally: Tally,
+    rejects: list[Reject],
 ) -> dict[int, Sequence[float]]:
     """Trace number -> possible target ratios; one trace of each problem."""
-    problems: dict[str, int] = {}
-    for number in side:
-        problems.setdefault(traces[number]["id"], number)
+    problems: dict[str, Usable] = {}
+    for trace in side:
+        problems.setdefault(trace.id, trace)
     if teacher is None:
-        return dict.fromkeys(problems.values(), ladder)
+        return {trace.number: ladder for trace in problems.values()}
     return {
-        number: [float(teacher[name] or 0)]
-        for name, number in problems.items()
-        if _has_teacher_ratio(traces[number], ladder, teacher, tally)
+        trace.number: [float(teacher[name] or 0)]
+        for name, trace in problems.items()
+        if _has_teacher_ratio(trace, ladder, teacher, rejects)
     }
 
 
-def _has_teacher_ratio(row: Row, ladder: Sequence[float], teacher: Mapping[str, float | None], tally: Tally) -> bool:
+def _has_teacher_ratio(
+    trace: Usable, ladder: Sequence[float], teacher: Mapping[str, float | None], rejects: list[Reject]
+) -> bool:
     """Whether the teacher has a ratio of the ladder for the trace's problem; another ratio, or none, is a reject."""
-    if row["id"] not in teacher:
+    if trace.id not in teacher:
         return False
-    ratio = teacher[row["id"]]
+    ratio = teacher[trace.id]
     if ratio is None:
-        tally.reject({**row, "mode": "policy"}, "no_teacher_ratio", "no ratio was correct often enough")
+        rejects.append(Reject(trace.number, "no_teacher_ratio", "no ratio was correct often enough", policy=True))
     elif ratio not in ladder:
-        tally.reject({**row, "mode": "policy"}, "teacher_ratio_not_in_ladder", f"{ratio:g}")
+        rejects.append(Reject(trace.number, "teacher_ratio_not_in_ladder", f"{ratio:g}", policy=True))
     return ratio in ladder

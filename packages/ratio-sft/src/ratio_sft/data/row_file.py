@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from ratio_sft._shared.addresses import is_remote
-from ratio_sft._shared.records import Row, dump_line, read_placed
+from ratio_sft._shared.records import Row, dump_line, read_part, read_placed
 
 
 class RowFile:
@@ -25,18 +25,19 @@ class RowFile:
     Args:
         path: A file, a folder of shards, or an address on an object store.
         schema: Name of the contract that each row must fit.
+        is_part: Whether this is one shard of several, which may be empty.
 
     Raises:
         DataError: the file is missing, empty or corrupted, or a row does not fit the contract; raised on creation.
     """
 
-    def __init__(self, path: str | Path, schema: str) -> None:
+    def __init__(self, path: str | Path, schema: str, *, is_part: bool = False) -> None:
         self.path = path
         self._starts, self._lines = array("Q"), array("Q")
         self._files: list[str] = []
         self._firsts: list[int] = []
         self._last: tuple[int, Row] | None = None
-        placed = read_placed(path, schema)
+        placed = (read_part if is_part else read_placed)(path, schema)
         self._file = self._open_plain(placed) if _is_plain(path) else self._copy(placed)
 
     def _place(self, where: str) -> None:

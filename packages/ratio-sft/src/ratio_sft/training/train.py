@@ -20,6 +20,7 @@ from ratio_sft._shared.control_tokens import FILE_NAME as LADDER
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.lock import locked
 from ratio_sft._shared.records import Row, Tally, read_object, write_json, write_records
+from ratio_sft._shared.row_files import content_digest
 from ratio_sft._shared.runs import (
     MANIFEST,
     State,
@@ -97,7 +98,8 @@ def train(
     A killed run continues from its newest complete checkpoint and ends with the weights of an uninterrupted one.
 
     Args:
-        data: Folder with `train.jsonl` and, if questions were held out, `heldout.jsonl`.
+        data: Folder with `train.jsonl` and, if questions were held out, `heldout.jsonl`, or folders of shards in their
+            place.
         out: Checkpoint folder to write; it appears when it is complete.
         settings: Settings of the run.
         overwrite: Replace what other settings made, and train again if the folder is finished.
@@ -116,7 +118,7 @@ def train(
         raise DataError("training needs TRL, which is not installed: pip install 'ratio-sft[train]'")
     data, out = Path(data), Path(out)
     check_settings(check_checkpoint(settings.model))
-    rows = {name: RowFile(data / f"{name}.jsonl", "sft") for name in ("train", "heldout") if _expected(data, name)}
+    rows = {name: RowFile(path, "sft") for name, path in _row_paths(data).items()}
     run = _Run(data, rows, out, settings)
     state = _processes()
     made_from = _made_from(run, state.num_processes)
@@ -158,9 +160,11 @@ def _remove_leftover(run: _Run, made_from: Row) -> None:
         remove_partial(run.out)
 
 
-def _expected(data: Path, name: str) -> bool:
-    """Whether the file must be read: heldout.jsonl may be absent, train.jsonl may not."""
-    return name == "train" or (data / f"{name}.jsonl").is_file()
+def _row_paths(data: Path) -> dict[str, Path]:
+    """The file or folder of each kind of rows; those held out may be absent."""
+    files = {name: data / f"{name}.jsonl" for name in ("train", "heldout")}
+    found = {name: data / name if (data / name).is_dir() else file for name, file in files.items()}
+    return {name: path for name, path in found.items() if name == "train" or path.exists()}
 
 
 def _processes() -> "PartialState":
@@ -177,7 +181,8 @@ def _made_from(run: _Run, processes: int) -> Row:
     trackers = settings["report_to"]
     settings["report_to"] = list(trackers) if len(trackers) > 1 else next(iter(trackers), None)
     model = f"{Path(run.settings.model).resolve().name} {digest(run.settings.model)[:16]}"
-    files = {name: digest(run.data / f"{name}.jsonl") for name in run.rows}
+    paths = {name: Path(rows.path) for name, rows in run.rows.items()}
+    files = {name: content_digest(path) if path.is_dir() else digest(path) for name, path in paths.items()}
     if (run.data / LADDER).is_file():
         files[LADDER] = digest(run.data / LADDER)
     return {**settings, "model": model, "data": files, "processes": processes}

@@ -1,0 +1,261 @@
+"""`ratio-sft build --engine ray`: mixes the shards of compressed traces on a Ray cluster.
+
+Workers read each shard twice: once for what the selection needs to know of its traces, once to write its rows. Between
+the passes this process selects among all traces, as it does for one file. Each pass has a file for each finished shard
+in the working folder, so that a killed build continues. What is done with one shard in a pass is here; the cluster is
+left to `_shared.ray_shards`.
+
+    card, facts = ShardMixing("compressed", Path(".mix.partial"), MixSettings(), None, None).run(
+        workers=8, notify=print
+    )
+"""
+
+import json
+import shutil
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ratio_sft._shared.control_tokens import ControlTokens
+from ratio_sft._shared.ray_shards import Counts, ShardJob
+from ratio_sft._shared.records import Row, Tally, path_beside, read_object, write_json, write_records
+from ratio_sft._shared.row_files import content_digest, shards
+from ratio_sft._shared.runs import digest
+from ratio_sft.errors import DataError
+from ratio_sft.settings import MixSettings
+
+from .acceptance import Reject, Usable, usable_traces
+from .card import Histogram, data_card
+from .decontaminate import TestQuestions
+from .mixture import set_aside, side_rows
+from .row_file import RowFile
+from .selection import Selection, Side, select
+from .survey import Survey, TraceKey, check_ladder, ladder
+
+COMMAND = "ratio-sft build"
+_SURVEYS, _CHOICES, _COUNTS = "surveys", "choices", "counts"
+
+
+@dataclass(frozen=True)
+class ShardMixing:
+    """One build.
+
+    Args:
+        traces: Folder of shards of the `compressed` contract, here or on an object store; every worker reads it.
+        folder: Working folder; every worker writes it.
+        settings: Settings of the mixture.
+        teacher: Problem id -> measured ratio; see `mixture.mix`.
+        tests: Test questions to exclude.
+    """
+
+    traces: str | Path
+    folder: Path
+    settings: MixSettings
+    teacher: dict[str, float | None] | None
+    tests: TestQuestions | None
+
+    def run(self, *, workers: int | None, notify: Callable[[str], object]) -> tuple[Row, dict[str, Any]]:
+        """Write the files `train/SHARD`, `heldout/SHARD` and `train/SHARD.rejected.jsonl`, and the ladder.
+
+        Args:
+            workers: Number of workers; None takes one for each processor of the cluster.
+            notify: Function that gets a line about each pass, and about each shard that failed.
+
+        Returns:
+            The data card, and the facts of both passes for the manifest.
+
+        Raises:
+            DataError: see `mixture.mix`; shards have different ratios, and the settings name none; or shards failed.
+        """
+        survey = partial(_Surveying, self.settings, self.tests)
+        surveyed = ShardJob(COMMAND, self.traces, self.folder / _SURVEYS, survey).run(
+            workers=workers, gpu=False, notify=notify
+        )
+        notify(f"survey: {surveyed.summary()}")
+        selection, tokenizer, tally = self._select()
+        write = partial(_Writing, self.folder, self.settings, selection.tokens)
+        written = ShardJob(COMMAND, self.traces, self.folder / _COUNTS, write).run(
+            workers=workers, gpu=False, notify=notify
+        )
+        notify(f"rows: {written.summary()}")
+        histogram = Histogram()
+        for name in self._names():
+            found = read_object(_path(self.folder, _COUNTS, name))
+            histogram.merge(found["histogram"])
+            tally.add(found["more"])
+        selection.tokens.save(self.folder)
+        card = data_card(
+            selection, self.settings, tokenizer=tokenizer, tally=tally, histogram=histogram, tests=self.tests
+        )
+        for done in (_SURVEYS, _CHOICES, _COUNTS):
+            shutil.rmtree(self.folder / done)
+        return card, {"passes": {"survey": surveyed.facts(), "rows": written.facts()}}
+
+    def _names(self) -> list[str]:
+        return [shard.file.name for shard in shards(self.traces)]
+
+    def _select(self) -> tuple[Selection, str, Tally]:
+        """Select among the traces of all surveys, and write what becomes of those of each shard.
+
+        Returns:
+            The selection, the name of the tokenizer, and the counts of rows read and rejected so far.
+        """
+        survey, tally, usable, firsts = Survey(), Tally(), list[Usable](), [0]
+        ratios: dict[str, set[float]] = {}
+        for name in self._names():
+            found = read_object(_path(self.folder, _SURVEYS, name))
+            tally.add({**found["counts"], "written": 0})
+            ratios[name] = set(found["ratios"])
+            survey.ratios |= ratios[name]
+            for tokenizer, where in found["tokenizers"].items():
+                survey.tokenizers.setdefault(tokenizer, where)
+            if self.tests:
+                self.tests.matches.update(found["matches"])
+            number = firsts[-1]
+            for number, trace in enumerate(_read_traces(self.folder, name), firsts[-1] + 1):
+                key = TraceKey(trace["id"], trace["sample"], trace["model"], bytes.fromhex(trace["question"]))
+                survey.add_key(key, trace["where"])
+                if "usable" in trace:
+                    tokens, question = trace["usable"]
+                    usable.append(Usable(number - 1, key.id, tokens, bytes.fromhex(question)))
+            firsts.append(number)
+        tokenizer, tokens = survey.tokenizer(str(self.traces)), ladder(self.settings, survey.ratios)
+        self._check_ratios(ratios, survey.ratios)
+        check_ladder(tokens, self.settings, survey.ratios, str(self.traces))
+        if not usable:
+            raise DataError(f"{self.traces}: no trace is usable: {tally.summary()}")
+        selection = select(usable, tokens, self.settings, teacher=self.teacher)
+        for name, choice in zip(self._names(), _choices(selection, firsts), strict=True):
+            write_json(_path(self.folder, _CHOICES, name), choice)
+        return selection, tokenizer, tally
+
+    def _check_ratios(self, ratios: dict[str, set[float]], union: set[float]) -> None:
+        """Refuse shards with different ratios: each was surveyed with its own ratios as the ladder."""
+        for name, found in ratios.items():
+            if found and found != union and not self.settings.ratios:
+                own, others = (", ".join(f"{ratio:g}" for ratio in sorted(some)) for some in (found, union))
+                raise DataError(
+                    f"{self.traces}: {name} has ratios {own}, all shards together {others}; name the ladder with --ratio"
+                )
+
+
+class _Surveying:
+    """The first pass: finds out what is in a shard, and which of its traces are usable."""
+
+    def __init__(self, settings: MixSettings, tests: TestQuestions | None) -> None:
+        self._settings, self._tests = settings, tests or TestQuestions()
+
+    def __call__(self, shard: str, out: str) -> Counts:
+        folder, name = Path(out).parents[1], Path(out).name
+        path, made_from = _path(folder, _SURVEYS, name), [content_digest(shard)]
+        if (done := _finished(path, made_from)) is not None:
+            return done
+        survey, tally, rows = Survey(), Tally(), RowFile(shard, "compressed", is_part=True)
+        keys = [survey.add(row, rows.where(number)) for number, row in enumerate(rows)]
+        self._tests.matches.clear()
+        ratios = survey.ratios or {1.0}  # of traces without compressions, none of which is usable
+        tokens = ladder(self._settings, ratios)
+        usable = {each.number: each for each in usable_traces(rows, tokens, self._settings, self._tests, tally)}
+        tally.write_rejected(out)
+        write_records(_traces_path(folder, name), _trace_lines(keys, rows, usable))
+        counts = {"read": tally.read, "written": len(usable), "rejected": tally.reasons}
+        found = {"ratios": sorted(survey.ratios), "tokenizers": survey.tokenizers, "matches": self._tests.matches}
+        write_json(path, {"made_from": made_from, "counts": counts, **found})  # last: it marks a finished shard
+        return counts
+
+
+class _Writing:
+    """The second pass: writes the rows of a shard."""
+
+    def __init__(self, folder: Path, settings: MixSettings, tokens: ControlTokens) -> None:
+        self._folder, self._settings, self._tokens = folder, settings, tokens
+
+    def __call__(self, shard: str, out: str) -> Counts:
+        name = Path(out).name
+        path, choices = _path(self._folder, _COUNTS, name), _path(self._folder, _CHOICES, name)
+        made_from = [content_digest(shard), digest(choices)]
+        if (done := _finished(path, made_from)) is not None:
+            return done
+        choice = read_object(choices)
+        rows, tally, histogram = RowFile(shard, "compressed", is_part=True), Tally(), Histogram()
+        set_aside(rows, (Reject(*each) for each in choice["rejects"]), tally)
+        for side, (fixed, plain, policy) in choice["sides"].items():
+            chosen = Side(fixed, set(plain), [(number, ratio) for number, ratio in policy], questions=0)
+            mixed = side_rows(rows, chosen, self._tokens, self._settings)
+            if not mixed:
+                (self._folder / side / name).unlink(missing_ok=True)  # of a run that selected others
+                continue
+            tally.written += write_records(self._folder / side / name, mixed)
+            if side == "train":
+                histogram.add(mixed)
+        more = {"read": 0, "written": tally.written, "rejected": tally.reasons}
+        for row in _lines(path_beside(self._folder / _SURVEYS / name, "rejected.jsonl")):
+            tally.reject(row, row["reject_reason"], row["reject_detail"])
+        tally.write_rejected(self._folder / "train" / name)
+        counts = {"read": len(rows), "written": tally.written, "rejected": tally.reasons}
+        write_json(path, {"made_from": made_from, "counts": counts, "more": more, "histogram": histogram.content()})
+        return counts
+
+
+def _path(folder: Path, kind: str, name: str) -> Path:
+    """The file that a pass writes about a shard."""
+    return path_beside(folder / kind / name, "json")
+
+
+def _finished(path: Path, made_from: list[str]) -> Counts | None:
+    """The counts of a shard that an earlier run finished; None if none did, or its input has changed since."""
+    found = read_object(path) if path.is_file() else {"made_from": None}
+    return found["counts"] if found["made_from"] == made_from else None
+
+
+def _traces_path(folder: Path, name: str) -> Path:
+    return path_beside(folder / _SURVEYS / name, "traces.lines")  # no name of a shard
+
+
+def _trace_lines(keys: list[TraceKey], rows: RowFile, usable: dict[int, Usable]) -> Iterator[Row]:
+    """What a survey finds about each trace, as JSON values."""
+    for number, key in enumerate(keys):
+        line: Row = {**key._asdict(), "question": key.question.hex(), "where": rows.where(number)}
+        if number in usable:
+            line["usable"] = [usable[number].tokens, usable[number].question.hex()]
+        yield line
+
+
+def _read_traces(folder: Path, name: str) -> Iterator[Row]:
+    return _lines(_traces_path(folder, name))
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    """The rows of a file of this build; none if it is missing."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+
+def _choices(selection: Selection, firsts: list[int]) -> list[Row]:
+    """What becomes of the traces of each shard, with numbers that count from 0 in each, as JSON values.
+
+    Args:
+        selection: What becomes of all traces.
+        firsts: Number of the first trace of each shard, and the number of all traces.
+    """
+    choices: list[Row] = [{"sides": {name: ([], [], []) for name in selection.sides}, "rejects": []} for _ in firsts[1:]]
+
+    def place(number: int) -> tuple[Row, int]:
+        shard = bisect_right(firsts, number) - 1
+        return choices[shard], number - firsts[shard]
+
+    for name, side in selection.sides.items():
+        for which, numbers in enumerate((side.fixed, sorted(side.plain))):
+            for choice, number in map(place, numbers):
+                choice["sides"][name][which].append(number)
+        for trace, ratio in side.policy:
+            choice, number = place(trace)
+            choice["sides"][name][2].append((number, ratio))
+    for reject in selection.rejects:
+        choice, number = place(reject.number)
+        choice["rejects"].append(reject._replace(number=number))
+    return choices
