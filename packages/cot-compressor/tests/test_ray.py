@@ -149,6 +149,29 @@ def test_annotations_of_shards_are_those_of_one_process(corpus: Path, tmp_path: 
     assert "repeat --base-url" in asked.stderr
 
 
+def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    options = ["--ratio", "0.2", "--tokenizer", str(tokenizer_folder), "--messages", "messages"]
+
+    def evaluated(out: Path, *more: str) -> tuple[str, Row, str]:
+        done = CliRunner().invoke(cli, ["evaluate", str(corpus), str(out), *options, *more])
+        assert done.exit_code == 0, done.output
+        return done.stdout, read_json(out / "report.json"), (out / "report.html").read_text()
+
+    spread = ("--engine", "ray", "--workers", "2")
+    table, *report = evaluated(tmp_path / "shards", *spread)
+    one_table, *one_report = evaluated(tmp_path / "one")
+    assert report == one_report
+    assert table.splitlines()[:-1] == one_table.splitlines()[:-1]
+    assert "60 read, 58 written, 2 rejected" in table
+    assert read_json(tmp_path / "shards/metrics/manifest.json")["rows"]["written"] == 58
+    before = (tmp_path / "shards/metrics/part-0.parquet").stat().st_mtime_ns
+    (tmp_path / "shards/metrics/part-1.parquet").unlink()
+    assert evaluated(tmp_path / "shards", *spread)[0] == ""
+    (tmp_path / "shards/report.json").unlink()
+    assert evaluated(tmp_path / "shards", *spread)[1:] == tuple(one_report)
+    assert (tmp_path / "shards/metrics/part-0.parquet").stat().st_mtime_ns == before
+
+
 def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out, bad = tmp_path / "short", corpus / "part-5.jsonl"
     bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')

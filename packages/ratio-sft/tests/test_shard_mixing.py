@@ -48,10 +48,7 @@ def shards(tmp_path, trace):
 def options(tmp_path, write_lines):
     prompt = {"answer": "1", "reference_tokens": 9, "reference_accuracy": 1.0, "mode": "policy"}
     prompt["prompt"] = [{"role": "user", "content": "x <COMP_POLICY>"}]
-    teacher = [
-        {**prompt, "id": f"p{number}", "teacher_ratio": [0.2, 0.6, None][number % 3]}
-        for number in range(30)
-    ]
+    teacher = [{**prompt, "id": f"p{number}", "teacher_ratio": [0.2, 0.6, None][number % 3]} for number in range(30)]
     tests = [{"id": "t", "question": "Tom has 5 apples and buys 2 more. How many? (5)", "answer": "7"}]
     return {
         "teacher": write_lines(tmp_path / "teacher.jsonl", teacher),

@@ -316,7 +316,7 @@ def compress(
     epilog="""\b
 Examples:
   cot-compressor evaluate traces.jsonl runs/fidelity --ratio 0.2 --ratio 0.4 --tokenizer models/base
-  cot-compressor evaluate corpus runs/fidelity --ratio 0.2 --tokenizer models/base --messages messages"""
+  cot-compressor evaluate corpus runs/fidelity --ratio 0.2 --tokenizer models/base --messages messages --engine ray"""
 )
 @click.argument("source", metavar="IN", type=AddressType())
 @output_argument("OUT_DIR")
@@ -334,17 +334,24 @@ Examples:
     show_default=True,
     help="Random seed of the baselines and of the intervals.",
 )
+@engine_options
 @_overwrite
-def evaluate(source: str | Path, out: Path, **options: Any) -> None:
+def evaluate(source: str | Path, out: Path, *, engine: str, workers: int | None, **options: Any) -> None:
     """Measure what a compression keeps, beside simpler methods at the same length.
 
-    IN is JSON Lines or Parquet: a file, a folder of shards, or an address such as s3://bucket/corpus.
+    IN is JSON Lines or Parquet: a file, a folder of shards, or an address such as s3://bucket/corpus. On Ray, every
+    worker must see OUT_DIR.
     """
-    from .evaluation.evaluate import evaluate_file
+    from .evaluation.evaluate import evaluate_file, evaluate_shards
 
+    check_engine(engine, workers)
     if options["tokenizer"] is None:
         raise DataError("evaluate needs --tokenizer FOLDER, because budgets count the target model's tokens")
-    table = evaluate_file(source, out, **_layout(source, options))
+    options = _layout(source, options)
+    if engine == "ray":
+        table = evaluate_shards(source, out, workers=workers, notify=notify, **options)
+    else:
+        table = evaluate_file(source, out, **options)
     if table is None:
         _report(out, None)
     else:

@@ -1,14 +1,15 @@
 """Measures a scorer on a file of traces, beside baselines at the same length.
 
 Writes to a folder: `metrics.jsonl` (one row for each trace), `report.json` (means with intervals) and `report.html`
-(the same, with texts side by side). On each trace and ratio, a baseline gets the number of tokens that the scorer used.
+(the same, with texts side by side); on a Ray cluster, the folder `metrics` has a file for each shard. On each trace and ratio, a baseline gets the number of tokens that the scorer used.
 
     print(evaluate_file("traces.jsonl", "runs/fidelity", ratios=[0.2], scorer="rules", tokenizer="models/base"))
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow, needs_extra
-from cot_compressor.resumable import RECORDED, Job, Outcome
+from cot_compressor.resumable import RECORDED, Conversion, Job, Outcome, convert_shards
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
 from cot_compressor.scorers.rules import RuleScorer
@@ -82,32 +83,99 @@ def evaluate_file(
     Raises:
         DataError: the input is bad, no row can be measured, or `out` was made with other settings.
     """
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; name a folder")
-    wanted = check_ratios(ratios)
-    compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
-    reads = _load_reader(reader)
-    rows_read = RowSource(source, "compress_input", layout)
-    settings = {"ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
-    settings |= {"scorer": scorer_fingerprint(scorer), "dtype": getattr(compressor.scorer, "dtype", None)}
-    settings |= {"reader": runs.digest(reader)} if reader else {}
-    job = Job("evaluate", rows_read, metrics := out / _METRICS, settings, overwrite)
-    reports = OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", rows_read.settings | settings)
+    _check_folder(out := Path(out))
+    options = {"ratios": ratios, "scorer": scorer, "tokenizer": tokenizer, "dtype": dtype, "reader": reader}
+    conversion, compressor = _load(**options, seed=seed, layout=layout, overwrite=overwrite)
+    rows_read = RowSource(source, conversion.schema, layout)
+    job = Job(conversion.command, rows_read, metrics := out / _METRICS, conversion.settings, overwrite)
+    reports = _reports(out, rows_read, conversion)
     finished = job.is_finished()
     with locked(reports.out, distributed.rank()):
         if reports.state(overwrite=overwrite) == "finished" and finished:
             return None
     if not finished:
-        measurer = _Measurer(compressor, wanted, reads, trained=str(scorer) != "rules", seed=seed)
-        job.run(measurer.convert, batch_rows=_BATCH_ROWS)
+        job.run(conversion.convert, batch_rows=conversion.batch_rows)
     if distributed.rank() > 0:
         return None
     if not metrics.stat().st_size:
         reasons = f"{out}/metrics.rejected.jsonl lists the reasons"
         raise DataError(f"{source}: no row can be measured; use larger ratios ({reasons})")
-    rows, shown = list(read_records(metrics, "fidelity")), _shown(compressor, rows_read, wanted)
-    return f"{_write_reports(reports, rows, shown, tokenizer=counter.name, seed=seed)}\n{_counts(metrics)}"
+    shown = _shown(compressor, rows_read, conversion.settings["ratios"])
+    return f"{_write_reports(reports, metrics, shown, compressor, seed)}\n{_counts(metrics)}"
+
+
+def evaluate_shards(
+    source: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    notify: Callable[[str], object],
+    overwrite: bool = False,
+    **options: Any,
+) -> str | None:
+    """Write the report of `evaluate_file`, measured by the workers of a Ray cluster.
+
+    Args:
+        source: Folder of shards, here or on an object store; every worker reads it.
+        out: Folder of the report; the metrics of each shard are in its folder `metrics`, which every worker writes.
+        workers: Number of workers; None takes one for each processor of the cluster, or for each GPU with a model.
+        notify: Function that gets a line about each shard that failed.
+        overwrite: See `evaluate_file`.
+        options: Further arguments of `evaluate_file`.
+
+    Returns:
+        The table and the counts of rows; None if the report was complete already.
+
+    Raises:
+        DataError: the input is bad, no row can be measured, the folder contains something else, or shards failed.
+    """
+    _check_folder(out := Path(out))
+    conversion, compressor = _load(**options, overwrite=overwrite)
+    rows_read = RowSource(source, conversion.schema, conversion.layout)
+    reports = _reports(out, rows_read, conversion)
+    with locked(reports.out):
+        if reports.state(overwrite=overwrite) == "finished":
+            return None
+    make = partial(_load_conversion, **options, overwrite=overwrite)
+    gpu = str(options["scorer"]) != "rules" or options.get("reader") is not None
+    report = convert_shards(make, source, metrics := out / "metrics", workers=workers, gpu=gpu, notify=notify)
+    shown = _shown(compressor, rows_read, conversion.settings["ratios"])
+    return f"{_write_reports(reports, metrics, shown, compressor, conversion.settings['seed'])}\n{report.summary()}"
+
+
+def _load(
+    *,
+    ratios: Sequence[float],
+    scorer: str | Path,
+    tokenizer: str | Path,
+    dtype: str | None = None,
+    reader: str | Path | None = None,
+    seed: int = 0,
+    layout: Layout | None = None,
+    overwrite: bool = False,
+) -> tuple[Conversion, Compressor]:
+    """What turns rows into rows of metrics, and its compressor; arguments and errors are those of `evaluate_file`."""
+    wanted = check_ratios(ratios)
+    compressor = Compressor(load_scorer(scorer, dtype=dtype), counter := load_counter(tokenizer))
+    measurer = _Measurer(compressor, wanted, _load_reader(reader), trained=str(scorer) != "rules", seed=seed)
+    settings = {"ratios": wanted, "tokenizer": counter.digest(), "seed": seed}
+    settings |= {"scorer": scorer_fingerprint(scorer), "dtype": getattr(compressor.scorer, "dtype", None)}
+    settings |= {"reader": runs.digest(reader)} if reader else {}
+    conversion = Conversion("evaluate", "compress_input", settings, measurer.convert, _BATCH_ROWS, layout, overwrite)
+    return conversion, compressor
+
+
+def _load_conversion(**options: Any) -> Conversion:
+    return _load(**options)[0]
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; name a folder")
+
+
+def _reports(out: Path, source: RowSource, conversion: Conversion) -> OutputFile:
+    return OutputFile(out / _REPORT, (_PAGE,), "cot-compressor evaluate", source.settings | conversion.settings)
 
 
 def _load_reader(folder: str | Path | None) -> "Reader | None":
@@ -134,19 +202,18 @@ def _shown(compressor: Compressor, source: RowSource, ratios: Sequence[float]) -
     return [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, list)]
 
 
-def _write_reports(reports: OutputFile, rows: Sequence[Row], shown: _Shown, *, tokenizer: str, seed: int) -> str:
-    """Write `report.json` and `report.html`; returns the table for the terminal."""
+def _write_reports(reports: OutputFile, metrics: Path, shown: _Shown, compressor: Compressor, seed: int) -> str:
+    """Write `report.json` and `report.html` from a file or folder of metrics; returns the table for the terminal."""
+    rows = list(read_records(metrics, "fidelity"))
     summary = _summarise(rows, seed)
     results = [
         {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
         for entry in summary
     ]
+    facts = {"rows": len(rows), "tokenizer": compressor.counter.name, "metrics": METRICS, "results": results}
     with locked(reports.out):
         reports.start()
-        write_json(
-            reports.growing,
-            {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results},
-        )
+        write_json(reports.growing, facts)
         with open_atomic(path_beside(reports.growing, _PAGE)) as page:
             page.write(clean(html_page(summary, shown, len(rows))))
         reports.publish(RECORDED)

@@ -62,9 +62,7 @@ class Selection:
     @property
     def rows(self) -> dict[str, int]:
         """Number of rows of each side."""
-        return {
-            name: len(side.fixed) * len(self.tokens.ratios) + len(side.policy) for name, side in self.sides.items()
-        }
+        return {name: len(side.fixed) * len(self.tokens.ratios) + len(side.policy) for name, side in self.sides.items()}
 
 
 def select(

@@ -242,7 +242,9 @@ def _choices(selection: Selection, firsts: list[int]) -> list[Row]:
         selection: What becomes of all traces.
         firsts: Number of the first trace of each shard, and the number of all traces.
     """
-    choices: list[Row] = [{"sides": {name: ([], [], []) for name in selection.sides}, "rejects": []} for _ in firsts[1:]]
+    choices: list[Row] = [
+        {"sides": {name: ([], [], []) for name in selection.sides}, "rejects": []} for _ in firsts[1:]
+    ]
 
     def place(number: int) -> tuple[Row, int]:
         shard = bisect_right(firsts, number) - 1
