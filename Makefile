@@ -192,6 +192,8 @@ bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run 
 	$(BENCH)/ratio_sft_following.py $(SEEDS)
 	$(BENCH)/ratio_sft_throughput.py runs/seed0/mix/ratios runs/seed0/base
 	$(BENCH)/toolkit_kills.py runs/kills
+	$(BENCH)/toolkit_scale.py runs/scale --data-dir "$(DATA)" --tokenizer $(SMOLLM2)
+	$(BENCH)/toolkit_plan.py
 	$(BENCH)/render.py
 
 clean: ## remove everything that the other targets made, including .venv

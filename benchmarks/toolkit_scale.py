@@ -2,7 +2,8 @@
 
 The corpus has conversations in 64 shards of Parquet, made from real traces of at most 1,200 characters by giving every
 number of a row other digits. `compress`, `build` and `grade` run in one process and on Ray; the rows of both must be
-the same. What is finished in FOLDER is not repeated.
+the same. Then a million short rows are compressed on Ray, and memory is read at a tenth, a half and the end. What is
+finished in FOLDER is not repeated.
 
     python benchmarks/toolkit_scale.py runs/scale --tokenizer runs/SmolLM2-135M-Instruct --data-dir DATA --rows 2000
 """
@@ -34,6 +35,7 @@ TRACES = ("traces_math_train.jsonl.gz", "traces_general.jsonl.gz")
 COLUMNS = 'answer=solution,correct:=true,sample:=0,model:="rewritten"'
 RATIOS = ("--ratio", "0.4", "--ratio", "1.0")
 STAGES = ("compress", "build", "grade")
+SHORT_ROWS, READ_AT = 1_000_000, {"a tenth": 0.1, "a half": 0.5, "the end": 1.0}
 KILL_WORKER_AT, KILL_RUN_AT = SHARDS // 8, SHARDS // 2
 _NUMBER = re.compile(r"\d+")
 _WAIT_S = 0.2
@@ -204,6 +206,12 @@ def same_rows(stage: str, folder: Path) -> int:
     return len(one)
 
 
+def mean_characters(folder: Path) -> float:
+    """Mean number of characters of the conversations in the first shard."""
+    first, *_ = shards(folder)
+    return float(np.mean([sum(len(turn["content"]) for turn in row["messages"]) for _, row in first.values()]))
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
@@ -215,7 +223,9 @@ def measure(folder: Path, data: Path, tokenizer: Path, rows: int, *, kill: bool)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "corpus").is_dir():
         corpus(folder / "corpus", data, rows)
-    result: dict[str, Any] = {"rows": rows, "bytes": size_of(folder / "corpus"), "stages": {}}
+    result: dict[str, Any] = {
+        "rows": rows, "bytes": size_of(folder / "corpus"), "characters": mean_characters(folder / "corpus"), "stages": {}
+    }  # fmt: skip
     for stage in STAGES:
         kept = folder / f"{stage}.json"
         if not kept.is_file():
@@ -227,6 +237,50 @@ def measure(folder: Path, data: Path, tokenizer: Path, rows: int, *, kill: bool)
         result["stages"][stage] = json.loads(kept.read_text())
         print(f"{rows} rows, {stage}: {result['stages'][stage]}", flush=True)
     return result
+
+
+def short_corpus(folder: Path, rows: int) -> None:
+    """Write shards of short rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    growing = folder.with_name(f".{folder.name}")
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    for shard in range(SHARDS):
+        made = []
+        for number in range(rows * shard // SHARDS, rows * (shard + 1) // SHARDS):
+            one, two = number % 97, number % 89
+            cot = f"First I add {one} and {two}. {one} + {two} = {one + two}. Let me check that once more. So it is {one + two}."
+            made.append({"id": f"{number}", "question": f"What is {one} + {two}?", "cot": cot})
+        pq.write_table(pa.Table.from_pylist(made), growing / f"part-{shard:02}.parquet")
+    growing.rename(folder)
+
+
+def measure_short(folder: Path, tokenizer: Path) -> dict[str, Any]:
+    """Memory of the processes while SHORT_ROWS rows are compressed on Ray, MiB."""
+    kept = folder / "short.json"
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "corpus").is_dir():
+            short_corpus(folder / "corpus", SHORT_ROWS)
+        out = folder / "short"
+        line = [str(Path(sys.executable).with_name("cot-compressor")), "compress", str(folder / "corpus"), str(out)]
+        line += [*RATIOS, "--tokenizer", str(tokenizer), "--engine", "ray", "--workers", "2"]
+        watch, start, memory = Watch(line, folder / "short.log"), time.monotonic(), dict[str, dict[str, int]]()
+
+        def read() -> None:
+            finished = done_shards("compress", out) / SHARDS
+            for name, share in READ_AT.items():
+                if finished >= min(share, 1 - 1 / SHARDS) and name not in memory:
+                    driver = psutil.Process(watch.process.pid).memory_info().rss >> 20
+                    workers = [process.memory_info().rss >> 20 for process in watch.workers()]
+                    memory[name] = {"driver": driver, "worker": max(workers, default=0)}
+
+        if code := watch.wait(read):
+            raise click.ClickException(f"{' '.join(line)}: exit {code}; see {folder}/short.log")
+        kept.write_text(json.dumps({"rows": SHORT_ROWS, "seconds": time.monotonic() - start, "memory": memory}))
+    return json.loads(kept.read_text())
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -246,6 +300,14 @@ def tables(result: dict[str, Any]) -> str:
     lines.append("")
     for stage, power in result["exponents"].items():
         lines.append(f"- {stage}, one process: seconds grow as rows to the power of {power:.2f}.")
+    short = result["short"]
+    read = "; ".join(
+        f"{name}: {memory['driver']} and {memory['worker']} MiB" for name, memory in short["memory"].items()
+    )
+    lines.append(
+        f"- {short['rows']:,} short rows through `compress --engine ray`, in {short['seconds']:.0f} s, while the machine had "
+        f"other work: memory of the command and of a worker at {read}."
+    )
     return "\n".join(lines)
 
 
@@ -266,7 +328,8 @@ def main(folder: Path, data_dir: Path, tokenizer: Path, sizes: tuple[int, ...], 
         for stage in STAGES
         if len(found) > 1
     }
-    record(__file__, {"sizes": found, "exponents": exponents}, tables)
+    short = measure_short(folder / "short", tokenizer)
+    record(__file__, {"sizes": found, "exponents": exponents, "short": short}, tables)
 
 
 if __name__ == "__main__":

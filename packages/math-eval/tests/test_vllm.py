@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.enable_socket,
     pytest.mark.skipif(not _PYTHON, reason="MATH_EVAL_VLLM names no interpreter with vLLM; `make test-vllm` does"),
 ]
+_TIMEOUT_S = 5
 _MADE = (
     "id", "ratio", "completion", "completion_tokens", "thinking_tokens", "finish_reason", "verdict", "closing_text",
     "trial_tokens", "over_budget",
@@ -177,6 +179,49 @@ def test_the_server_gives_the_greedy_answers_of_transformers(at_server, expected
     done = CliRunner().invoke(cli, [*at_server, *_thinking(mode), "--output-dir", str(tmp_path / "r")])
     assert done.exit_code == 0, done.output
     assert _made(tmp_path / "r") == expected[mode]
+
+
+class _Misbehaves:
+    """Passes requests on to the real server, each after what the schedule says."""
+
+    def __init__(self, serve, url: str, schedule: list[str]) -> None:
+        self._real, self._schedule, self._lock = url.removesuffix("/v1"), schedule, threading.Lock()
+        self._http = serve(self._answer)
+        self.url = f"{self._http.url}/v1"
+
+    def _answer(self, request):
+        with self._lock:
+            step = self._schedule.pop(0) if self._schedule else "ok"
+        if step == "die":
+            self._http.stop()
+            threading.Timer(0.2, self._http.start).start()
+            raise ConnectionAbortedError
+        if step == "stall":
+            time.sleep(2 * _TIMEOUT_S)
+        if step == "500":
+            return 500, {"Content-Type": "application/json"}, b'{"error": {"message": "out of memory"}}'
+        passed = urllib.request.Request(
+            self._real + request.path, request.body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(passed, timeout=60) as found:
+            body = found.read()
+        return 200, {"Content-Type": "application/json"}, body[: len(body) // 2] if step == "cut" else body
+
+
+def test_three_servers_two_of_which_misbehave_give_the_samples_of_one(serve, server, at_server, expected, tmp_path):
+    schedules = (["ok", "die", "ok", "stall", "500"], ["500", "cut", "ok", "die"])
+    servers = [server, *(_Misbehaves(serve, server.url, list(schedule)) for schedule in schedules)]
+    addresses = [part for each in servers[1:] for part in ("--base-url", each.url)]
+    command = [*at_server, *addresses, "--timeout", str(_TIMEOUT_S), "--batch-size", "6"]
+    done = CliRunner().invoke(cli, [*command, "--output-dir", str(tmp_path / "r")])
+    assert done.exit_code == 0, done.output
+    assert _made(tmp_path / "r") == expected[None]
+    answered = Counter(
+        json.loads(line)["server"] for line in (tmp_path / "r" / "samples_sums.jsonl").read_text().splitlines()
+    )
+    print(f"answered by each server: {[answered[each.url] for each in servers]}", done.stderr)
+    assert answered.total() == len(expected[None])
+    assert all(done.stderr.count(f"{each.url}: ") == 1 for each in servers[1:]), done.stderr
 
 
 def test_the_ways_to_think_less_change_something(expected):

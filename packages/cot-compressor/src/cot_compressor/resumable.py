@@ -197,9 +197,9 @@ class Conversion:
     def __call__(self, shard: str, out: str) -> Counts:
         """Make the file of one shard of several, unless it is complete already; returns the counts of its rows."""
         job = self._job(RowSource(shard, self.schema, self.layout, is_part=True), out)
-        if not job.is_finished():
+        if not (was_there := job.is_finished()):
             job.run(self.convert, batch_rows=self.batch_rows)
-        return job.counts()
+        return {**job.counts(), "was_there": was_there}
 
     def _job(self, source: RowSource, out: str | Path) -> Job:
         return Job(self.command, source, out, self.settings, self.overwrite)

@@ -79,4 +79,5 @@ class _ShardGrading:
         except MathEvalError as error:  # of this shard, not of the others
             raise DataError(str(error)) from error
         written, rejected = done.verdicts.total(), done.rejected.total()
-        return {"read": written + rejected, "written": written, "rejected": done.rejected, "kinds": done.verdicts}
+        counts = {"read": written + rejected, "written": written, "rejected": done.rejected, "kinds": done.verdicts}
+        return {**counts, "was_there": done.was_there}

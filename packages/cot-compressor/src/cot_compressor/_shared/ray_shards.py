@@ -33,7 +33,8 @@ from .runs import MANIFEST, check_apart, resolve_state, write_manifest
 from .settings_flags import Command
 
 Counts = dict[str, Any]
-"""`read`, `written` and `rejected`, the latter by reason; perhaps `kinds`, the written rows by kind."""
+"""`read`, `written` and `rejected`, the latter by reason; perhaps `kinds`, the written rows by kind, and `was_there`,
+whether an earlier run made the output."""
 Make = Callable[[], Callable[[str, str], Counts]]
 """A function that loads what a worker needs; the result makes an output (second) of a shard (first)."""
 _PACKAGES = ("ray",)
@@ -94,6 +95,8 @@ class Report:
     seconds: float = 0.0
     """Seconds from the start of the first shard to the end of the last one."""
     tally: Tally = field(default_factory=Tally)
+    made: int = 0
+    """Number of rows read in this run."""
     kinds: Counter[str] = field(default_factory=Counter)
     """Number of written rows of each kind that the command distinguishes."""
     slowest: tuple[str, float] = ("", 0.0)
@@ -107,6 +110,7 @@ class Report:
             self.faults.append(f"{outcome.shard}: {outcome.fault}")
         else:
             self.tally.add(outcome.counts)
+            self.made += 0 if outcome.counts.get("was_there") else outcome.counts["read"]
             self.kinds.update(outcome.counts.get("kinds", {}))
 
     def check(self, source: str | Path) -> None:
@@ -130,7 +134,7 @@ class Report:
 
     def summary(self) -> str:
         """One line for the terminal."""
-        rate = self.tally.read / self.seconds if self.seconds else 0.0
+        rate = self.made / self.seconds if self.seconds else 0.0
         return (
             f"{self.tally.summary()}; {self.shards} shards in {self.seconds:.1f} s, {rate:.0f} rows/s, the slowest "
             f"{self.slowest[0]} in {self.slowest[1]:.1f} s"

@@ -208,7 +208,7 @@ def _path(folder: Path, kind: str, name: str) -> Path:
 def _finished(path: Path, made_from: list[str]) -> Counts | None:
     """The counts of a shard that an earlier run finished; None if none did, or its input has changed since."""
     found = read_object(path) if path.is_file() else {"made_from": None}
-    return found["counts"] if found["made_from"] == made_from else None
+    return {**found["counts"], "was_there": True} if found["made_from"] == made_from else None
 
 
 def _traces_path(folder: Path, name: str) -> Path:
