@@ -1,8 +1,8 @@
-"""What a corpus of a million, 40 million and a billion traces costs, from the figures of `toolkit_scale`; and how large a shard should be.
+"""What a million, 40 million and a billion traces cost, from the figures of `toolkit_scale`; and the size of a shard.
 
-Nothing is run: cores, hours and disk are those figures times the number of rows and their length, because seconds grow
-as rows. The size of a shard is simulated: workers take shards in turn, some shards are slow, and a lost worker's shard
-is made again from its beginning.
+Nothing is run: cores, hours and disk are those figures times the number of rows and their length, as if seconds grew
+as characters. The size of a shard is simulated: workers take shards in turn, some shards are slow, and a lost worker's
+shard is made again from its beginning.
 
     python benchmarks/toolkit_plan.py
 """
@@ -21,7 +21,7 @@ WORKERS, HOURS, RUNS = 128, 4.0, 20
 SHARD_MINUTES = (0.5, 1, 2, 5, 10, 20, 40, 80)
 START_S, SPREAD, SLOW_SHARE, SLOW = 5.0, 0.35, 0.02, 3.0
 LOSSES_AN_HOUR = (0.0, 0.05, 0.2)
-"""Number of times an hour that a worker is lost."""
+"""Number of times an hour that each worker is lost."""
 
 
 def plan(scale: dict[str, Any]) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def plan(scale: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, traces in CORPORA.items():
         for stage, found in measured["stages"].items():
-            core_hours = found["local"]["seconds"] / measured["rows"] * longer * traces / 3600
+            core_hours = 2 * found["ray"]["seconds"] / measured["rows"] * longer * traces / 3600
             rows.append(
                 {
                     "corpus": name,
@@ -93,10 +93,10 @@ def tables(result: dict[str, Any]) -> str:
     for row in result["plan"]:
         memory = "" if row["driver_gigabytes"] is None else f"{row['driver_gigabytes']:.2g}"
         lines.append(
-            f"| {row['corpus']} | {row['stage']} | {row['core_hours']:,.3g} | {row['hours']:.2g} | {row['terabytes']:.2g} | "
-            f"{memory} |"
+            f"| {row['corpus']} | {row['stage']} | {row['core_hours']:,.0f} | {row['hours']:.2g} | "
+            f"{row['terabytes']:.2g} | {memory} |"
         )
-    heads = " | ".join(f"{losses:g} losses an hour" for losses in LOSSES_AN_HOUR)
+    heads = " | ".join(f"each worker lost {losses:g} times an hour" for losses in LOSSES_AN_HOUR)
     lines += ["", f"| minutes a shard | {heads} |", "|---:|" + "---:|" * len(LOSSES_AN_HOUR)]
     for minutes in SHARD_MINUTES:
         found = [each["efficiency"] for each in result["shards"] if each["minutes"] == minutes]

@@ -1,9 +1,9 @@
-"""How the data stages grow: one process against a Ray cluster of two workers, of which one is killed, and the whole run once.
+"""How the data stages grow: one process against a Ray cluster of two workers, with kills of a worker and of the run.
 
 The corpus has conversations in 64 shards of Parquet, made from real traces of at most 1,200 characters by giving every
 number of a row other digits. `compress`, `build` and `grade` run in one process and on Ray; the rows of both must be
 the same. Then a million short rows are compressed on Ray, and memory is read at a tenth, a half and the end. What is
-finished in FOLDER is not repeated.
+finished in FOLDER is not repeated. Every Ray process of the machine is ended after a kill.
 
     python benchmarks/toolkit_scale.py runs/scale --tokenizer runs/SmolLM2-135M-Instruct --data-dir DATA --rows 2000
 """
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,8 @@ class Watch:
         return self.process.returncode
 
     def _measure(self, name: str, process: psutil.Process) -> None:
-        try:
+        with suppress(psutil.Error):  # it has ended
             self.most[name] = max(self.most[name], process.memory_info().rss)
-        except psutil.Error:
-            pass
 
     @staticmethod
     def workers() -> list[psutil.Process]:
@@ -135,7 +134,7 @@ def done_shards(stage: str, out: Path) -> int:
     if stage != "build":
         return len(list(out.glob("*.manifest.json")))
     partial = out.with_name(f".{out.name}.partial")
-    return (len(list(partial.glob("surveys/part-*.json"))) + len(list(partial.glob("counts/part-*.json")))) // 2
+    return sum(len(list(partial.glob(f"work/{name}/*.found.json"))) for name in ("surveys", "counts")) // 2
 
 
 def run_ray(stage: str, folder: Path, tokenizer: Path, *, kill: bool) -> dict[str, Any]:
@@ -162,7 +161,8 @@ def run_ray(stage: str, folder: Path, tokenizer: Path, *, kill: bool) -> dict[st
             raise click.ClickException(f"{' '.join(line)}: exit {code}; see {folder}/{stage}-ray.log")
         if not code:
             break
-        subprocess.run([str(Path(sys.executable).with_name("ray")), "stop", "--force"], capture_output=True, check=False)
+        stop = [str(Path(sys.executable).with_name("ray")), "stop", "--force"]
+        subprocess.run(stop, capture_output=True, check=False)
     if kill and killed != ["worker", "run"]:
         raise click.ClickException(f"{stage}: killed {killed}, not worker and run; it was too quick")
     return {"seconds": seconds, "memory": most, "killed": killed}
@@ -212,6 +212,14 @@ def mean_characters(folder: Path) -> float:
     return float(np.mean([sum(len(turn["content"]) for turn in row["messages"]) for _, row in first.values()]))
 
 
+def remove_unfinished(stage: str, folder: Path) -> None:
+    """Remove what an interrupted measurement of a stage left, so that all of its work is measured."""
+    for engine in ("local", "ray"):
+        _, out = command(stage, folder, engine, folder)
+        for path in (out, out.with_name(f".{out.name}.partial"), out.with_name(f"{out.name}.manifest.json")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
@@ -223,12 +231,12 @@ def measure(folder: Path, data: Path, tokenizer: Path, rows: int, *, kill: bool)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "corpus").is_dir():
         corpus(folder / "corpus", data, rows)
-    result: dict[str, Any] = {
-        "rows": rows, "bytes": size_of(folder / "corpus"), "characters": mean_characters(folder / "corpus"), "stages": {}
-    }  # fmt: skip
+    given = folder / "corpus"
+    result: dict[str, Any] = {"rows": rows, "bytes": size_of(given), "characters": mean_characters(given), "stages": {}}
     for stage in STAGES:
         kept = folder / f"{stage}.json"
         if not kept.is_file():
+            remove_unfinished(stage, folder)
             spread = run_ray(stage, folder, tokenizer, kill=kill)
             one = run_local(stage, folder, tokenizer)
             outs = [command(stage, folder, engine, tokenizer)[1] for engine in ("local", "ray")]
@@ -251,7 +259,7 @@ def short_corpus(folder: Path, rows: int) -> None:
         made = []
         for number in range(rows * shard // SHARDS, rows * (shard + 1) // SHARDS):
             one, two = number % 97, number % 89
-            cot = f"First I add {one} and {two}. {one} + {two} = {one + two}. Let me check that once more. So it is {one + two}."
+            cot = f"First I add {one} and {two}. {one} + {two} = {one + two}. Let me check that. So it is {one + two}."
             made.append({"id": f"{number}", "question": f"What is {one} + {two}?", "cot": cot})
         pq.write_table(pa.Table.from_pylist(made), growing / f"part-{shard:02}.parquet")
     growing.rename(folder)
@@ -264,7 +272,7 @@ def measure_short(folder: Path, tokenizer: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "corpus").is_dir():
             short_corpus(folder / "corpus", SHORT_ROWS)
-        out = folder / "short"
+        shutil.rmtree(out := folder / "short", ignore_errors=True)
         line = [str(Path(sys.executable).with_name("cot-compressor")), "compress", str(folder / "corpus"), str(out)]
         line += [*RATIOS, "--tokenizer", str(tokenizer), "--engine", "ray", "--workers", "2"]
         watch, start, memory = Watch(line, folder / "short.log"), time.monotonic(), dict[str, dict[str, int]]()
@@ -286,7 +294,7 @@ def measure_short(folder: Path, tokenizer: Path) -> dict[str, Any]:
 def tables(result: dict[str, Any]) -> str:
     """Seconds, speed-up, rows a second and memory of each stage; then the exponents of growth."""
     lines = [
-        "| rows | stage | one process, s | rows/s | two workers, s | faster | one process, MiB | worker, MiB | killed |",
+        "| rows | stage | one process, s | rows/s | two workers, s | faster | one process, MiB | worker, MiB | kills |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for size in result["sizes"]:
@@ -305,8 +313,8 @@ def tables(result: dict[str, Any]) -> str:
         f"{name}: {memory['driver']} and {memory['worker']} MiB" for name, memory in short["memory"].items()
     )
     lines.append(
-        f"- {short['rows']:,} short rows through `compress --engine ray`, in {short['seconds']:.0f} s, while the machine had "
-        f"other work: memory of the command and of a worker at {read}."
+        f"- {short['rows']:,} short rows through `compress --engine ray` in {short['seconds']:.0f} s, while the machine had "
+        f"other work. Memory of the command and of a worker at {read}."
     )
     return "\n".join(lines)
 
@@ -319,9 +327,7 @@ def tables(result: dict[str, Any]) -> str:
 @click.option("--kill-from", default=20_000, show_default=True, help="Number of rows from which processes are killed.")
 def main(folder: Path, data_dir: Path, tokenizer: Path, sizes: tuple[int, ...], kill_from: int) -> None:
     """Measure every size in FOLDER, and record it."""
-    found = [
-        measure(folder / f"{rows}", data_dir, tokenizer, rows, kill=rows >= kill_from) for rows in sorted(sizes)
-    ]
+    found = [measure(folder / f"{rows}", data_dir, tokenizer, rows, kill=rows >= kill_from) for rows in sorted(sizes)]
     logs = np.log([size["rows"] for size in found])
     exponents = {
         stage: float(np.polyfit(logs, np.log([size["stages"][stage]["local"]["seconds"] for size in found]), 1)[0])

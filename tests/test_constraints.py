@@ -17,7 +17,7 @@ ENVIRONMENTS = {
         "chrpo": ["lora", "parquet", "trl"],
         "cot-compressor": ["llm", "onnx", "parquet", "ray", "train"],
         "math-eval": ["champ", "hub", "openai", "parquet", "ray", "transformers"],
-        "ratio-sft": ["lora", "parquet", "train"],
+        "ratio-sft": ["lora", "parquet", "ray", "train"],
     },
     "constraints-gym.txt": {"math-eval": ["reasoning-gym"]},
     "constraints-verl.txt": {"chrpo": ["verl"]},

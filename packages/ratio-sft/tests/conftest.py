@@ -164,6 +164,36 @@ def compressed(tmp_path_factory) -> Path:
     return _write_lines(tmp_path_factory.mktemp("traces") / "compressed.jsonl", [_trace(n) for n in range(40)])
 
 
+@pytest.fixture
+def trace_shards(tmp_path, trace):
+    """Forty traces of 30 problems in four shards of three formats, one of them empty; some are unusable."""
+    from ratio_sft._shared.records import write_records
+
+    rows = [trace(number % 30, sample=number // 30) for number in range(40)]
+    for number in (3, 17, 31):
+        rows[number]["correct"] = False
+    for number, row in enumerate(rows):
+        for entry in row["compressions"]:
+            entry["original_tokens"] += number
+    for name, some in {"a.parquet": rows[:15], "b.jsonl": rows[15:24], "d.jsonl.gz": rows[24:]}.items():
+        write_records(tmp_path / "shards" / name, some)
+    (tmp_path / "shards" / "c.jsonl").touch()
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def mix_options(tmp_path, write_lines):
+    """A teacher, and test questions of which one is that of a trace."""
+    prompt = {"answer": "1", "reference_tokens": 9, "reference_accuracy": 1.0, "mode": "policy"}
+    prompt["prompt"] = [{"role": "user", "content": "x <COMP_POLICY>"}]
+    teacher = [{**prompt, "id": f"p{number}", "teacher_ratio": [0.2, 0.6, None][number % 3]} for number in range(30)]
+    tests = [{"id": "t", "question": "Tom has 5 apples and buys 2 more. How many? (5)", "answer": "7"}]
+    return {
+        "teacher": write_lines(tmp_path / "teacher.jsonl", teacher),
+        "exclude": [write_lines(tmp_path / "tests.jsonl", tests)],
+    }
+
+
 @pytest.fixture(scope="session")
 def mix_dir(tmp_path_factory, compressed) -> Path:
     from ratio_sft import MixSettings, build

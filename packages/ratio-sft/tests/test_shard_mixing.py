@@ -29,33 +29,6 @@ def cluster():
     ray.shutdown()
 
 
-@pytest.fixture
-def shards(tmp_path, trace):
-    """Forty traces of 30 problems in four shards of three formats, one of them empty; some are unusable."""
-    rows = [trace(number % 30, sample=number // 30) for number in range(40)]
-    for number in (3, 17, 31):
-        rows[number]["correct"] = False
-    for number, row in enumerate(rows):
-        for entry in row["compressions"]:
-            entry["original_tokens"] += number
-    for name, some in {"a.parquet": rows[:15], "b.jsonl": rows[15:24], "d.jsonl.gz": rows[24:]}.items():
-        write_records(tmp_path / "shards" / name, some)
-    (tmp_path / "shards" / "c.jsonl").touch()
-    return tmp_path / "shards"
-
-
-@pytest.fixture
-def options(tmp_path, write_lines):
-    prompt = {"answer": "1", "reference_tokens": 9, "reference_accuracy": 1.0, "mode": "policy"}
-    prompt["prompt"] = [{"role": "user", "content": "x <COMP_POLICY>"}]
-    teacher = [{**prompt, "id": f"p{number}", "teacher_ratio": [0.2, 0.6, None][number % 3]} for number in range(30)]
-    tests = [{"id": "t", "question": "Tom has 5 apples and buys 2 more. How many? (5)", "answer": "7"}]
-    return {
-        "teacher": write_lines(tmp_path / "teacher.jsonl", teacher),
-        "exclude": [write_lines(tmp_path / "tests.jsonl", tests)],
-    }
-
-
 def lines(*paths):
     return sorted(line for path in paths for line in path.read_text().splitlines())
 
@@ -78,12 +51,14 @@ def killed_once(step, marker):
     return Killed
 
 
-def test_shards_are_mixed_as_in_one_process_although_workers_are_killed(tmp_path, shards, options, monkeypatch):
-    build(shards, tmp_path / "one", SETTINGS, **options)
+def test_shards_are_mixed_as_in_one_process_although_workers_are_killed(
+    tmp_path, trace_shards, mix_options, monkeypatch
+):
+    build(trace_shards, tmp_path / "one", SETTINGS, **mix_options)
     for step in ("_Surveying", "_Writing"):
         monkeypatch.setattr(shard_mixing, step, killed_once(getattr(shard_mixing, step), tmp_path / step))
     said = []
-    build(shards, tmp_path / "mix", SETTINGS, **options, engine="ray", workers=2, notify=said.append)
+    build(trace_shards, tmp_path / "mix", SETTINGS, **mix_options, engine="ray", workers=2, notify=said.append)
     assert (tmp_path / "_Surveying").exists()
     assert (tmp_path / "_Writing").exists()
     card, expected = (read_json(tmp_path / name / "card.json") for name in ("mix", "one"))
@@ -105,27 +80,27 @@ def test_shards_are_mixed_as_in_one_process_although_workers_are_killed(tmp_path
     assert (mix / "control_tokens.json").read_bytes() == (one / "control_tokens.json").read_bytes()
     passes = read_json(mix / "manifest.json")["passes"]
     assert [passes[name]["rows"]["read"] for name in ("survey", "rows")] == [40, 40]
-    assert re.search("survey: 40 read, .* 4 shards in .* the slowest", "\n".join(said))
+    assert re.search("surveys: 40 read, .* 4 shards in .* the slowest", "\n".join(said))
     assert {path.name for path in mix.iterdir()} == {
         "train", "heldout", "control_tokens.json", "card.json", "card.html", "manifest.json"
     }  # fmt: skip
-    again = build(shards, mix, SETTINGS, **options, engine="ray")
+    again = build(trace_shards, mix, SETTINGS, **mix_options, engine="ray")
     assert again["already_finished"]
 
 
-def test_a_killed_build_does_only_the_missing_shards(tmp_path, shards, monkeypatch):
+def test_a_killed_build_does_only_the_missing_shards(tmp_path, trace_shards, monkeypatch):
     """A bad shard is named, the others are surveyed; after it is mended, only it is done, and the mixture is whole."""
-    good = (shards / "b.jsonl").read_text()
-    (shards / "b.jsonl").write_text(good + '{"id": ')
+    good = (trace_shards / "b.jsonl").read_text()
+    (trace_shards / "b.jsonl").write_text(good + '{"id": ')
     said = []
     with pytest.raises(DataError, match="1 of 4 shards failed; repeat the command"):
-        build(shards, tmp_path / "mix", SETTINGS, engine="ray", notify=said.append)
+        build(trace_shards, tmp_path / "mix", SETTINGS, engine="ray", notify=said.append)
     assert [line for line in said if line.startswith("b.jsonl: ") and "b.jsonl:10" in line]
-    surveys = tmp_path / ".mix.partial/surveys"
-    before = {path.name: path.stat().st_mtime_ns for path in surveys.glob("*.json") if path.name != "manifest.json"}
-    assert before.keys() == {"a.json", "c.json", "d.json"}
+    surveys = tmp_path / ".mix.partial/work/surveys"
+    before = {path.name: path.stat().st_mtime_ns for path in surveys.glob("*.found.json")}
+    assert before.keys() == {"a.found.json", "c.found.json", "d.found.json"}
 
-    (shards / "b.jsonl").write_text(good)
+    (trace_shards / "b.jsonl").write_text(good)
     run = shard_mixing.ShardJob.run
 
     def stop_behind_the_rows(job, **options):
@@ -136,19 +111,19 @@ def test_a_killed_build_does_only_the_missing_shards(tmp_path, shards, monkeypat
 
     monkeypatch.setattr(shard_mixing.ShardJob, "run", stop_behind_the_rows)
     with pytest.raises(KeyboardInterrupt):
-        build(shards, tmp_path / "mix", SETTINGS, engine="ray")
+        build(trace_shards, tmp_path / "mix", SETTINGS, engine="ray")
     assert not (tmp_path / "mix").exists()
-    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in surveys.glob("*.json")}.items()
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in surveys.glob("*.found.json")}.items()
     monkeypatch.undo()
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / ".mix.partial/train").iterdir()}
-    build(shards, tmp_path / "mix", SETTINGS, engine="ray")
+    build(trace_shards, tmp_path / "mix", SETTINGS, engine="ray")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "mix/train").iterdir()} == {
         path.name: time for path, time in written.items()
     }
-    build(shards, tmp_path / "one", SETTINGS)
+    build(trace_shards, tmp_path / "one", SETTINGS)
     assert rows(tmp_path / "mix/train") == rows(tmp_path / "one/train.jsonl")
     other = CliRunner().invoke(
-        cli, ["build", str(shards), str(tmp_path / "mix"), "--engine", "ray", "--ratio", "1", "--ratio", "0.2"]
+        cli, ["build", str(trace_shards), str(tmp_path / "mix"), "--engine", "ray", "--ratio", "1", "--ratio", "0.2"]
     )
     assert (other.exit_code, "made with other settings" in other.stderr) == (2, True)
 
@@ -168,18 +143,18 @@ def test_a_killed_build_does_only_the_missing_shards(tmp_path, shards, monkeypat
         ),
     ],
 )
-def test_shards_that_do_not_fit_together_are_refused(tmp_path, shards, trace, change, message):
-    found = list(read_records(shards / "b.jsonl", "compressed"))
-    write_records(shards / "b.jsonl", [*found[:8], change(trace(0))])
+def test_shards_that_do_not_fit_together_are_refused(tmp_path, trace_shards, trace, change, message):
+    found = list(read_records(trace_shards / "b.jsonl", "compressed"))
+    write_records(trace_shards / "b.jsonl", [*found[:8], change(trace(0))])
     with pytest.raises(DataError, match=message):
-        build(shards, tmp_path / "mix", SETTINGS, engine="ray")
+        build(trace_shards, tmp_path / "mix", SETTINGS, engine="ray")
     assert not (tmp_path / "mix").exists()
 
 
-def test_a_mixture_of_shards_is_trained_as_one_of_a_file(tmp_path, shards, base):
+def test_a_mixture_of_shards_is_trained_as_one_of_a_file(tmp_path, trace_shards, base):
     settings = MixSettings(heldout_share=0.2, policy_share=0)
     for engine in ("ray", "local"):
-        build(shards, tmp_path / engine, settings, engine=engine)
+        build(trace_shards, tmp_path / engine, settings, engine=engine)
         options = {"model": str(base), "max_steps": 2, "batch_size": 2}
         train(tmp_path / engine, tmp_path / f"sft-{engine}", TrainSettings(**options))
     reports = [read_json(tmp_path / f"sft-{engine}" / "train_report.json") for engine in ("ray", "local")]

@@ -219,9 +219,7 @@ def convert_shards(
     RowSource(source, conversion.schema, conversion.layout).check_columns()
     job = ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
     del conversion  # perhaps a model, of which each worker loads its own
-    report = job.run(workers=workers, gpu=gpu, notify=notify)
-    report.check(source)
-    return report
+    return job.run(workers=workers, gpu=gpu, notify=notify)
 
 
 def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:

@@ -1,7 +1,8 @@
 """Measures a scorer on a file of traces, beside baselines at the same length.
 
 Writes to a folder: `metrics.jsonl` (one row for each trace), `report.json` (means with intervals) and `report.html`
-(the same, with texts side by side); on a Ray cluster, the folder `metrics` has a file for each shard. On each trace and ratio, a baseline gets the number of tokens that the scorer used.
+(the same, with texts side by side); on a Ray cluster, the folder `metrics` has a file for each shard. On each trace and
+ratio, a baseline gets the number of tokens that the scorer used.
 
     print(evaluate_file("traces.jsonl", "runs/fidelity", ratios=[0.2], scorer="rules", tokenizer="models/base"))
 """
@@ -130,17 +131,21 @@ def evaluate_shards(
         DataError: the input is bad, no row can be measured, the folder contains something else, or shards failed.
     """
     _check_folder(out := Path(out))
-    conversion, compressor = _load(**options, overwrite=overwrite)
-    rows_read = RowSource(source, conversion.schema, conversion.layout)
+    conversion = _load_conversion(**options, overwrite=overwrite)
+    settings, rows_read = conversion.settings, RowSource(source, conversion.schema, conversion.layout)
     reports = _reports(out, rows_read, conversion)
+    del conversion  # perhaps models, of which each worker loads its own
     with locked(reports.out):
         if reports.state(overwrite=overwrite) == "finished":
             return None
     make = partial(_load_conversion, **options, overwrite=overwrite)
     gpu = str(options["scorer"]) != "rules" or options.get("reader") is not None
     report = convert_shards(make, source, metrics := out / "metrics", workers=workers, gpu=gpu, notify=notify)
-    shown = _shown(compressor, rows_read, conversion.settings["ratios"])
-    return f"{_write_reports(reports, metrics, shown, compressor, conversion.settings['seed'])}\n{report.summary()}"
+    compressor = Compressor(
+        load_scorer(options["scorer"], dtype=options.get("dtype")), load_counter(options["tokenizer"])
+    )
+    shown = _shown(compressor, rows_read, settings["ratios"])
+    return f"{_write_reports(reports, metrics, shown, compressor, settings['seed'])}\n{report.summary()}"
 
 
 def _load(

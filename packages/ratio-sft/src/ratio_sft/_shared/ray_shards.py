@@ -38,6 +38,7 @@ whether an earlier run made the output."""
 Make = Callable[[], Callable[[str, str], Counts]]
 """A function that loads what a worker needs; the result makes an output (second) of a shard (first)."""
 _PACKAGES = ("ray",)
+_ENGINES = ("local", "ray")
 _SHOWN_CHARS = 300
 
 
@@ -45,11 +46,11 @@ def engine_options(command: Command) -> Command:
     """A decorator that adds `--engine` and `--workers`."""
     engine = click.option(
         "--engine",
-        type=click.Choice(["local", "ray"]),
+        type=click.Choice(_ENGINES),
         default="local",
         show_default=True,
-        help="Place of the work: local writes one file in this process; ray makes a file for each shard of IN in the "
-        "folder OUT, on the cluster that RAY_ADDRESS names, one that runs here, or the processors of this machine.",
+        help="Place of the work: this process; or ray, which makes a file for each shard of IN in a folder, on the "
+        "cluster that RAY_ADDRESS names, one that runs here, or the processors of this machine.",
     )
     workers = click.option(
         "--workers", type=click.IntRange(1), help="Number of workers (ray). Default: one for each processor or GPU."
@@ -58,13 +59,17 @@ def engine_options(command: Command) -> Command:
 
 
 def check_engine(engine: str, workers: int | None) -> None:
-    """Refuse `--workers` where no worker starts.
+    """Check the values of `engine_options`, before anything is written.
 
     Raises:
-        DataError: it is given, and the engine is not ray.
+        DataError: the engine is unknown, or ray and not installed; or there are workers, and the engine is not ray.
     """
+    if engine not in _ENGINES:
+        raise DataError(f"engine must be local or ray; got {engine!r}")
     if workers is not None and engine != "ray":
         raise DataError("--workers is for --engine ray; drop it, or add that")
+    if engine == "ray" and find_spec("ray") is None:
+        raise DataError(f"--engine ray needs ray: pip install '{DISTRIBUTION}[ray]'")
 
 
 class Outcome(NamedTuple):
@@ -113,16 +118,6 @@ class Report:
             self.made += 0 if outcome.counts.get("was_there") else outcome.counts["read"]
             self.kinds.update(outcome.counts.get("kinds", {}))
 
-    def check(self, source: str | Path) -> None:
-        """Refuse a corpus of which nothing was written.
-
-        Raises:
-            DataError: it has no rows, or none fits.
-        """
-        if not self.tally.written:
-            fault = f"no row fits ({self.tally.summary()})" if self.tally.read else "no rows"
-            raise DataError(f"{source}: {fault}; see --columns and --messages")
-
     def facts(self) -> dict[str, Any]:
         """The sums as JSON values."""
         rows = {"read": self.tally.read, "written": self.tally.written, "rejected": self.tally.reasons}
@@ -151,6 +146,7 @@ class ShardJob:
         out: Folder for the outputs, likewise; every worker writes it.
         make: Function that a worker calls once; see `Make`.
         overwrite: Replace outputs made with other settings.
+        may_be_empty: Whether it is no error that nothing is written.
     """
 
     command: str
@@ -158,6 +154,7 @@ class ShardJob:
     out: str | Path
     make: Make
     overwrite: bool = False
+    may_be_empty: bool = False
 
     def run(self, *, workers: int | None, gpu: bool, notify: Callable[[str], object]) -> Report:
         """Make the outputs that are missing.
@@ -171,11 +168,10 @@ class ShardJob:
             The sums over all shards, those that were there already too.
 
         Raises:
-            DataError: ray is not installed or cannot go on, the output folder contains something else, or shards
-                failed, after all the others were made.
+            DataError: ray is not installed or cannot go on, the output folder contains something else, shards failed,
+                after all the others were made, or nothing was written.
         """
-        if find_spec("ray") is None:
-            raise DataError(f"--engine ray needs ray: pip install '{DISTRIBUTION}[ray]'")
+        check_engine("ray", workers)
         found = [shard.file for shard in shards(self.source)]
         names = [file.name for file in found]
         check_apart([f"{self.out}/{name}" for name in names], [self.source])
@@ -196,6 +192,9 @@ class ShardJob:
             raise DataError(
                 f"{self.out}: {len(report.faults)} of {len(names)} shards failed; repeat the command for them"
             )
+        if not (report.tally.written or self.may_be_empty):
+            fault = f"no row fits ({report.tally.summary()})" if report.tally.read else "no rows"
+            raise DataError(f"{self.source}: {fault}; see --columns and --messages")
         self._write_manifest(names, report.facts())
         return report
 

@@ -36,7 +36,7 @@ class Usable(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A usable trace that is not used."""
+    """A usable trace, or its policy row, that is left out."""
 
     number: int
     reason: str

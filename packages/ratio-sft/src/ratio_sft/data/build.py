@@ -20,9 +20,11 @@ from ratio_sft._shared.runs import (
     MANIFEST,
     check_apart,
     check_no_links,
+    differing,
     digest,
     partial_path,
     publish,
+    read_manifest,
     remove_leftovers,
     remove_partial,
     resolve_state,
@@ -53,7 +55,7 @@ def build(
     overwrite: bool = False,
     engine: str = "local",
     workers: int | None = None,
-    notify: Callable[[str], object] = lambda line: None,
+    notify: Callable[[str], object] | None = None,
 ) -> Row:
     """Mix `traces` into the folder `out`. A finished folder of the same settings is left alone.
 
@@ -78,8 +80,8 @@ def build(
         DataError: a file breaks its contract, no trace is usable, another program or other settings made `out`, or
             another process is writing it.
     """
-    out, is_spread = Path(out), engine == "ray"
     check_engine(engine, workers)
+    out, is_spread, notify = Path(out), engine == "ray", notify or (lambda line: None)
     check_apart([out], [traces, *exclude, *([teacher] if teacher else [])])
     ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
@@ -92,7 +94,7 @@ def build(
     if settings.traces is not None:
         made_from["traces_kept"] = settings.traces
     if is_spread:
-        made_from["shards"] = [shard.file.name for shard in shards(traces)]
+        made_from |= {"engine": engine, "shards": [shard.file.name for shard in shards(traces)]}
     with locked(out):
         remove_leftovers(out)
         if resolve_state(out / MANIFEST, COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
@@ -101,28 +103,42 @@ def build(
         for line in unread_columns(traces):
             notify(line)
         if is_spread:
-            growing = _open_partial(out, {**made_from, "traces": None}, overwrite=overwrite, keep=True)
-            mixing = ShardMixing(traces, growing, settings, ratios, tests)
+            started = {**made_from, "traces": None}  # a shard may be mended before the build continues
+            growing = _open_partial(out, made_from, started, overwrite=overwrite)
+            mixing = ShardMixing(traces, growing, settings, ratios, tests, started)
             card, facts = mixing.run(workers=workers, notify=notify)
         else:
             mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
-            growing = _open_partial(out, made_from, overwrite=overwrite)
+            growing = _open_partial(out, made_from, None, overwrite=overwrite)
             card, facts = _write(growing, mixture, settings, tests), {}
-        write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
         write_json(growing / CARD, card)
         html_page.write(growing / CARD_PAGE, "Data card", card_page(card))
+        write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
         publish(growing, out)
     return card
 
 
-def _open_partial(out: Path, made_from: Row, *, overwrite: bool, keep: bool = False) -> Path:
-    """A working folder with a manifest, empty unless `keep` is true and a killed build of the same settings left it."""
+def _open_partial(out: Path, made_from: Row, started: Row | None, *, overwrite: bool) -> Path:
+    """The working folder, with a manifest.
+
+    Args:
+        out: The folder to write.
+        made_from: Settings of the finished folder.
+        started: Settings of an unfinished one, without the traces; its content is kept if a killed build of these
+            settings left it. None keeps nothing.
+        overwrite: See `build`.
+    """
     partial = partial_path(out)
     check_no_links(partial)
-    state = resolve_state(partial / MANIFEST, COMMAND, made_from, done=None, overwrite=overwrite)
-    if not keep or state == "new":
+    manifest = partial / MANIFEST
+    expected = started or made_from
+    if started and manifest.is_file():
+        found = read_manifest(manifest)["settings"]
+        expected = found if not differing({**found, "traces": None}, started) else started
+    state = resolve_state(manifest, COMMAND, expected, done=None, overwrite=overwrite)
+    if not started or state == "new":
         remove_partial(out)
-    write_manifest(partial / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES)
+    write_manifest(manifest, COMMAND, started or made_from, RECORDED_PACKAGES)
     return partial
 
 

@@ -1,7 +1,7 @@
 r"""Rules that reject compressed thinking: degenerate text and, on request, text below the paper's floors.
 
 The paper's cleaning (section 2.1, step 5). A text is rejected and never repaired, because its tokens were already
-counted. Tags in a text, ratios that are off, and the counting of rejects are left to `mixture`.
+counted. Tags in a text, ratios that are off, and the counting of rejects are left to `acceptance`.
 
 >>> collapse("wait, no. " * 12)
 ('repeated_phrase', "'wait, no.' 12 times in a row")

@@ -1,6 +1,6 @@
 """Which questions are also in test files: the same text, or 13 consecutive words in common.
 
-Rejecting the traces of such questions is left to `mixture`.
+Rejecting the traces of such questions is left to `acceptance`.
 
 >>> tests = TestQuestions()
 >>> tests.add("test.jsonl", "What is 12 + 15?")

@@ -1,6 +1,6 @@
 """When two questions are the same, so that the samples of one question stay together.
 
-What is done with equal questions is left to `mixture` (held-out questions) and `training.row_checks`.
+What is done with equal questions is left to `selection` (held-out questions) and `training.row_checks`.
 
 >>> question_key("How  MANY apples?") == question_key("how many apples?")
 True

@@ -1,6 +1,6 @@
 r"""The training rows of a mixture, each made on access, so that only trace numbers are kept in memory.
 
-Which traces, ratios and modes there are is decided by `mixture`. A row always has the whole thinking block; if a chat
+Which traces, ratios and modes there are is decided by `selection`. A row always has the whole thinking block; if a chat
 template opens the block itself, `training.encoding` leaves the opening tag out.
 
     rows = MixedRows(traces, tokens, instruction, fixed=[0, 1], plain={1}, policy=[(0, 0.2)])

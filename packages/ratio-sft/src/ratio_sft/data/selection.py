@@ -29,13 +29,11 @@ class Side:
         fixed: Numbers of the traces that give a row for every ratio.
         plain: Numbers of the traces among them whose full-length row has no control token.
         policy: Trace number and target ratio of each policy row.
-        questions: Number of their questions.
     """
 
     fixed: list[int]
     plain: set[int]
     policy: list[tuple[int, float]]
-    questions: int
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,15 @@ class Selection:
         tokens: The ladder.
         policy_targets: "teacher" if the targets of policy rows were measured, "uninformed" if they were drawn.
         sides: Traces by side, "train" and "heldout".
+        questions: Number of questions by side.
         rejects: Traces that are left out.
     """
 
     tokens: ControlTokens
     policy_targets: str
     sides: dict[str, Side] = field(default_factory=dict)
+    questions: dict[str, int] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
-
-    @property
-    def questions(self) -> dict[str, int]:
-        """Number of questions of each side."""
-        return {name: side.questions for name, side in self.sides.items()}
 
     @property
     def rows(self) -> dict[str, int]:
@@ -90,7 +85,8 @@ def select(
         draw = random.Random(f"{settings.seed}:plain")
         plain = set(draw.sample(fixed, round(len(fixed) * settings.plain_share)))
         policy = choose_policy_rows(side, tokens, settings, teacher=teacher, rejects=selection.rejects)
-        selection.sides[name] = Side(fixed, plain, policy, len({trace.question for trace in side}))
+        selection.sides[name] = Side(fixed, plain, policy)
+        selection.questions[name] = len({trace.question for trace in side})
     check_policy_rows(selection.sides["train"].policy, settings, teacher)
     return selection
 

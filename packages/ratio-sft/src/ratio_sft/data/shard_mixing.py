@@ -1,28 +1,37 @@
 """`ratio-sft build --engine ray`: mixes the shards of compressed traces on a Ray cluster.
 
-Workers read each shard twice: once for what the selection needs to know of its traces, once to write its rows. Between
-the passes this process selects among all traces, as it does for one file. Each pass has a file for each finished shard
-in the working folder, so that a killed build continues. What is done with one shard in a pass is here; the cluster is
-left to `_shared.ray_shards`.
+There are two passes: the first finds what the selection needs to know of each shard's traces, the second writes its
+rows. Between them this process selects among all traces, as it does for one file. Each pass has a file for each
+finished shard in the working folder, so that a killed build continues. What is done with one shard in a pass is here;
+the cluster is left to `_shared.ray_shards`.
 
-    card, facts = ShardMixing("compressed", Path(".mix.partial"), MixSettings(), None, None).run(
-        workers=8, notify=print
-    )
+    mixing = ShardMixing("compressed", Path(".mix.partial"), MixSettings(), None, None, made_from)
+    card, facts = mixing.run(workers=8, notify=print)
 """
 
 import json
+import os
 import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ratio_sft._shared.control_tokens import ControlTokens
-from ratio_sft._shared.ray_shards import Counts, ShardJob
-from ratio_sft._shared.records import Row, Tally, path_beside, read_object, write_json, write_records
-from ratio_sft._shared.row_files import content_digest, shards
+from ratio_sft._shared.ray_shards import Counts, Report, ShardJob
+from ratio_sft._shared.records import (
+    Row,
+    Tally,
+    path_beside,
+    read_object,
+    remove_leftovers,
+    write_json,
+    write_records,
+)
+from ratio_sft._shared.row_files import content_digest
 from ratio_sft._shared.runs import digest
 from ratio_sft.errors import DataError
 from ratio_sft.settings import MixSettings
@@ -36,6 +45,7 @@ from .selection import Selection, Side, select
 from .survey import Survey, TraceKey, check_ladder, ladder
 
 COMMAND = "ratio-sft build"
+_WORK, _DONE = "work", ".done"
 _SURVEYS, _CHOICES, _COUNTS = "surveys", "choices", "counts"
 
 
@@ -49,6 +59,8 @@ class ShardMixing:
         settings: Settings of the mixture.
         teacher: Problem id -> measured ratio; see `mixture.mix`.
         tests: Test questions to exclude.
+        made_from: Everything that changes the rows but the content of the traces, as JSON values; `shards` has the
+            names of the shards.
     """
 
     traces: str | Path
@@ -56,6 +68,7 @@ class ShardMixing:
     settings: MixSettings
     teacher: dict[str, float | None] | None
     tests: TestQuestions | None
+    made_from: Row
 
     def run(self, *, workers: int | None, notify: Callable[[str], object]) -> tuple[Row, dict[str, Any]]:
         """Write the files `train/SHARD`, `heldout/SHARD` and `train/SHARD.rejected.jsonl`, and the ladder.
@@ -70,19 +83,20 @@ class ShardMixing:
         Raises:
             DataError: see `mixture.mix`; shards have different ratios, and the settings name none; or shards failed.
         """
-        survey = partial(_Surveying, self.settings, self.tests)
-        surveyed = ShardJob(COMMAND, self.traces, self.folder / _SURVEYS, survey).run(
-            workers=workers, gpu=False, notify=notify
-        )
-        notify(f"survey: {surveyed.summary()}")
+        shutil.rmtree(self.folder / _DONE, ignore_errors=True)
+        token = sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
+
+        def run(name: str, make: Callable[[], Any]) -> Report:
+            job = ShardJob(COMMAND, self.traces, self.folder / _WORK / name, make, may_be_empty=True)
+            report = job.run(workers=workers, gpu=False, notify=notify)
+            notify(f"{name}: {report.summary()}")
+            return report
+
+        surveyed = run(_SURVEYS, partial(_Surveying, self.settings, self.tests, token))
         selection, tokenizer, tally = self._select()
-        write = partial(_Writing, self.folder, self.settings, selection.tokens)
-        written = ShardJob(COMMAND, self.traces, self.folder / _COUNTS, write).run(
-            workers=workers, gpu=False, notify=notify
-        )
-        notify(f"rows: {written.summary()}")
+        written = run(_COUNTS, partial(_Writing, self.settings, selection.tokens))
         histogram = Histogram()
-        for name in self._names():
+        for name in self._names:
             found = read_object(_path(self.folder, _COUNTS, name))
             histogram.merge(found["histogram"])
             tally.add(found["more"])
@@ -90,12 +104,13 @@ class ShardMixing:
         card = data_card(
             selection, self.settings, tokenizer=tokenizer, tally=tally, histogram=histogram, tests=self.tests
         )
-        for done in (_SURVEYS, _CHOICES, _COUNTS):
-            shutil.rmtree(self.folder / done)
+        os.rename(self.folder / _WORK, self.folder / _DONE)  # killed here, a build never continues what is left
+        shutil.rmtree(self.folder / _DONE)
         return card, {"passes": {"survey": surveyed.facts(), "rows": written.facts()}}
 
+    @property
     def _names(self) -> list[str]:
-        return [shard.file.name for shard in shards(self.traces)]
+        return self.made_from["shards"]
 
     def _select(self) -> tuple[Selection, str, Tally]:
         """Select among the traces of all surveys, and write what becomes of those of each shard.
@@ -105,7 +120,7 @@ class ShardMixing:
         """
         survey, tally, usable, firsts = Survey(), Tally(), list[Usable](), [0]
         ratios: dict[str, set[float]] = {}
-        for name in self._names():
+        for name in self._names:
             found = read_object(_path(self.folder, _SURVEYS, name))
             tally.add({**found["counts"], "written": 0})
             ratios[name] = set(found["ratios"])
@@ -115,7 +130,7 @@ class ShardMixing:
             if self.tests:
                 self.tests.matches.update(found["matches"])
             number = firsts[-1]
-            for number, trace in enumerate(_read_traces(self.folder, name), firsts[-1] + 1):
+            for number, trace in enumerate(_lines(_traces_path(self.folder, name)), firsts[-1] + 1):
                 key = TraceKey(trace["id"], trace["sample"], trace["model"], bytes.fromhex(trace["question"]))
                 survey.add_key(key, trace["where"])
                 if "usable" in trace:
@@ -128,8 +143,8 @@ class ShardMixing:
         if not usable:
             raise DataError(f"{self.traces}: no trace is usable: {tally.summary()}")
         selection = select(usable, tokens, self.settings, teacher=self.teacher)
-        for name, choice in zip(self._names(), _choices(selection, firsts), strict=True):
-            write_json(_path(self.folder, _CHOICES, name), choice)
+        for name, choice in zip(self._names, _choices(selection, firsts), strict=True):
+            write_records(_lines_path(self.folder, _CHOICES, name), [choice])
         return selection, tokenizer, tally
 
     def _check_ratios(self, ratios: dict[str, set[float]], union: set[float]) -> None:
@@ -138,81 +153,98 @@ class ShardMixing:
             if found and found != union and not self.settings.ratios:
                 own, others = (", ".join(f"{ratio:g}" for ratio in sorted(some)) for some in (found, union))
                 raise DataError(
-                    f"{self.traces}: {name} has ratios {own}, all shards together {others}; name the ladder with --ratio"
+                    f"{self.traces}: {name} has ratios {own}, all shards together {others}; name the ladder with "
+                    "--ratio, and add --overwrite"
                 )
 
 
 class _Surveying:
     """The first pass: finds out what is in a shard, and which of its traces are usable."""
 
-    def __init__(self, settings: MixSettings, tests: TestQuestions | None) -> None:
-        self._settings, self._tests = settings, tests or TestQuestions()
+    def __init__(self, settings: MixSettings, tests: TestQuestions | None, token: str) -> None:
+        self._settings, self._tests, self._token = settings, tests, token
 
     def __call__(self, shard: str, out: str) -> Counts:
-        folder, name = Path(out).parents[1], Path(out).name
-        path, made_from = _path(folder, _SURVEYS, name), [content_digest(shard)]
+        folder, name = Path(out).parents[2], Path(out).name
+        path, made_from = _path(folder, _SURVEYS, name), [self._token, content_digest(shard)]
         if (done := _finished(path, made_from)) is not None:
             return done
         survey, tally, rows = Survey(), Tally(), RowFile(shard, "compressed", is_part=True)
         keys = [survey.add(row, rows.where(number)) for number, row in enumerate(rows)]
-        self._tests.matches.clear()
-        ratios = survey.ratios or {1.0}  # of traces without compressions, none of which is usable
-        tokens = ladder(self._settings, ratios)
-        usable = {each.number: each for each in usable_traces(rows, tokens, self._settings, self._tests, tally)}
+        if self._tests:
+            self._tests.matches.clear()
+        found: list[Usable] = []
+        if keys:
+            found = usable_traces(rows, ladder(self._settings, survey.ratios), self._settings, self._tests, tally)
         tally.write_rejected(out)
+        usable = {each.number: each for each in found}
         write_records(_traces_path(folder, name), _trace_lines(keys, rows, usable))
         counts = {"read": tally.read, "written": len(usable), "rejected": tally.reasons}
-        found = {"ratios": sorted(survey.ratios), "tokenizers": survey.tokenizers, "matches": self._tests.matches}
-        write_json(path, {"made_from": made_from, "counts": counts, **found})  # last: it marks a finished shard
+        matches = self._tests.matches if self._tests else {}
+        facts = {"ratios": sorted(survey.ratios), "tokenizers": survey.tokenizers, "matches": matches}
+        write_json(path, {"made_from": made_from, "counts": counts, **facts})  # last: it marks a finished shard
         return counts
 
 
 class _Writing:
     """The second pass: writes the rows of a shard."""
 
-    def __init__(self, folder: Path, settings: MixSettings, tokens: ControlTokens) -> None:
-        self._folder, self._settings, self._tokens = folder, settings, tokens
+    def __init__(self, settings: MixSettings, tokens: ControlTokens) -> None:
+        self._settings, self._tokens = settings, tokens
 
     def __call__(self, shard: str, out: str) -> Counts:
-        name = Path(out).name
-        path, choices = _path(self._folder, _COUNTS, name), _path(self._folder, _CHOICES, name)
-        made_from = [content_digest(shard), digest(choices)]
+        folder, name = Path(out).parents[2], Path(out).name
+        path, choices = _path(folder, _COUNTS, name), _lines_path(folder, _CHOICES, name)
+        survey = read_object(_path(folder, _SURVEYS, name))
+        if survey["made_from"][-1] != content_digest(shard):
+            raise DataError(f"{shard}: has changed since the build began; repeat the command")
+        made_from = [*survey["made_from"], digest(choices)]
         if (done := _finished(path, made_from)) is not None:
             return done
-        choice = read_object(choices)
+        (choice,) = _lines(choices)
         rows, tally, histogram = RowFile(shard, "compressed", is_part=True), Tally(), Histogram()
         set_aside(rows, (Reject(*each) for each in choice["rejects"]), tally)
         for side, (fixed, plain, policy) in choice["sides"].items():
-            chosen = Side(fixed, set(plain), [(number, ratio) for number, ratio in policy], questions=0)
-            mixed = side_rows(rows, chosen, self._tokens, self._settings)
+            chosen = Side(fixed, set(plain), [(number, ratio) for number, ratio in policy])
+            mixed, place = side_rows(rows, chosen, self._tokens, self._settings), folder / side / name
             if not mixed:
-                (self._folder / side / name).unlink(missing_ok=True)  # of a run that selected others
+                place.unlink(missing_ok=True)  # of a run that selected others
+                remove_leftovers(place)
                 continue
-            tally.written += write_records(self._folder / side / name, mixed)
+            tally.written += write_records(place, mixed)
             if side == "train":
                 histogram.add(mixed)
         more = {"read": 0, "written": tally.written, "rejected": tally.reasons}
-        for row in _lines(path_beside(self._folder / _SURVEYS / name, "rejected.jsonl")):
+        rejected = path_beside(folder / _WORK / _SURVEYS / name, "rejected.jsonl")
+        for row in _lines(rejected) if rejected.exists() else ():
             tally.reject(row, row["reject_reason"], row["reject_detail"])
-        tally.write_rejected(self._folder / "train" / name)
+        tally.write_rejected(folder / "train" / name)
+        remove_leftovers(path_beside(folder / "train" / name, "rejected.jsonl"))
         counts = {"read": len(rows), "written": tally.written, "rejected": tally.reasons}
         write_json(path, {"made_from": made_from, "counts": counts, "more": more, "histogram": histogram.content()})
         return counts
 
 
 def _path(folder: Path, kind: str, name: str) -> Path:
-    """The file that a pass writes about a shard."""
-    return path_beside(folder / kind / name, "json")
+    """The file that a pass writes about a shard; its name is not that of a manifest or of a shard."""
+    return path_beside(folder / _WORK / kind / name, "found.json")
 
 
-def _finished(path: Path, made_from: list[str]) -> Counts | None:
-    """The counts of a shard that an earlier run finished; None if none did, or its input has changed since."""
-    found = read_object(path) if path.is_file() else {"made_from": None}
-    return {**found["counts"], "was_there": True} if found["made_from"] == made_from else None
+def _lines_path(folder: Path, kind: str, name: str) -> Path:
+    return path_beside(folder / _WORK / kind / name, "found.lines")
 
 
 def _traces_path(folder: Path, name: str) -> Path:
-    return path_beside(folder / _SURVEYS / name, "traces.lines")  # no name of a shard
+    return _lines_path(folder, _SURVEYS, name)
+
+
+def _finished(path: Path, made_from: list[str]) -> Counts | None:
+    """The counts of a shard that an earlier run finished; None, and no file, if none did, or from something else."""
+    found = read_object(path) if path.is_file() else {"made_from": None}
+    if found["made_from"] == made_from:
+        return {**found["counts"], "was_there": True}
+    path.unlink(missing_ok=True)
+    return None
 
 
 def _trace_lines(keys: list[TraceKey], rows: RowFile, usable: dict[int, Usable]) -> Iterator[Row]:
@@ -224,15 +256,10 @@ def _trace_lines(keys: list[TraceKey], rows: RowFile, usable: dict[int, Usable])
         yield line
 
 
-def _read_traces(folder: Path, name: str) -> Iterator[Row]:
-    return _lines(_traces_path(folder, name))
-
-
 def _lines(path: Path) -> Iterator[Row]:
-    """The rows of a file of this build; none if it is missing."""
-    if path.is_file():
-        with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+    """The rows of a file of this build."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def _choices(selection: Selection, firsts: list[int]) -> list[Row]:

@@ -34,7 +34,7 @@ class TraceKey(NamedTuple):
 
 
 class Survey:
-    """Traces that were added; of each, hashes are kept."""
+    """Traces that were added; of each, its id and hashes are kept."""
 
     def __init__(self) -> None:
         self.ratios: set[float] = set()
@@ -100,7 +100,7 @@ def check_ladder(tokens: ControlTokens, settings: MixSettings, found: set[float]
     """Check that a ladder fits the traces and the other settings.
 
     Raises:
-        DataError: a ratio is in no trace, rows without a token have no ratio 1, or a quota's ratio is not in the ladder.
+        DataError: a ratio is in no trace, rows without a token have no ratio 1, or a quota's ratio is not of the ladder.
     """
     absent = sorted(set(tokens.ratios.values()) - found - {0.0})
     if absent:

@@ -163,8 +163,10 @@ def _remove_leftover(run: _Run, made_from: Row) -> None:
 def _row_paths(data: Path) -> dict[str, Path]:
     """The file or folder of each kind of rows; those held out may be absent."""
     files = {name: data / f"{name}.jsonl" for name in ("train", "heldout")}
-    found = {name: data / name if (data / name).is_dir() else file for name, file in files.items()}
-    return {name: path for name, path in found.items() if name == "train" or path.exists()}
+    found = {
+        name: data / name if (data / name).is_dir() and not file.exists() else file for name, file in files.items()
+    }
+    return {name: path for name, path in found.items() if name == "train" or path.is_dir() or path.is_file()}
 
 
 def _processes() -> "PartialState":
