@@ -100,7 +100,7 @@ def check_ladder(tokens: ControlTokens, settings: MixSettings, found: set[float]
     """Check that a ladder fits the traces and the other settings.
 
     Raises:
-        DataError: a ratio is in no trace, rows without a token have no ratio 1, or a quota's ratio is not of the ladder.
+        DataError: a ratio is in no trace, rows without a token have no ratio 1, or a quota names another ratio.
     """
     absent = sorted(set(tokens.ratios.values()) - found - {0.0})
     if absent:
