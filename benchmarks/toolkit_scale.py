@@ -313,8 +313,8 @@ def tables(result: dict[str, Any]) -> str:
         f"{name}: {memory['driver']} and {memory['worker']} MiB" for name, memory in short["memory"].items()
     )
     lines.append(
-        f"- {short['rows']:,} short rows through `compress --engine ray` in {short['seconds']:.0f} s, with other work on "
-        f"the machine. Memory of the command and of a worker at {read}."
+        f"- {short['rows']:,} short rows through `compress --engine ray` in {short['seconds']:.0f} s, with other work "
+        f"on the machine. Memory of the command and of a worker at {read}."
     )
     return "\n".join(lines)
 

@@ -34,13 +34,15 @@ def test_shards_in_every_format_are_mixed_as_one_file_of_json_lines(tmp_path, co
     assert (changed.exit_code, "made with other settings (traces was " in changed.stderr) == (2, True)
 
 
-def test_a_row_of_a_shard_has_its_place(tmp_path, compressed):
+@pytest.mark.parametrize("first", ["a.parquet", "a.jsonl"])
+def test_a_row_of_a_shard_has_its_place(tmp_path, compressed, first):
     rows = list(read_records(compressed, "compressed"))[:5]
-    write_records(tmp_path / "shards/a.parquet", rows[:2])
+    write_records(tmp_path / "shards" / first, rows[:2])
+    (tmp_path / "shards/aa.jsonl").touch()
     (tmp_path / "shards/b.jsonl").write_text("\n" + "".join(json.dumps(row) + "\n\n" for row in rows[2:]))
     found = RowFile(tmp_path / "shards", "compressed")
     assert [found[number]["id"] for number in (4, 0, 3, 1, 2)] == [rows[number]["id"] for number in (4, 0, 3, 1, 2)]
-    names = ["a.parquet:1", "a.parquet:2", "b.jsonl:2", "b.jsonl:4", "b.jsonl:6"]
+    names = [f"{first}:1", f"{first}:2", "b.jsonl:2", "b.jsonl:4", "b.jsonl:6"]
     assert [found.where(number) for number in range(5)] == [f"{tmp_path}/shards/{name}" for name in names]
 
 

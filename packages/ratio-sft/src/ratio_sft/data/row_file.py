@@ -17,10 +17,11 @@ from typing import IO
 
 from ratio_sft._shared.addresses import is_remote
 from ratio_sft._shared.records import Row, dump_line, read_part, read_placed
+from ratio_sft._shared.row_files import shards
 
 
 class RowFile:
-    """Validated rows at an address; those that are not in plain JSON Lines are copied to a temporary file.
+    """Validated rows at an address. If a file is not plain JSON Lines, all rows are copied to a temporary file.
 
     Args:
         path: A file, a folder of shards, or an address on an object store.
@@ -37,8 +38,17 @@ class RowFile:
         self._files: list[str] = []
         self._firsts: list[int] = []
         self._last: tuple[int, Row] | None = None
+        self._open: tuple[str, IO[bytes]] | None = None
+        self._copied: IO[bytes] | None = None
         placed = (read_part if is_part else read_placed)(path, schema)
-        self._file = self._open_plain(placed) if _is_plain(path) else self._copy(placed)
+        files = [str(shard.file) for shard in shards(path)]
+        if all(map(_is_plain, files)):
+            for where, _ in placed:
+                self._place(where)
+            for file in files:
+                self._starts.extend(_line_starts(file))
+        else:
+            self._copied = self._copy(placed)
 
     def _place(self, where: str) -> None:
         """Remember the place of the next row."""
@@ -48,17 +58,6 @@ class RowFile:
             self._firsts.append(len(self._lines))
         self._lines.append(int(line))
 
-    def _open_plain(self, placed: Iterator[tuple[str, Row]]) -> IO[bytes]:
-        for where, _ in placed:
-            self._place(where)
-        file = Path(self.path).open("rb")  # noqa: SIM115 (it lives as long as the rows)
-        start = 0
-        for line in file:
-            if line.strip():
-                self._starts.append(start)
-            start += len(line)
-        return file
-
     def _copy(self, placed: Iterator[tuple[str, Row]]) -> IO[bytes]:
         file: IO[bytes] = TemporaryFile()  # noqa: SIM115 (it lives as long as the rows)
         for where, row in placed:
@@ -66,6 +65,17 @@ class RowFile:
             self._starts.append(file.tell())
             file.write(dump_line(row).encode())
         return file
+
+    def _file_of(self, number: int) -> IO[bytes]:
+        """The file that contains a row; one at a time is open."""
+        if self._copied is not None:
+            return self._copied
+        name = self._files[bisect_right(self._firsts, number) - 1]
+        if self._open is None or self._open[0] != name:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = name, Path(name).open("rb")  # noqa: SIM115 (it lives as long as the rows)
+        return self._open[1]
 
     @property
     def name(self) -> str:
@@ -78,8 +88,9 @@ class RowFile:
     def __getitem__(self, number: int) -> Row:
         """The row; the one that was read last is kept in memory."""
         if self._last is None or self._last[0] != number:
-            self._file.seek(self._starts[number])
-            self._last = number, json.loads(self._file.readline())
+            file = self._file_of(number)
+            file.seek(self._starts[number])
+            self._last = number, json.loads(file.readline())
         return self._last[1]
 
     def where(self, number: int) -> str:
@@ -90,6 +101,16 @@ class RowFile:
         return (self[number] for number in range(len(self)))
 
 
-def _is_plain(path: str | Path) -> bool:
+def _is_plain(file: str) -> bool:
     """True for a file here whose lines are the rows."""
-    return not is_remote(path) and Path(path).is_file() and not str(path).endswith((".gz", ".zst", ".parquet"))
+    return not is_remote(file) and not file.endswith((".gz", ".zst", ".parquet"))
+
+
+def _line_starts(file: str) -> Iterator[int]:
+    """Where each line that is not blank begins."""
+    start = 0
+    with Path(file).open("rb") as lines:
+        for line in lines:
+            if line.strip():
+                yield start
+            start += len(line)
