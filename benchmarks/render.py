@@ -23,7 +23,7 @@ TITLES = {
     "toolkit": "Results of the toolkit as a whole",
 }
 NOTE = "<!-- made by benchmarks/render.py; edit benchmarks/results instead -->"
-PLACE = "{tables}"
+PLACE, CLAIMS = "{tables}", "{claims}"
 EARLIER = ("examples_paper_tables",)
 EARLIER_NOTE = (
     "The RL rows were measured with an earlier objective of chrpo 0.1.0: every prompt rolled out at every ratio, "
@@ -67,7 +67,8 @@ def summary() -> str:
         lines.append(f"| {meaning} | {_interval(row, 'accuracy')} | {row['thinking_tokens']:.1f} | {reduction} |")
     text = (RESULTS / "index.md").read_text("utf-8")
     tables = "\n".join([*lines, "", EARLIER_NOTE])
-    return f"{NOTE}\n\n{text.replace(PLACE, tables).strip()}\n"
+    found = "\n".join(importlib.import_module("claims").table())
+    return f"{NOTE}\n\n{text.replace(PLACE, tables).replace(CLAIMS, found).strip()}\n"
 
 
 def _interval(row: dict[str, Any], name: str) -> str:

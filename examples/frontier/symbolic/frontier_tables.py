@@ -38,7 +38,7 @@ def _every_task(tasks: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|" + "---|" * (len(tasks) + 1)
     names = dict.fromkeys(row["name"] for task in tasks.values() for row in task["rows"] if row["floor"] is not None)
     for name in names:
-        found = [_compared(task["rows"], name) for task in tasks.values()]
+        found = [compared_with_rivals(task["rows"], name) for task in tasks.values()]
         good = sum(held and times <= 1 + MORE for _, _, times, held in filter(None, found))
         cells = [
             f"{100 * cell[0]:+.1f} ({100 * cell[1]:+.1f}) / {cell[2]:.2f}{'' if cell[3] else ' †'}" if cell else ""
@@ -48,7 +48,7 @@ def _every_task(tasks: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _compared(rows: Sequence[Row], name: str) -> tuple[float, float, float, bool] | None:
+def compared_with_rivals(rows: Sequence[Row], name: str) -> tuple[float, float, float, bool] | None:
     """Accuracy over the floor, its least over seeds, tokens / the cheapest rival's; True if the floor held."""
     row = next((row for row in rows if row["name"] == name), None)
     if row is None:

@@ -1,0 +1,269 @@
+r"""The claims of the toolkit, each with its figure, its aim, the script that measured it, and whether it holds.
+
+Everything is computed from the recorded results, so a claim that no longer holds says so. `render` puts the table on
+the first page of docs/results.
+
+    print("\n".join(table()))
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from recording import RESULTS
+
+EXAMPLES = RESULTS.parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES / "frontier" / "symbolic"))
+from frontier_tables import compared_with_rivals  # noqa: E402
+
+Record = Mapping[str, Any]
+_ANSWERS = {True: "yes", False: "**no**", None: "within noise"}
+_FLOOR_SLACK, _TOKEN_SLACK = 0.01, 1.05
+
+
+class Claim(NamedTuple):
+    """One line of the table."""
+
+    claim: str
+    figure: str
+    holds: bool | None
+    """None if it holds on average, and the interval includes the contrary."""
+    script: str
+    """Name of the benchmark, without its ending."""
+    place: str
+    """Page and heading of its figures."""
+
+
+def claims() -> list[Claim]:
+    """Every claim."""
+    return [make() for make in _CLAIMS]
+
+
+def table() -> list[str]:
+    """The claims as a Markdown table."""
+    lines = ["| claim | figure | holds | measured by |", "|---|---|---|---|"]
+    for claim, figure, holds, script, place in claims():
+        lines.append(f"| {claim} | {figure} | {_ANSWERS[holds]} | [{script}]({place}) |")
+    return lines
+
+
+def _result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["result"]
+
+
+def _percent(values: Sequence[float], digits: int = 1) -> str:
+    middle, low, high = (f"{100 * value:.{digits}f}" for value in values)
+    return f"{middle} ({low} to {high})"
+
+
+def _field(row: Record, name: str) -> list[float]:
+    return [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+
+
+def _shorter() -> Claim:
+    rows = [run["comparison"] for run in _result("examples_quickstart")["runs"]]
+    least = min(rows, key=lambda row: row["token_reduction"])
+    worst = min(rows, key=lambda row: row["accuracy_difference"])
+    return Claim(
+        "The pipeline saves at least 60 % of the thinking tokens at no loss of accuracy, in each seed of quickstart",
+        f"{len(rows)} seeds; least saving {_percent(_field(least, 'token_reduction'))} %, worst difference "
+        f"{_percent(_field(worst, 'accuracy_difference'))} points",
+        least["token_reduction"] >= 0.6 and worst["accuracy_difference_low"] >= 0,
+        "examples_quickstart",
+        "examples.md#quickstart",
+    )
+
+
+def _rl_pays() -> Claim:
+    rows = [run["rl_comparison"] for run in _result("examples_quickstart")["runs"]]
+    better = [row["accuracy_difference_low"] > 0 or row["token_reduction_low"] > 0 for row in rows]
+    figures = "; ".join(f"{_percent(_field(row, 'accuracy_difference'))}" for row in rows)
+    return Claim(
+        "RL improves accuracy or tokens over SFT outside the interval in two of three seeds of the quickstart",
+        f"accuracy, points: {figures}",
+        sum(better) >= 2,
+        "examples_quickstart",
+        "examples.md#quickstart",
+    )
+
+
+def _tasks() -> dict[str, list[Record]]:
+    record = json.loads((EXAMPLES / "frontier" / "results.json").read_text("utf-8"))
+    return {name: task["rows"] for name, task in record["tasks"].items() if name != "taught"}
+
+
+def _row(rows: Sequence[Record], name: str) -> Record:
+    return next(row for row in rows if row["name"] == name)
+
+
+def _floors_hold() -> Claim:
+    rows = [_row(rows, "chrpo") for rows in _tasks().values()]
+    least = min(row["least_over_floor"] for row in rows)
+    return Claim(
+        "`chrpo` with its defaults ends at most 1 point below the floor in every run of five tasks",
+        f"{sum(len(row['seeds']) for row in rows)} runs; the lowest ends {100 * least:+.1f} points from it",
+        least >= -_FLOOR_SLACK,
+        "examples_frontier",
+        "examples.md#one-setting-for-every-task",
+    )
+
+
+def _few_tokens() -> Claim:
+    times = {name: compared_with_rivals(rows, "chrpo")[2] for name, rows in _tasks().items()}
+    return Claim(
+        "It needs at most 5 % more tokens than the cheapest rival that is as accurate, chosen for each task",
+        ", ".join(f"{name} {100 * (value - 1):+.0f} %" for name, value in times.items()),
+        max(times.values()) <= _TOKEN_SLACK,
+        "examples_frontier",
+        "examples.md#one-setting-for-every-task",
+    )
+
+
+def _no_other_setting() -> Claim:
+    tasks = _tasks()
+    names = {row["name"] for rows in tasks.values() for row in rows if row["family"] not in ("base", "sft", "chrpo")}
+    good = []
+    for name in sorted(names):
+        found = [
+            compared_with_rivals(rows, name) for rows in tasks.values() if any(row["name"] == name for row in rows)
+        ]
+        if len(found) == len(tasks) and all(
+            least >= -_FLOOR_SLACK and times <= _TOKEN_SLACK for _, least, times, _ in found
+        ):
+            good.append(name)
+    return Claim(
+        "No single setting of any rival does both in every task",
+        f"{len(names)} settings; both in every task: {', '.join(good) or 'none'}",
+        not good,
+        "examples_frontier",
+        "examples.md#one-setting-for-every-task",
+    )
+
+
+def _constraint() -> Claim:
+    missed = {name: _row(rows, "chrpo-no-constraint") for name, rows in _tasks().items()}
+    off = {name: 100 * (row["accuracy"] - row["floor"]) for name, row in missed.items()}
+    return Claim(
+        "Without the constraint, the floor is missed by 2 points or more in at least one task",
+        ", ".join(f"{name} {value:+.1f}" for name, value in off.items()),
+        min(off.values()) <= -2,
+        "examples_frontier",
+        "examples.md#one-setting-for-every-task",
+    )
+
+
+def _following() -> Claim:
+    runs = list(_result("ratio_sft_following")["runs"].values())
+    return Claim(
+        "After SFT, a smaller requested ratio never gives longer thinking for 95 % of the problems, in every seed",
+        "monotone: " + ", ".join(f"{run['monotone_share']:.1%}" for run in runs),
+        min(run["monotone_share"] for run in runs) >= 0.95,
+        "ratio_sft_following",
+        "ratio-sft.md#requested-and-realised-ratios",
+    )
+
+
+def _gains(method: str, others: Sequence[str], ratios: Sequence[float]) -> list[tuple[str, Record]]:
+    """Paired gains in response coverage over other methods, and what each is about."""
+    return [
+        (f"{group['name']} at {lead['ratio']:g} over {lead['other']}", lead["gain"])
+        for group in _result("cot_compressor_meaning")["groups"]
+        for lead in group["leads"]
+        if lead["method"] == method and lead["other"] in others and lead["ratio"] in ratios
+    ]
+
+
+def _shown(gain: Record) -> str:
+    return f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+
+
+def _meaning() -> Claim:
+    gains = _gains("rules", ("random", "head", "tail", "drop-steps", "rare-words", "overlap"), (0.2, 0.4))
+    what, least = min(gains, key=lambda each: each[1]["mean"])
+    return Claim(
+        "`rules` keeps more of the response than every simple method, at .2 and .4, in mathematics and in any domain",
+        f"least of {len(gains)} paired gains: {_shown(least)}, {what}",
+        least["mean"] > 0 and (least["low"] > 0 or None),
+        "cot_compressor_meaning",
+        "cot-compressor.md#what-is-kept-of-the-meaning",
+    )
+
+
+def _trained() -> Claim:
+    gains = [gain for what, gain in _gains("trained", ("rules before",), (0.1, 0.2, 0.4)) if what[:4] == "math"]
+    return Claim(
+        "The trained scorer keeps .10 more of the response than the first rules in mathematics, at .1, .2 and .4",
+        "; ".join(map(_shown, gains)),
+        min(gain["mean"] for gain in gains) >= 0.1,
+        "cot_compressor_meaning",
+        "cot-compressor.md#what-is-kept-of-the-meaning",
+    )
+
+
+def _rules_speed() -> Claim:
+    wall, _ = _result("cot_compressor_speed")["methods"]["rules, one ratio"]["ratios"]
+    total = wall["total"]
+    return Claim(
+        "`rules` is 20 times as fast as llmlingua",
+        f"{total:.1f} times",
+        total >= 20,
+        "cot_compressor_speed",
+        "cot-compressor.md#speed-compared-with-llmlingua",
+    )
+
+
+def _agreement() -> Claim:
+    rows = _result("math_eval_agreement")["rows"]
+    ours = [row["graders"]["math-eval"] for row in rows]
+    best = [max(grader["agree"] for grader in row["graders"].values()) for row in rows]
+    behind = sum(other - own["agree"] for own, other in zip(ours, best, strict=True))
+    items = sum(row["n"] for row in rows)
+    return Claim(
+        "The grader calls no more wrong answers correct than any other one, and agrees at least as often on each set",
+        f"{items:,} items; {sum(own['wrong'] for own in ours)} wrong answers called correct; behind the best grader "
+        f"of a set on {behind} items",
+        behind == 0,
+        "math_eval_agreement",
+        "math-eval.md#agreement-of-the-grader",
+    )
+
+
+def _kills() -> Claim:
+    rows = _result("toolkit_kills")["rows"]
+    faults = sum(len(row["faults"]) for row in rows)
+    return Claim(
+        "A killed command never leaves a partial output, and ends as an undisturbed one when it is repeated",
+        f"{sum(row['kills'] for row in rows)} kills, {len({row['command'] for row in rows})} commands, {faults} faults",
+        faults == 0,
+        "toolkit_kills",
+        "toolkit.md#kills",
+    )
+
+
+def _overhead() -> Claim:
+    found = _result("chrpo_overhead")["steps"]["128"]["share"]
+    return Claim(
+        "The objective takes at most 1 % of a training step with rollouts of 128 tokens",
+        f"{_percent([found[name] for name in ('median', 'low', 'high')], 2)} %",
+        found["median"] <= 0.01,
+        "chrpo_overhead",
+        "chrpo.md#what-does-the-objective-cost",
+    )
+
+
+def _packing() -> Claim:
+    found = _result("ratio_sft_throughput")["packed_to_padded"]
+    return Claim(
+        "Packing is 1.3 times as fast as padded batches",
+        f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f}) times",
+        found["median"] >= 1.3,
+        "ratio_sft_throughput",
+        "ratio-sft.md#how-fast-is-training",
+    )
+
+
+_CLAIMS: tuple[Callable[[], Claim], ...] = (
+    _shorter, _rl_pays, _floors_hold, _few_tokens, _no_other_setting, _constraint, _following, _meaning, _trained,
+    _rules_speed, _agreement, _kills, _overhead, _packing,
+)  # fmt: skip
