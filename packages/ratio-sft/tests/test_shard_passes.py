@@ -1,4 +1,4 @@
-"""A build of shards that is stopped before any change of a file, and repeated: as if it had never been stopped.
+"""The two passes of a build over shards: killed before any change of a file, and given what does not fit together.
 
 The passes run in this process, one shard after the other; `test_shard_mixing` has them on Ray.
 """
@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from ratio_sft import MixSettings, build
+from ratio_sft import MixSettings, TrainSettings, build, train
 from ratio_sft._shared.ray_shards import Outcome, Report
 from ratio_sft._shared.records import read_json, read_records, write_records
 from ratio_sft._shared.row_files import shards
@@ -146,3 +146,38 @@ def test_another_engine_and_other_settings_are_refused_with_what_differs(corpus,
     assert (tmp_path / "mix/train.jsonl").is_file()
     with pytest.raises(DataError, match="engine must be local or ray; got 'Ray'"):
         build(corpus, tmp_path / "other", SETTINGS, engine="Ray")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row, r"b\.jsonl:9: id 'p0', sample 0, model '.*' appears twice"),
+        (lambda row: {**row, "sample": 5, "question": "other"}, r"b\.jsonl:9: id 'p0' belongs to two questions"),
+        (
+            lambda row: {**row, "id": "n", "compressions": [{**row["compressions"][0], "tokenizer": "other"}]},
+            "compressed with several tokenizers",
+        ),
+        (
+            lambda row: {**row, "id": "n", "compressions": [{**row["compressions"][0], "ratio": 0.3}]},
+            r"a\.parquet has ratios 0\.2, 0\.6, 1, all shards together 0\.2, 0\.3, 0\.6, 1; name the ladder",
+        ),
+    ],
+)
+def test_shards_that_do_not_fit_together_are_refused(tmp_path, trace_shards, trace, change, message):
+    found = list(read_records(trace_shards / "b.jsonl", "compressed"))
+    write_records(trace_shards / "b.jsonl", [*found[:8], change(trace(0))])
+    with pytest.raises(DataError, match=message):
+        build(trace_shards, tmp_path / "mix", SETTINGS, engine="ray")
+    assert not (tmp_path / "mix").exists()
+
+
+def test_a_mixture_of_shards_is_trained_as_one_of_a_file(tmp_path, trace_shards, base):
+    settings = MixSettings(heldout_share=0.2, policy_share=0)
+    for engine in ("ray", "local"):
+        build(trace_shards, tmp_path / engine, settings, engine=engine)
+        options = {"model": str(base), "max_steps": 2, "batch_size": 2}
+        train(tmp_path / engine, tmp_path / f"sft-{engine}", TrainSettings(**options))
+    reports = [read_json(tmp_path / f"sft-{engine}" / "train_report.json") for engine in ("ray", "local")]
+    assert reports[0]["heldout_loss"] == reports[1]["heldout_loss"]
+    written = [(tmp_path / f"sft-{engine}" / "model.safetensors").read_bytes() for engine in ("ray", "local")]
+    assert written[0] == written[1]
