@@ -71,7 +71,7 @@ def test_shards_are_mixed_as_in_one_process_although_workers_are_killed(
     assert card == expected
     mix, one = tmp_path / "mix", tmp_path / "one"
     assert {path.name for path in (mix / "train").iterdir() if "rejected" not in path.name} <= {
-        "a.parquet", "b.jsonl", "d.jsonl.gz"
+        "a.jsonl", "b.jsonl", "d.jsonl"
     }  # fmt: skip
     for side in ("train", "heldout"):
         assert rows(mix / side) == rows(one / f"{side}.jsonl")

@@ -71,7 +71,7 @@ class ShardMixing:
     made_from: Row
 
     def run(self, *, workers: int | None, notify: Callable[[str], object]) -> tuple[Row, dict[str, Any]]:
-        """Write the files `train/SHARD`, `heldout/SHARD` and `train/SHARD.rejected.jsonl`, and the ladder.
+        """Write the files `train/SHARD.jsonl`, `heldout/SHARD.jsonl` and `train/SHARD.rejected.jsonl`, and the ladder.
 
         Args:
             workers: Number of workers; None takes one for each processor of the cluster.
@@ -206,7 +206,8 @@ class _Writing:
         set_aside(rows, (Reject(*each) for each in choice["rejects"]), tally)
         for side, (fixed, plain, policy) in choice["sides"].items():
             chosen = Side(fixed, set(plain), [(number, ratio) for number, ratio in policy])
-            mixed, place = side_rows(rows, chosen, self._tokens, self._settings), folder / side / name
+            mixed = side_rows(rows, chosen, self._tokens, self._settings)
+            place = path_beside(folder / side / name, "jsonl")  # which `ratio-sft train` reads in place
             if not mixed:
                 place.unlink(missing_ok=True)  # of a run that selected others
                 remove_leftovers(place)
