@@ -241,7 +241,7 @@ def _traces_path(folder: Path, name: str) -> Path:
 
 def _finished(path: Path, made_from: list[str]) -> Counts | None:
     """The counts of a shard that an earlier run finished; None, and no file, if none did, or from something else."""
-    found = read_object(path) if path.is_file() else {"made_from": None}
+    found: Row = read_object(path) if path.is_file() else {"made_from": None}
     if found["made_from"] == made_from:
         return {**found["counts"], "was_there": True}
     path.unlink(missing_ok=True)
