@@ -241,6 +241,18 @@ def _kills() -> Claim:
     )
 
 
+def _workers() -> Claim:
+    largest = _result("toolkit_scale")["sizes"][-1]
+    times = {stage: found["local"]["seconds"] / found["ray"]["seconds"] for stage, found in largest["stages"].items()}
+    return Claim(
+        "Two workers on Ray are 1.6 times as fast as one process",
+        f"{largest['rows']:,} rows, with kills: " + ", ".join(f"{stage} {value:.2f}" for stage, value in times.items()),
+        min(times.values()) >= 1.6,
+        "toolkit_scale",
+        "toolkit.md#growth-of-the-data-stages",
+    )
+
+
 def _overhead() -> Claim:
     found = _result("chrpo_overhead")["steps"]["128"]["share"]
     return Claim(
@@ -265,5 +277,5 @@ def _packing() -> Claim:
 
 _CLAIMS: tuple[Callable[[], Claim], ...] = (
     _shorter, _rl_pays, _floors_hold, _few_tokens, _no_other_setting, _constraint, _following, _meaning, _trained,
-    _rules_speed, _agreement, _kills, _overhead, _packing,
+    _rules_speed, _agreement, _kills, _workers, _overhead, _packing,
 )  # fmt: skip

@@ -111,17 +111,17 @@ def test_names_of_shards_are_no_names_of_its_own_files(corpus, tmp_path):
 
 
 def test_a_shard_that_changes_between_the_passes_is_refused(corpus, tmp_path, monkeypatch):
-    good, select = (corpus / "a.jsonl").read_text(), shard_mixing.ShardMixing._select
+    good, select = (corpus / "a.jsonl").read_text(), shard_mixing.ShardMixing.select
 
     def change(mixing):
         found = select(mixing)
         (corpus / "a.jsonl").write_text(good + good.splitlines()[-1].replace('"p2"', '"p99"') + "\n")
         return found
 
-    monkeypatch.setattr(shard_mixing.ShardMixing, "_select", change)
+    monkeypatch.setattr(shard_mixing.ShardMixing, "select", change)
     with pytest.raises(DataError, match=r"a\.jsonl: has changed since the build began; repeat the command"):
         spread(corpus, tmp_path / "mix")
-    monkeypatch.setattr(shard_mixing.ShardMixing, "_select", select)
+    monkeypatch.setattr(shard_mixing.ShardMixing, "select", select)
     assert spread(corpus, tmp_path / "mix")["counts"]["traces_read"] == 10
 
 
@@ -137,7 +137,7 @@ def test_another_engine_and_other_settings_are_refused_with_what_differs(corpus,
         raise DataError("stop")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_mixing.ShardMixing, "_select", fail)
+        patch.setattr(shard_mixing.ShardMixing, "select", fail)
         with pytest.raises(DataError, match="stop"):
             spread(corpus, tmp_path / "mix")
     with pytest.raises(DataError, match=r"unfinished run with other settings .*engine was 'ray', is None.*--overwrite"):

@@ -26,7 +26,6 @@ import click
 
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
-from .progress import progress_bar
 from .records import Tally, path_beside
 from .row_files import becomes_shard, shards
 from .runs import MANIFEST, check_apart, resolve_state, write_manifest
@@ -172,6 +171,8 @@ class ShardJob:
                 after all the others were made, or nothing was written.
         """
         check_engine("ray", workers)
+        from .progress import progress_bar
+
         found = [shard.file for shard in shards(self.source)]
         names = [file.name for file in found]
         check_apart([f"{self.out}/{name}" for name in names], [self.source])

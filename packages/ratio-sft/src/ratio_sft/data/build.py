@@ -85,14 +85,7 @@ def build(
     check_apart([out], [traces, *exclude, *([teacher] if teacher else [])])
     ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
-    made_from: Row = {
-        **stated_settings(settings),
-        "traces": content_digest(traces),
-        "teacher": digest(teacher) if teacher else None,
-        "exclude": [digest(path) for path in exclude],
-    }
-    if settings.traces is not None:
-        made_from["traces_kept"] = settings.traces
+    made_from = _made_from(traces, settings, teacher, exclude)
     if is_spread:
         made_from |= {"engine": engine, "shards": [shard.file.name for shard in shards(traces)]}
     with locked(out):
@@ -116,6 +109,20 @@ def build(
         write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
         publish(growing, out)
     return card
+
+
+def _made_from(
+    traces: str | Path, settings: MixSettings, teacher: str | Path | None, exclude: Sequence[str | Path]
+) -> Row:
+    """Everything that changes the mixture, with digests in place of paths."""
+    kept = {"traces_kept": settings.traces} if settings.traces is not None else {}
+    return {
+        **stated_settings(settings),
+        "traces": content_digest(traces),
+        "teacher": digest(teacher) if teacher else None,
+        "exclude": [digest(path) for path in exclude],
+        **kept,
+    }
 
 
 def _open_partial(out: Path, made_from: Row, started: Row | None, *, overwrite: bool) -> Path:

@@ -93,7 +93,7 @@ class ShardMixing:
             return report
 
         surveyed = run(_SURVEYS, partial(_Surveying, self.settings, self.tests, token))
-        selection, tokenizer, tally = self._select()
+        selection, tokenizer, tally = self.select()
         written = run(_COUNTS, partial(_Writing, self.settings, selection.tokens))
         histogram = Histogram()
         for name in self._names:
@@ -112,7 +112,7 @@ class ShardMixing:
     def _names(self) -> list[str]:
         return self.made_from["shards"]
 
-    def _select(self) -> tuple[Selection, str, Tally]:
+    def select(self) -> tuple[Selection, str, Tally]:
         """Select among the traces of all surveys, and write what becomes of those of each shard.
 
         Returns:
