@@ -85,9 +85,7 @@ def build(
     check_apart([out], [traces, *exclude, *([teacher] if teacher else [])])
     ratios = read_teacher(teacher) if teacher else None
     tests = TestQuestions.read(exclude) if exclude else None
-    made_from = _made_from(traces, settings, teacher, exclude)
-    if is_spread:
-        made_from |= {"engine": engine, "shards": [shard.file.name for shard in shards(traces)]}
+    made_from = _made_from(traces, settings, teacher, exclude, engine)
     with locked(out):
         remove_leftovers(out)
         if resolve_state(out / MANIFEST, COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
@@ -104,18 +102,17 @@ def build(
             mixture = mix(RowFile(traces, "compressed"), settings, teacher=ratios, tests=tests)
             growing = _open_partial(out, made_from, None, overwrite=overwrite)
             card, facts = _write(growing, mixture, settings, tests), {}
-        write_json(growing / CARD, card)
-        html_page.write(growing / CARD_PAGE, "Data card", card_page(card))
-        write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
-        publish(growing, out)
+        _finish(growing, out, card, made_from, facts)
     return card
 
 
 def _made_from(
-    traces: str | Path, settings: MixSettings, teacher: str | Path | None, exclude: Sequence[str | Path]
+    traces: str | Path, settings: MixSettings, teacher: str | Path | None, exclude: Sequence[str | Path], engine: str
 ) -> Row:
     """Everything that changes the mixture, with digests in place of paths."""
-    kept = {"traces_kept": settings.traces} if settings.traces is not None else {}
+    kept: Row = {"traces_kept": settings.traces} if settings.traces is not None else {}
+    if engine == "ray":
+        kept |= {"engine": engine, "shards": [shard.file.name for shard in shards(traces)]}
     return {
         **stated_settings(settings),
         "traces": content_digest(traces),
@@ -123,6 +120,14 @@ def _made_from(
         "exclude": [digest(path) for path in exclude],
         **kept,
     }
+
+
+def _finish(growing: Path, out: Path, card: Row, made_from: Row, facts: Row) -> None:
+    """Write the card and the final manifest, and give the folder its name."""
+    write_json(growing / CARD, card)
+    html_page.write(growing / CARD_PAGE, "Data card", card_page(card))
+    write_manifest(growing / MANIFEST, COMMAND, made_from, RECORDED_PACKAGES, **facts)
+    publish(growing, out)
 
 
 def _open_partial(out: Path, made_from: Row, started: Row | None, *, overwrite: bool) -> Path:
