@@ -91,7 +91,7 @@ def tables(result: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     for row in result["plan"]:
-        memory = "" if row["driver_gigabytes"] is None else f"{row['driver_gigabytes']:.2g}"
+        memory = "" if row["driver_gigabytes"] is None else f"{row['driver_gigabytes']:,.1f}"
         lines.append(
             f"| {row['corpus']} | {row['stage']} | {row['core_hours']:,.0f} | {row['hours']:.2g} | "
             f"{row['terabytes']:.2g} | {memory} |"
