@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DataError
 from .parquet_rows import common_type, infinite, parquet_columns
-from .records import Row, read_placed, required_fields, validate_in
+from .records import Row, read_part, read_placed, required_fields, validate_in
 from .row_files import Shard, content_digest, shards
 from .row_layout import Layout, MisfitError
 
@@ -59,22 +59,20 @@ class RowSource:
 
     def placed(self) -> Iterator[tuple[str, Row | Misfit]]:
         """Yield the place, `FILE:LINE` or `FILE:ROW`, and each row or misfit; errors are those of `rows`."""
-        if self.layout is None and not self.is_part:
-            yield from read_placed(self.address, self.schema)
+        if self.layout is None:
+            yield from (read_part if self.is_part else read_placed)(self.address, self.schema)
             return
         whole = "completion" in required_fields(self.schema)
         for shard in shards(self.address):
             for where, value in shard.values():
-                yield where, self._fitted(shard, value, where, whole)
+                yield where, self._fitted(self.layout, shard, value, where, whole)
 
-    def _fitted(self, shard: Shard, value: Any, where: str, whole: bool) -> Row | Misfit:
-        if self.layout is None:
-            return validate_in(shard, value, where, self.schema)
+    def _fitted(self, layout: Layout, shard: Shard, value: Any, where: str, whole: bool) -> Row | Misfit:
         if not isinstance(value, dict):
             raise DataError(f"{where}: not a JSON object; expected one record a line")
         made = {"id": f"{shard.file.name}:{where.rpartition(':')[2]}"}
         try:
-            return validate_in(shard, made | self.layout.fit(value, whole=whole), where, self.schema)
+            return validate_in(shard, made | layout.fit(value, whole=whole), where, self.schema)
         except MisfitError as error:
             return Misfit(_finite(value), error.reason, f"{where}: {error}")
         except DataError as error:

@@ -8,7 +8,6 @@ The content of the rows is left to `mixture`, work on a Ray cluster to `shard_mi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ratio_sft import html_page
@@ -30,7 +29,6 @@ from ratio_sft._shared.runs import (
     resolve_state,
     write_manifest,
 )
-from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.settings import RECORDED_PACKAGES, MixSettings
 
 from .card import Histogram, card_page, data_card, stated_settings
@@ -38,6 +36,7 @@ from .decontaminate import TestQuestions
 from .mixture import Mixture, mix
 from .policy_rows import read_teacher
 from .row_file import RowFile
+from .rows import row_format
 from .shard_mixing import COMMAND, ShardMixing
 
 CARD = "card.json"
@@ -90,7 +89,7 @@ def build(
         remove_leftovers(out)
         if resolve_state(out / MANIFEST, COMMAND, made_from, done=out, overwrite=overwrite) == "finished":
             return {**read_object(out / CARD), "already_finished": True}
-        notify(f"thinking format: {replace(given_format(settings.thinking_format), opened=False)}")
+        notify(f"thinking format: {row_format(settings)}")
         for line in unread_columns(traces):
             notify(line)
         if is_spread:

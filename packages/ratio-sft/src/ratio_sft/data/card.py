@@ -7,15 +7,14 @@ Writing the files is left to `build`.
     histogram.lines()[0]     # {'mode': 'fixed', 'ratio': 0.2, 'rows': 38, 'mean_achieved_ratio': 0.2, …}
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ratio_sft import html_page
 from ratio_sft._shared.records import Row, Tally
-from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.settings import MixSettings
 
 from .decontaminate import TestQuestions
-from .rows import MixedRows, kind
+from .rows import MixedRows, kind, row_format
 from .selection import Selection
 
 
@@ -86,7 +85,7 @@ def data_card(
         "settings": stated_settings(settings),
         "control_tokens": selection.tokens.content,
         "tokenizer": tokenizer,
-        "thinking_format": str(replace(given_format(settings.thinking_format), opened=False)),
+        "thinking_format": str(row_format(settings)),
         "counts": {
             "traces_read": tally.read,
             "rows_written": tally.written,

@@ -10,18 +10,17 @@ tokenising to `training.encoding`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ratio_sft._shared.control_tokens import ControlTokens
 from ratio_sft._shared.records import Tally
-from ratio_sft._shared.thinking_formats import given_format
 from ratio_sft.errors import DataError
 from ratio_sft.settings import MixSettings
 
 from .acceptance import Reject, usable_traces
 from .decontaminate import TestQuestions
 from .row_file import RowFile
-from .rows import MixedRows, Traces
+from .rows import MixedRows, Traces, row_format
 from .selection import Selection, Side, select
 from .survey import Survey, check_ladder, ladder
 
@@ -101,5 +100,5 @@ def side_rows(traces: Traces, side: Side, tokens: ControlTokens, settings: MixSe
         fixed=side.fixed,
         plain=side.plain,
         policy=side.policy,
-        thinking_format=replace(given_format(settings.thinking_format), opened=False),
+        thinking_format=row_format(settings),
     )

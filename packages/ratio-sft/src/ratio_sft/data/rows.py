@@ -8,11 +8,14 @@ template opens the block itself, `training.encoding` leaves the opening tag out.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ratio_sft._shared.control_tokens import ControlTokens, user_turn
 from ratio_sft._shared.records import Row
 from ratio_sft._shared.thinking import THINK, ThinkingFormat
+from ratio_sft._shared.thinking_formats import given_format
+from ratio_sft.settings import MixSettings
 
 
 class Traces(Protocol):
@@ -87,6 +90,11 @@ class MixedRows(Sequence[Row]):
             "achieved_ratio": entry["achieved_ratio"],
             "thinking_tokens": entry["tokens"],
         }
+
+
+def row_format(settings: MixSettings) -> ThinkingFormat:
+    """The thinking format of the rows, which always have the whole block."""
+    return replace(given_format(settings.thinking_format), opened=False)
 
 
 def nearest(trace: Row, ratio: float) -> Row | None:

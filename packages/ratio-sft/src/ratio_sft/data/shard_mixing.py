@@ -130,7 +130,7 @@ class ShardMixing:
             if self.tests:
                 self.tests.matches.update(found["matches"])
             number = firsts[-1]
-            for number, trace in enumerate(_lines(_traces_path(self.folder, name)), firsts[-1] + 1):
+            for number, trace in enumerate(_lines(_lines_path(self.folder, _SURVEYS, name)), firsts[-1] + 1):
                 key = TraceKey(trace["id"], trace["sample"], trace["model"], bytes.fromhex(trace["question"]))
                 survey.add_key(key, trace["where"])
                 if "usable" in trace:
@@ -178,7 +178,7 @@ class _Surveying:
             found = usable_traces(rows, ladder(self._settings, survey.ratios), self._settings, self._tests, tally)
         tally.write_rejected(out)
         usable = {each.number: each for each in found}
-        write_records(_traces_path(folder, name), _trace_lines(keys, rows, usable))
+        write_records(_lines_path(folder, _SURVEYS, name), _trace_lines(keys, rows, usable))
         counts = {"read": tally.read, "written": len(usable), "rejected": tally.reasons}
         matches = self._tests.matches if self._tests else {}
         facts = {"ratios": sorted(survey.ratios), "tokenizers": survey.tokenizers, "matches": matches}
@@ -233,10 +233,6 @@ def _path(folder: Path, kind: str, name: str) -> Path:
 
 def _lines_path(folder: Path, kind: str, name: str) -> Path:
     return path_beside(folder / _WORK / kind / name, "found.lines")
-
-
-def _traces_path(folder: Path, name: str) -> Path:
-    return _lines_path(folder, _SURVEYS, name)
 
 
 def _finished(path: Path, made_from: list[str]) -> Counts | None:
