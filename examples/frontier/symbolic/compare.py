@@ -81,11 +81,11 @@ def main(
 
     Rows: the objectives of `chrpo train`, with their authors' numbers. W in NAME:W is the weight of the length (l1,
     l1-scaled, l1-token, shortest_correct, alp, adaptthink), the share of rollouts that is kept (gfpo, gfpo_efficiency),
-    the token budget (laconic), the token limit of the rollouts (dler, grpo), or the weight of the control token
-    (chrpo-control). l1 is the length penalty alone,
-    l1-scaled divides it by the standard deviation of the group, and l1-token, its authors' own, also counts tokens.
-    chrpo-2 and chrpo-5 have a floor that is lower by 2 and 5 points and, like chrpo-0, no smallest price; chrpo-no-PART
-    is without a part, chrpo-plain without control and stratified, chrpo+PART has a part of `--with`.
+    the token budget (laconic), the token limit of the rollouts (dler, grpo), or the weight of the control token as a
+    share of its response (chrpo-control). l1 is the length penalty alone, l1-scaled divides it by the standard
+    deviation of the group, and l1-token, its authors' own, also counts tokens. chrpo-2 and chrpo-5 have a floor that
+    is lower by 2 and 5 points and, like chrpo-0, no smallest price; chrpo-no-PART is without a part, chrpo+PART has a
+    part of `--with`.
 
     Example: compare.py runs/symbolic --task shallow --row l1:0.1 --row l1:0.3 --row chrpo
     """

@@ -27,7 +27,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "chrpo-control": {},
     "chrpo-every-ratio": {"ladder_share": 1.0},
     **{f"chrpo-no-{part}": {"without": [part]} for part in OWN},
-    "chrpo-plain": {"without": ["control", "stratified"]},
     "l1": {"objective": "l1", "advantage_scale": "none"},
     "l1-scaled": {"objective": "l1"},
     "l1-token": {"objective": "l1", "length_unit": "token"},

@@ -102,7 +102,7 @@ def test_degrpo_does_not_scale(prompts):
 
 
 def test_drawn_ratios_keep_the_split_and_count_as_the_policys_own(prompts):
-    got = scored(prompts, choose("chrpo", without=["stratified"]))
+    got = scored(prompts, choose("paper", without=["stratified"]))
     # Control: R + .5 for the first, minus the mean of the other three of the prompt. Response: against its own ratio;
     # the only rollout at .6 earns .5 and the others of the prompt 1, 0 and 1.
     assert got.control[:4] == pytest.approx([1.5 - 0.5, 0 - 1, 1 - 2 / 3, 0.5 - 2.5 / 3])
@@ -113,7 +113,7 @@ def test_drawn_ratios_keep_the_split_and_count_as_the_policys_own(prompts):
 
 
 def test_without_control_every_token_earns_what_its_rollout_earns(prompts):
-    got = scored(prompts, choose("paper", without=["control", "stratified"]))
+    got = scored(prompts, choose("chrpo", without=["control", "stratified"]))
     assert got.control[:4].tolist() == got.response[:4].tolist() == [0.375, -0.625, 0.375, -0.125]
 
 
@@ -172,8 +172,8 @@ def test_the_batch_is_the_scale_of_all_rollouts_with_signal(prompts):
 
 def test_split_credit_scales_responses_by_what_they_are_compared_with(prompts):
     """1, 0, 1 at the first ratio deviate by .577; the one at the second is compared with its prompt, .479."""
-    plain = scored(prompts, choose("chrpo", without=["stratified"]))
-    got = scored(prompts, choose("chrpo", without=["stratified"], advantage_scale="group"))
+    plain = scored(prompts, choose("paper", without=["stratified"]))
+    got = scored(prompts, choose("paper", without=["stratified"], advantage_scale="group"))
     assert got.control.tolist() == plain.control.tolist()
     deviation = np.array([np.sqrt(1 / 3)] * 3 + [np.sqrt(0.6875 / 3)])
     assert got.response[:4] == pytest.approx(plain.response[:4] / (deviation + 1e-4))
@@ -204,10 +204,10 @@ def test_rewards_are_compared_with_the_accuracy_of_the_frozen_model(prompts):
 def test_a_correct_response_has_no_negative_advantage_with_that_part_and_the_choice_of_a_ratio_may(prompts):
     plain = scored(prompts, choose("chrpo", without=["stratified"]))
     got = scored(prompts, choose("chrpo", without=["stratified"], adding=["clamp_correct"]))
-    # Correct are those that earn something; the fourth earns .5, and its others earn more.
-    assert plain.response[3] == pytest.approx(0.5 - 2 / 3)
+    # Correct are those that earn something; the fourth earns .5, and the mean of its prompt is .625.
+    assert plain.response[3] == pytest.approx(0.5 - 0.625)
     assert got.response[3] == 0
-    assert got.response[1] == plain.response[1] == -1
+    assert got.response[1] == plain.response[1] == -0.625
     assert got.control.tolist() == plain.control.tolist()
 
 
@@ -216,6 +216,7 @@ def test_a_correct_response_has_no_negative_advantage_with_that_part_and_the_cho
     [
         ("ppo", {}, "choose one of chrpo, paper, grpo"),
         ("grpo", {"without": ["constraint"]}, "its parts are: none"),
+        ("degrpo", {"without": ["mode"]}, "its parts are: control"),
         ("paper", {"without": ["constraint"]}, "its parts are: control, mode, stratified"),
         ("chrpo", {"without": ["kl"]}, "no part 'kl'"),
         ("chrpo", {"length_weight": 0.5}, "has no length_weight"),

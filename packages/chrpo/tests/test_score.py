@@ -47,7 +47,7 @@ def step(rows):
     )
     prompts = PromptTable.of(rows, TOKENS)
     prices = {"policy": 0.5, "fixed@0.6": 1.0}
-    objective = replace(choose("chrpo"), reward=ConstrainedReward(margin=0.5))
+    objective = replace(choose("chrpo"), credit="split", reward=ConstrainedReward(margin=0.5))
     return score_step(facts, prompts, objective, group_size=6, prices=prices)
 
 

@@ -12,11 +12,24 @@ from hypothesis.extra import numpy as hnp
 
 from chrpo import CHRPOController, CHRPOSettings, ControlTokens, Rollout, RolloutReader, RolloutStats
 from chrpo.batch import RolloutBatch, stat_columns
+from chrpo.core import ConstrainedReward
 from chrpo.errors import ChrpoError, DataError
 from chrpo.objective import OBJECTIVES
 
 LADDER = ControlTokens.ladder((0.2, 0.6, 1.0))
 AT_PRICE_3 = CHRPOSettings(price_start=3)
+
+
+@pytest.fixture
+def controller(prompt_rows):
+    return CHRPOController(prompt_rows, LADDER, group_size=6, settings=AT_PRICE_3)
+
+
+@pytest.fixture
+def split(prompt_rows):
+    """Split credit with the reward of `chrpo`, at price 0."""
+    settings = CHRPOSettings(objective="paper", ladder_share=0.125)
+    return CHRPOController(prompt_rows, LADDER, group_size=6, settings=settings, reward=ConstrainedReward())
 
 
 def rollout(row, ratio_index, *, correct=True, tokens=8):
@@ -31,11 +44,6 @@ def rollout(row, ratio_index, *, correct=True, tokens=8):
     return Rollout(row=row, ratio_index=ratio_index, stats=stats, log_prob=float(np.log(1 / 3)))
 
 
-@pytest.fixture
-def controller(prompt_rows):
-    return CHRPOController(prompt_rows, LADDER, group_size=6, settings=AT_PRICE_3)
-
-
 def step(correct=(1, 0, 1, 1, 1, 1)):
     return [rollout(0, place // 2, correct=bool(right), tokens=8 + place) for place, right in enumerate(correct)]
 
@@ -44,25 +52,35 @@ def test_hand_worked_step(controller):
     """Two rollouts at each ratio of a prompt. Costs 8/12 … 13/12; R = a (3.01 + s) / 4.01, s = 1 - min(cost, 1)."""
     earned = np.array([3.01 + 4 / 12, 0, 3.01 + 2 / 12, 3.01 + 1 / 12, 3.01, 3.01]) / 4.01
     found = controller.step(step(), ["a"] * 6)
-    means = earned.reshape(3, 2).mean(axis=1)
     tokens, answers = 8 + 9 + 10 + 11 + 12 + 13, 7 + 8 + 9 + 10 + 11 + 12
     # The policy is even, so each of two rollouts at a ratio has 6 x (1 / 3) / 2 = 1 of what holds the ladder.
-    assert found.control == pytest.approx(np.repeat(5 * (means - means.mean() + 1) * tokens / answers, 2))
-    alone = [earned[0] - earned[1], earned[1] - earned[0], earned[2] - earned[3], earned[3] - earned[2], 0, 0]
-    assert found.response == pytest.approx(np.array(alone) * tokens / (7 + 8 + 9 + 10)), "the last ratio has no signal"
+    assert found.control == pytest.approx((earned - earned.mean() + 1) / 4 * tokens / 6)
+    assert found.response == pytest.approx((earned - earned.mean()) * tokens / answers)
     assert found.metrics["policy/accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert found.metrics["lambda/policy"] == 3
     assert found.metrics["generated_tokens"] == tokens
 
 
-def test_hand_worked_step_where_the_model_drew_every_ratio(controller):
+def test_hand_worked_step_with_split_credit(split):
+    """The same rollouts: R = a (.01 + s) / 1.01."""
+    earned = np.array([0.01 + 4 / 12, 0, 0.01 + 2 / 12, 0.01 + 1 / 12, 0.01, 0.01]) / 1.01
+    found = split.step(step(), ["a"] * 6)
+    means = earned.reshape(3, 2).mean(axis=1)
+    tokens, answers = 8 + 9 + 10 + 11 + 12 + 13, 7 + 8 + 9 + 10 + 11 + 12
+    expected = (5 * (means - means.mean()) / answers + 1 / 4 / 6) * tokens
+    assert found.control == pytest.approx(np.repeat(expected, 2))
+    alone = [earned[0] - earned[1], earned[1] - earned[0], earned[2] - earned[3], earned[3] - earned[2], 0, 0]
+    assert found.response == pytest.approx(np.array(alone) * tokens / (7 + 8 + 9 + 10)), "the last ratio has no signal"
+
+
+def test_hand_worked_step_where_the_model_drew_every_ratio(split):
     """The second prompt was drawn at .2 four times, at .6 and at 1 once: the last two are compared with its others."""
     drawn = [
         rollout(1, index, correct=bool(right), tokens=tokens)
         for index, right, tokens in ((0, 1, 8), (0, 0, 8), (0, 1, 9), (0, 1, 10), (1, 1, 11), (2, 0, 12))
     ]
-    found = controller.step(drawn, ["a"] * 6)
-    earned = np.array([3.01 + 4 / 12, 0, 3.01 + 3 / 12, 3.01 + 2 / 12, 3.01 + 1 / 12, 0]) / 4.01
+    found = split.step(drawn, ["a"] * 6)
+    earned = np.array([0.01 + 4 / 12, 0, 0.01 + 3 / 12, 0.01 + 2 / 12, 0.01 + 1 / 12, 0]) / 1.01
     others = (earned.sum() - earned) / 5
     tokens, answers = 8 + 8 + 9 + 10 + 11 + 12, 7 + 7 + 8 + 9 + 10 + 11
     assert found.control == pytest.approx(5 * (earned - others) * tokens / answers)
@@ -85,17 +103,17 @@ def test_the_order_in_which_workers_answer_does_not_matter(prompt_rows):
     assert second.state_dict() == first.state_dict()
 
 
-def test_a_rollout_at_the_mean_of_its_group_counts_among_those_with_signal(prompt_rows):
+def test_a_rollout_at_the_mean_of_its_ratio_counts_among_those_with_signal(prompt_rows):
     """Its advantage is 0 or a rounding error of it, by the order of the sum; the others' must not depend on that."""
-    controller = CHRPOController(prompt_rows, LADDER, group_size=9, settings=CHRPOSettings(price_start=1))
+    settings = CHRPOSettings(objective="paper")
+    controller = CHRPOController(prompt_rows, LADDER, group_size=9, settings=settings, reward=ConstrainedReward())
     lengths = (8, 9, 10)
     tokens, answers = 3 * (8 + 9 + 10), 3 * (7 + 8 + 9)
     for order in permutations(range(3)):
         rollouts = [rollout(0, index, tokens=lengths[place]) for index in range(3) for place in order]
         found = controller.step(rollouts, ["a"] * 9).response.reshape(3, 3)[:, np.argsort(order)]
-        # (1 / 12) / 2.01 between neighbours at price 1, where it rests; against the mean of the two others that is 1.5
-        # times as far.
-        assert found == pytest.approx(np.array([[1.0, 0, -1]] * 3) * 1.5 / 12 / 2.01 * tokens / answers, abs=1e-12)
+        # (1 / 12) / 1.01 between neighbours; against the mean of the two others that is 1.5 times as far.
+        assert found == pytest.approx(np.array([[1.0, 0, -1]] * 3) * 1.5 / 12 / 1.01 * tokens / answers, abs=1e-12)
 
 
 def group(controller, label, seed):
@@ -130,7 +148,7 @@ def test_every_objective_works_in_a_loop_of_ones_own(prompt_rows, name):
 
 @pytest.mark.parametrize(
     ("settings", "weight", "divisor", "signal"),
-    [({}, 5, 54, 36), ({"without": ["control"]}, 1, 54, 54), ({"objective": "degrpo"}, 1e-3, 6, 54)],
+    [({"objective": "paper"}, 5, 54, 36), ({"without": ["control"]}, 1, 54, 54), ({}, 0.25, 6, 54)],
     ids=["split", "whole", "decoupled"],
 )
 def test_token_advantages_by_hand(prompt_rows, settings, weight, divisor, signal):
@@ -143,7 +161,7 @@ def test_token_advantages_by_hand(prompt_rows, settings, weight, divisor, signal
     for over, tokens in {"all": 60, "responses": 54, "signal": signal}.items():
         found = controller.token_advantages(result, batch, over=over)
         assert found.tokens == tokens
-        assert found.control == pytest.approx((weight * result.control / divisor + 5 * result.hold / 54) * tokens)
+        assert found.control == pytest.approx((weight * result.control / divisor + 0.25 * result.hold / 6) * tokens)
         assert found.response == pytest.approx(result.response * tokens / signal)
 
 
@@ -153,7 +171,7 @@ def test_a_requested_ratio_is_trained_as_the_first_token(prompt_rows, name):
     controller = CHRPOController(prompt_rows, LADDER, group_size=6, settings=CHRPOSettings(objective=name))
     requests = next(row for row, index in enumerate(controller.prompts.requested) if index == 1)
     found = controller.step([rollout(requests, 1, tokens=10) for _ in range(6)], ["a"] * 6)
-    assert found.control == pytest.approx([5 * 60 / 54] * 6)
+    assert found.control == pytest.approx([0.25 * 60 / 6] * 6)
     assert not found.response.any() or name == "adaptthink"
 
 
@@ -170,7 +188,7 @@ def test_equal_rewards_move_probability_to_the_ladder_and_none_within_it(prompt_
     found = controller.step(rollouts, ["a"] * len(chosen))
     (torch.tensor(found.control) * log_probs[torch.tensor(chosen)]).sum().backward()
     mass = torch.tensor(logits, requires_grad=True)
-    (5 * 8 / 7 * len(chosen) * (mass[:3].logsumexp(0) - mass.logsumexp(0))).backward()
+    (0.25 * 8 * len(chosen) * (mass[:3].logsumexp(0) - mass.logsumexp(0))).backward()
     assert free.grad.numpy() == pytest.approx(mass.grad.numpy(), abs=1e-9)
 
 
@@ -348,5 +366,5 @@ def steps_back(prompt_rows, settings, most=400):
 
 
 def test_a_ratio_that_the_policy_has_nearly_given_up_comes_back(prompt_rows):
-    assert steps_back(prompt_rows, CHRPOSettings()) <= 40
+    assert steps_back(prompt_rows, CHRPOSettings()) <= 60
     assert steps_back(prompt_rows, CHRPOSettings(ladder_share=0)) > 120

@@ -121,7 +121,8 @@ def test_a_vllm_server_is_asked_for_every_rollout_behind_its_own_ratio_token(
 def test_kl_is_over_all_tokens_and_leaves_the_size_of_the_advantages(checkpoint, prompt_rows, tmp_path, config, build):
     batches = []
     for beta in (0.0, 0.1):
-        trainer = build(checkpoint, config(tmp_path / str(beta), max_steps=1, beta=beta), prompt_rows)
+        options = config(tmp_path / str(beta), max_steps=1, beta=beta, objective="paper")
+        trainer = build(checkpoint, options, prompt_rows)
         trainer.model.train()
         inputs = [{"prompt": trainer.rows[row]["prompt"], "row": row} for row in (0, 1) for _ in range(6)]
         batches.append(trainer._generate_and_score_completions(inputs))

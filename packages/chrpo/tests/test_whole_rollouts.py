@@ -46,13 +46,12 @@ def step(row=0, correct=(1, 0, 1, 1), tokens=(6, 8, 9, 15)):
 
 
 def test_a_step_by_hand():
-    """R = a (3.01 + s) / 4.01 at price 3, s = 1 - min(tokens / 12, 1); a reward minus the mean of the three others."""
+    """R = a (3.01 + s) / 4.01 at price 3, s = 1 - min(tokens / 12, 1); a reward minus the mean of all four."""
     controller = CHRPOController(ROWS, None, group_size=4, settings=CHRPOSettings(price_start=3))
     found = controller.step([*step(), *step(2, (1, 1, 1, 1), (13, 14, 15, 16))], ["a"] * 4 + ["b"] * 4)
     earned = np.array([3.01 + 0.5, 0, 3.01 + 0.25, 3.01]) / 4.01
-    others = (earned.sum() - earned) / 3
     signal, tokens = 6 + 8 + 9 + 15, 6 + 8 + 9 + 15 + 13 + 14 + 15 + 16
-    assert found.response[:4] == pytest.approx((earned - others) * tokens / signal)
+    assert found.response[:4] == pytest.approx((earned - earned.mean()) * tokens / signal)
     assert found.response[4:].tolist() == [0, 0, 0, 0], "longer than the reference: all of them earn the same"
     assert found.control.tolist() == found.response.tolist(), "the first token is one more token of the response"
     assert found.tokens == tokens
@@ -201,8 +200,8 @@ def lengths_learned(settings, seed, steps=300):
         correct = generator.random(128) < SKILL[kind, length]
         drawn = zip(row.tolist(), correct, LENGTHS[length].tolist(), strict=True)
         advantages = controller.step([rollout(*each) for each in drawn], [str(n) for n in row]).response
-        np.add.at(logits, kind, -0.02 * advantages[:, None] * policy[kind])
-        np.add.at(logits, (kind, length), 0.02 * advantages)
+        np.add.at(logits, kind, -0.025 * advantages[:, None] * policy[kind])
+        np.add.at(logits, (kind, length), 0.025 * advantages)
         policy = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         history.append([(policy * SKILL).sum(axis=1).mean(), ((policy * LENGTHS).sum(axis=1) / reference).mean()])
     return accuracy.mean(), *np.mean(history[-100:], axis=0)

@@ -43,10 +43,10 @@ class Objective:
         reward: Function from outcomes to rewards.
         credit: Credit of control token and response. "split": the control token gets the mean reward of its ratio
             compared with the other ratios, the response its reward compared with other responses at its ratio. "whole":
-            both get the rollout's reward compared with all other rollouts of the prompt. "decoupled": the same, but
-            control tokens are averaged separately from response tokens (Thinkless).
+            both get the rollout's reward compared with all rollouts of the prompt. "decoupled": the same, but control
+            tokens are averaged separately from response tokens (Thinkless).
         control_weight: Weight of the control token, as a number of response tokens; with decoupled credit, weight of
-            the mean over control tokens.
+            the mean over control tokens, so that a control token weighs as much as this share of a response.
         advantage_scale: Divisor of the advantages: the standard deviation of the rewards that are compared ("group"),
             that of all advantages of the step ("batch"), or none. With split credit, control tokens are not scaled.
         ladder_share: Share of the prompts that are rolled out once at every ratio before further ratios are drawn from
@@ -86,7 +86,7 @@ class Objective:
         """The parts, of `PARTS`, that it has."""
         has = {
             "constraint": self.constrained,
-            "control": self.credit == "split",
+            "control": self.credit != "whole",
             "mode": isinstance(self.reward, ConstrainedReward | PaperReward) and self.reward.mode,
             "stratified": self.ladder_share > 0,
             "solve_rate": self.solve_rate,
@@ -96,7 +96,7 @@ class Objective:
 
 
 OBJECTIVES = {
-    "chrpo": Objective(ConstrainedReward(), "split", 5.0, ladder_share=0.125, constrained=True),
+    "chrpo": Objective(ConstrainedReward(), "decoupled", 0.25, ladder_share=0.125, constrained=True),
     "paper": Objective(PaperReward(), "split", 5.0, ladder_share=1.0),
     "grpo": Objective(CorrectnessReward(), advantage_scale="group"),
     "l1": Objective(LengthPenalty(), advantage_scale="group"),
@@ -109,10 +109,11 @@ OBJECTIVES = {
     "laconic": Objective(OverBudget(), advantage_scale="group"),
     "adaptthink": Objective(ShortestRatioBonus(), against_reference=True),
 }
-"""The paper describes neither rollouts nor credit; our choice: `paper` has the credit of `chrpo`, and rolls out every
-ratio for every prompt, because its rewards compare ratios. `chrpo` does so for an eighth of the prompts: rollouts at
-ratios that the model does not choose cost tokens and are compared with little, but a ratio whose probability has
-become tiny is found again by them alone.
+"""The paper describes neither rollouts nor credit; our choice: `paper` rolls out every ratio for every prompt and
+splits the credit, because its rewards compare ratios. `chrpo` rolls out every ratio for an eighth of the prompts:
+rollouts at ratios that the model does not choose cost tokens, but a ratio whose probability has become tiny is found
+again by them alone. Its control token weighs a quarter of a response: as one token of a long response it would learn
+too slowly (docs/results/examples.md).
 
 The others have their authors' numbers where these exist on our outcomes. `dler` is completed by a short token limit of
 the rollouts (`max_tokens`, 4000 there): a truncated answer earns 0. Two of its parts are not there. No probability
@@ -120,9 +121,10 @@ ratio is clipped, because every step has rollouts of the present model; and prom
 loss, but are not replaced by new ones."""
 
 PARTS = ("constraint", "control", "mode", "stratified", "solve_rate", "clamp_correct")
-"""Parts that `without` omits: the price of accuracy (it is then 0); the credit of the control token (it is then one
-more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio; the solve rate of the
-prompt as weight of the length; the bound 0 below the advantages of correct responses. The last two can be added."""
+"""Parts that `without` omits: the price of accuracy (it is then 0); the weight or credit of the control token (it is
+then one more token of its rollout); the reward for choosing a small ratio; the rollouts at every ratio; the solve rate
+of the prompt as weight of the length; the bound 0 below the advantages of correct responses. The last two can be
+added."""
 ADDABLE = ("solve_rate", "clamp_correct")
 OF_THE_LADDER = ("paper", "degrpo", "adaptthink")
 """Objectives whose rewards compare ratios, or that treat control tokens separately."""

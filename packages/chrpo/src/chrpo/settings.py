@@ -100,8 +100,8 @@ class CHRPOSettings:
     control_weight: float | None = field(
         default=None,
         metadata={
-            "help": "Loss weight of the control token; a response token has 1.",
-            "default": "the objective's own, 5 for chrpo",
+            "help": "Loss weight of the control token: as a share of its response in chrpo and degrpo, else in tokens.",
+            "default": "the objective's own, 0.25 for chrpo",
         },
     )
     ladder_share: float | None = field(
@@ -114,7 +114,7 @@ class CHRPOSettings:
     min_ratio_prob: float = field(
         default=MIN_RATIO_PROB,
         metadata={
-            "help": "Probability below which a ratio is not made less likely.",
+            "help": "Probability below which a ratio is not made less likely, with objective paper.",
             "flag": False,
             "aliases": ("--control-floor",),
         },

@@ -32,8 +32,8 @@ from .prompts import PromptTable
 from .score import StepResult, score_step
 from .settings import CHRPOSettings
 
-HOLD_WEIGHT = 5.0
-"""Weight of `StepResult.hold`, as a number of response tokens. Our choice: that of a control token with `chrpo`."""
+HOLD_WEIGHT = 0.25
+"""Weight of `StepResult.hold`, as a share of a response. Our choice: that of a control token with `chrpo`."""
 
 
 @dataclass(frozen=True)
@@ -225,16 +225,17 @@ class CHRPOController:
     ) -> TokenAdvantages:
         """Advantages of control tokens C and of response tokens R, for a loss that is divided by N tokens.
 
-            control = w C N / D + v H N / N_response        response = R N / N_signal
+            control = w C N / D + v H N / rollouts        response = R N / N_signal
 
         N_signal is the number of response tokens in groups with signal, so that groups without signal do not dilute the
-        others; N_response is that of all. H is the result's `hold`, and v is `HOLD_WEIGHT`. w is the objective's
-        `control_weight`, and D depends on its credit:
+        others. H is the result's `hold`, and v is `HOLD_WEIGHT`. w is the objective's `control_weight`, and D depends
+        on its credit:
 
-        - "split": N_response, so that a control token weighs as much as w response tokens of a step in which every
-          group has signal;
+        - "split": the number of response tokens, so that a control token weighs as much as w response tokens of a step
+          in which every group has signal;
         - "whole": N_signal; the control token is one more token of its rollout;
-        - "decoupled": the number of rollouts with signal; w weighs the mean over control tokens (Thinkless).
+        - "decoupled": the number of rollouts with signal, so that a control token weighs as much as a share w of the
+          mean response (Thinkless).
 
         Without control tokens, C = R and every token is one of the response.
 
@@ -259,7 +260,7 @@ class CHRPOController:
         else:  # scaled for N_signal first, so that the factor of a response is exactly 1 where N = N_signal
             control = control * self.objective.control_weight * signal / divisors[self.objective.credit]
             control, response = control * (tokens / signal), response * (tokens / signal)
-        control = control + result.hold.astype(dtype) * (HOLD_WEIGHT * tokens / responses)
+        control = control + result.hold.astype(dtype) * (HOLD_WEIGHT * tokens / len(answers))
         if not self.prompts.control:
             control = response
         return TokenAdvantages(control, response, tokens, result.metrics)
