@@ -37,6 +37,7 @@ from .partial_files import reopen
 from .ratio import Ratio
 from .run_folders import (
     RESULTS,
+    is_run_manifest,
     read_manifest,
     read_results,
     read_samples,
@@ -219,7 +220,7 @@ def is_run(source: str | Path) -> bool:
     if is_remote(source):
         return False
     if manifest.is_file():
-        return "shards" not in runs.read_manifest(manifest)["settings"]
+        return is_run_manifest(runs.read_manifest(manifest))
     return any(folder.glob("samples_*.jsonl"))
 
 
