@@ -20,6 +20,7 @@ from cot_compressor._shared.records import Row, read_json, read_records
 from cot_compressor.cli import cli
 from cot_compressor.compress import compress_conversion
 from cot_compressor.errors import DataError
+from cot_compressor.evaluation import evaluate as evaluation
 
 ray = pytest.importorskip("ray", reason="needs cot-compressor[ray]")
 pytestmark = pytest.mark.enable_socket
@@ -173,6 +174,23 @@ def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_fo
     (tmp_path / "shards/report.json").unlink()
     assert evaluated(tmp_path / "shards", *spread)[1:] == tuple(one_report)
     assert (tmp_path / "shards/metrics/part-0.parquet").stat().st_mtime_ns == before
+
+
+def test_a_report_loads_the_compressor_once_and_measures_the_shards_beside_a_bad_one(
+    corpus: Path, options: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, load = [], evaluation.load_scorer
+    monkeypatch.setattr(evaluation, "load_scorer", lambda *some, **more: loads.append(some) or load(*some, **more))
+    out, first = tmp_path / "report", corpus / "a.jsonl"
+    first.write_text('{"messages": 3, "solution": "1"}\n{"mess')
+    with pytest.raises(DataError, match="1 of 6 shards failed"):
+        evaluation.evaluate_shards(corpus, out, workers=2, notify=print, **options)
+    assert sorted(path.name for path in (out / "metrics").glob("*.parquet")) == NAMES
+    first.write_text('{"messages": 3, "solution": "1"}\n')
+    table = evaluation.evaluate_shards(corpus, out, workers=2, notify=print, **options)
+    assert table is not None
+    assert "61 read, 58 written, 3 rejected" in table
+    assert len(loads) == 2, "once in each run"
 
 
 def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
