@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ class Shard:
 
     file: Address
 
-    @property
+    @cached_property
     def is_parquet(self) -> bool:
         """True for Parquet, False for JSON Lines."""
         return self.file.name.endswith(".parquet")

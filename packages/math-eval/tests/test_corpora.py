@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from math_eval._shared.records import read_records, write_records
+from math_eval._shared.row_files import Shard
 from math_eval.cli import cli
 
 ROWS = [
@@ -104,3 +105,13 @@ def test_rejected_rows_are_never_written_over_the_input(tmp_path):
     done = run(source, tmp_path / "z.jsonl")
     assert (done.exit_code, "would replace" in done.stderr) == (2, True)
     assert source.is_file()
+
+
+def test_the_input_is_read_once_before_anything_is_written_and_once_to_be_graded(tmp_path, monkeypatch):
+    source, out, reads, values = tmp_path / "in.jsonl", tmp_path / "out.jsonl", [], Shard.values
+    write_records(source, [{"solution": "1", "completion": "1"}, {"solution": "2", "completion": 3}])
+    monkeypatch.setattr(Shard, "values", lambda shard: reads.append(shard.file.name) or values(shard))
+    for count in (2, 3):
+        done = run(source, out, "--columns", "gold=solution")
+        assert (done.exit_code, reads.count("in.jsonl")) == (0, count), done.output
+    assert [row["id"] for row in verdicts(out)] == ["in.jsonl:1"]

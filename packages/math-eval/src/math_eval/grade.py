@@ -130,8 +130,7 @@ class FileGrading:
         beside = [runs.partial_path(place), manifest, path_beside(place, _REJECTED)]
         runs.check_apart([out, place, *beside], [rows.address])
         check_json_lines(Path(rows.address))
-        rows.check()
-        content, total = _digest(rows)
+        content, total, misfits = _survey(rows)
         with locked(place):
             settings = {"input_sha256": content, "grader": self.grader.description, **other_thinking(self.thinking)}
             settings |= {"layout": rows.layout.settings()} if rows.layout else {}
@@ -141,10 +140,12 @@ class FileGrading:
             if state == "new":
                 facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(self.thinking)}
                 _start(place, manifest, settings, facts)
-            if state != "finished":
+            if state == "finished":
+                runs.partial_path(place).unlink(missing_ok=True)
+                done = _read_back(place, was_there=True)
+            else:
                 _grade_rest(rows, place, total, self.grader, self.thinking)
-            runs.partial_path(place).unlink(missing_ok=True)
-            done = _read_back(place, was_there=state == "finished")
+                done = _publish(place, total, misfits)
             if remote:
                 remote.upload((_REJECTED,))
             return done
@@ -190,27 +191,23 @@ def _grade_rest(rows: RowSource, out: Path, total: int, grader: Grader, thinking
             file.flush()
             os.fsync(file.fileno())
             progress.update(len(batch))
-    _publish(rows, partial, out, total)
 
 
-def _publish(rows: RowSource, partial: Path, out: Path, total: int) -> None:
+def _publish(out: Path, total: int, misfits: Tally) -> GradedFile:
     """Write the rejected rows, and move the graded rows under their final name if all are there."""
-    tally = Tally()
-    for row in rows.rows():
-        if isinstance(row, Misfit):
-            tally.reject(row.row, row.reason, row.detail)
-    tally.write_rejected(out)
+    partial, verdicts = runs.partial_path(out), Counter[str]()
+    misfits.write_rejected(out)
 
     def counted() -> Iterator[Row]:
-        count = 0
         for row in _graded_rows(partial):
-            count += 1
+            verdicts[row["verdict"]] += 1
             yield row
-        if count != total:
+        if (count := verdicts.total()) != total:
             raise MathEvalError(f"{partial}: {count} rows of {total}; remove that file, and all rows are graded again")
 
     write_records(out, counted())
     partial.unlink()
+    return GradedFile(verdicts, Counter(misfits.reasons), was_there=False)
 
 
 def is_run(source: str | Path) -> bool:
@@ -327,14 +324,17 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _digest(rows: RowSource) -> tuple[str, int]:
-    """The hash of all rows of the input, and the number of those that fit."""
-    content, total = hashlib.sha256(), 0
-    for row in rows.rows():
-        fits = not isinstance(row, Misfit)
-        content.update(dump_line(row if fits else {"rejected": row.row}).encode())
-        total += fits
-    return content.hexdigest(), total
+def _survey(rows: RowSource) -> tuple[str, int, Tally]:
+    """The hash of all rows of the input, the number of those that fit, and the others; errors: `RowSource.checked`."""
+    content, total, misfits = hashlib.sha256(), 0, Tally()
+    for row in rows.checked():
+        if isinstance(row, Misfit):
+            misfits.reject(row.row, row.reason, row.detail)
+            content.update(dump_line({"rejected": row.row}).encode())
+        else:
+            total += 1
+            content.update(dump_line(row).encode())
+    return content.hexdigest(), total, misfits
 
 
 def _graded(rows: list[Row], grader: Grader, thinking: ThinkingFormat) -> list[Row]:

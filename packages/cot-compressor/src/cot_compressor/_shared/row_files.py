@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,7 +46,7 @@ class Shard:
 
     file: Address
 
-    @property
+    @cached_property
     def is_parquet(self) -> bool:
         """True for Parquet, False for JSON Lines."""
         return self.file.name.endswith(".parquet")
