@@ -124,8 +124,8 @@ def test_shards_are_those_of_one_process_although_workers_are_killed(
     (out / "part-3.parquet").unlink()
     done = run(corpus, out, tokenizer_folder)
     assert done.exit_code == 0, done.output
-    assert f"60 read, {tally.written} written" in done.stderr
-    seconds, rate = map(float, re.findall(r"shards in ([\d.]+) s, ([\d.]+) rows/s", done.stderr)[0])
+    assert f"60 read, {tally.written} written" in done.output
+    seconds, rate = map(float, re.findall(r"shards in ([\d.]+) s, ([\d.]+) rows/s", done.output)[0])
     assert seconds * rate < 40  # of the 15 rows of part-3 alone
     after = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "manifest.json"}
     assert {name for name in after if after[name] != before[name]} <= {
@@ -150,7 +150,7 @@ def test_annotations_of_shards_are_those_of_one_process(corpus: Path, tmp_path: 
         cli, ["annotate", str(corpus), str(tmp_path / "x"), "--annotator", "openai", "--engine", "ray"]
     )
     assert asked.exit_code == 2
-    assert "repeat --base-url" in asked.stderr
+    assert "repeat --base-url" in asked.output
 
 
 def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_fo
     def evaluated(out: Path, *more: str) -> tuple[str, Row, str]:
         done = CliRunner().invoke(cli, ["evaluate", str(corpus), str(out), *options, *more])
         assert done.exit_code == 0, done.output
-        return done.stdout, read_json(out / "report.json"), (out / "report.html").read_text()
+        return done.output.partition("ratio ")[2], read_json(out / "report.json"), (out / "report.html").read_text()
 
     spread = ("--engine", "ray", "--workers", "2")
     table, *report = evaluated(tmp_path / "shards", *spread)
@@ -198,8 +198,8 @@ def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_fo
     bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')
     failed = run(corpus, out, tokenizer_folder)
     assert failed.exit_code == 2, failed.output
-    assert "part-5.jsonl:2" in failed.stderr
-    assert failed.stderr.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
+    assert "part-5.jsonl:2" in failed.output
+    assert failed.output.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
     assert sorted(path.name for path in out.glob("*.parquet")) == NAMES
     bad.write_text('{"messages": 3, "solution": "1"}\n')
     done = run(corpus, out, tokenizer_folder)
