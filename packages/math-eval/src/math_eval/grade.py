@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ._shared import runs
-from ._shared.addresses import Address, is_remote
+from ._shared.addresses import is_remote
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, path_beside, read_records, validate, write_json, write_records
 from ._shared.remote_output import RemoteOutput
-from ._shared.row_files import Shard
 from ._shared.row_layout import Layout
 from ._shared.row_source import Misfit, RowSource
 from ._shared.thinking import THINK, ThinkingFormat
@@ -134,21 +133,22 @@ class FileGrading:
         with locked(place):
             settings = {"input_sha256": content, "grader": self.grader.description, **other_thinking(self.thinking)}
             settings |= {"layout": rows.layout.settings()} if rows.layout else {}
+            rejected = Counter(misfits.reasons)
             if remote and remote.is_finished(settings, overwrite=self.overwrite):
-                return _read_back(out, was_there=True)
+                return GradedFile(_checked_verdicts(out, total), rejected, was_there=True)
             state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=self.overwrite)
             if state == "new":
                 facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(self.thinking)}
                 _start(place, manifest, settings, facts)
             if state == "finished":
                 runs.partial_path(place).unlink(missing_ok=True)
-                done = _read_back(place, was_there=True)
+                verdicts = _checked_verdicts(place, total)
             else:
                 _grade_rest(rows, place, total, self.grader, self.thinking)
-                done = _publish(place, total, misfits)
+                verdicts = _publish(place, total, misfits)
             if remote:
                 remote.upload((_REJECTED,))
-            return done
+            return GradedFile(verdicts, rejected, was_there=state == "finished")
 
 
 def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
@@ -158,12 +158,17 @@ def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
     runs.write_manifest(manifest, COMMAND, settings, **facts)
 
 
-def _read_back(out: str | Path, *, was_there: bool) -> GradedFile:
-    """The counts of a complete output."""
-    address = Address(out)
-    rejected = address.beside(path_beside(address.name, _REJECTED).name)
-    reasons = (row["reject_reason"] for _, row in Shard(rejected).values()) if rejected.is_file() else ()
-    return GradedFile(Counter(row["verdict"] for row in _graded_rows(out)), Counter(reasons), was_there)
+def _checked_verdicts(out: str | Path, total: int) -> Counter[str]:
+    """The verdicts of a complete output.
+
+    Raises:
+        DataError: It does not have the rows that were written.
+    """
+    verdicts = Counter(row["verdict"] for row in _graded_rows(out))
+    if (count := verdicts.total()) != total:
+        fault = f"{count} rows of {total}, so it was changed since it was written"
+        raise DataError(f"{out}: {fault}; remove it, and all rows are graded again")
+    return verdicts
 
 
 def _graded_rows(out: str | Path) -> Iterator[Row]:
@@ -193,8 +198,8 @@ def _grade_rest(rows: RowSource, out: Path, total: int, grader: Grader, thinking
             progress.update(len(batch))
 
 
-def _publish(out: Path, total: int, misfits: Tally) -> GradedFile:
-    """Write the rejected rows, and move the graded rows under their final name if all are there."""
+def _publish(out: Path, total: int, misfits: Tally) -> Counter[str]:
+    """Write the rejected rows, and the graded rows under their final name if all are there; returns the verdicts."""
     partial, verdicts = runs.partial_path(out), Counter[str]()
     misfits.write_rejected(out)
 
@@ -207,7 +212,7 @@ def _publish(out: Path, total: int, misfits: Tally) -> GradedFile:
 
     write_records(out, counted())
     partial.unlink()
-    return GradedFile(verdicts, Counter(misfits.reasons), was_there=False)
+    return verdicts
 
 
 def is_run(source: str | Path) -> bool:
