@@ -81,6 +81,13 @@ class KilledTwice:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Elsewhere:
+    """Writes to a folder that only its own machine has."""
+
+    def __call__(self, shard: str, out: str) -> Row:
+        return {"read": 1, "written": 1, "rejected": {}}
+
+
 def compressed(file: Path) -> list[Row]:
     return list(read_records(file, "compress_input"))
 
@@ -201,6 +208,10 @@ def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_fo
     assert "part-5.jsonl:2" in failed.output
     assert failed.output.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
     assert sorted(path.name for path in out.glob("*.parquet")) == NAMES
+    words = r"short: unfinished, part-5\.jsonl of 6 shards not there; repeat the cot-compressor compress that makes"
+    with pytest.raises(DataError, match=words):
+        compressed(out)
+    assert len(compressed(out / "*")) == 58
     bad.write_text('{"messages": 3, "solution": "1"}\n')
     done = run(corpus, out, tokenizer_folder)
     assert done.exit_code == 0, done.output
@@ -225,3 +236,12 @@ def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: 
     refused(tmp_path / "short", r"part-9\.parquet: no shard of .* has this name")
     (corpus / "part-1.jsonl").touch()
     refused(tmp_path / "new", r"part-1\.jsonl and part-1\.parquet differ in their ending alone")
+
+
+def test_what_workers_write_to_disks_of_their_own_is_not_taken_for_made(corpus: Path, tmp_path: Path) -> None:
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", Elsewhere)
+    with pytest.raises(
+        DataError, match=r"short: 5 of 5 shards, such as part-0\.parquet, were made .* and are not there"
+    ):
+        job.run(workers=1, gpu=False, notify=print)
+    assert "rows" not in read_json(tmp_path / "short/manifest.json")
