@@ -88,6 +88,16 @@ class Elsewhere:
         return {"read": 1, "written": 1, "rejected": {}}
 
 
+class OutOfMemory:
+    """Fails at one shard with an error that no command expects."""
+
+    def __call__(self, shard: str, out: str) -> Row:
+        if Path(shard).name == NAMES[1]:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        Path(out).touch()
+        return {"read": 1, "written": 1, "rejected": {}}
+
+
 def compressed(file: Path) -> list[Row]:
     return list(read_records(file, "compress_input"))
 
@@ -245,3 +255,12 @@ def test_what_workers_write_to_disks_of_their_own_is_not_taken_for_made(corpus: 
     ):
         job.run(workers=1, gpu=False, notify=print)
     assert "rows" not in read_json(tmp_path / "short/manifest.json")
+
+
+def test_a_shard_with_an_unexpected_error_is_named_and_the_others_are_made(corpus: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", OutOfMemory)
+    with pytest.raises(DataError, match="1 of 5 shards failed"):
+        job.run(workers=1, gpu=False, notify=said.append)
+    assert said == ["part-1.parquet: RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"]
+    assert len(list((tmp_path / "short").glob("*.parquet"))) == 4

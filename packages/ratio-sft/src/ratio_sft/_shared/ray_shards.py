@@ -288,4 +288,6 @@ class _Worker:
             counts = self._work(row["file"], f"{self._out}/{name}")
         except (DataError, OSError) as error:
             fault = str(error)
+        except Exception as error:  # of this shard: raised, it would end the work on all others, without its name
+            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN_CHARS]}"
         return {"outcome": json.dumps([name, time.monotonic() - start, counts, fault])}
