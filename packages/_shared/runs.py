@@ -24,7 +24,8 @@ from typing import Any, Literal
 from ..errors import DataError
 from .addresses import Address, is_remote
 from .records import read_json, write_json
-from .row_files import MANIFEST, becomes_shard
+from .row_files import MANIFEST as MANIFEST
+from .row_files import becomes_shard
 
 State = Literal["new", "partial", "finished"]
 _SHOWN_CHARS, _SHOWN_BEFORE = 60, 20

@@ -151,7 +151,7 @@ def test_each_reader_of_a_run_refuses_what_another_command_wrote(write_run, tmp_
     *read, graded = refusals(folder, whole, tmp_path)
     words = f"{folder}: written by math-eval grade, and not a run folder; name one that `math-eval run` made"
     assert {*read} == {f"error: {words}\n"}
-    assert "no shards; expected files" in graded, "graded files may be graded again"
+    assert "graded: unfinished, part-0.jsonl of 1 shards not there" in graded, "graded files may be graded again"
 
 
 def test_a_folder_of_shards_is_no_leaderboard_and_says_why(by_server, tmp_path):
