@@ -1,6 +1,7 @@
 """Bounds of the dependencies, and the constraint files: each pin has hashes and lies within the bounds."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from packaging.utils import canonicalize_name
 from .conftest import PACKAGES
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import bounds  # noqa: E402
+
 FILES = sorted(ROOT.glob("constraints*.txt"))
 ENVIRONMENTS = {
     "constraints.txt": {
@@ -48,12 +52,19 @@ def test_each_dependency_has_a_lower_and_an_upper_bound(folder):
         assert operators == {">=", "<"}, f"{folder}: {requirement}"
 
 
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_tests_of_the_bounds_are_files_and_their_extras_those_of_the_environment(folder):
+    files = [ROOT / "packages" / folder / "tests" / f"test_{name}.py" for name in bounds.TESTS[folder]]
+    assert [file.name for file in files if not file.is_file()] == []
+    assert {*ENVIRONMENTS["constraints.txt"][folder]} <= {*bounds.EXTRAS[folder]}
+
+
 def test_the_packages_agree_on_the_upper_bound_of_a_dependency():
-    bounds = {}
+    uppers = {}
     for requirement in (line for folder in PACKAGES for lines in asked(folder).values() for line in lines):
         upper = next(part.version for part in requirement.specifier if part.operator == "<")
-        bounds.setdefault(requirement.name, set()).add(upper)
-    assert {name: uppers for name, uppers in bounds.items() if len(uppers) > 1} == {}
+        uppers.setdefault(requirement.name, set()).add(upper)
+    assert {name: found for name, found in uppers.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

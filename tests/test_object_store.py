@@ -131,9 +131,18 @@ def test_shards_on_a_store_become_shards_on_it_by_ray_workers(bucket, tokenizer,
 
         Address(f"{bucket}/short/b.jsonl.gz").remove()
         Address(f"{bucket}/short/b.jsonl.gz.manifest.json").remove()
+        with pytest.raises(DataError, match=r"short: unfinished, b\.jsonl\.gz of 2 shards not there"):
+            list(read_records(f"{bucket}/short", "compressed"))
         again = run(compressor, *command, "--engine", "ray")
         assert again.exit_code == 0, again.output
         assert names(f"{bucket}/short") == made
+
+        upload(rows[:1], f"{bucket}/short/old.jsonl", tmp_path)
+        stale = run(compressor, *command, "--engine", "ray")
+        assert (stale.exit_code, "short/old.jsonl: no shard of" in stale.output) == (2, True), stale.output
+        upload([{"command": "other", "settings": {}}], f"{bucket}/short/manifest.json", tmp_path)
+        foreign = run(compressor, *command, "--engine", "ray")
+        assert (foreign.exit_code, "written by other, not by cot-compressor" in foreign.output) == (2, True)
     finally:
         ray.shutdown()
 

@@ -17,17 +17,27 @@ from dist import PACKAGES, ROOT, project, run
 
 EXTRAS = {
     "chrpo": ["lora", "parquet", "trl"],
-    "cot-compressor": ["llm", "onnx", "parquet", "scorer", "train"],
-    "math-eval": ["champ", "hub", "openai", "parquet", "transformers"],
-    "ratio-sft": ["lora", "parquet", "train"],
+    "cot-compressor": ["llm", "onnx", "parquet", "ray", "scorer", "train"],
+    "math-eval": ["champ", "hub", "openai", "parquet", "ray", "transformers"],
+    "ratio-sft": ["lora", "parquet", "ray", "train"],
 }
 """Extras of each package that one environment can hold."""
 
 TESTS = {
     "chrpo": ["imports", "objective", "rollout", "score", "settings", "step"],
-    "cot-compressor": ["compressor", "export", "fidelity", "select", "traces"],
-    "math-eval": ["compare", "exact", "export", "grader", "hub"],
-    "ratio-sft": ["build", "collator", "encoding", "evaluate", "lora", "settings", "template", "tokens"],
+    "cot-compressor": ["compressor", "export", "fidelity", "ray", "select", "traces"],
+    "math-eval": ["compare", "equality", "export", "grade_shards", "grader", "hub"],
+    "ratio-sft": [
+        "build",
+        "collator",
+        "encoding",
+        "evaluate",
+        "lora",
+        "settings",
+        "shard_mixing",
+        "template",
+        "tokens",
+    ],
 }
 """Names of the test files that use most of the dependencies and take few minutes."""
 

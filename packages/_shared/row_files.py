@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,9 @@ from .addresses import Address, needs_pyarrow
 from .parquet_rows import MAX_UNPACKED, UNPACKED_RATIO, left_out, read_parquet
 from .strict_json import parse_json
 
+MANIFEST = "manifest.json"
 MAX_LINE_CHARS = 64 * 2**20
+_MAX_MANIFEST_BYTES = 2**26
 _MAX_BLANK_LINES = 100_000
 _PACKED = (".gz", ".zst")
 _SHARDS = (".parquet", *(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", *_PACKED)))
@@ -44,7 +47,7 @@ class Shard:
 
     file: Address
 
-    @property
+    @cached_property
     def is_parquet(self) -> bool:
         """True for Parquet, False for JSON Lines."""
         return self.file.name.endswith(".parquet")
@@ -119,8 +122,8 @@ def shards(given: str | Path) -> list[Shard]:
         given: A file, a folder, or a folder and a pattern with `*` for names of files in it.
 
     Raises:
-        DataError: nothing is there, or no shard; or a name that looks like rows is no file, or has an ending that
-            cannot be read, such as `.jsonl.xz`, `.JSONL`.
+        DataError: nothing is there, or no shard; a name that looks like rows is no file, or has an ending that
+            cannot be read, such as `.jsonl.xz`, `.JSONL`; or a command on Ray has not made all shards of the folder.
     """
     address = Address(given)
     if address.is_file():
@@ -133,7 +136,10 @@ def shards(given: str | Path) -> list[Shard]:
         raise DataError(f"{given}: no such file; check the path")
     found: list[Shard] = []
     unread: list[str] = []
+    manifest: Address | None = None
     for file, is_file in address.entries():
+        if file.name == MANIFEST and is_file:
+            manifest = file
         if _may_be_shard(file.name, pattern):
             if is_file and file.name.endswith(_SHARDS):
                 found.append(Shard(file))
@@ -145,9 +151,29 @@ def shards(given: str | Path) -> list[Shard]:
             f"{given}: cannot read {', '.join(unread[:_SHOWN_NAMES])}{more}: no file, or none that ends in .parquet, "
             ".jsonl, .jsonl.gz or .jsonl.zst; move it away, or give a pattern such as '*.parquet'"
         )
+    if manifest and "*" not in Path(given).name:
+        _check_all_there(manifest, {shard.file.name for shard in found}, given)
     if not found:
         raise DataError(f"{given}: no shards; expected files that end in .parquet, .jsonl, .jsonl.gz or .jsonl.zst")
     return found
+
+
+def _check_all_there(manifest: Address, found: set[str], given: str | Path) -> None:
+    """Refuse a folder that `ray_shards` has not finished; another folder may have a manifest of any kind."""
+    with manifest.stream() as stream:
+        text = stream.read(_MAX_MANIFEST_BYTES)
+    try:
+        content = parse_json(text.decode("utf-8"), str(manifest))
+        named, command = content["settings"].pop("shards"), content["command"]
+        missing = [] if content["settings"] else [name for name in named if name not in found]
+    except (DataError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        return
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"{given}: unfinished, {missing[0]}{more} of {len(named)} shards not there; repeat the {command} that "
+            f"makes them, or read those that are there as '{given}/*'"
+        )
 
 
 def _may_be_shard(name: str, pattern: str) -> bool:

@@ -78,7 +78,12 @@ class RowSource:
             return Misfit(_finite(value), "does_not_fit", str(error))
 
     def check(self) -> None:
-        """Read everything once, before anything is written.
+        """Read everything once, before anything is written; errors are those of `checked`."""
+        for _ in self.checked():
+            pass
+
+    def checked(self) -> Iterator[Row | Misfit]:
+        """`rows`, for a first pass before anything is written.
 
         Raises:
             DataError: a file is incomplete; columns do not fit, see `check_columns`; there are no rows, or none fits.
@@ -91,6 +96,7 @@ class RowSource:
                 first = first or row
             else:
                 fitting += 1
+            yield row
         if not (fitting or self.is_part):
             fault = f"no row fits, such as {first.detail}" if first else "no rows"
             raise DataError(f"{self.address}: {fault}; see --columns and --messages")

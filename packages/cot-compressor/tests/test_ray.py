@@ -20,6 +20,7 @@ from cot_compressor._shared.records import Row, read_json, read_records
 from cot_compressor.cli import cli
 from cot_compressor.compress import compress_conversion
 from cot_compressor.errors import DataError
+from cot_compressor.evaluation import evaluate as evaluation
 
 ray = pytest.importorskip("ray", reason="needs cot-compressor[ray]")
 pytestmark = pytest.mark.enable_socket
@@ -80,6 +81,23 @@ class KilledTwice:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Elsewhere:
+    """Writes to a folder that only its own machine has."""
+
+    def __call__(self, shard: str, out: str) -> Row:
+        return {"read": 1, "written": 1, "rejected": {}}
+
+
+class OutOfMemory:
+    """Fails at one shard with an error that no command expects."""
+
+    def __call__(self, shard: str, out: str) -> Row:
+        if Path(shard).name == NAMES[1]:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        Path(out).touch()
+        return {"read": 1, "written": 1, "rejected": {}}
+
+
 def compressed(file: Path) -> list[Row]:
     return list(read_records(file, "compress_input"))
 
@@ -123,8 +141,8 @@ def test_shards_are_those_of_one_process_although_workers_are_killed(
     (out / "part-3.parquet").unlink()
     done = run(corpus, out, tokenizer_folder)
     assert done.exit_code == 0, done.output
-    assert f"60 read, {tally.written} written" in done.stderr
-    seconds, rate = map(float, re.findall(r"shards in ([\d.]+) s, ([\d.]+) rows/s", done.stderr)[0])
+    assert f"60 read, {tally.written} written" in done.output
+    seconds, rate = map(float, re.findall(r"shards in ([\d.]+) s, ([\d.]+) rows/s", done.output)[0])
     assert seconds * rate < 40  # of the 15 rows of part-3 alone
     after = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "manifest.json"}
     assert {name for name in after if after[name] != before[name]} <= {
@@ -149,7 +167,7 @@ def test_annotations_of_shards_are_those_of_one_process(corpus: Path, tmp_path: 
         cli, ["annotate", str(corpus), str(tmp_path / "x"), "--annotator", "openai", "--engine", "ray"]
     )
     assert asked.exit_code == 2
-    assert "repeat --base-url" in asked.stderr
+    assert "repeat --base-url" in asked.output
 
 
 def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
@@ -158,7 +176,7 @@ def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_fo
     def evaluated(out: Path, *more: str) -> tuple[str, Row, str]:
         done = CliRunner().invoke(cli, ["evaluate", str(corpus), str(out), *options, *more])
         assert done.exit_code == 0, done.output
-        return done.stdout, read_json(out / "report.json"), (out / "report.html").read_text()
+        return done.output.partition("ratio ")[2], read_json(out / "report.json"), (out / "report.html").read_text()
 
     spread = ("--engine", "ray", "--workers", "2")
     table, *report = evaluated(tmp_path / "shards", *spread)
@@ -175,14 +193,35 @@ def test_a_report_about_shards_is_that_of_one_process(corpus: Path, tokenizer_fo
     assert (tmp_path / "shards/metrics/part-0.parquet").stat().st_mtime_ns == before
 
 
+def test_a_report_loads_the_compressor_once_and_measures_the_shards_beside_a_bad_one(
+    corpus: Path, options: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, load = [], evaluation.load_scorer
+    monkeypatch.setattr(evaluation, "load_scorer", lambda *some, **more: loads.append(some) or load(*some, **more))
+    out, first = tmp_path / "report", corpus / "a.jsonl"
+    first.write_text('{"messages": 3, "solution": "1"}\n{"mess')
+    with pytest.raises(DataError, match="1 of 6 shards failed"):
+        evaluation.evaluate_shards(corpus, out, workers=2, notify=print, **options)
+    assert sorted(path.name for path in (out / "metrics").glob("*.parquet")) == NAMES
+    first.write_text('{"messages": 3, "solution": "1"}\n')
+    table = evaluation.evaluate_shards(corpus, out, workers=2, notify=print, **options)
+    assert table is not None
+    assert "61 read, 58 written, 3 rejected" in table
+    assert len(loads) == 2, "once in each run"
+
+
 def test_a_bad_shard_is_named_and_the_others_are_made(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     out, bad = tmp_path / "short", corpus / "part-5.jsonl"
     bad.write_text('{"messages": 3, "solution": "1"}\n{"mess')
     failed = run(corpus, out, tokenizer_folder)
     assert failed.exit_code == 2, failed.output
-    assert "part-5.jsonl:2" in failed.stderr
-    assert failed.stderr.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
+    assert "part-5.jsonl:2" in failed.output
+    assert failed.output.splitlines()[-1].endswith("1 of 6 shards failed; repeat the command for them")
     assert sorted(path.name for path in out.glob("*.parquet")) == NAMES
+    words = r"short: unfinished, part-5\.jsonl of 6 shards not there; repeat the cot-compressor compress that makes"
+    with pytest.raises(DataError, match=words):
+        compressed(out)
+    assert len(compressed(out / "*")) == 58
     bad.write_text('{"messages": 3, "solution": "1"}\n')
     done = run(corpus, out, tokenizer_folder)
     assert done.exit_code == 0, done.output
@@ -207,3 +246,21 @@ def test_an_output_folder_with_something_else_is_refused(corpus: Path, options: 
     refused(tmp_path / "short", r"part-9\.parquet: no shard of .* has this name")
     (corpus / "part-1.jsonl").touch()
     refused(tmp_path / "new", r"part-1\.jsonl and part-1\.parquet differ in their ending alone")
+
+
+def test_what_workers_write_to_disks_of_their_own_is_not_taken_for_made(corpus: Path, tmp_path: Path) -> None:
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", Elsewhere)
+    with pytest.raises(
+        DataError, match=r"short: 5 of 5 shards, such as part-0\.parquet, were made .* and are not there"
+    ):
+        job.run(workers=1, gpu=False, notify=print)
+    assert "rows" not in read_json(tmp_path / "short/manifest.json")
+
+
+def test_a_shard_with_an_unexpected_error_is_named_and_the_others_are_made(corpus: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "short", OutOfMemory)
+    with pytest.raises(DataError, match="1 of 5 shards failed"):
+        job.run(workers=1, gpu=False, notify=said.append)
+    assert said == ["part-1.parquet: RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"]
+    assert len(list((tmp_path / "short").glob("*.parquet"))) == 4

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from math_eval._shared.records import read_records, write_records
+from math_eval._shared.row_files import Shard
 from math_eval.cli import cli
 
 ROWS = [
@@ -104,3 +105,28 @@ def test_rejected_rows_are_never_written_over_the_input(tmp_path):
     done = run(source, tmp_path / "z.jsonl")
     assert (done.exit_code, "would replace" in done.stderr) == (2, True)
     assert source.is_file()
+
+
+def test_the_input_is_read_once_before_anything_is_written_and_once_to_be_graded(tmp_path, monkeypatch):
+    source, out, reads, values = tmp_path / "in.jsonl", tmp_path / "out.jsonl", [], Shard.values
+    write_records(source, [{"solution": "1", "completion": "1"}, {"solution": "2", "completion": 3}])
+    monkeypatch.setattr(Shard, "values", lambda shard: reads.append(shard.file.name) or values(shard))
+    for count in (2, 3):
+        done = run(source, out, "--columns", "gold=solution")
+        assert (done.exit_code, reads.count("in.jsonl")) == (0, count), done.output
+    assert [row["id"] for row in verdicts(out)] == ["in.jsonl:1"]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_finished_output_that_lost_rows_is_not_taken_for_a_whole_one(tmp_path, left):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_records(source, ROWS)
+    assert run(source, out).exit_code == 0
+    whole = out.read_text("utf-8")
+    out.write_text("".join(whole.splitlines(keepends=True)[:left]), "utf-8")
+    failed = run(source, out)
+    assert failed.exit_code == 2
+    assert f"{left} rows of 4, so it was changed since it was written; remove it" in failed.output
+    out.unlink()
+    assert run(source, out).exit_code == 0
+    assert len(verdicts(out)) == 4

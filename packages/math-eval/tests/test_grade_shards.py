@@ -96,7 +96,7 @@ def test_shards_are_graded_as_in_one_process_although_a_worker_is_killed(corpus,
     done = CliRunner().invoke(cli, list(map(str, command)))
     assert done.exit_code == 0, done.output
     assert "correct 16, incorrect 7" in done.stdout
-    assert "24 read, 23 written" in done.stderr
+    assert "24 read, 23 written" in done.output
     assert {name for name in before if (out / name).stat().st_mtime_ns != before[name]} == {NAMES[2]}
     assert graded(out) == graded(one)
 
@@ -117,10 +117,10 @@ def test_wrong_choices_are_refused_before_a_worker_starts(corpus, tmp_path):
     (tmp_path / "run" / "samples_t.jsonl").touch()
     refused = CliRunner().invoke(cli, ["grade", str(tmp_path / "run"), str(tmp_path / "out"), "--engine", "ray"])
     assert refused.exit_code == 2
-    assert "without --columns, --messages and --engine" in refused.stderr
+    assert "without --columns, --messages and --engine" in refused.output
     refused = CliRunner().invoke(cli, ["grade", str(corpus), str(tmp_path / "out.jsonl"), "--workers", "2"])
     assert refused.exit_code == 2
-    assert "--workers is for --engine ray" in refused.stderr
+    assert "--workers is for --engine ray" in refused.output
 
 
 def test_a_corpus_of_which_no_row_fits_is_refused_as_in_one_process(corpus, tmp_path):

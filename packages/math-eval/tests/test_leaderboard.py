@@ -60,7 +60,7 @@ def test_the_folder_becomes_a_page_with_a_front_and_a_table(folder, tmp_path):
     assert "left out because they are not finished: unfinished" in page
     assert done.stdout.splitlines()[-2:] == [
         "left out because they are not finished: unfinished",
-        "left out because math-eval did not write their manifest.json: checkpoint",
+        "left out because they are no run folders: checkpoint",
     ]
     assert re.search(r"^short +\* +60\.0 % +100\.0 +10\.0 +166\.7 ", done.stdout, re.MULTILINE)
     numbers = list(csv.DictReader(out.with_suffix(".csv").read_text("utf-8").splitlines()))
@@ -157,7 +157,7 @@ def test_folders_of_other_programs_and_strange_names_are_left_out_by_name(folder
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == [
         r"left out because they are not finished: un\nfinished",
-        r"left out because math-eval did not write their manifest.json: array, checkpoint, line\nbreak\x1b, link, text",
+        r"left out because they are no run folders: array, checkpoint, line\nbreak\x1b, link, text",
     ]
 
 

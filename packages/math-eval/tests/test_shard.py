@@ -113,8 +113,56 @@ def test_shards_that_are_not_one_run_are_refused(by_server, tmp_path):
     refused(one, two, words=r"shard.json: places.sums\[0\]")
     (two / "shard.json").unlink()
     refused(one, two, words="no complete shard")
-    failed = invoke("compare", one, whole, code=2)
-    assert "one: this is a shard of a run; join all of its shards with `math-eval merge`" in failed.stderr
+
+
+def refusals(folder, whole, tmp_path):
+    """What each command that reads a run says about a folder."""
+    out = tmp_path / "out"
+    for command in (
+        ["export", "traces", folder, out], ["export", "logs", folder, out, "--tool", "lm-eval"],
+        ["compare", folder, whole], ["compare", whole, folder], ["report", folder, "--output", f"{out}.html"],
+        ["report", whole, folder, "--output", f"{out}.html"], ["doctor", folder], ["grade", folder, out],
+    ):  # fmt: skip
+        yield invoke(*command, code=2).stderr
+        assert not out.exists(), command
+
+
+def test_each_reader_of_a_run_says_that_a_folder_is_a_shard_and_what_to_do(by_server, tmp_path):
+    whole, shard = by_server("whole"), by_server("part", "--shard", "1/2")
+    words = f"error: {shard}: this is shard 1/2 of a run; join all of its shards with `math-eval merge`, and name the "
+    assert {*refusals(shard, whole, tmp_path)} == {f"{words}joined run\n"}
+    (shard / "shard.json").unlink()
+    words = (
+        f"error: {shard}: this is shard 1/2 of a run, and not finished (no shard.json); repeat its `math-eval run "
+        "--shard 1/2` to resume it, and join all of its shards with `math-eval merge`\n"
+    )
+    assert {*refusals(shard, whole, tmp_path)} == {words}
+    (whole / "results.json").unlink()
+    assert {*refusals(whole, shard, tmp_path)} == {
+        f"error: {whole}: this run is not finished (no results.json); repeat its `math-eval run` to resume it\n", words
+    }  # fmt: skip
+
+
+def test_each_reader_of_a_run_refuses_what_another_command_wrote(write_run, tmp_path):
+    whole, folder = write_run("whole", [{"id": "a"}]), tmp_path / "graded"
+    folder.mkdir()
+    manifest = {"command": "math-eval grade", "settings": {"shards": ["part-0.jsonl"]}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    *read, graded = refusals(folder, whole, tmp_path)
+    words = f"{folder}: written by math-eval grade, and not a run folder; name one that `math-eval run` made"
+    assert {*read} == {f"error: {words}\n"}
+    assert "graded: unfinished, part-0.jsonl of 1 shards not there" in graded, "graded files may be graded again"
+
+
+def test_a_folder_of_shards_is_no_leaderboard_and_says_why(by_server, tmp_path):
+    for number in (1, 2):
+        by_server(f"runs/part-{number}", "--shard", f"{number}/2")
+    words = "left out because they are shards of a run, which `math-eval merge` joins: part-1, part-2"
+    report = ["report", tmp_path / "runs", "--output", tmp_path / "board.html"]
+    assert f"no finished run in it ({words})" in invoke(*report, code=2).stderr
+    by_server("runs/whole")
+    assert words in invoke(*report).stdout.splitlines()
+    assert words in (tmp_path / "board.html").read_text("utf-8")
 
 
 def test_a_shard_that_was_interrupted_is_resumed_as_the_same_shard(by_server, tmp_path):

@@ -125,4 +125,4 @@ def test_a_killed_build_does_only_the_missing_shards(tmp_path, trace_shards, mon
     other = CliRunner().invoke(
         cli, ["build", str(trace_shards), str(tmp_path / "mix"), "--engine", "ray", "--ratio", "1", "--ratio", "0.2"]
     )
-    assert (other.exit_code, "made with other settings" in other.stderr) == (2, True)
+    assert (other.exit_code, "made with other settings" in other.output) == (2, True)

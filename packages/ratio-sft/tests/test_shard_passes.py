@@ -125,6 +125,20 @@ def test_a_shard_that_changes_between_the_passes_is_refused(corpus, tmp_path, mo
     assert spread(corpus, tmp_path / "mix")["counts"]["traces_read"] == 10
 
 
+def test_a_survey_that_lost_traces_is_not_taken_for_a_whole_one(corpus, tmp_path, monkeypatch):
+    def stop(mixing):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_mixing.ShardMixing, "select", stop)
+        with pytest.raises(KeyboardInterrupt):
+            spread(corpus, tmp_path / "mix")
+    found = tmp_path / ".mix.partial/work/surveys/a.found.lines"
+    found.write_text("".join(found.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match=r"a\.found\.lines: not all traces of a\.jsonl; remove .*\.mix\.partial"):
+        spread(corpus, tmp_path / "mix")
+
+
 def test_a_shard_without_rows_needs_no_ladder(corpus, tmp_path):
     (corpus / "empty.jsonl").touch()
     settings = MixSettings(heldout_share=0, switches=((0.2, "/no_think"),))

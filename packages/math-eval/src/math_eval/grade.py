@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ._shared import runs
-from ._shared.addresses import Address, is_remote
+from ._shared.addresses import is_remote
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
 from ._shared.records import Row, Tally, dump_line, path_beside, read_records, validate, write_json, write_records
 from ._shared.remote_output import RemoteOutput
-from ._shared.row_files import Shard
 from ._shared.row_layout import Layout
 from ._shared.row_source import Misfit, RowSource
 from ._shared.thinking import THINK, ThinkingFormat
@@ -37,6 +36,7 @@ from .partial_files import reopen
 from .ratio import Ratio
 from .run_folders import (
     RESULTS,
+    is_run_manifest,
     read_manifest,
     read_results,
     read_samples,
@@ -129,24 +129,26 @@ class FileGrading:
         beside = [runs.partial_path(place), manifest, path_beside(place, _REJECTED)]
         runs.check_apart([out, place, *beside], [rows.address])
         check_json_lines(Path(rows.address))
-        rows.check()
-        content, total = _digest(rows)
+        content, total, misfits = _survey(rows)
         with locked(place):
             settings = {"input_sha256": content, "grader": self.grader.description, **other_thinking(self.thinking)}
             settings |= {"layout": rows.layout.settings()} if rows.layout else {}
+            rejected = Counter(misfits.reasons)
             if remote and remote.is_finished(settings, overwrite=self.overwrite):
-                return _read_back(out, was_there=True)
+                return GradedFile(_checked_verdicts(out, total), rejected, was_there=True)
             state = runs.resolve_state(manifest, COMMAND, settings, done=place, overwrite=self.overwrite)
             if state == "new":
                 facts = {"math_eval": version("cot-math-eval"), "thinking_format": asdict(self.thinking)}
                 _start(place, manifest, settings, facts)
-            if state != "finished":
+            if state == "finished":
+                runs.partial_path(place).unlink(missing_ok=True)
+                verdicts = _checked_verdicts(place, total)
+            else:
                 _grade_rest(rows, place, total, self.grader, self.thinking)
-            runs.partial_path(place).unlink(missing_ok=True)
-            done = _read_back(place, was_there=state == "finished")
+                verdicts = _publish(place, total, misfits)
             if remote:
                 remote.upload((_REJECTED,))
-            return done
+            return GradedFile(verdicts, rejected, was_there=state == "finished")
 
 
 def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
@@ -156,12 +158,17 @@ def _start(out: Path, manifest: Path, settings: Row, facts: Row) -> None:
     runs.write_manifest(manifest, COMMAND, settings, **facts)
 
 
-def _read_back(out: str | Path, *, was_there: bool) -> GradedFile:
-    """The counts of a complete output."""
-    address = Address(out)
-    rejected = address.beside(path_beside(address.name, _REJECTED).name)
-    reasons = (row["reject_reason"] for _, row in Shard(rejected).values()) if rejected.is_file() else ()
-    return GradedFile(Counter(row["verdict"] for row in _graded_rows(out)), Counter(reasons), was_there)
+def _checked_verdicts(out: str | Path, total: int) -> Counter[str]:
+    """The verdicts of a complete output.
+
+    Raises:
+        DataError: It does not have the rows that were written.
+    """
+    verdicts = Counter(row["verdict"] for row in _graded_rows(out))
+    if (count := verdicts.total()) != total:
+        fault = f"{count} rows of {total}, so it was changed since it was written"
+        raise DataError(f"{out}: {fault}; remove it, and all rows are graded again")
+    return verdicts
 
 
 def _graded_rows(out: str | Path) -> Iterator[Row]:
@@ -189,27 +196,23 @@ def _grade_rest(rows: RowSource, out: Path, total: int, grader: Grader, thinking
             file.flush()
             os.fsync(file.fileno())
             progress.update(len(batch))
-    _publish(rows, partial, out, total)
 
 
-def _publish(rows: RowSource, partial: Path, out: Path, total: int) -> None:
-    """Write the rejected rows, and move the graded rows under their final name if all are there."""
-    tally = Tally()
-    for row in rows.rows():
-        if isinstance(row, Misfit):
-            tally.reject(row.row, row.reason, row.detail)
-    tally.write_rejected(out)
+def _publish(out: Path, total: int, misfits: Tally) -> Counter[str]:
+    """Write the rejected rows, and the graded rows under their final name if all are there; returns the verdicts."""
+    partial, verdicts = runs.partial_path(out), Counter[str]()
+    misfits.write_rejected(out)
 
     def counted() -> Iterator[Row]:
-        count = 0
         for row in _graded_rows(partial):
-            count += 1
+            verdicts[row["verdict"]] += 1
             yield row
-        if count != total:
+        if (count := verdicts.total()) != total:
             raise MathEvalError(f"{partial}: {count} rows of {total}; remove that file, and all rows are graded again")
 
     write_records(out, counted())
     partial.unlink()
+    return verdicts
 
 
 def is_run(source: str | Path) -> bool:
@@ -219,7 +222,7 @@ def is_run(source: str | Path) -> bool:
     if is_remote(source):
         return False
     if manifest.is_file():
-        return "shards" not in runs.read_manifest(manifest)["settings"]
+        return is_run_manifest(runs.read_manifest(manifest))
     return any(folder.glob("samples_*.jsonl"))
 
 
@@ -326,14 +329,17 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _digest(rows: RowSource) -> tuple[str, int]:
-    """The hash of all rows of the input, and the number of those that fit."""
-    content, total = hashlib.sha256(), 0
-    for row in rows.rows():
-        fits = not isinstance(row, Misfit)
-        content.update(dump_line(row if fits else {"rejected": row.row}).encode())
-        total += fits
-    return content.hexdigest(), total
+def _survey(rows: RowSource) -> tuple[str, int, Tally]:
+    """The hash of all rows of the input, the number of those that fit, and the others; errors: `RowSource.checked`."""
+    content, total, misfits = hashlib.sha256(), 0, Tally()
+    for row in rows.checked():
+        if isinstance(row, Misfit):
+            misfits.reject(row.row, row.reason, row.detail)
+            content.update(dump_line({"rejected": row.row}).encode())
+        else:
+            total += 1
+            content.update(dump_line(row).encode())
+    return content.hexdigest(), total, misfits
 
 
 def _graded(rows: list[Row], grader: Grader, thinking: ThinkingFormat) -> list[Row]:

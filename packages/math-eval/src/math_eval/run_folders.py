@@ -26,6 +26,8 @@ from .tags import own_text
 from .task_names import check_name
 
 RESULTS = "results.json"
+_COMMANDS = ("math-eval run", "math-eval grade")
+"""Commands that write run folders."""
 ItemKey = tuple[str, str, int, int]
 """Task, id, seed and sample."""
 
@@ -117,17 +119,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished run.
 
     Raises:
-        DataError: The folder is no run folder, or the run is not finished.
+        DataError: The folder is no run folder, it is a shard of a run, or the run is not finished.
     """
     if not (folder / runs.MANIFEST).is_file():
         raise DataError(f"{folder}: no manifest.json, so this is not a run folder; check the path")
-    if (folder / SHARD).is_file():
-        raise DataError(f"{folder}: this is a shard of a run; join all of its shards with `math-eval merge`")
-    if not (folder / RESULTS).is_file():
-        raise DataError(
-            f"{folder}: this run is not finished (no results.json); repeat its `math-eval run` to resume it"
-        )
+    if (folder / SHARD).is_file() or not (folder / RESULTS).is_file():
+        raise DataError(f"{folder}: {_why_unread(folder)}")
     return checked_manifest(folder)
+
+
+def is_run_manifest(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is that of a run folder or of a shard of a run, and not of graded files or another program."""
+    return manifest["command"] in _COMMANDS and "shards" not in manifest["settings"]
+
+
+def _why_unread(folder: Path) -> str:
+    """What a folder is that is no finished run, and what to do about it."""
+    check_inside(folder)
+    found = runs.read_manifest(folder / runs.MANIFEST)
+    command, shard = found["command"], found["settings"].get("shard")
+    merge = "join all of its shards with `math-eval merge`"
+    if not is_run_manifest(found):
+        return f"written by {command}, and not a run folder; name one that `math-eval run` made"
+    if (folder / SHARD).is_file():
+        return f"this is shard {shard} of a run; {merge}, and name the joined run"
+    if shard is not None:
+        again = f"repeat its `math-eval run --shard {shard}` to resume it"
+        return f"this is shard {shard} of a run, and not finished (no {SHARD}); {again}, and {merge}"
+    return f"this run is not finished (no {RESULTS}); repeat its `{command}` to resume it"
 
 
 def token_limit(folder: Path) -> int:

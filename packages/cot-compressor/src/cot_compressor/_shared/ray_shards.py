@@ -26,10 +26,11 @@ import click
 
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
-from .records import Tally, path_beside
+from .records import MAX_FILE_BYTES, Tally, path_beside
 from .row_files import becomes_shard, shards
-from .runs import MANIFEST, check_apart, resolve_state, write_manifest
+from .runs import MANIFEST, check_apart, check_manifest, resolve_state, write_manifest
 from .settings_flags import Command
+from .strict_json import parse_json
 
 Counts = dict[str, Any]
 """`read`, `written` and `rejected`, the latter by reason; perhaps `kinds`, the written rows by kind, and `was_there`,
@@ -145,7 +146,7 @@ class ShardJob:
         out: Folder for the outputs, likewise; every worker writes it.
         make: Function that a worker calls once; see `Make`.
         overwrite: Replace outputs made with other settings.
-        may_be_empty: Whether it is no error that nothing is written.
+        may_be_empty: Whether it is no error that nothing is written, and outputs need not have the names of shards.
     """
 
     command: str
@@ -168,7 +169,7 @@ class ShardJob:
 
         Raises:
             DataError: ray is not installed or cannot go on, the output folder contains something else, shards failed,
-                after all the others were made, or nothing was written.
+                after all the others were made, nothing was written, or this process does not see what workers made.
         """
         check_engine("ray", workers)
         from .progress import progress_bar
@@ -196,19 +197,43 @@ class ShardJob:
         if not (report.tally.written or self.may_be_empty):
             fault = f"no row fits ({report.tally.summary()})" if report.tally.read else "no rows"
             raise DataError(f"{self.source}: {fault}; see --columns and --messages")
+        self._check_seen(names)
         self._write_manifest(names, report.facts())
         return report
 
     def begin(self, names: list[str]) -> None:
         """Refuse an output folder that contains something else, and mark it as this command's."""
+        folder = Address(self.out)
         if is_remote(self.out):
-            return
-        folder = Path(self.out)
-        resolve_state(folder / MANIFEST, self.command, {"shards": names}, done=None, overwrite=self.overwrite)
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if becomes_shard(path, folder) and path.name not in names:
-                raise DataError(f"{path}: no shard of {self.source} has this name; move it away")
+            self._check_command(folder)
+        else:
+            manifest = Path(self.out) / MANIFEST
+            resolve_state(manifest, self.command, {"shards": names}, done=None, overwrite=self.overwrite)
+        for file, _ in folder.entries() if folder.is_folder() else ():
+            if becomes_shard(str(file), self.out) and file.name not in names:
+                raise DataError(f"{file}: no shard of {self.source} has this name; move it away")
         self._write_manifest(names, {})
+
+    def _check_command(self, folder: Address) -> None:
+        """Refuse a folder on an object store that has the manifest of another command."""
+        manifest = Address(f"{self.out}/{MANIFEST}")
+        if not manifest.is_file():
+            return
+        with manifest.stream() as stream:
+            text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+        command = check_manifest(parse_json(text, str(manifest)), manifest)["command"]
+        if command != self.command:
+            raise DataError(f"{folder}: written by {command}, not by {self.command}; name another output")
+
+    def _check_seen(self, names: list[str]) -> None:
+        """Refuse to end while outputs are not where this process sees them, though workers have made them."""
+        if is_remote(self.out) or self.may_be_empty:
+            return
+        if lost := [name for name in names if not Path(self.out, name).is_file()]:
+            raise DataError(
+                f"{self.out}: {len(lost)} of {len(names)} shards, such as {lost[0]}, were made by workers and are not "
+                "there; name a folder that all machines share, or repeat the command if the file system lags"
+            )
 
     def _write_manifest(self, names: list[str], facts: dict[str, Any]) -> None:
         with TemporaryDirectory() as here:
@@ -263,4 +288,6 @@ class _Worker:
             counts = self._work(row["file"], f"{self._out}/{name}")
         except (DataError, OSError) as error:
             fault = str(error)
+        except Exception as error:  # of this shard: raised, it would end the work on all others, without its name
+            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN_CHARS]}"
         return {"outcome": json.dumps([name, time.monotonic() - start, counts, fault])}

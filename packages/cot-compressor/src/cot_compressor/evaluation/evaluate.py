@@ -20,6 +20,7 @@ from cot_compressor import distributed
 from cot_compressor._shared import runs
 from cot_compressor._shared.lock import locked
 from cot_compressor._shared.output_file import OutputFile
+from cot_compressor._shared.ray_shards import ShardJob
 from cot_compressor._shared.records import Row, open_atomic, path_beside, read_records, write_json
 from cot_compressor._shared.row_layout import Layout
 from cot_compressor._shared.row_source import Misfit, RowSource
@@ -29,7 +30,7 @@ from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow, needs_extra
-from cot_compressor.resumable import RECORDED, Conversion, Job, Outcome, convert_shards
+from cot_compressor.resumable import RECORDED, Conversion, Job, Outcome
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
 from cot_compressor.scorers.rules import RuleScorer
@@ -102,7 +103,7 @@ def evaluate_file(
         reasons = f"{out}/metrics.rejected.jsonl lists the reasons"
         raise DataError(f"{source}: no row can be measured; use larger ratios ({reasons})")
     shown = _shown(compressor, rows_read, conversion.settings["ratios"])
-    return f"{_write_reports(reports, metrics, shown, compressor, seed)}\n{_counts(metrics)}"
+    return f"{_write_reports(reports, metrics, shown, compressor.counter.name, seed)}\n{_counts(metrics)}"
 
 
 def evaluate_shards(
@@ -131,21 +132,22 @@ def evaluate_shards(
         DataError: the input is bad, no row can be measured, the folder contains something else, or shards failed.
     """
     _check_folder(out := Path(out))
-    conversion = _load_conversion(**options, overwrite=overwrite)
+    conversion, compressor = _load(**options, overwrite=overwrite)
     settings, rows_read = conversion.settings, RowSource(source, conversion.schema, conversion.layout)
-    reports = _reports(out, rows_read, conversion)
-    del conversion  # perhaps models, of which each worker loads its own
+    reports, tokenizer = _reports(out, rows_read, conversion), compressor.counter.name
     with locked(reports.out):
         if reports.state(overwrite=overwrite) == "finished":
             return None
+    rows_read.check_columns()
+    shown, fault = _first_shown(compressor, rows_read, settings["ratios"])
+    del conversion, compressor  # perhaps models, of which each worker loads its own
     make = partial(_load_conversion, **options, overwrite=overwrite)
     gpu = str(options["scorer"]) != "rules" or options.get("reader") is not None
-    report = convert_shards(make, source, metrics := out / "metrics", workers=workers, gpu=gpu, notify=notify)
-    compressor = Compressor(
-        load_scorer(options["scorer"], dtype=options.get("dtype")), load_counter(options["tokenizer"])
-    )
-    shown = _shown(compressor, rows_read, settings["ratios"])
-    return f"{_write_reports(reports, metrics, shown, compressor, settings['seed'])}\n{report.summary()}"
+    job = ShardJob("cot-compressor evaluate", source, metrics := out / "metrics", make, overwrite)
+    report = job.run(workers=workers, gpu=gpu, notify=notify)
+    if fault:
+        raise fault
+    return f"{_write_reports(reports, metrics, shown, tokenizer, settings['seed'])}\n{report.summary()}"
 
 
 def _load(
@@ -207,7 +209,15 @@ def _shown(compressor: Compressor, source: RowSource, ratios: Sequence[float]) -
     return [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, list)]
 
 
-def _write_reports(reports: OutputFile, metrics: Path, shown: _Shown, compressor: Compressor, seed: int) -> str:
+def _first_shown(compressor: Compressor, source: RowSource, ratios: Sequence[float]) -> tuple[_Shown, DataError | None]:
+    """`_shown` before the shards are measured; a fault is for later, when those without one are."""
+    try:
+        return _shown(compressor, source, ratios), None
+    except DataError as error:
+        return [], error
+
+
+def _write_reports(reports: OutputFile, metrics: Path, shown: _Shown, tokenizer: str, seed: int) -> str:
     """Write `report.json` and `report.html` from a file or folder of metrics; returns the table for the terminal."""
     rows = list(read_records(metrics, "fidelity"))
     summary = _summarise(rows, seed)
@@ -215,7 +225,7 @@ def _write_reports(reports: OutputFile, metrics: Path, shown: _Shown, compressor
         {**entry, "metrics": {name: asdict(value) if value else None for name, value in entry["metrics"].items()}}
         for entry in summary
     ]
-    facts = {"rows": len(rows), "tokenizer": compressor.counter.name, "metrics": METRICS, "results": results}
+    facts = {"rows": len(rows), "tokenizer": tokenizer, "metrics": METRICS, "results": results}
     with locked(reports.out):
         reports.start()
         write_json(reports.growing, facts)

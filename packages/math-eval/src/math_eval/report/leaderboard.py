@@ -17,7 +17,7 @@ from math_eval._shared.runs import check_apart
 from math_eval._shared.terminal import terminal_line
 from math_eval.errors import DataError
 from math_eval.ratio import Ratio, ratio_name
-from math_eval.run_folders import RESULTS, read_manifest, read_results, run_files
+from math_eval.run_folders import RESULTS, is_run_manifest, read_manifest, read_results, run_files
 
 from . import leaderboard_table as table
 from .chart import unlabelled_note
@@ -74,10 +74,11 @@ def write_leaderboard(
     found = sorted(path.parent for path in folder.glob(f"*/{runs.MANIFEST}"))
     own = [run for run in found if _is_own(run / runs.MANIFEST)]
     finished = [run for run in own if (run / RESULTS).is_file()]
-    if not finished:
-        raise DataError(f"{folder}: no finished run in it; a run folder has manifest.json and results.json")
-    check_apart([output, output.with_suffix(".csv")], [file for run in finished for file in run_files(run)])
     left_out = _left_out([run for run in own if run not in finished], [run for run in found if run not in own])
+    if not finished:
+        why = "; ".join(left_out) or f"a run folder has {runs.MANIFEST} and {RESULTS}"
+        raise DataError(f"{folder}: no finished run in it ({why})")
+    check_apart([output, output.with_suffix(".csv")], [file for run in finished for file in run_files(run)])
     boards = _boards(finished)
     for suffix, content in ((".csv", _csv(boards)), (".html", _page(boards, left_out, title, notes))):
         with open_atomic(output.with_suffix(suffix)) as out:
@@ -91,7 +92,7 @@ def _is_own(manifest: Path) -> bool:
     if manifest.is_symlink():
         return False
     try:
-        return runs.read_manifest(manifest)["command"].startswith("math-eval ")
+        return is_run_manifest(runs.read_manifest(manifest))
     except DataError:
         return False
 
@@ -128,7 +129,12 @@ def _heading(board: Board, boards: Sequence[Board]) -> str:
 
 def _left_out(unfinished: Sequence[Path], foreign: Sequence[Path]) -> list[str]:
     """A sentence for each reason that folders are left out for."""
-    reasons = (("they are not finished", unfinished), (f"math-eval did not write their {runs.MANIFEST}", foreign))
+    parts = [run for run in unfinished if "shard" in runs.read_manifest(run / runs.MANIFEST)["settings"]]
+    reasons = (
+        ("they are not finished", [run for run in unfinished if run not in parts]),
+        ("they are shards of a run, which `math-eval merge` joins", parts),
+        ("they are no run folders", foreign),
+    )
     return [f"left out because {reason}: {', '.join(run.name for run in some)}" for reason, some in reasons if some]
 
 

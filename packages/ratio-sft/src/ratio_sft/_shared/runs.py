@@ -25,9 +25,9 @@ from typing import Any, Literal
 from ..errors import DataError
 from .addresses import Address, is_remote
 from .records import read_json, write_json
+from .row_files import MANIFEST as MANIFEST
 from .row_files import becomes_shard
 
-MANIFEST = "manifest.json"
 State = Literal["new", "partial", "finished"]
 _SHOWN_CHARS, _SHOWN_BEFORE = 60, 20
 

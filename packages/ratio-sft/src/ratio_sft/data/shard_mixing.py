@@ -136,6 +136,9 @@ class ShardMixing:
                 if "usable" in trace:
                     tokens, question = trace["usable"]
                     usable.append(Usable(number - 1, key.id, tokens, bytes.fromhex(question)))
+            if number - firsts[-1] != found["counts"]["read"]:
+                lines = _lines_path(self.folder, _SURVEYS, name)
+                raise DataError(f"{lines}: not all traces of {name}; remove {self.folder}, and repeat the command")
             firsts.append(number)
         tokenizer, tokens = survey.tokenizer(str(self.traces)), ladder(self.settings, survey.ratios)
         self._check_ratios(ratios, survey.ratios)
