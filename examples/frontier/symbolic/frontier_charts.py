@@ -97,6 +97,8 @@ def _courses(tasks: Mapping[str, Any]) -> plt.Figure:
     for axes in panels:
         axes.grid(alpha=0.25)
     panels[0].legend(fontsize=7)
-    figure.suptitle(f"chrpo with its defaults, first seed of each task; accuracy and tokens are means of {_WINDOW} steps")
+    figure.suptitle(
+        f"chrpo with its defaults, first seed of each task; accuracy and tokens are means of {_WINDOW} steps"
+    )
     figure.tight_layout()
     return figure
