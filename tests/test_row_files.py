@@ -316,6 +316,15 @@ def test_a_name_that_looks_like_rows_and_cannot_be_read_is_named(tmp_path, kind)
     assert [shard.file.name for shard in shards(tmp_path / "a*.jsonl")] == ["a.jsonl"]
 
 
+def test_the_samples_of_an_unfinished_run_are_no_shard(tmp_path):
+    for name in ("samples_a.jsonl", "samples_b.partial.jsonl"):
+        write_records(tmp_path / name, ROWS)
+    for source in (tmp_path, tmp_path / "samples_*"):
+        with pytest.raises(DataError, match=r"samples_b\.partial\.jsonl is unfinished; repeat the command"):
+            shards(source)
+    assert [shard.file.name for shard in shards(tmp_path / "samples_a*")] == ["samples_a.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("out", "given", "refused"),
     [

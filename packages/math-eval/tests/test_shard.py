@@ -6,6 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from math_eval._shared.runs import write_manifest
 from math_eval.cli import cli
 from math_eval.errors import DataError
 from math_eval.shard import parse_shard
@@ -102,6 +103,8 @@ def test_shards_that_are_not_one_run_are_refused(by_server, tmp_path):
     refused(one, one, words="is shard 1/2, and so is")
     refused(one, other, words="other: made otherwise than .*max_tokens was 4096, is 7")
     refused(one, whole, words="whole: no shard of a run")
+    write_manifest(tmp_path / "mix" / "manifest.json", "ratio-sft build", {})
+    refused(tmp_path / "mix", words="mix: no shard of a run")
     manifest = json.loads((two / "manifest.json").read_text("utf-8"))
     (two / "manifest.json").write_text(json.dumps({**manifest, "environment": {"openai": "0"}}), "utf-8")
     refused(one, two, words="two: made otherwise than .*environment.openai was")

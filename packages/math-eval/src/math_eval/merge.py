@@ -15,11 +15,12 @@ from ._shared.lock import locked
 from ._shared.records import Row, read_records, write_json, write_records
 from .errors import DataError
 from .run import COMMAND, clear
-from .run_folders import RESULTS, check_task, checked_manifest, read_results, samples_file
+from .run_folders import RESULTS, check_task, checked_manifest, is_run_manifest, read_results, samples_file
 from .shard import SHARD, parse_shard, read_shard
 from .summary import results_content
 
 _SHOWN = 5
+_NO_SHARD = "no shard of a run; name folders of `math-eval run --shard I/N`"
 
 
 def merge(
@@ -41,7 +42,7 @@ def merge(
     """
     folders, out = [Path(shard) for shard in shards], Path(output_dir)
     runs.check_apart([out], folders)
-    manifests = [checked_manifest(folder) for folder in folders]
+    manifests = [_manifest(folder) for folder in folders]
     settings = _common_settings(folders, manifests)
     contents = [read_shard(folder) for folder in folders]
     manifest, done = out / runs.MANIFEST, out / RESULTS
@@ -59,6 +60,13 @@ def merge(
     return results, False
 
 
+def _manifest(folder: Path) -> Row:
+    """The manifest of a folder of `math-eval run`."""
+    if not is_run_manifest(runs.read_manifest(folder / runs.MANIFEST)):
+        raise DataError(f"{folder}: {_NO_SHARD}")
+    return checked_manifest(folder)
+
+
 def _common_settings(folders: Sequence[Path], manifests: Sequence[Row]) -> Row:
     """The settings of the whole run; refuses shards that do not make it up."""
     named: dict[str, Path] = {}
@@ -66,7 +74,7 @@ def _common_settings(folders: Sequence[Path], manifests: Sequence[Row]) -> Row:
     for folder, manifest, own in zip(folders, manifests, whole, strict=True):
         shard = manifest["settings"].get("shard")
         if not isinstance(shard, str):
-            raise DataError(f"{folder}: no shard of a run; name folders of `math-eval run --shard I/N`")
+            raise DataError(f"{folder}: {_NO_SHARD}")
         if shard in named:
             raise DataError(f"{folder}: is shard {shard}, and so is {named[shard]}; name one of them")
         named[shard] = folder

@@ -33,7 +33,7 @@ _MAX_MANIFEST_BYTES = 2**26
 _MAX_BLANK_LINES = 100_000
 _PACKED = (".gz", ".zst")
 _SHARDS = (".parquet", *(f"{name}{packed}" for name in (".jsonl", ".ndjson") for packed in ("", *_PACKED)))
-_SET_ASIDE = ".rejected.jsonl"
+_SET_ASIDE, _UNFINISHED = ".rejected.jsonl", ".partial.jsonl"
 _LIKE_ROWS = re.compile(r"(?i)[^._].*\.(parquet|jsonl|ndjson)(\.[^.]+)?")
 _SHOWN_NAMES = 5
 
@@ -124,7 +124,7 @@ def shards(given: str | Path) -> list[Shard]:
 
     Raises:
         DataError: nothing is there, or no shard; a name that looks like rows is no file, or has an ending that
-            cannot be read, such as `.jsonl.xz`, `.JSONL`; or a command on Ray has not made all shards of the folder.
+            cannot be read, such as `.jsonl.xz`, `.JSONL`; or a command has not made all of the folder.
     """
     address = Address(given)
     if address.is_file():
@@ -152,6 +152,8 @@ def shards(given: str | Path) -> list[Shard]:
             f"{given}: cannot read {', '.join(unread[:_SHOWN_NAMES])}{more}: no file, or none that ends in .parquet, "
             ".jsonl, .jsonl.gz or .jsonl.zst; move it away, or give a pattern such as '*.parquet'"
         )
+    if growing := next((shard.file.name for shard in found if shard.file.name.endswith(_UNFINISHED)), None):
+        raise DataError(f"{given}: {growing} is unfinished; repeat the command that makes it, or name files one by one")
     if manifest and "*" not in Path(given).name:
         _check_all_there(manifest, {shard.file.name for shard in found}, given)
     if not found:
