@@ -20,7 +20,7 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
     import torch
 
     from chrpo._shared.control_tokens import ControlTokens
-    from chrpo.core import ConstrainedReward, Outcomes, control_advantages, leave_one_out, response_weights
+    from chrpo.core import ConstrainedReward, Outcomes, leave_one_out, response_weights
     from chrpo.core.constraint import Gains
     from chrpo.grader import grade
     from chrpo.rollout import RolloutReader
@@ -55,23 +55,20 @@ def test_advantages_are_those_of_the_core_on_the_same_rollouts(trained, checkpoi
             policy[place] = trained.model(ids[None]).logits[0, -1, ladder].double().softmax(-1)
     cell = prompt * 3 + ratio_index
     whole = chooses & np.isin(np.array(list(rows["index"]), int), [0, 2, 4])
-    across = leave_one_out(rewards, prompt).advantages
-    response = np.where(np.bincount(cell)[cell] == 1, across, leave_one_out(rewards, cell).advantages)
-    response *= np.where(whole, response_weights(policy, 0.5)[np.arange(len(ratio_index)), ratio_index], 1.0)
-    control = np.where(chooses, across, 0.0)
-    _, first, label = np.unique(prompt[whole], return_index=True, return_inverse=True)
-    control[whole] = control_advantages(
-        rewards[whole], prompt=label, ratio=ratio_index[whole], policy=policy[whole][first]
-    ).advantages
+    advantage = leave_one_out(rewards, prompt).advantages * 5 / 6  # a reward minus the mean of all six
+    weight = response_weights(policy, 0.5)[np.arange(len(ratio_index)), ratio_index]
+    response = advantage * np.where(whole, weight, 1.0)
 
     lengths = np.array([len(ids) for ids in responses])
-    signal, answers = (lengths - 1)[response != 0].sum(), (lengths - 1).sum()
+    has_signal = response != 0
+    signal = (lengths - 1)[has_signal].sum()
     assert signal, "rollouts without any signal would agree whatever the code"
     counts = np.bincount(cell)[cell]
     own = policy[np.arange(len(ratio_index)), ratio_index]
     held = np.where(whole, own * 6 / counts, ~chooses)
     for place, advantages in enumerate(rows["advantages"].unbind()):
-        first = 5 * (control[place] + held[place]) * lengths.sum() / answers
+        control = chooses[place] * advantage[place] / has_signal.sum()
+        first = 0.25 * (control + held[place] / len(held)) * lengths.sum()
         assert advantages[0] == pytest.approx(first, abs=1e-5)
         expected = np.full(lengths[place] - 1, response[place] * lengths.sum() / signal)
         assert advantages[1:].numpy() == pytest.approx(expected, abs=1e-5)
@@ -122,7 +119,7 @@ def test_a_baseline_draws_its_ratios_and_gives_a_rollout_one_advantage(trained_g
     ids = trained_grpo.trainer.tokenizer.convert_tokens_to_ids
     ladder = {ids(f"<COMP_{percent}>") for percent in (20, 60, 100)}
     lengths = [len(ids) for ids in trained_grpo.rows["responses"].unbind()]
-    held = 5 * sum(lengths) / (sum(lengths) - len(lengths))
+    held = 0.25 * sum(lengths) / len(lengths)
     seen, moved = set(), False
     for prompt, response, advantages in zip(
         trained_grpo.rows["prompts"].unbind(),
