@@ -221,6 +221,7 @@ def test_a_correct_response_has_no_negative_advantage_with_that_part_and_the_cho
         ("chrpo", {"without": ["kl"]}, "no part 'kl'"),
         ("chrpo", {"length_weight": 0.5}, "has no length_weight"),
         ("l1", {"control_weight": -1}, "0 or more"),
+        ("chrpo", {"control_weight": 5, "without": ["control"]}, "without control it is 1 token"),
         ("chrpo", {"ladder_share": 1.5}, r"ladder_share must be in \[0, 1\].*got 1.5 for chrpo"),
         ("l1", {"ladder_share": 0.5}, "chrpo and paper alone have one"),
         ("chrpo", {"ladder_share": 0.5, "without": ["stratified"]}, "without stratified it is 0"),

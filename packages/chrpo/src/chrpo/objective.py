@@ -209,6 +209,10 @@ def _check_changes(name: str, given: dict[str, Any], without: Sequence[str]) -> 
     found = OBJECTIVES[name]
     if given.get("control_weight", 0) < 0:
         raise DataError(f"control_weight must be 0 or more; got {given['control_weight']:g}")
+    if "control_weight" in given and "control" in without:
+        raise DataError(
+            f"control_weight is {given['control_weight']:g}, and without control it is 1 token; give one of them"
+        )
     if given.get("advantage_scale", "none") not in get_args(Scale):
         raise DataError(f"advantage_scale must be none, group or batch; got {given['advantage_scale']!r}")
     if (keep_share := given.get("keep_share")) is not None and not (0 < keep_share <= 1 and found.keep_share < 1):
