@@ -26,11 +26,10 @@ import click
 
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address, is_remote
-from .records import MAX_FILE_BYTES, Tally, path_beside
+from .records import Tally, path_beside
 from .row_files import becomes_shard, shards
-from .runs import MANIFEST, check_apart, check_manifest, resolve_state, write_manifest
+from .runs import MANIFEST, check_apart, read_manifest_on_store, resolve_state, write_manifest
 from .settings_flags import Command
-from .strict_json import parse_json
 
 Counts = dict[str, Any]
 """`read`, `written` and `rejected`, the latter by reason; perhaps `kinds`, the written rows by kind, and `was_there`,
@@ -219,9 +218,7 @@ class ShardJob:
         manifest = Address(f"{self.out}/{MANIFEST}")
         if not manifest.is_file():
             return
-        with manifest.stream() as stream:
-            text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-        command = check_manifest(parse_json(text, str(manifest)), manifest)["command"]
+        command = read_manifest_on_store(manifest)["command"]
         if command != self.command:
             raise DataError(f"{folder}: written by {command}, not by {self.command}; name another output")
 

@@ -20,9 +20,8 @@ from typing import Any
 
 from ..errors import DISTRIBUTION, DataError
 from .addresses import Address
-from .records import MAX_FILE_BYTES, path_beside
-from .runs import MANIFEST, check_manifest, differing, manifest_path
-from .strict_json import parse_json
+from .records import path_beside
+from .runs import MANIFEST, differing, manifest_path, read_manifest_on_store
 
 
 class RemoteOutput:
@@ -82,9 +81,7 @@ class RemoteOutput:
         Raises:
             DataError: the store cannot be reached, or it is no manifest of this toolkit.
         """
-        with self._manifest.stream() as stream:
-            text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-        return check_manifest(parse_json(text, str(self._manifest)), self._manifest)
+        return read_manifest_on_store(self._manifest)
 
     def upload(self, beside: Iterable[str]) -> None:
         """Copy the complete output to the store, its manifest last, and remove the one here.

@@ -24,9 +24,10 @@ from typing import Any, Literal
 
 from ..errors import DataError
 from .addresses import Address, is_remote
-from .records import read_json, write_json
+from .records import MAX_FILE_BYTES, read_json, write_json
 from .row_files import MANIFEST as MANIFEST
 from .row_files import becomes_shard
+from .strict_json import parse_json
 
 State = Literal["new", "partial", "finished"]
 _SHOWN_CHARS, _SHOWN_BEFORE = 60, 20
@@ -130,6 +131,17 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file, so nothing records how this output was made; check the path")
     return check_manifest(read_json(path), path)
+
+
+def read_manifest_on_store(manifest: Address) -> dict[str, Any]:
+    """Read a manifest on an object store.
+
+    Raises:
+        DataError: the store cannot be reached, or it is no manifest of this toolkit.
+    """
+    with manifest.stream() as stream:
+        text = stream.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+    return check_manifest(parse_json(text, str(manifest)), manifest)
 
 
 def check_manifest(found: Any, where: object) -> dict[str, Any]:
