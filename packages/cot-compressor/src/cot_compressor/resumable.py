@@ -215,11 +215,25 @@ def convert_shards(
     notify: Callable[[str], object],
 ) -> Report:
     """Convert each shard of a corpus on a Ray cluster; arguments and errors are those of `ray_shards.ShardJob`."""
-    conversion = make()  # its errors come before a worker starts
-    RowSource(source, conversion.schema, conversion.layout).check_columns()
-    job = ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
-    del conversion  # perhaps a model, of which each worker loads its own
+    job = shard_job(make(), source, out, make)  # errors of `make` come before a worker starts
     return job.run(workers=workers, gpu=gpu, notify=notify)
+
+
+def shard_job(conversion: Conversion, source: str | Path, out: str | Path, make: Callable[[], Conversion]) -> ShardJob:
+    """The job that converts each shard, after a check of the columns.
+
+    Args:
+        conversion: What `make` returns; the job does not keep it, because it may have a model, of which each worker
+            loads its own.
+        source: Corpus, as `RowSource` takes it.
+        out: Folder for the outputs.
+        make: Function that a worker calls once.
+
+    Raises:
+        DataError: a column is missing, or shards do not fit together.
+    """
+    RowSource(source, conversion.schema, conversion.layout).check_columns()
+    return ShardJob(f"cot-compressor {conversion.command}", source, out, make, conversion.overwrite)
 
 
 def _outcomes(batch: list[Row | Misfit], convert: Callable[[list[Row]], Iterable[Outcome]]) -> Iterator[Outcome]:

@@ -20,7 +20,6 @@ from cot_compressor import distributed
 from cot_compressor._shared import runs
 from cot_compressor._shared.lock import locked
 from cot_compressor._shared.output_file import OutputFile
-from cot_compressor._shared.ray_shards import ShardJob
 from cot_compressor._shared.records import Row, open_atomic, path_beside, read_records, write_json
 from cot_compressor._shared.row_layout import Layout
 from cot_compressor._shared.row_source import Misfit, RowSource
@@ -30,7 +29,7 @@ from cot_compressor.budget.select import select
 from cot_compressor.budget.stages import Stager
 from cot_compressor.compressor import Compression, Compressor
 from cot_compressor.errors import DataError, InfeasibleBudget, RejectedRow, needs_extra
-from cot_compressor.resumable import RECORDED, Conversion, Job, Outcome
+from cot_compressor.resumable import RECORDED, Conversion, Job, Outcome, shard_job
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
 from cot_compressor.scorers.rules import RuleScorer
@@ -138,12 +137,11 @@ def evaluate_shards(
     with locked(reports.out):
         if reports.state(overwrite=overwrite) == "finished":
             return None
-    rows_read.check_columns()
+    make = partial(_load_conversion, **options, overwrite=overwrite)
+    job = shard_job(conversion, source, metrics := out / "metrics", make)
     shown, fault = _first_shown(compressor, rows_read, settings["ratios"])
     del conversion, compressor  # perhaps models, of which each worker loads its own
-    make = partial(_load_conversion, **options, overwrite=overwrite)
     gpu = str(options["scorer"]) != "rules" or options.get("reader") is not None
-    job = ShardJob("cot-compressor evaluate", source, metrics := out / "metrics", make, overwrite)
     report = job.run(workers=workers, gpu=gpu, notify=notify)
     if fault:
         raise fault
