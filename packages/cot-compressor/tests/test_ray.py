@@ -98,6 +98,16 @@ class OutOfMemory:
         return {"read": 1, "written": 1, "rejected": {}}
 
 
+class OnAnotherMachine:
+    """Needs a folder that its own machine does not have."""
+
+    def __init__(self) -> None:
+        raise DataError("models/compressor: no such folder")
+
+    def __call__(self, shard: str, out: str) -> Row:
+        raise NotImplementedError
+
+
 def compressed(file: Path) -> list[Row]:
     return list(read_records(file, "compress_input"))
 
@@ -264,3 +274,11 @@ def test_a_shard_with_an_unexpected_error_is_named_and_the_others_are_made(corpu
         job.run(workers=1, gpu=False, notify=said.append)
     assert said == ["part-1.parquet: RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"]
     assert len(list((tmp_path / "short").glob("*.parquet"))) == 4
+
+
+def test_a_worker_that_cannot_start_ends_the_run_with_its_reason(corpus: Path, tmp_path: Path) -> None:
+    job = ShardJob("cot-compressor compress", corpus, tmp_path / "out", OnAnotherMachine)
+    reason = r"^a worker cannot start \(models/compressor: no such folder\); mend that, and repeat the command$"
+    with pytest.raises(DataError, match=reason):
+        job.run(workers=2, gpu=False, notify=print)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]

@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
     """What became of a shard.
 
     Args:
-        shard: Name of its file.
+        shard: Name of its file; empty if the worker could not start.
         seconds: Seconds that it took.
         counts: Numbers of rows; None if it failed.
         fault: What is wrong with it; None if nothing is.
@@ -262,7 +262,10 @@ class ShardJob:
         )
         try:
             for row in done.iter_rows():
-                yield Outcome(*json.loads(row["outcome"]))
+                outcome = Outcome(*json.loads(row["outcome"]))
+                if not outcome.shard:
+                    raise DataError(f"a worker cannot start ({outcome.fault}); mend that, and repeat the command")
+                yield outcome
         except RayError as error:
             words = " ".join(str(error).split())[-_SHOWN_CHARS:]
             failure = DataError(f"{self.out}: Ray cannot go on ({words}); repeat the command for what is missing")
@@ -276,15 +279,26 @@ class _Worker:
     def __init__(self, make: Make, out: str, folder: str) -> None:
         with suppress(OSError):  # on another machine; then addresses are absolute
             os.chdir(folder)
-        self._work, self._out = make(), out
+        self._out, self._fault = out, None
+        try:
+            self._work = make()
+        except Exception as error:  # Ray would try again, and show its own paths in the end
+            self._fault = _one_line(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self._fault is not None:
+            return {"outcome": json.dumps(["", 0.0, None, self._fault])}
         name, start = Address(row["file"]).name, time.monotonic()
         counts = fault = None
         try:
             counts = self._work(row["file"], f"{self._out}/{name}")
-        except (DataError, OSError) as error:
-            fault = str(error)
         except Exception as error:  # of this shard: raised, it would end the work on all others, without its name
-            fault = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN_CHARS]}"
+            fault = _one_line(error)
         return {"outcome": json.dumps([name, time.monotonic() - start, counts, fault])}
+
+
+def _one_line(error: Exception) -> str:
+    """What a user reads of an error; an unexpected one has its type before it."""
+    if isinstance(error, DataError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN_CHARS]}"
