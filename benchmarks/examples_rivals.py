@@ -1,0 +1,52 @@
+"""Combines the seeds that `examples/quickstart/rivals.py` measured; nothing is run.
+
+make quickstart SEED=10 RUN=runs/seed10      # and so on, with seeds whose test problems nobody looked at
+python examples/quickstart/rivals.py runs/seed10 --seed 10
+python benchmarks/examples_rivals.py runs/seed10 runs/seed11 runs/seed12
+"""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import click
+from recording import record
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One line for each row: means over seeds, and chrpo's difference from it, mean and range over seeds."""
+    seeds = result["seeds"]
+    lines = [
+        f"Seeds {', '.join(str(seed['seed']) for seed in seeds)}:",
+        "",
+        "| row | accuracy, % | thinking tokens | RL tokens, thousands | chrpo's accuracy less the row's, points "
+        "| chrpo's tokens over the row's, % |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for rows in zip(*(seed["rows"] for seed in seeds), strict=True):
+        accuracy, thinking, generated = (
+            fmean(row[field] for row in rows) for field in ("accuracy", "thinking_tokens", "generated_tokens")
+        )
+        compared = [row["chrpo"] for row in rows]
+        lines.append(
+            f"| {rows[0]['name']} | {100 * accuracy:.1f} | {thinking:.1f} | {generated / 1000:.0f} | "
+            f"{_range([100 * found['accuracy_difference'] for found in compared])} | "
+            f"{_range([-100 * found['token_reduction'] for found in compared])} |"
+        )
+    return "\n".join(lines)
+
+
+def _range(values: list[float]) -> str:
+    return f"{fmean(values):+.1f} ({min(values):+.1f} to {max(values):+.1f})"
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(runs: tuple[Path, ...]) -> None:
+    """Read rivals.json of every run, and record it."""
+    record(__file__, {"seeds": [json.loads((run / "rivals.json").read_text("utf-8")) for run in runs]}, tables)
+
+
+if __name__ == "__main__":
+    main()
