@@ -20,6 +20,8 @@ import click
 # Commands that refuse to replace an output made with other settings unless --overwrite is given.
 _KEEP = {
     "math-eval run",
+    "cot-compressor annotate",
+    "cot-compressor train",
     "cot-compressor compress",
     "ratio-sft build",
     "ratio-sft train",

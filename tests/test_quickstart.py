@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import click
 import pytest
 
+from cot_compressor.training.annotate_response import ResponseAnnotator
+
 from .example_scripts import EXAMPLES, load_script
 
 problems = load_script("quickstart/problems.py")
@@ -47,6 +49,16 @@ def test_what_the_answer_needs_is_12_to_15_percent_of_the_trace():
         needed += sum(len(tokenizer(equation).input_ids) for equation in row["equations"])
         total += len(tokenizer(thinking).input_ids)
     assert 0.12 <= needed / total <= 0.15
+
+
+def test_labels_of_the_compressor_are_the_sentences_with_the_equations_of_the_solution():
+    annotator = ResponseAnnotator(keep_share=0.7)
+    for row in problems.problems("sft", 0, 200):
+        thinking, _ = problems.write_trace(row, random.Random(row["id"]))
+        spans = annotator.keep(row["question"], thinking, row["answer"], row["solution"])
+        kept = " ".join(thinking[start:end] for start, end in spans)
+        stated = [equation in kept for equation in row["equations"]]
+        assert all(stated) if "wordy" in row["level"] else any(stated)
 
 
 def test_the_tokenizer_gives_the_text_back_and_knows_every_word():

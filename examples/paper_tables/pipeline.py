@@ -16,7 +16,7 @@ from quickstart import pipeline as quickstart_pipeline
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
+    *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
     *(
         HERE / name
         for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py", "untrained_tokens.py")

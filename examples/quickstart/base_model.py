@@ -62,6 +62,7 @@ def load_generator(path: Path) -> Generator:
     return cast(Generator, importlib.import_module(path.stem))
 
 
+FIELDS = ("id", "question", "answer", "level", "equations", "solution")
 PROBLEMS = Path(__file__).parent / "problems.py"
 
 
@@ -231,9 +232,7 @@ def write_problems(generator: Generator, folder: Path, seed: int) -> None:
         if ids & seen or len(ids) < count:
             raise RuntimeError(f"split {split} repeats a problem")
         seen |= ids
-        lines = [
-            json.dumps({key: row[key] for key in ("id", "question", "answer", "level", "equations")}) for row in rows
-        ]
+        lines = [json.dumps({key: row[key] for key in FIELDS if key in row}) for row in rows]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

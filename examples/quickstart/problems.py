@@ -73,7 +73,7 @@ ENDINGS = (
 def make_problem(
     rng: random.Random, kind: str, steps: int, operands: dict[str, tuple[int, int]] = OPERANDS
 ) -> dict[str, Any]:
-    """One problem with its answer, its equations and their numbers; the id is a hash of the arithmetic."""
+    """One problem with answer, equations, worked solution and numbers; the id is a hash of the arithmetic."""
     low, high = operands[kind]
     while True:
         value = start = rng.randint(SMALLEST, LARGEST)
@@ -87,13 +87,14 @@ def make_problem(
         else:
             break
     name, things = rng.choice(NAMES), rng.choice(THINGS)
-    arithmetic = f"{start} {changes}"
+    arithmetic, equations = f"{start} {changes}", _equations(start, changes)
     return {
         "id": hashlib.sha256(arithmetic.encode()).hexdigest()[:16],
         "question": _question(kind, name, things, start, changes),
         "answer": str(value),
         "level": f"{1 + KINDS.index(kind) * len(STEPS) + steps - STEPS[0]} {kind}, {steps} steps",
-        "equations": _equations(start, changes),
+        "equations": equations,
+        "solution": _solution(things, start, changes, equations),
         "story": {"kind": kind, "name": name, "things": things, "start": start, "changes": changes},
     }
 
@@ -104,6 +105,15 @@ def _equations(start: int, changes: list[int]) -> list[str]:
         equations.append(f"{value} {'+' if change > 0 else '-'} {abs(change)} = {value + change}")
         value += change
     return equations
+
+
+def _solution(things: str, start: int, changes: list[int], equations: list[str]) -> str:
+    """The worked solution, as collections of problems have one."""
+    steps = [
+        f"In step {number}, {abs(change)} of them {_move(change)}, which gives {equation}."
+        for number, (change, equation) in enumerate(zip(changes, equations, strict=True), 1)
+    ]
+    return f"At the start there are {start} {things}. {' '.join(steps)} So there are {start + sum(changes)} at the end."
 
 
 def _question(kind: str, name: str, things: str, start: int, changes: list[int]) -> str:

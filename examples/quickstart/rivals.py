@@ -56,7 +56,7 @@ def stages_of(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the quickstart in RUN.")
 def main(run: Path, seed: int) -> None:
     """Train and evaluate every row in RUN/rivals; then write RUN/rivals.json."""
