@@ -240,6 +240,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize("row", ["grpo", "chrpo-2", "l1:0.1", "alp:1e-6", "chrpo-control:0.001"])
+def test_a_finished_row_is_listed_by_its_name(row, tmp_path):
+    run = compare.Run(tmp_path, TASKS["steep"], seed=0)
+    (tmp_path / f"steep_0_{row.replace(':', '-')}_160_0.0002.json").touch()
+    assert run.finished(row)
+    assert run.finished_rows() == [row]
+
+
 def test_a_base_model_that_has_not_learnt_the_task_is_no_start(tmp_path):
     task = replace(TASKS["rare"], stage_steps=(1, 1, 1), base_accuracy=1.1, test_problems=10)
     with pytest.raises(RuntimeError, match="after 5 trainings from other initial weights"):

@@ -7,6 +7,7 @@ What a row sets is left to `row_settings`, tables to `summary`.
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from training import base_model, sft_model
 from transformer import Transformer
 
 Result = dict[str, Any]
+_WEIGHT = re.compile(r"-(?=[\d.]+(e-?\d+)?$)")
 PACKED = "rows.jsonl"
 """File of all results of a folder, with which another folder goes on."""
 
@@ -63,7 +65,7 @@ class Run:
         """Every row that has been trained and measured."""
         paths = self.folder.glob(self._row_path("*").name)
         names = [path.stem.split("_", 2)[2].rsplit("_", 2)[0] for path in paths]
-        return sorted(name if name in ROWS else ":".join(name.rsplit("-", 1)) for name in names)
+        return sorted(name if name in ROWS else _WEIGHT.sub(":", name, count=1) for name in names)
 
     def references(self) -> list[list[float]]:
         """Accuracy of the SFT model on each RL problem at every ratio, [problems, ratios]."""
