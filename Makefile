@@ -146,11 +146,15 @@ format: $(READY) ## format the code and apply the fixes of ruff
 
 BENCH := $(BIN)/python benchmarks
 SEEDS := runs/seed0 runs/seed1 runs/seed2
+UNSEEN := runs/seed10 runs/seed11 runs/seed12
 SMOLLM2 := runs/SmolLM2-135M-Instruct
 CHECKOUTS ?= checkouts
 
 runs/seed%/results.json: | $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python examples/quickstart/quickstart.py runs/seed$* --seed $*
+
+runs/seed%/objectives.json: runs/seed%/results.json
+	OMP_NUM_THREADS=1 $(BIN)/python examples/paper_tables/objectives.py runs/seed$* --seed $*
 
 $(SMOLLM2): | $(READY)
 	$(BIN)/python examples/smollm2/model_folder.py $@
@@ -160,7 +164,7 @@ $(SMOLLM2)-thinking: | $(READY)
 
 WAYS := $(BIN)/python examples/thinking_baselines.py
 
-bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
+bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) $(UNSEEN:%=%/objectives.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
 	$(BENCH)/chrpo_segments.py
@@ -171,7 +175,8 @@ bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) ## run 
 	$(BENCH)/cot_compressor_scorer.py --data-dir "$(DATA)"
 	$(BENCH)/cot_compressor_speed.py --data-dir "$(DATA)"
 	$(BENCH)/examples_paper_tables.py
-	$(BENCH)/examples_quickstart.py $(SEEDS)
+	$(BENCH)/examples_quickstart.py $(UNSEEN)
+	$(BENCH)/examples_objectives.py $(UNSEEN)
 	$(BENCH)/examples_scaling.py
 	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
 	$(WAYS) runs/seed0/base runs/seed0/problems/test.jsonl runs/seed0/ways --budget 16 --budget 32 --budget 64 \

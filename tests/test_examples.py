@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("DATA") or ROOT / "data")
 
 frontier = load_script("frontier/rows.py")
-rivals = load_script("quickstart/rivals.py")
+objectives = load_script("paper_tables/objectives.py")
 STAGES = {
     "quickstart": load_script("quickstart/quickstart.py").pipeline(Path("run"), 0),
-    "rivals": [stage for name in rivals.ROWS for stage in rivals.stages_of(Path("run"), name, 0)],
+    "objectives": [stage for name in objectives.ROWS for stage in objectives.stages_of(Path("run"), name, 0)],
     "smollm2": load_script("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
     "frontier": [
         *frontier.shared_stages(Path("run"), "steep", 0),

@@ -1,8 +1,8 @@
-"""Combines the seeds that `examples/quickstart/rivals.py` measured; nothing is run.
+"""Combines the seeds that `examples/paper_tables/objectives.py` measured; nothing is run.
 
 make quickstart SEED=10 RUN=runs/seed10      # and so on, with seeds whose test problems nobody looked at
-python examples/quickstart/rivals.py runs/seed10 --seed 10
-python benchmarks/examples_rivals.py runs/seed10 runs/seed11 runs/seed12
+python examples/paper_tables/objectives.py runs/seed10 --seed 10
+python benchmarks/examples_objectives.py runs/seed10 runs/seed11 runs/seed12
 """
 
 import json
@@ -44,8 +44,8 @@ def _range(values: list[float]) -> str:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(runs: tuple[Path, ...]) -> None:
-    """Read rivals.json of every run, and record it."""
-    record(__file__, {"seeds": [json.loads((run / "rivals.json").read_text("utf-8")) for run in runs]}, tables)
+    """Read objectives.json of every run, and record it."""
+    record(__file__, {"seeds": [json.loads((run / "objectives.json").read_text("utf-8")) for run in runs]}, tables)
 
 
 if __name__ == "__main__":
