@@ -1,4 +1,4 @@
-"""Combines the seeds that `examples/paper_tables/objectives.py` measured; nothing is run.
+"""Combines the seeds that `examples/paper_tables/objectives.py` measured; no model is run.
 
 make quickstart SEED=10 RUN=runs/seed10      # and so on, with seeds whose test problems nobody looked at
 python examples/paper_tables/objectives.py runs/seed10 --seed 10
@@ -6,12 +6,15 @@ python benchmarks/examples_objectives.py runs/seed10 runs/seed11 runs/seed12
 """
 
 import json
+import sys
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import click
-from recording import record
+from recording import PAGES, record
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "paper_tables"))
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -44,8 +47,12 @@ def _range(values: list[float]) -> str:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(runs: tuple[Path, ...]) -> None:
-    """Read objectives.json of every run, and record it."""
-    record(__file__, {"seeds": [json.loads((run / "objectives.json").read_text("utf-8")) for run in runs]}, tables)
+    """Read objectives.json of every run, draw a chart, and record them."""
+    from charts import draw_objectives
+
+    seeds = [json.loads((run / "objectives.json").read_text("utf-8")) for run in runs]
+    draw_objectives(seeds, PAGES)
+    record(__file__, {"seeds": seeds}, tables)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Puts the figures of `examples/paper_tables` among the recorded results, and its charts into docs/results.
+"""Puts the figures of `examples/paper_tables` among the recorded results, and its chart into docs/results.
 
 The figures themselves stay in the example's folder.
 
@@ -24,10 +24,10 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Draw the charts; record the name of the example's file and the machine. Nothing is run."""
-    from charts import draw
+    """Draw the chart; record the name of the example's file and the machine. Nothing is run."""
+    from charts import draw_compressions
 
-    draw(combine(read_seeds(EXAMPLE / "seeds.jsonl")), PAGES)
+    draw_compressions(combine(read_seeds(EXAMPLE / "seeds.jsonl"))["rows"], PAGES)
     record(__file__, {"file": "seeds.jsonl"}, tables)
 
 

@@ -9,10 +9,14 @@ Text is in results/NAME.md, the recorded result in results/NAME.json, and the ta
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
 from recording import PAGES, RESULTS
+
+sys.path.insert(0, str(RESULTS.parents[1] / "examples"))
+from seed_means import mean_over_seeds
 
 TITLES = {
     "examples": "Results of the examples",
@@ -24,19 +28,14 @@ TITLES = {
 }
 NOTE = "<!-- made by benchmarks/render.py; edit benchmarks/results instead -->"
 PLACE, CLAIMS = "{tables}", "{claims}"
-EARLIER = ("examples_paper_tables",)
-EARLIER_NOTE = (
-    "The RL rows were measured with an earlier objective of chrpo 0.1.0: every prompt rolled out at every ratio, "
-    "a price that started at 0 and had no minimum."
-)
-# The rows of the paper's tables that the summary shows, and what each row is.
+# The conditions of the quickstart that the summary shows, and what each one is.
 SUMMARY_ROWS = {
     "base": "base model, full-length thinking",
-    "sft@1": "after SFT, ratio 1 requested",
+    "sft@1.0": "after SFT, ratio 1 requested",
     "sft@0.4": "after SFT, ratio .4 requested",
     "sft@0.2": "after SFT, ratio .2 requested",
     "sft@policy": "after SFT, the model chooses the ratio",
-    "chrpo": "after CHRPO, the model chooses the ratio",
+    "chrpo@policy": "after CHRPO, the model chooses the ratio",
 }
 
 
@@ -50,29 +49,27 @@ def section(text: Path) -> str:
     tables = importlib.import_module(text.stem).tables(recorded["result"]).strip()
     machine = recorded["machine"]
     where = f"Printed by `{script}` on {machine['processor']}, {machine['cores']} cores."
-    if text.stem in EARLIER:
-        where = f"{where} {EARLIER_NOTE}"
     return text.read_text("utf-8").replace(PLACE, f"{tables}\n\n{where}").strip()
 
 
 def summary() -> str:
     """The first page: accuracy and thinking tokens of the main rows, around the text of results/index.md."""
-    example = importlib.import_module("examples_paper_tables")
-    result = example.combine(example.read_seeds(example.EXAMPLE / "seeds.jsonl"))
-    rows = {row["name"]: row for row in result["rows"]}
+    runs = json.loads((RESULTS / "examples_quickstart.json").read_text("utf-8"))["result"]["runs"]
+    conditions = [{row["name"]: row for row in run["conditions"]} for run in runs]
     lines = ["| model | accuracy, % | thinking tokens | fewer thinking tokens, % |", "|---|---:|---:|---:|"]
     for name, meaning in SUMMARY_ROWS.items():
-        row = rows[name]
-        reduction = "" if name == "base" else _interval(row, "token_reduction")
-        lines.append(f"| {meaning} | {_interval(row, 'accuracy')} | {row['thinking_tokens']:.1f} | {reduction} |")
-    text = (RESULTS / "index.md").read_text("utf-8")
-    tables = "\n".join([*lines, "", EARLIER_NOTE])
+        accuracy = _interval([found[name]["accuracy"] for found in conditions])
+        tokens = fmean(found[name]["thinking_tokens"] for found in conditions)
+        reduction = "" if name == "base" else _interval([1 - found[name]["act_ratio"] for found in conditions])
+        lines.append(f"| {meaning} | {accuracy} | {tokens:.1f} | {reduction} |")
+    text, tables = (RESULTS / "index.md").read_text("utf-8"), "\n".join(lines)
     found = "\n".join(importlib.import_module("claims").table())
     return f"{NOTE}\n\n{text.replace(PLACE, tables).replace(CLAIMS, found).strip()}\n"
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
-    middle, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+def _interval(seeds: Sequence[float]) -> str:
+    found = mean_over_seeds("", seeds)
+    middle, low, high = (100 * found[end] for end in ("", "_low", "_high"))
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 

@@ -19,6 +19,7 @@ objectives = load_script("paper_tables/objectives.py")
 STAGES = {
     "quickstart": load_script("quickstart/quickstart.py").pipeline(Path("run"), 0),
     "objectives": [stage for name in objectives.ROWS for stage in objectives.stages_of(Path("run"), name, 0)],
+    "paper_tables": load_script("paper_tables/pipeline.py").pipeline(Path("run"), 0),
     "smollm2": load_script("smollm2/smollm2.py").pipeline(Path("run"), Path("data"), 0),
     "frontier": [
         *frontier.shared_stages(Path("run"), "steep", 0),

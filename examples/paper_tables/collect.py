@@ -1,6 +1,6 @@
 """The figures of one seed, and their means and intervals over several seeds.
 
-Reads samples and training metrics; compares every row with the base model and with its competitor. The stages are
+Reads samples; compares every row with the base model and with its competitor. The stages are
 defined in `pipeline`, the Markdown in `tables`, the pictures in `charts`.
 
     combine(read_seeds(Path("examples/paper_tables/seeds.jsonl")))["rows"][0]["accuracy"]
@@ -13,13 +13,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline import COMPRESSIONS, RL
+from pipeline import COMPRESSIONS
 from quickstart import RATIOS
 from seed_means import mean_over_seeds
 
 Row = dict[str, Any]
-_TRAJECTORY = ("policy/accuracy", "policy/thinking_tokens", "lambda/policy", "floor/policy")
-_TRAINED = ("chrpo", *RL, "chrpo-no-sft")
 _MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
 
 
@@ -41,15 +39,10 @@ def measure(run: Path, seed: int) -> Row:
             row = _means(samples)
             row["minimal_length_ratio"] = row["thinking_tokens"] / needed(samples)
             row["levels"] = {level: _means(group) for level, group in _group(samples, "level")}
-            row["ratios"] = {
-                f"{ratio:g}": len(group) / len(samples) for ratio, group in _group(samples, "chosen_ratio")
-            }
             longer = _by_row(folder, "longer")[name]
             row["longer"] = {level: _means(group) for level, group in _group(longer, "steps")}
             rows[name] = row
-    paths = {name: run / name / "metrics.jsonl" for name in _TRAINED}
-    trajectories = {name: _trajectory(path) for name, path in paths.items()}
-    return {"seed": seed, "rows": rows, "trajectories": trajectories}
+    return {"seed": seed, "rows": rows}
 
 
 def read_seeds(path: Path) -> list[Row]:
@@ -58,7 +51,7 @@ def read_seeds(path: Path) -> list[Row]:
 
 
 def _by_row(folder: Path, task: str) -> dict[str, list[Row]]:
-    """The samples of one evaluation, grouped by the name of their table row, such as `sft@0.4` or `l1`."""
+    """The samples of one evaluation, grouped by the name of their table row, such as `sft@0.4`."""
     found: dict[str, list[Row]] = defaultdict(list)
     for line in (folder / f"samples_{task}.jsonl").read_text("utf-8").splitlines():
         sample = json.loads(line)
@@ -72,8 +65,7 @@ def _by_row(folder: Path, task: str) -> dict[str, list[Row]]:
 def _group(samples: Sequence[Row], field: str) -> list[tuple[Any, list[Row]]]:
     groups: dict[Any, list[Row]] = defaultdict(list)
     for sample in samples:
-        if sample[field] is not None:
-            groups[sample[field]].append(sample)
+        groups[sample[field]].append(sample)
     return sorted(groups.items())
 
 
@@ -84,39 +76,30 @@ def _means(samples: Sequence[Row]) -> Row:
     }
 
 
-def _trajectory(path: Path) -> dict[str, list[float | None]]:
-    steps = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {name: [step.get(name) for step in steps] for name in _TRAJECTORY if name in steps[-1]}
-
-
 def combine(seeds: Sequence[Row]) -> Row:
     """The table over seeds: means, 95 % t intervals over seeds (null for one seed), paired differences.
 
-    `token_reduction` and `accuracy_difference` compare a row with base. `rival` is the competing row: `sft` at the same
-    ratio for the other compressions, `chrpo` for other objectives and ablations. `rival_…` fields are differences or
-    ratios of this row against its rival.
+    `token_reduction` and `accuracy_difference` compare a row with base. `rival` is the competing row, `sft` at the same
+    ratio; `rival_…` fields are differences or ratios of this row against it.
     """
     names = [name for name in _order() if all(name in seed["rows"] for seed in seeds)]
     return {
         "format": 1,
         "seeds": [seed["seed"] for seed in seeds],
         "rows": [_row(name, seeds) for name in names],
-        "trajectories": {str(seed["seed"]): seed["trajectories"] for seed in seeds},
     }
 
 
 def _order() -> list[str]:
     ladder = [f"@{ratio:g}" for ratio in RATIOS]
     compressions = [f"{name}{ratio}" for name in ("sft", *COMPRESSIONS) for ratio in ladder]
-    return ["base", *compressions, "sft@policy", *_TRAINED]
+    return ["base", *compressions, "sft@policy"]
 
 
 def rival(name: str) -> str | None:
     """The row, besides base, that `name` is compared with."""
     method, at, ratio = name.partition("@")
-    if method in COMPRESSIONS:
-        return f"sft{at}{ratio}"
-    return "chrpo" if name in {*RL, "chrpo-no-sft", "sft@policy"} else None
+    return f"sft{at}{ratio}" if method in COMPRESSIONS else None
 
 
 def _row(name: str, seeds: Sequence[Row]) -> Row:
@@ -132,8 +115,6 @@ def _row(name: str, seeds: Sequence[Row]) -> Row:
         row[field] = {
             key: {mean: fmean(own[field][key][mean] for own in ours) for mean in _MEANS} for key in ours[0][field]
         }
-    chosen = sorted({ratio for own in ours for ratio in own["ratios"]})
-    row["ratios"] = {ratio: fmean(own["ratios"].get(ratio, 0.0) for own in ours) for ratio in chosen}
     return row
 
 

@@ -1,7 +1,7 @@
 """The stages of one seed as titles and commands: the quickstart, which all rows share, then the stages of each row.
 
-Rows with the same start share its stages: one base model, one SFT with our compressor, one set of RL prompts.
-`paper_tables` runs the commands; `collect` reads what they measured.
+All rows start from one base model and its traces; each has its own compression and SFT. `paper_tables` runs the
+commands; `collect` reads what they measured. RL is left to `objectives`.
 
     for title, command in pipeline(Path("runs/paper_tables/seed0"), 0): ...
 """
@@ -10,30 +10,18 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
-from quickstart import LADDER, RATIOS, RL_SETTINGS, SFT_SETTINGS, TOLERANCE
+from quickstart import LADDER, SFT_SETTINGS, TOLERANCE
 from quickstart import pipeline as quickstart_pipeline
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
     *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
-    *(
-        HERE / name
-        for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py", "untrained_tokens.py")
-    ),
+    *(HERE / name for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
 )
-COMPRESSIONS = ("random", "head", "rare-words", "tokenskip")
-RL = {
-    "grpo": "--objective grpo",
-    "l1": "--objective l1",
-    "degrpo": "--objective degrpo",
-    "shortest_correct": "--objective shortest_correct",
-    "chrpo-no-constraint": "--without constraint",
-    "chrpo-no-control": "--without control",
-    "chrpo-no-mode": "--without mode",
-    "chrpo-no-stratified": "--without stratified",
-}
-"""Options of `chrpo train` for the rows that start from the same checkpoint as `chrpo`."""
+OURS = {"rules": "rules", "learnt": "{run}/compressor"}
+"""Row -> scorer of our compressor; `sft`, the quickstart's, has both: the rules first, then the learnt order."""
+COMPRESSIONS = (*OURS, "random", "head", "rare-words", "tokenskip")
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
@@ -53,20 +41,9 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         evaluate("base", "base", ""),
         evaluate("sft", "ratios", LADDER),
         evaluate("sft-policy", "sft", "--ratio policy"),
-        evaluate("chrpo", "chrpo", "--ratio policy"),
     ]
     for name in COMPRESSIONS:
         stages += [*_compression(run, name, seed), evaluate(name, f"sft-{name}", LADDER)]
-    for name, options in RL.items():
-        stages += [_rl(run, name, "sft", options, seed), evaluate(name, name, "--ratio policy")]
-    stages += [
-        (
-            "Add untrained control tokens to the base model",
-            f"{HERE}/untrained_tokens.py {run}/base {run}/untrained " + " ".join(map(str, RATIOS)),
-        ),
-        _rl(run, "chrpo-no-sft", "untrained", "", seed),
-        evaluate("chrpo-no-sft", "chrpo-no-sft", "--ratio policy"),
-    ]
     return stages
 
 
@@ -89,7 +66,7 @@ def _sft(run: Path, name: str, mix: Path, seed: int) -> tuple[str, str]:
 
 
 def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
-    """SFT on another compression of the same traces, cut to the same lengths; TokenSkip draws one ratio per trace."""
+    """SFT on another compression of the same traces, of the same lengths; TokenSkip draws one ratio per trace."""
     if name == "tokenskip":
         command = f"{HERE}/tokenskip_mixture.py {run}/compressed-rare-words.jsonl {run}/mix/tokenskip --seed {seed}"
         return [
@@ -97,19 +74,13 @@ def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
             _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed),
         ]
     compressed = run / f"compressed-{name}.jsonl"
+    command = (
+        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {OURS[name].format(run=run)}"
+        if name in OURS
+        else f"{HERE}/other_compressions.py {run}/compressed.jsonl {compressed} --method {name} --seed {seed}"
+    )
     return [
-        (
-            f"Compress another way: {name}",
-            f"{HERE}/other_compressions.py {run}/compressed.jsonl {compressed} --method {name} --tokenizer {run}/base "
-            f"--seed {seed}",
-        ),
+        (f"Compress another way: {name}", f"{command} --tokenizer {run}/base"),
         _build(run, name, compressed, seed),
         _sft(run, f"sft-{name}", run / f"mix/{name}", seed),
     ]
-
-
-def _rl(run: Path, name: str, model: str, options: str, seed: int) -> tuple[str, str]:
-    return (
-        f"RL: {name}",
-        f"chrpo train {run}/rl_prompts.jsonl {run}/{name} --model {run}/{model} {options} {RL_SETTINGS} --seed {seed}",
-    )

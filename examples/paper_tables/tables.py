@@ -14,7 +14,7 @@ _HEAD = (
 
 
 def tables(results: Row) -> str:
-    """Four tables: all rows; each row against its rival; accuracy by difficulty; the ratios that models choose."""
+    """Three tables: all rows; each row against its rival; accuracy by difficulty."""
     rows = results["rows"]
     seeds = ", ".join(map(str, results["seeds"]))
     return "\n\n".join(
@@ -30,8 +30,6 @@ def tables(results: Row) -> str:
             ),
             "Accuracy by difficulty, and on problems with more steps than any training problem:",
             _levels(rows),
-            "Rows in which the model chooses the ratio: share of each ratio, and mean thinking tokens by difficulty:",
-            _choices([row for row in rows if row["ratios"] and row["name"].partition("@")[2] in {"", "policy"}]),
         ]
     )
 
@@ -60,21 +58,6 @@ def _levels(rows: list[Row]) -> str:
     names = [(field, name) for field in ("levels", "longer") for name in rows[0][field]]
     head = f"| row | {' | '.join(name for _, name in names)} |\n|---|{'---|' * len(names)}"
     body = [[row["name"], *(f"{row[field][name]['accuracy']:.1%}" for field, name in names)] for row in rows]
-    return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in body)])
-
-
-def _choices(rows: list[Row]) -> str:
-    ratios = sorted({ratio for row in rows for ratio in row["ratios"]}, key=float)
-    levels = list(rows[0]["levels"])
-    head = f"| row | {' | '.join([*ratios, *levels])} |\n|---|{'---|' * (len(ratios) + len(levels))}"
-    body = [
-        [
-            row["name"],
-            *(f"{row['ratios'].get(ratio, 0):.1%}" for ratio in ratios),
-            *(f"{row['levels'][level]['thinking_tokens']:.1f}" for level in levels),
-        ]
-        for row in rows
-    ]
     return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in body)])
 
 
