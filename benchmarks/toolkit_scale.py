@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -169,12 +170,19 @@ def run_ray(stage: str, folder: Path, tokenizer: Path, *, kill: bool) -> dict[st
 
 
 def run_local(stage: str, folder: Path, tokenizer: Path) -> dict[str, Any]:
-    """Run a stage in one process."""
+    """Run a stage in one process; `cores` is the mean number of processors that it keeps busy, children included."""
     line, _ = command(stage, folder, "local", tokenizer)
-    watch, start = Watch(line, folder / f"{stage}-local.log"), time.monotonic()
+    watch, start, before = Watch(line, folder / f"{stage}-local.log"), time.monotonic(), _children_seconds()
     if code := watch.wait():
         raise click.ClickException(f"{' '.join(line)}: exit {code}; see {folder}/{stage}-local.log")
-    return {"seconds": time.monotonic() - start, "memory": watch.most}
+    seconds = time.monotonic() - start
+    return {"seconds": seconds, "cores": (_children_seconds() - before) / seconds, "memory": watch.most}
+
+
+def _children_seconds() -> float:
+    """Processor seconds of all processes that this one has started and that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def digests(path: Path, drop: str = "") -> list[bytes]:
@@ -294,14 +302,17 @@ def measure_short(folder: Path, tokenizer: Path) -> dict[str, Any]:
 def tables(result: dict[str, Any]) -> str:
     """Seconds, speed-up, rows a second and memory of each stage; then the exponents of growth."""
     lines = [
-        "| rows | stage | one process, s | rows/s | two workers, s | faster | one process, MiB | worker, MiB | kills |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|---|",
+        "| rows | stage | one process, s | its cores | rows/s | two workers, s | faster | one process, MiB | worker, MiB "
+        "| kills |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for size in result["sizes"]:
         for stage, found in size["stages"].items():
             one, ray = found["local"], found["ray"]
+            cores = one.get("cores")
             lines.append(
-                f"| {size['rows']} | {stage} | {one['seconds']:.0f} | {size['rows'] / one['seconds']:.0f} | "
+                f"| {size['rows']} | {stage} | {one['seconds']:.0f} | {f'{cores:.1f}' if cores else ''} | "
+                f"{size['rows'] / one['seconds']:.0f} | "
                 f"{ray['seconds']:.0f} | {one['seconds'] / ray['seconds']:.2f} x | {one['memory']['driver'] >> 20} | "
                 f"{ray['memory']['worker'] >> 20} | {' and '.join(ray['killed']) or 'nothing'} |"
             )
