@@ -302,8 +302,8 @@ def measure_short(folder: Path, tokenizer: Path) -> dict[str, Any]:
 def tables(result: dict[str, Any]) -> str:
     """Seconds, speed-up, rows a second and memory of each stage; then the exponents of growth."""
     lines = [
-        "| rows | stage | one process, s | its cores | rows/s | two workers, s | faster | one process, MiB | worker, MiB "
-        "| kills |",
+        "| rows | stage | one process, s | its cores | rows/s | two workers, s | faster | one process, MiB "
+        "| worker, MiB | kills |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for size in result["sizes"]:
