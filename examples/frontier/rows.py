@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
-from quickstart import LADDER, learn_to_compress
+from quickstart import LADDER
 from quickstart import pipeline as quickstart_pipeline
 
 HERE = Path(__file__).parent
@@ -97,18 +97,16 @@ def shared_stages(run: Path, task: str, seed: int) -> list[tuple[str, str]]:
     """The stages that all rows need, with the evaluation of the base model and of SFT.
 
     No teacher tells which ratio is enough, unlike in the quickstart: where thinking rarely matters it would always name
-    the smallest, and RL cannot compare ratios that it never draws. So the first choice is uniform. The problems have no
-    worked solutions, from which the quickstart's compressor learns, so `rules` compresses.
+    the smallest, and RL cannot compare ratios that it never draws. So the first choice is uniform.
     """
-    teacher, trained = f"{run}/teacher.jsonl", learn_to_compress(run, seed)
+    teacher = f"{run}/teacher.jsonl"
     stages = []
     for title, command in takewhile(lambda stage: "chrpo train" not in stage[1], quickstart_pipeline(run, seed)):
-        if (title, command) in trained or (command.startswith("chrpo prepare") and teacher in command):
+        if command.startswith("chrpo prepare") and teacher in command:
             continue
         if "base_model.py" in command:
             command += f" --problems {TASKS[task]}"
-        command = command.replace(f" --teacher {teacher}", "").replace(f"hybrid:{run}/compressor", "rules")
-        stages.append((title, command))
+        stages.append((title, command.replace(f" --teacher {teacher}", "")))
     return [
         *stages,
         _evaluation(run, "base", "base", "", seed),

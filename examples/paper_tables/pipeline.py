@@ -16,12 +16,12 @@ from quickstart import pipeline as quickstart_pipeline
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
+    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
+    *(HERE / name for name in ("encoder.py", "longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
 )
-OURS = {"rules": "rules", "learnt": "{run}/compressor"}
-"""Row -> scorer of our compressor; `sft`, the quickstart's, has both: the rules first, then the learnt order."""
-COMPRESSIONS = (*OURS, "random", "head", "rare-words", "tokenskip")
+LEARNT = {"learnt": "", "hybrid": "hybrid:"}
+"""Row -> prefix of the folder of the learnt scorer; `hybrid` has the equations of the rules first."""
+COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
@@ -42,6 +42,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         evaluate("sft", "ratios", LADDER),
         evaluate("sft-policy", "sft", "--ratio policy"),
     ]
+    stages += _learn_to_compress(run, seed)
     for name in COMPRESSIONS:
         stages += [*_compression(run, name, seed), evaluate(name, f"sft-{name}", LADDER)]
     return stages
@@ -51,6 +52,23 @@ def measured_commands(run: Path) -> list[str]:
     """Every command of a seed that changes a figure, the quickstart's among them."""
     stages = [*quickstart_pipeline(run, 0), *pipeline(run, 0)]
     return [command for _, command in stages if not command.startswith("math-eval report")]
+
+
+def _learn_to_compress(run: Path, seed: int) -> list[tuple[str, str]]:
+    """From the traces to a compressor that knows what of them carries the worked solutions of their problems."""
+    return [
+        (
+            "Mark what of each trace carries the worked solution",
+            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
+            "--keep-share 0.7",
+        ),
+        ("Make an encoder, without training", f"{HERE}/encoder.py {run}/base {run}/encoder"),
+        (
+            "Train the compressor",
+            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
+            f"--seed {seed}",
+        ),
+    ]
 
 
 def _build(run: Path, name: str, compressed: Path, seed: int) -> tuple[str, str]:
@@ -75,8 +93,8 @@ def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
         ]
     compressed = run / f"compressed-{name}.jsonl"
     command = (
-        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {OURS[name].format(run=run)}"
-        if name in OURS
+        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {LEARNT[name]}{run}/compressor"
+        if name in LEARNT
         else f"{HERE}/other_compressions.py {run}/compressed.jsonl {compressed} --method {name} --seed {seed}"
     )
     return [
