@@ -2,10 +2,11 @@
 
 Units are sorted into tiers, in this order:
 
-0. the chain: each equation that the final result depends on, once, where it is first stated (`chain.py`);
+0. the chain: each equation that the final result depends on, once, where it is first stated (`chain.py`), unless it
+   arrives at no number of the closing statement;
 1. the closing statement: what gives the answer or draws the conclusion (`statements.py`);
 2. other grounded equations, and those that occur only in a re-check;
-3. the closing statement of a computation, if it is more than a twentieth of the text; a box or an answer in a tag stays
+3. the closing statement of a chain, if it is more than a twentieth of the text; a box or an answer in a tag stays
    in tier 1;
 4. sentences, by what they add per token to what a final solution is likely to say (`likely_items`); deductions,
    corrections, gaps that the text points out, the end of the text and the sentence before a closing statement, which
@@ -32,7 +33,7 @@ from cot_compressor.text.parts import ANSWERS
 from cot_compressor.text.segment import Unit
 
 from .base import ScoringInput
-from .chain import ranked_equations
+from .chain import arrives, ranked_equations
 from .statements import Role, closing_sentences, statement_role
 
 _ROLE_WEIGHTS: dict[Role, float] = {
@@ -53,7 +54,6 @@ _COST_POWER = 0.7
 _COST_START = 12
 _REPLACED_REACH = 4
 _LONG_CLOSING = 0.05
-_FEWEST_EQUATIONS = 2
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
 BEFORE_SENTENCES = -float(_SENTENCE)
 """Score below those of tiers 0 to 3: the equations and the closing statement."""
@@ -88,9 +88,10 @@ def _score(item: ScoringInput) -> list[float]:
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
             scores[unit] = -(_SENTENCE if adds else _LAST) - (place + 1) / (len(order) + 2)
+    if closing and not arrives(text, units, behind, sentences[closing[0]].units):
+        behind, others = [], [*behind, *others]
     # A long statement must not push the computation out of a short text; the chain has the result already.
-    computes = behind or len(others) >= _FEWEST_EQUATIONS
-    long = computes and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
+    long = behind and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
     for place, at in enumerate(closing):
         for unit in sentences[at].units:
             late = long and not text.startswith(ANSWERS, units[unit].start)
