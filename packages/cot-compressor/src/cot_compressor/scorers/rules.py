@@ -2,8 +2,8 @@
 
 Units are sorted into tiers, in this order:
 
-0. the chain: each equation that the final result depends on, once, where it is first stated (`chain.py`), unless it
-   arrives at no number of the closing statement;
+0. the JSON that ends the text; otherwise the chain: each equation that the final result depends on, once, where it is
+   first stated (`chain.py`), unless it arrives at no number of the closing statement;
 1. the closing statement: what gives the answer or draws the conclusion (`statements.py`);
 2. other grounded equations, and those that occur only in a re-check;
 3. the closing statement of a chain, if it is more than a twentieth of the text; a box or an answer in a tag stays
@@ -29,6 +29,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from cot_compressor.text.content import item_weight, read_items, words_and_numbers
+from cot_compressor.text.literals import final_json
 from cot_compressor.text.parts import ANSWERS
 from cot_compressor.text.segment import Unit
 
@@ -82,13 +83,17 @@ def _score(item: ScoringInput) -> list[float]:
     checks = {units[each.units[0]].step for each in sentences if each.role == "check"}
     behind, others = ranked_equations(item.question, text, units, checks)
     roles: list[Role] = [each.role for each in sentences]
+    low, high = final_json(text) or (len(text), len(text))
+    answer = [at for at, each in enumerate(sentences) if low <= units[each.units[0]].start < high]
     closing = closing_sentences([each.text for each in sentences], roles, computed=bool(behind))
-    order = _by_gain(sentences, closing, likely_items(item.question, sentences, closing))
+    closing = [at for at in closing if at not in answer]
+    final = [*answer, *closing]
+    order = _by_gain(sentences, final, likely_items(item.question, sentences, final))
     scores = [0.0] * len(units)
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
             scores[unit] = -(_SENTENCE if adds else _LAST) - (place + 1) / (len(order) + 2)
-    if closing and not arrives(text, units, behind, sentences[closing[0]].units):
+    if answer or (closing and not arrives(text, units, behind, sentences[closing[0]].units)):
         behind, others = [], [*behind, *others]
     # A long statement must not push the computation out of a short text; the chain has the result already.
     long = behind and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
@@ -96,6 +101,9 @@ def _score(item: ScoringInput) -> list[float]:
         for unit in sentences[at].units:
             late = long and not text.startswith(ANSWERS, units[unit].start)
             scores[unit] = -(_LATE if late else _CLOSING) - place / 8
+    for at in answer:
+        for unit in sentences[at].units:
+            scores[unit] = -float(_BEHIND)
     for tier, equations in ((_BEHIND, behind), (_OTHERS, others)):
         for place, unit in enumerate(equations):
             scores[unit] = max(scores[unit], -tier - place / (len(equations) + 1))

@@ -3,8 +3,8 @@
 A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change its meaning; one
 that begins with `because`, `which` or the like is not chosen alone. A formula can stand alone between words and marks
 if its clause does not deny it. A phrase is cut before an article, a preposition or a conjunction, from clauses without
-negation. What a unit needs beside it comes with it: a row of a table its header, a line of code its fences. Choosing
-parts is left to `budget/select.py`.
+negation. What a unit needs beside it comes with it: a row of a table its header, a line of code its fences, and a line of
+final JSON the others. Choosing parts is left to `budget/select.py`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "The red one is left, so Noor packed it."
@@ -14,12 +14,14 @@ parts is left to `budget/select.py`.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from .content import words_and_numbers
 from .formulas import word_set
+from .literals import final_json
 from .relations import read_equation, states_relation
 from .segment import Unit
 from .tokens import code_blocks
@@ -150,6 +152,10 @@ def _companions(text: str, units: Sequence[Unit]) -> dict[int, Part]:
                     inside.append(at)
                 at += 1
             needed |= dict.fromkeys(inside, tuple(inside[:1] + inside[-1:]))
+    if block := final_json(text):
+        low, high = (bisect_left(units, offset, key=lambda unit: unit.start) for offset in block)
+        answer = tuple(range(low, high))
+        needed |= {**dict.fromkeys(answer, answer), low: answer[1:]}
     if "|" in text:
         rows = [
             at for at, unit in enumerate(units) if unit.kind == "word" and text[unit.start] == text[unit.end - 1] == "|"
