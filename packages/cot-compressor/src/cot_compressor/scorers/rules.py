@@ -9,8 +9,8 @@ Units are sorted into tiers, in this order:
 3. the closing statement of a chain, if it is more than a twentieth of the text; a box or an answer in a tag stays
    in tier 1;
 4. sentences, by what they add per token to what a final solution is likely to say (`likely_items`); deductions,
-   corrections, gaps that the text points out, the end of the text and the sentence before a closing statement, which
-   often is its reason, come earlier, plans and checks later;
+   corrections (above all those that deny something), gaps that the text points out, the end of the text and the
+   sentence before a closing statement, which often is its reason, come earlier, plans and checks later;
 5. sentences that add nothing, chatter, claims that a correction replaces, repetitions.
 
 All words of a sentence have one score, so the selection takes sentences whole; an equation may stand alone.
@@ -23,6 +23,7 @@ All words of a sentence have one score, so the selection takes sentences whole; 
 
 import heapq
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -30,7 +31,7 @@ from typing import NamedTuple
 
 from cot_compressor.text.content import item_weight, read_items, words_and_numbers
 from cot_compressor.text.literals import final_json
-from cot_compressor.text.parts import ANSWERS
+from cot_compressor.text.parts import ANSWERS, NEGATION
 from cot_compressor.text.segment import Unit
 
 from .base import ScoringInput
@@ -55,6 +56,7 @@ _COST_POWER = 0.7
 _COST_START = 12
 _REPLACED_REACH = 4
 _LONG_CLOSING = 0.05
+_MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
 BEFORE_SENTENCES = -float(_SENTENCE)
 """Score below those of tiers 0 to 3: the equations and the closing statement."""
@@ -146,14 +148,15 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
     covered = set[str]().union(*(sentences[at].items for at in closing))
     left = [sentence.items for sentence in sentences]
     weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
-    for at in {max(0, at - 1) for at in closing}:
+    replaced = _replaced(sentences)
+    denials = (at for at in replaced.values() if NEGATION.search(sentences[at].text))
+    for at in {*(max(0, at - 1) for at in closing), *denials}:
         weights[at] *= _REASON_WEIGHT
 
     def gain(at: int) -> float:
         left[at] = left[at] - covered
         return weights[at] * sum(map(worth.__getitem__, left[at]))
 
-    replaced = _replaced(sentences)
     said = {_key(sentences[at]) for at in closing}
     queue: list[tuple[float, int, int]] = []
     last: list[tuple[int, int]] = []
@@ -184,8 +187,8 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
 
 
 def _key(sentence: _Sentence) -> str:
-    """A spelling that is the same for repetitions of a sentence."""
-    return " ".join(sentence.text.lower().split())
+    """A spelling that is the same for repetitions of a sentence, whatever their capitals and marks."""
+    return " ".join(_MARKS.sub(" ", sentence.text.lower()).split())
 
 
 def _weight(sentence: _Sentence, place: float) -> float:
@@ -194,14 +197,14 @@ def _weight(sentence: _Sentence, place: float) -> float:
     return late * _ROLE_WEIGHTS[sentence.role] / (len(sentence.text) + _COST_START) ** _COST_POWER
 
 
-def _replaced(sentences: Sequence[_Sentence]) -> set[int]:
-    """Indices of sentences that a correction soon after them replaces: of the last few, the one most like it."""
-    found: set[int] = set()
+def _replaced(sentences: Sequence[_Sentence]) -> dict[int, int]:
+    """Index of a sentence -> index of the correction that replaces it: of the few before that, the one most like it."""
+    found: dict[int, int] = {}
     for at, sentence in enumerate(sentences):
         if sentence.role == "correction":
             near = range(max(0, at - _REPLACED_REACH), at)
             likeness = {before: len(sentences[before].items & sentence.items) for before in near}
             best = max(likeness, key=lambda before: (likeness[before], before), default=None)
             if best is not None and likeness[best]:
-                found.add(best)
+                found[best] = at
     return found

@@ -37,16 +37,19 @@ _PLAN = re.compile(
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
-    _OPENING
-    + r"(?:but |oh |hmm+,? |ah,? )?(?:wait|actually|no|hold on|scratch that|correction|oops|sorry|on second thought|"
-    r"不对|等等|いや|待って|halt|stopp?|moment|espera|perdón|attends?|attendez|pardon|non|nein)\b[\s,.!—–:、，。！：-]",
+    _OPENING + r"(?:(?:but |oh |hmm+,? |ach,? |ah,? |ay,? |doch |mais |pero )?(?:wait|actually|no|hold on|scratch that|"
+    r"correction|oops|sorry|on second thought|nein|warte|(?:einen |un )?moment(?: mal|o)?|halt|stopp?|korrektur|falsch|"
+    r"eigentlich|espera|espere|perdón|corrección|en realidad|attends?|attendez|non|pardon|en fait|en réalité)\b"
+    r"[\s,.!…—–:-]|(?:啊|哦|但)?(?:等等|等一下|不对|错了|更正|其实|不[，,。！])|(?:いや|待って|違う|違います|実は|訂正|間違え))",
     re.IGNORECASE,
 )
 _REPLACES = re.compile(
     r"\b(?:no|not|isn't|wasn't|aren't|doesn't|moved|changed|instead|should be|actually|wrong|"
     r"mistake\w*|misread|now|rather|"
     r"but|only|however|forgot|missed|is|are|was|were|has|have|must|"
-    r"nicht|kein\w*|sondern|statt|falsch|pas|plutôt|faux|sino|error|erreur|Fehler)\b|不|应该|ではな|違",
+    r"nein|nicht|kein\w*|sondern|statt\w*|falsch\w*|Fehler|ist|sind|war|waren|hat|haben|erst|nur|doch|vergessen|"
+    r"sino|error|equivo\w+|mal|hay|está|están|son|era|eran|solo|ya|olvid\w+|"
+    r"non|pas|plutôt|faux|erreur|est|sont|était|oublié\w*|tromp\w+|seulement)\b|[不没错是改]|应该|な[いく]|ません|違|です",
     re.IGNORECASE,
 )
 _GAP = re.compile(

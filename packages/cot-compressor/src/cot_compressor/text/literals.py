@@ -80,9 +80,9 @@ _FINAL_JSON = re.compile(
 
 
 def final_json(text: str) -> tuple[int, int] | None:
-    """Span of the JSON, fenced or on one line, that ends a text but for a short line; None if there is none.
+    r"""Span of the JSON, fenced or on one line, that ends a text but for a short line; None if there is none.
 
-    >>> final_json('so it is:\\n{"x": 1}\\nDone.')
+    >>> final_json('so it is:\n{"x": 1}\nDone.')
     (10, 18)
     """
     text = text.rstrip()
