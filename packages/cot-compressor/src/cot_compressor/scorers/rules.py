@@ -6,7 +6,7 @@ Units are sorted into tiers, in this order:
    first stated (`chain.py`), unless it arrives at no number of the closing statement;
 1. the closing statement: what gives the answer or draws the conclusion (`statements.py`);
 2. other grounded equations, and those that occur only in a re-check;
-3. the closing statement of a chain, if it is more than a twentieth of the text; a box or an answer in a tag stays
+3. the closing statement of a computation, if it is more than a twentieth of the text; a box or an answer in a tag stays
    in tier 1;
 4. sentences, by what they add per token to what a final solution is likely to say (`likely_items`); deductions,
    corrections (above all those that deny something), gaps that the text points out, the end of the text and the
@@ -56,6 +56,7 @@ _COST_POWER = 0.7
 _COST_START = 12
 _REPLACED_REACH = 4
 _LONG_CLOSING = 0.05
+_FEWEST_EQUATIONS = 2
 _MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
 BEFORE_SENTENCES = -float(_SENTENCE)
@@ -95,10 +96,12 @@ def _score(item: ScoringInput) -> list[float]:
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
             scores[unit] = -(_SENTENCE if adds else _LAST) - (place + 1) / (len(order) + 2)
-    if answer or (closing and not arrives(text, units, behind, sentences[closing[0]].units)):
+    arrived = bool(closing) and arrives(text, units, behind, sentences[closing[0]].units)
+    if answer or (closing and not arrived):
         behind, others = [], [*behind, *others]
     # A long statement must not push the computation out of a short text; the chain has the result already.
-    long = behind and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
+    computes = arrived and (behind or len(others) >= _FEWEST_EQUATIONS)
+    long = computes and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
     for place, at in enumerate(closing):
         for unit in sentences[at].units:
             late = long and not text.startswith(ANSWERS, units[unit].start)
