@@ -111,7 +111,7 @@ def final_number(text: str, units: Sequence[Unit]) -> str | None:
 
 
 def arrives(text: str, units: Sequence[Unit], chain: Iterable[int], statement: Sequence[int]) -> bool:
-    """Whether a result of a chain is a number of a statement, or the statement computes something itself.
+    """Whether a result of a chain is a number of a statement, or the statement has no number, or computes something.
 
     Args:
         text: The chain of thought.
@@ -121,8 +121,8 @@ def arrives(text: str, units: Sequence[Unit], chain: Iterable[int], statement: S
     """
     equations = read_equations(text, [units[at] for at in chain])
     results = set[str]().union(*(equation.results for equation in equations))
-    said = text[units[statement[0]].start : units[statement[-1]].end]
-    return not results.isdisjoint(numbers_in(said)) or bool(read_equations(text, [units[at] for at in statement]))
+    said = numbers_in(text[units[statement[0]].start : units[statement[-1]].end])
+    return not said or not results.isdisjoint(said) or bool(read_equations(text, [units[at] for at in statement]))
 
 
 def _once(equations: Iterable[Equation]) -> list[Equation]:

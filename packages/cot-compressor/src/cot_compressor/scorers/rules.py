@@ -36,7 +36,7 @@ from cot_compressor.text.segment import Unit
 
 from .base import ScoringInput
 from .chain import arrives, ranked_equations
-from .statements import Role, closing_sentences, statement_role
+from .statements import OPTION, Role, closing_sentences, statement_role
 
 _ROLE_WEIGHTS: dict[Role, float] = {
     "correction": 1.3,
@@ -96,8 +96,9 @@ def _score(item: ScoringInput) -> list[float]:
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
             scores[unit] = -(_SENTENCE if adds else _LAST) - (place + 1) / (len(order) + 2)
-    arrived = bool(closing) and arrives(text, units, behind, sentences[closing[0]].units)
-    if answer or (closing and not arrived):
+    stated = sentences[closing[0]] if closing else None
+    arrived = not stated or (arrives(text, units, behind, stated.units) and not OPTION.search(stated.text))
+    if answer or not arrived:
         behind, others = [], [*behind, *others]
     # A long statement must not push the computation out of a short text; the chain has the result already.
     computes = arrived and (behind or len(others) >= _FEWEST_EQUATIONS)

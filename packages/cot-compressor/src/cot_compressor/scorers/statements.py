@@ -80,8 +80,8 @@ _ANSWER = re.compile(
     r"|</?(?:answer|final)\b|答案|结论|综上|总之|最终|Antwort|réponse|respuesta|答え|正解|結論",
     re.IGNORECASE,
 )
-_OPTION = re.compile(
-    r"\b(?i:option|choice|answer)\W{0,4}\(?\*{0,2}[A-J]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
+OPTION = re.compile(
+    r"\b(?i:option|choice|answer)(?:\ is)?\W{0,4}\(?\*{0,2}[A-HJ]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
 )
 _EVIDENCE = re.compile(
     r"\b(?:consistent with|confirms?|suggests?|indicates?|points? to|diagnos\w+|must be|therefore|which means)\b",
@@ -139,7 +139,7 @@ def closing_sentences(texts: Sequence[str], roles: Sequence[Role], *, computed: 
     plans: list[int] = []
     for at in range(len(texts) - 1, max(-1, first - 1), -1):
         text, role = texts[at], roles[at]
-        option = _OPTION.search(text) is not None
+        option = OPTION.search(text) is not None
         if role in {"chatter", "check"} or text.rstrip().endswith(("?", "？", ":", "：")):
             continue
         if _META.search(text) or not (option or _WORD.search(text)):
