@@ -1,5 +1,6 @@
 import pytest
 
+from cot_compressor.budget.stages import Stager
 from cot_compressor.scorers.base import ScoringInput
 from cot_compressor.scorers.rules import RuleScorer
 from cot_compressor.scorers.statements import closing_sentences, statement_role
@@ -58,6 +59,68 @@ def test_repetitions_chatter_and_what_a_correction_replaces_come_last() -> None:
     text = " ".join(ranked("When is the market?", cot))
     assert text.index("Friday") < text.index("A baker")
     assert text.endswith("Hmm . The sign says the market is on Sunday . A baker sells bread .")
+
+
+@pytest.mark.parametrize(
+    ("cot", "statement"),
+    [
+        (
+            "Ten guests are too many. Try 6 + 9 = 15. Try 7 + 9 = 16. That is all. So the answer is 7.",
+            "So the answer is 7.",
+        ),
+        (
+            "Mit 4 gilt 4 + 8 = 12. Mit 5 gilt 5 + 8 = 13. Das passt. Also ist Ole heute 5 Jahre alt.",
+            "Also ist Ole heute 5 Jahre alt.",
+        ),
+        ("I count upwards. It must be whole. So the answer is 5. Check: 5 + 7 = 12. It fits.", "So the answer is 5."),
+        ("Option A gives 5 * 8 = 40. Option B gives 6 * 8 = 48. So the answer is B.", "So the answer is B."),
+    ],
+)
+def test_a_statement_whose_answer_is_only_an_operand_comes_before_the_equations(cot: str, statement: str) -> None:
+    order = ranked("4, 5, 6, 7, 8 and 9?", cot)
+    assert "".join(order).replace(" ", "").startswith(statement.replace(" ", ""))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '```json\n{\n  "lamp": 3,\n  "town": "Porto"\n}\n```',
+        '```\n[{"move": "g3"}, {"move": "g4"}]\n```\nDone.',
+        '{"stops": ["Aldo", "Carn"], "km": 75}',
+    ],
+)
+def test_the_json_that_ends_a_text_comes_first_and_whole(answer: str) -> None:
+    cot = f"The lamp costs 12 + 15 = 27. I checked that twice. So the form can be filled.\n\n{answer}"
+    units = segment(cot)
+    (scores,) = RuleScorer().score([ScoringInput("12 and 15?", cot, units)])
+    part = Stager(cot, units, scores).whole()[0]
+    assert cot[units[part[0]].start : units[part[-1]].end] == answer.removesuffix("\nDone.")
+    assert len(part) == part[-1] - part[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "correction"),
+    [
+        ("Das Fass steht im Hof.", "Warte, das Fass steht nicht im Hof, sondern im Stall."),
+        ("El saco pesa veinte kilos.", "Un momento, el saco no pesa veinte kilos, pesa quince."),
+        ("Le bateau part le mardi.", "En fait, le bateau ne part pas le mardi, il part le jeudi."),
+        ("车票在老李的包里。", "等一下，车票不在老李的包里，在桌上。"),
+        ("鍵は机の引き出しにあります。", "待って、鍵は机の引き出しではなく棚にあります。"),
+    ],
+)
+def test_a_correction_in_another_language_comes_first_and_what_it_replaces_last(claim: str, correction: str) -> None:
+    order = ranked("", f"{claim} The wall is grey. {correction} The tall trees are old and green. So we go there.")
+    text = "".join(order).replace(" ", "")
+    assert text.index(correction.replace(" ", "")) < text.index("Thewall")
+    assert text.endswith(claim.replace(" ", ""))
+
+
+@pytest.mark.parametrize(
+    "again", ["THE FILTER WAS FULL OF SAND!", "- The filter, was full of sand", '"The filter was full of sand"']
+)
+def test_a_sentence_that_is_repeated_with_other_marks_comes_last(again: str) -> None:
+    order = ranked("", f"The filter was full of sand.\nHmm.\n{again}\nThe pump broke in May.\nSo sand broke the pump.")
+    assert " ".join(order).replace(" ", "").endswith(again.replace(" ", ""))
 
 
 def test_a_check_comes_after_what_it_checks() -> None:
@@ -125,6 +188,12 @@ def test_the_words_of_the_question_steer() -> None:
         ("Actually, the rate is not 5 but 6.", "correction"),
         ("Wait, is it a third of all?", "plan"),
         ("Wait, let me check that again.", "check"),
+        ("Warte, der Zug fährt erst um neun.", "correction"),
+        ("Korrektur: Es sind nur drei.", "correction"),
+        ("Espera, hay siete cajas.", "correction"),
+        ("En fait, le médecin est parti.", "correction"),
+        ("其实会议是星期四。", "correction"),
+        ("違います、棚にあります。", "correction"),
         ("Okay, let me think.", "chatter"),
         ("Hmm.", "chatter"),
         ("I need to find the owner first.", "plan"),

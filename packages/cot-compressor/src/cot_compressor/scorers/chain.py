@@ -110,6 +110,21 @@ def final_number(text: str, units: Sequence[Unit]) -> str | None:
     return numbers[-1] if numbers else None
 
 
+def arrives(text: str, units: Sequence[Unit], chain: Iterable[int], statement: Sequence[int]) -> bool:
+    """Whether a result of a chain is a number of a statement, or the statement has no number, or computes something.
+
+    Args:
+        text: The chain of thought.
+        units: Its units.
+        chain: Indices of the units with the equations of the chain.
+        statement: Indices of the units of the statement, in order.
+    """
+    equations = read_equations(text, [units[at] for at in chain])
+    results = set[str]().union(*(equation.results for equation in equations))
+    said = numbers_in(text[units[statement[0]].start : units[statement[-1]].end])
+    return not said or not results.isdisjoint(said) or bool(read_equations(text, [units[at] for at in statement]))
+
+
 def _once(equations: Iterable[Equation]) -> list[Equation]:
     """The first occurrence of each equation."""
     found: dict[str, Equation] = {}

@@ -2,14 +2,15 @@
 
 Units are sorted into tiers, in this order:
 
-0. the chain: each equation that the final result depends on, once, where it is first stated (`chain.py`);
+0. the JSON that ends the text; otherwise the chain: each equation that the final result depends on, once, where it is
+   first stated (`chain.py`), unless it arrives at no number of the closing statement;
 1. the closing statement: what gives the answer or draws the conclusion (`statements.py`);
 2. other grounded equations, and those that occur only in a re-check;
 3. the closing statement of a computation, if it is more than a twentieth of the text; a box or an answer in a tag stays
    in tier 1;
 4. sentences, by what they add per token to what a final solution is likely to say (`likely_items`); deductions,
-   corrections, gaps that the text points out, the end of the text and the sentence before a closing statement, which
-   often is its reason, come earlier, plans and checks later;
+   corrections (above all those that deny something), gaps that the text points out, the end of the text and the
+   sentence before a closing statement, which often is its reason, come earlier, plans and checks later;
 5. sentences that add nothing, chatter, claims that a correction replaces, repetitions.
 
 All words of a sentence have one score, so the selection takes sentences whole; an equation may stand alone.
@@ -22,18 +23,20 @@ All words of a sentence have one score, so the selection takes sentences whole; 
 
 import heapq
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from cot_compressor.text.content import item_weight, read_items, words_and_numbers
-from cot_compressor.text.parts import ANSWERS
+from cot_compressor.text.literals import final_json
+from cot_compressor.text.parts import ANSWERS, NEGATION
 from cot_compressor.text.segment import Unit
 
 from .base import ScoringInput
-from .chain import ranked_equations
-from .statements import Role, closing_sentences, statement_role
+from .chain import arrives, ranked_equations
+from .statements import OPTION, Role, closing_sentences, statement_role
 
 _ROLE_WEIGHTS: dict[Role, float] = {
     "correction": 1.3,
@@ -54,6 +57,7 @@ _COST_START = 12
 _REPLACED_REACH = 4
 _LONG_CLOSING = 0.05
 _FEWEST_EQUATIONS = 2
+_MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
 BEFORE_SENTENCES = -float(_SENTENCE)
 """Score below those of tiers 0 to 3: the equations and the closing statement."""
@@ -82,19 +86,30 @@ def _score(item: ScoringInput) -> list[float]:
     checks = {units[each.units[0]].step for each in sentences if each.role == "check"}
     behind, others = ranked_equations(item.question, text, units, checks)
     roles: list[Role] = [each.role for each in sentences]
+    low, high = final_json(text) or (len(text), len(text))
+    answer = [at for at, each in enumerate(sentences) if low <= units[each.units[0]].start < high]
     closing = closing_sentences([each.text for each in sentences], roles, computed=bool(behind))
-    order = _by_gain(sentences, closing, likely_items(item.question, sentences, closing))
+    closing = [at for at in closing if at not in answer]
+    final = [*answer, *closing]
+    order = _by_gain(sentences, final, likely_items(item.question, sentences, final))
     scores = [0.0] * len(units)
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
             scores[unit] = -(_SENTENCE if adds else _LAST) - (place + 1) / (len(order) + 2)
+    stated = sentences[closing[0]] if closing else None
+    arrived = not stated or (arrives(text, units, behind, stated.units) and not OPTION.search(stated.text))
+    if answer or not arrived:
+        behind, others = [], [*behind, *others]
     # A long statement must not push the computation out of a short text; the chain has the result already.
-    computes = behind or len(others) >= _FEWEST_EQUATIONS
+    computes = arrived and (behind or len(others) >= _FEWEST_EQUATIONS)
     long = computes and sum(len(sentences[at].text) for at in closing) > _LONG_CLOSING * len(text)
     for place, at in enumerate(closing):
         for unit in sentences[at].units:
             late = long and not text.startswith(ANSWERS, units[unit].start)
             scores[unit] = -(_LATE if late else _CLOSING) - place / 8
+    for at in answer:
+        for unit in sentences[at].units:
+            scores[unit] = -float(_BEHIND)
     for tier, equations in ((_BEHIND, behind), (_OTHERS, others)):
         for place, unit in enumerate(equations):
             scores[unit] = max(scores[unit], -tier - place / (len(equations) + 1))
@@ -137,14 +152,15 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
     covered = set[str]().union(*(sentences[at].items for at in closing))
     left = [sentence.items for sentence in sentences]
     weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
-    for at in {max(0, at - 1) for at in closing}:
+    replaced = _replaced(sentences)
+    denials = (at for at in replaced.values() if NEGATION.search(sentences[at].text))
+    for at in {*(max(0, at - 1) for at in closing), *denials}:
         weights[at] *= _REASON_WEIGHT
 
     def gain(at: int) -> float:
         left[at] = left[at] - covered
         return weights[at] * sum(map(worth.__getitem__, left[at]))
 
-    replaced = _replaced(sentences)
     said = {_key(sentences[at]) for at in closing}
     queue: list[tuple[float, int, int]] = []
     last: list[tuple[int, int]] = []
@@ -175,8 +191,8 @@ def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict
 
 
 def _key(sentence: _Sentence) -> str:
-    """A spelling that is the same for repetitions of a sentence."""
-    return " ".join(sentence.text.lower().split())
+    """A spelling that is the same for repetitions of a sentence, whatever their capitals and marks."""
+    return " ".join(_MARKS.sub(" ", sentence.text.lower()).split())
 
 
 def _weight(sentence: _Sentence, place: float) -> float:
@@ -185,14 +201,14 @@ def _weight(sentence: _Sentence, place: float) -> float:
     return late * _ROLE_WEIGHTS[sentence.role] / (len(sentence.text) + _COST_START) ** _COST_POWER
 
 
-def _replaced(sentences: Sequence[_Sentence]) -> set[int]:
-    """Indices of sentences that a correction soon after them replaces: of the last few, the one most like it."""
-    found: set[int] = set()
+def _replaced(sentences: Sequence[_Sentence]) -> dict[int, int]:
+    """Index of a sentence -> index of the correction that replaces it: of the few before that, the one most like it."""
+    found: dict[int, int] = {}
     for at, sentence in enumerate(sentences):
         if sentence.role == "correction":
             near = range(max(0, at - _REPLACED_REACH), at)
             likeness = {before: len(sentences[before].items & sentence.items) for before in near}
             best = max(likeness, key=lambda before: (likeness[before], before), default=None)
             if best is not None and likeness[best]:
-                found.add(best)
+                found[best] = at
     return found

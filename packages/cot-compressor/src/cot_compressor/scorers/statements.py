@@ -37,16 +37,19 @@ _PLAN = re.compile(
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
-    _OPENING
-    + r"(?:but |oh |hmm+,? |ah,? )?(?:wait|actually|no|hold on|scratch that|correction|oops|sorry|on second thought|"
-    r"不对|等等|いや|待って|halt|stopp?|moment|espera|perdón|attends?|attendez|pardon|non|nein)\b[\s,.!—–:、，。！：-]",
+    _OPENING + r"(?:(?:but |oh |hmm+,? |ach,? |ah,? |ay,? |doch |mais |pero )?(?:wait|actually|no|hold on|scratch that|"
+    r"correction|oops|sorry|on second thought|nein|warte|(?:einen |un )?moment(?: mal|o)?|halt|stopp?|korrektur|falsch|"
+    r"eigentlich|espera|espere|perdón|corrección|en realidad|attends?|attendez|non|pardon|en fait|en réalité)\b"
+    r"[\s,.!…—–:-]|(?:啊|哦|但)?(?:等等|等一下|不对|错了|更正|其实|不[，,。！])|(?:いや|待って|違う|違います|実は|訂正|間違え))",
     re.IGNORECASE,
 )
 _REPLACES = re.compile(
     r"\b(?:no|not|isn't|wasn't|aren't|doesn't|moved|changed|instead|should be|actually|wrong|"
     r"mistake\w*|misread|now|rather|"
     r"but|only|however|forgot|missed|is|are|was|were|has|have|must|"
-    r"nicht|kein\w*|sondern|statt|falsch|pas|plutôt|faux|sino|error|erreur|Fehler)\b|不|应该|ではな|違",
+    r"nein|nicht|kein\w*|sondern|statt\w*|falsch\w*|Fehler|ist|sind|war|waren|hat|haben|erst|nur|doch|vergessen|"
+    r"sino|error|equivo\w+|mal|hay|está|están|son|era|eran|solo|ya|olvid\w+|"
+    r"non|pas|plutôt|faux|erreur|est|sont|était|oublié\w*|tromp\w+|seulement)\b|[不没错是改]|应该|な[いく]|ません|違|です",
     re.IGNORECASE,
 )
 _GAP = re.compile(
@@ -77,8 +80,8 @@ _ANSWER = re.compile(
     r"|</?(?:answer|final)\b|答案|结论|综上|总之|最终|Antwort|réponse|respuesta|答え|正解|結論",
     re.IGNORECASE,
 )
-_OPTION = re.compile(
-    r"\b(?i:option|choice|answer)\W{0,4}\(?\*{0,2}[A-J]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
+OPTION = re.compile(
+    r"\b(?i:option|choice|answer)(?:\ is)?\W{0,4}\(?\*{0,2}[A-HJ]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
 )
 _EVIDENCE = re.compile(
     r"\b(?:consistent with|confirms?|suggests?|indicates?|points? to|diagnos\w+|must be|therefore|which means)\b",
@@ -136,7 +139,7 @@ def closing_sentences(texts: Sequence[str], roles: Sequence[Role], *, computed: 
     plans: list[int] = []
     for at in range(len(texts) - 1, max(-1, first - 1), -1):
         text, role = texts[at], roles[at]
-        option = _OPTION.search(text) is not None
+        option = OPTION.search(text) is not None
         if role in {"chatter", "check"} or text.rstrip().endswith(("?", "？", ":", "：")):
             continue
         if _META.search(text) or not (option or _WORD.search(text)):

@@ -69,6 +69,25 @@ LITERAL = (
 """A verbose pattern of one literal; it begins at the begin of a word, number or mark."""
 _ROW = re.compile(r"^[^\S\n]*(\|[^\n]*\|)[^\S\n]*$", re.MULTILINE)
 _FEWEST_MARKS = 3
+_LONGEST_ANSWER, _LONGEST_TAIL = 1500, 80
+_FINAL_JSON = re.compile(
+    rf"""
+    ^[^\S\n]*(?: ```\w*\s*\n\s*[\[{{][^`]*[\]}}]\s*\n[^\S\n]*``` | (`?)(?:\[\s?)?\{{\s?["'][^\n]*[\]}}]\1 )
+    (?=[^\S\n]*(?:\n\s*[^\n]{{0,{_LONGEST_TAIL}}})?\Z)
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def final_json(text: str) -> tuple[int, int] | None:
+    r"""Span of the JSON, fenced or on one line, that ends a text but for a short line; None if there is none.
+
+    >>> final_json('so it is:\n{"x": 1}\nDone.')
+    (10, 18)
+    """
+    text = text.rstrip()
+    found = _FINAL_JSON.search(text, max(0, len(text) - _LONGEST_ANSWER))
+    return found.span() if found else None
 
 
 def table_rows(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -3,8 +3,8 @@
 A clause ends before `but`, `so`, `because` and the like, never before a condition, which would change its meaning; one
 that begins with `because`, `which` or the like is not chosen alone. A formula can stand alone between words and marks
 if its clause does not deny it. A phrase is cut before an article, a preposition or a conjunction, from clauses without
-negation. What a unit needs beside it comes with it: a row of a table its header, a line of code its fences. Choosing
-parts is left to `budget/select.py`.
+negation. What a unit needs beside it comes with it: a row of a table its header, a line of code its fences, a line of
+the JSON that ends a text the other lines. Choosing parts is left to `budget/select.py`.
 
 >>> from cot_compressor.text.segment import segment
 >>> text = "The red one is left, so Noor packed it."
@@ -14,12 +14,14 @@ parts is left to `budget/select.py`.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from .content import words_and_numbers
 from .formulas import word_set
+from .literals import final_json
 from .relations import read_equation, states_relation
 from .segment import Unit
 from .tokens import code_blocks
@@ -43,9 +45,9 @@ _SAY_NOTHING_ALONE = word_set(
     "hmm yes first second next last finally still only need needs use using try let's there's that's they're i'd i'll "
     "i've we'll you're similarly alternatively however e.g i.e etc"
 )
-_NEGATION = re.compile(
-    r"\b(?:not|no|never|none|neither|nor|cannot|without|unless|except|nicht|kein\w*|nie|niemals|ohne|pas|jamais|sans|"
-    r"aucun\w*|rien|nunca|sin|ning[uú]n\w*|ni|tampoco|nada)\b|n['’]t\b|[不没無无未非]|ない|ません",
+NEGATION = re.compile(
+    r"\b(?:not|no|never|none|neither|nor|cannot|without|unless|except|nicht|kein\w*|nie|niemals|ohne|ne|pas|jamais|sans|"
+    r"aucun\w*|rien|nunca|sin|ning[uú]n\w*|ni|tampoco|nada)\b|n['’]t\b|\bn['’](?=\w)|[不没無无未非]|な[いく]|ません",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设", re.IGNORECASE)
@@ -117,7 +119,7 @@ def is_content(text: str, unit: Unit) -> bool:
         and said.lower() not in _FUNCTION_WORDS
         and said.lower() not in _SAY_NOTHING_ALONE
         and bool(words_and_numbers(said))
-        and _NEGATION.search(said) is None
+        and NEGATION.search(said) is None
     )
 
 
@@ -129,7 +131,7 @@ def _is_subordinate(text: str, units: Sequence[Unit], clause: Sequence[int]) -> 
 
 def _denied(text: str, units: Sequence[Unit], clause: Sequence[int]) -> bool:
     """True if a clause contains a negation."""
-    return _NEGATION.search(text[units[clause[0]].start : units[clause[-1]].end]) is not None
+    return NEGATION.search(text[units[clause[0]].start : units[clause[-1]].end]) is not None
 
 
 def _with(part: Sequence[int], needed: dict[int, Part]) -> Part:
@@ -150,6 +152,10 @@ def _companions(text: str, units: Sequence[Unit]) -> dict[int, Part]:
                     inside.append(at)
                 at += 1
             needed |= dict.fromkeys(inside, tuple(inside[:1] + inside[-1:]))
+    if block := final_json(text):
+        low, high = (bisect_left(units, offset, key=lambda unit: unit.start) for offset in block)
+        answer = tuple(range(low, high))
+        needed |= {**dict.fromkeys(answer, answer), low: answer[1:]}
     if "|" in text:
         rows = [
             at for at, unit in enumerate(units) if unit.kind == "word" and text[unit.start] == text[unit.end - 1] == "|"
