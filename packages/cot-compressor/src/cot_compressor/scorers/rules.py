@@ -91,7 +91,8 @@ def _score(item: ScoringInput) -> list[float]:
     closing = closing_sentences([each.text for each in sentences], roles, computed=bool(behind))
     closing = [at for at in closing if at not in answer]
     final = [*answer, *closing]
-    order = _by_gain(sentences, final, likely_items(item.question, sentences, final))
+    equations = {at: read_items(text, [units[at]]) for at in (*behind, *others)}
+    order = _by_gain(sentences, final, equations, likely_items(item.question, sentences, final))
     scores = [0.0] * len(units)
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
@@ -144,13 +145,16 @@ def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequenc
     return worth
 
 
-def _by_gain(sentences: Sequence[_Sentence], closing: Sequence[int], worth: dict[str, int]) -> list[tuple[int, bool]]:
+def _by_gain(
+    sentences: Sequence[_Sentence], closing: Sequence[int], equations: dict[int, set[str]], worth: dict[str, int]
+) -> list[tuple[int, bool]]:
     """Sentences outside the closing statement in the order in which they add most per token, and whether they add.
 
-    Last come those that add nothing, chatter, what a correction replaces, and repetitions.
+    A sentence without the first statement of an equation adds nothing by repeating one. Last come those that add nothing, chatter, what a correction replaces, and repetitions.
     """
     covered = set[str]().union(*(sentences[at].items for at in closing))
-    left = [sentence.items for sentence in sentences]
+    stated = set[str]().union(*equations.values())
+    left = [each.items if equations.keys() & each.units else each.items - stated for each in sentences]
     weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
     replaced = _replaced(sentences)
     denials = (at for at in replaced.values() if NEGATION.search(sentences[at].text))
