@@ -123,6 +123,15 @@ def test_a_sentence_that_is_repeated_with_other_marks_comes_last(again: str) -> 
     assert " ".join(order).replace(" ", "").endswith(again.replace(" ", ""))
 
 
+def test_a_sentence_that_repeats_an_equation_adds_nothing_by_it() -> None:
+    cot = (
+        "30 - 3 = 27, because 3 pens go out of the box. Once more: 30 - 3 = 27, so that is fine. "
+        "27 - 6 = 21, because 6 pens go out of the box. Once more: 27 - 6 = 21, so that is fine. The answer is 21."
+    )
+    order = ranked("A box holds 30 pens. Then 3 go out, 6 go out. How many are left?", cot)
+    assert order.index("fine") > order.index("because")
+
+
 def test_a_check_comes_after_what_it_checks() -> None:
     order = ranked(QUESTION, COT)
     assert order.index("12 + 15 = 27", 1) > order.index("sky")
