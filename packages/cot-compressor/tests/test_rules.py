@@ -124,11 +124,12 @@ def test_a_sentence_that_is_repeated_with_other_marks_comes_last(again: str) -> 
 
 
 def test_a_sentence_that_repeats_an_equation_adds_nothing_by_it() -> None:
-    cot = (
-        "30 - 3 = 27, because 3 pens go out of the box. Once more: 30 - 3 = 27, so that is fine. "
-        "27 - 6 = 21, because 6 pens go out of the box. Once more: 27 - 6 = 21, so that is fine. The answer is 21."
+    steps = [("30 - 3 = 27", "3 from 30"), ("27 - 6 = 21", "6 from 27"), ("21 - 6 = 15", "6 from 21")]
+    cot = " ".join(
+        f"{equation}, because some pens go out, so I subtract {what}. I go over this. {equation}, so that is fine."
+        for equation, what in steps
     )
-    order = ranked("A box holds 30 pens. Then 3 go out, 6 go out. How many are left?", cot)
+    order = ranked("Hugo has 30 pens. Then 3 go out, 6 go out, 6 go out. How many does he have?", cot)
     assert order.index("fine") > order.index("because")
 
 
