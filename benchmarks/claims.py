@@ -77,7 +77,7 @@ def _shorter() -> Claim:
 
 def _rl_pays() -> Claim:
     rows = [run["rl_comparison"] for run in _result("examples_quickstart")["runs"]]
-    better = [row["accuracy_difference_low"] > 0 or row["token_reduction_low"] > 0 for row in rows]
+    better = [row["accuracy_difference_low"] > 0 or (row["token_reduction_low"] or 0) > 0 for row in rows]
     figures = "; ".join(f"{_percent(_field(row, 'accuracy_difference'))}" for row in rows)
     return Claim(
         "RL improves accuracy or tokens over SFT outside the interval in two of three seeds of the quickstart",

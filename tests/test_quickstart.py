@@ -147,3 +147,11 @@ def test_the_sentence_on_rl_gives_the_change_of_tokens_with_its_sign():
     found = {"accuracy_difference": 0.012, "accuracy_difference_low": 0.002, "accuracy_difference_high": 0.022}
     found |= {"token_reduction": 0.05, "token_reduction_low": 0.03, "token_reduction_high": 0.07}
     assert "accuracy +1.2 points (+0.2 to +2.2), thinking tokens -5.0 % (-7.0 to -3.0)" in quickstart.rl_verdict(found)
+
+
+def test_the_sentence_on_rl_that_changed_nothing_has_no_width_for_tokens():
+    found = {"accuracy_difference": 0.0, "accuracy_difference_low": -0.004, "accuracy_difference_high": 0.004}
+    found |= {"token_reduction": 0.0, "token_reduction_low": None, "token_reduction_high": None}
+    verdict = quickstart.rl_verdict(found)
+    assert verdict.startswith("SFT was enough")
+    assert "accuracy +0.0 points (-0.4 to +0.4), thinking tokens +0.0 % (+0.0 to +0.0)" in verdict

@@ -163,14 +163,22 @@ def rl_comparison(run: Path) -> dict[str, Any]:
 
 
 def rl_verdict(found: dict[str, Any]) -> str:
-    """One sentence: whether RL was worth its step, by the 95 % intervals of the paired differences."""
-    accuracy, low, high = (100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
-    tokens, least, most = (100 * found[f"token_reduction{end}"] for end in ("", "_low", "_high"))
+    """One sentence: whether RL was worth its step, by the 95 % intervals of the paired differences.
+
+    An interval that is not known, because all problems have the same difference, is shown without width.
+    """
+
+    def interval(name: str) -> list[float]:
+        bounds = [found[f"{name}{end}"] for end in ("", "_low", "_high")]
+        return [100 * (bounds[0] if bound is None else bound) for bound in bounds]
+
+    accuracy, low, high = interval("accuracy_difference")
+    tokens, most, least = (0.0 - value for value in interval("token_reduction"))
     figures = (
         f"accuracy {accuracy:+.1f} points ({low:+.1f} to {high:+.1f}), "
-        f"thinking tokens {-tokens:+.1f} % ({-most:+.1f} to {-least:+.1f})"
+        f"thinking tokens {tokens:+.1f} % ({least:+.1f} to {most:+.1f})"
     )
-    if low > 0 or (least > 0 and high >= 0):
+    if low > 0 or (most < 0 and high >= 0):
         return f"CHRPO was worth its step. Compared with SFT: {figures}."
     return f"SFT was enough. CHRPO compared with it: {figures}."
 
