@@ -1,7 +1,7 @@
 """CHRPO beside other RL objectives, from the SFT checkpoint of a finished quickstart, on its prompts and test problems.
 
-Each row differs from the quickstart's RL stage in its objective alone, and one starts without SFT. The command is
-resumable: finished stages are skipped. Seeds are combined by `benchmarks/examples_objectives.py`.
+Each row differs from the quickstart's RL stage in its objective alone. The command is resumable: finished stages are
+skipped. Seeds are combined by `benchmarks/examples_objectives.py`.
 
     python examples/paper_tables/objectives.py runs/quickstart --seed 0
 """
@@ -16,10 +16,9 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
-from quickstart import RATIOS, RL_SETTINGS
+from quickstart import RL_SETTINGS
 from stages import Stages
 
-HERE = Path(__file__).parent
 # Tokens of a completion. CHRPO ends with about 36, of which 16 are not thinking; the limit is a third above them.
 LIMIT, BUDGET = 48, 36
 UNSCALED = "--objective l1 --advantage-scale none --length-weight"
@@ -34,7 +33,6 @@ ROWS = {
     f"dler:{LIMIT}": f"--objective dler --max-tokens {LIMIT}",
     f"laconic:{BUDGET}": f"--objective laconic --token-budget {BUDGET}",
     "adaptthink": "--objective adaptthink",
-    "chrpo-no-sft": "",
 }
 """Row -> options of `chrpo train`. A row without a number has its authors' weight; the number is the weight, the limit
 of a rollout's tokens (grpo, dler) or the budget of its tokens (laconic)."""
@@ -42,15 +40,10 @@ of a rollout's tokens (grpo, dler) or the budget of its tokens (laconic)."""
 
 def stages_of(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
     """RL with the options of a row, which replace those of the quickstart, and its evaluation."""
-    folder, start, before = _folder(run, name), f"{run}/sft", []
-    if name == "chrpo-no-sft":
-        start = f"{folder}/untrained"
-        tokens = f"{HERE}/untrained_tokens.py {run}/base {start} {' '.join(map(str, RATIOS))}"
-        before = [("Add untrained control tokens to the base model", tokens)]
-    train = f"chrpo train {run}/rl_prompts.jsonl {folder}/model --model {start} {RL_SETTINGS} {ROWS[name]}"
+    folder = _folder(run, name)
+    train = f"chrpo train {run}/rl_prompts.jsonl {folder}/model --model {run}/sft {RL_SETTINGS} {ROWS[name]}"
     evaluation = f"math-eval run --model {folder}/model --tasks {run}/problems/test.jsonl --ratio policy"
     return [
-        *before,
         (f"RL: {name}", f"{train} --seed {seed}"),
         (
             f"Evaluate {name}",
@@ -70,7 +63,7 @@ def main(run: Path, seed: int) -> None:
     """Train and evaluate every row in RUN/objectives; then write RUN/objectives.json."""
     if not (run / "results.json").is_file():
         raise click.ClickException(f"{run}: no finished quickstart; run examples/quickstart/quickstart.py {run} first")
-    stages = Stages(run / "objectives", [HERE / "untrained_tokens.py", run / "results.json"])
+    stages = Stages(run / "objectives", [run / "results.json"])
     commands = [stage for name in ROWS for stage in stages_of(run, name, seed)]
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
