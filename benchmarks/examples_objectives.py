@@ -32,10 +32,13 @@ def tables(result: dict[str, Any]) -> str:
             fmean(row[field] for row in rows) for field in ("accuracy", "thinking_tokens", "generated_tokens")
         )
         compared = [row["chrpo"] for row in rows]
+        differences = (
+            [100 * found["accuracy_difference"] for found in compared],
+            [0 - 100 * found["token_reduction"] for found in compared],
+        )
         lines.append(
             f"| {rows[0]['name']} | {100 * accuracy:.1f} | {thinking:.1f} | {generated / 1000:.0f} | "
-            f"{_range([100 * found['accuracy_difference'] for found in compared])} | "
-            f"{_range([-100 * found['token_reduction'] for found in compared])} |"
+            f"{' | '.join('' if rows[0]['name'] == 'chrpo' else _range(each) for each in differences)} |"
         )
     return "\n".join(lines)
 

@@ -150,7 +150,8 @@ def _by_gain(
 ) -> list[tuple[int, bool]]:
     """Sentences outside the closing statement in the order in which they add most per token, and whether they add.
 
-    A sentence without the first statement of an equation adds nothing by repeating one. Last come those that add nothing, chatter, what a correction replaces, and repetitions.
+    A sentence without the first statement of an equation adds nothing by repeating one. Last come those that add
+    nothing, chatter, what a correction replaces, and repetitions.
     """
     covered = set[str]().union(*(sentences[at].items for at in closing))
     stated = set[str]().union(*equations.values())
