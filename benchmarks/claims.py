@@ -295,6 +295,6 @@ def _packing() -> Claim:
 
 
 _CLAIMS: tuple[Callable[[], Claim], ...] = (
-    _shorter, _rl_pays, _beside_rivals, _floors_hold, _few_tokens, _no_other_setting, _constraint, _following, _meaning, _trained,
-    _rules_speed, _agreement, _kills, _workers, _overhead, _packing,
+    _shorter, _rl_pays, _beside_rivals, _floors_hold, _few_tokens, _no_other_setting, _constraint, _following, _meaning,
+    _trained, _rules_speed, _agreement, _kills, _workers, _overhead, _packing,
 )  # fmt: skip
