@@ -58,7 +58,7 @@ def draw_objectives(seeds: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Write `objectives.svg`."""
     found = list(reversed(list(zip(*(seed["rows"] for seed in seeds), strict=True))))
     figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
-    titles = {"thinking_tokens": (1, "mean thinking tokens (log scale)"), "accuracy": (100, "accuracy, %")}
+    titles = {"thinking_tokens": (1, "mean thinking tokens"), "accuracy": (100, "accuracy, %")}
     for axes, (field, (scale, title)) in zip(panels, titles.items(), strict=True):
         for at, rows in enumerate(found):
             colour = _OURS if rows[0]["name"] == "chrpo" else "#333333"
@@ -68,8 +68,6 @@ def draw_objectives(seeds: Sequence[Mapping[str, Any]], folder: Path) -> None:
         axes.set(xlabel=title)
         axes.grid(alpha=0.25)
     panels[0].set_yticks(range(len(found)), [rows[0]["name"] for rows in found])
-    panels[0].set(xscale="log")
-    panels[0].set_xticks([15, 20, 40, 80], [15, 20, 40, 80])
-    panels[0].minorticks_off()
+    panels[0].set(xlim=(0, None))
     figure.suptitle(_BARS, fontsize=9)
     save(figure, folder / "objectives.svg")
