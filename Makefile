@@ -46,7 +46,7 @@ scorer: $(READY) ## train the scorer of the documents on real traces (DATA=folde
 quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 20 minutes (SEED=0 RUN=runs/quickstart)
 	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
 
-paper-tables: $(READY) ## run every row of the paper's tables in miniature, five seeds: hours, resumable
+paper-tables: $(READY) ## run SFT on our compressions and on others, five seeds: hours, resumable
 	$(BIN)/python examples/paper_tables/paper_tables.py runs/paper_tables --jobs 2
 
 smollm2: $(READY) ## run the same commands on pretrained weights and real traces (DATA=folder of the data files)
