@@ -111,9 +111,9 @@ def _score(item: ScoringInput) -> list[float]:
     for at in answer:
         for unit in sentences[at].units:
             scores[unit] = -float(_BEHIND)
-    for tier, equations in ((_BEHIND, behind), (_OTHERS, others)):
-        for place, unit in enumerate(equations):
-            scores[unit] = max(scores[unit], -tier - place / (len(equations) + 1))
+    for tier, ranked in ((_BEHIND, behind), (_OTHERS, others)):
+        for place, unit in enumerate(ranked):
+            scores[unit] = max(scores[unit], -tier - place / (len(ranked) + 1))
     return scores
 
 

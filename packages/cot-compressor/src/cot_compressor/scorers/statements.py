@@ -81,7 +81,8 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 OPTION = re.compile(
-    r"\b(?i:option|choice|answer)(?:\ is)?\W{0,4}\(?\*{0,2}[A-HJ]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$", re.MULTILINE
+    r"\b(?i:option|choice|answer)(?:(?! is I\b) is)?\W{0,4}\(?\*{0,2}[A-J]\b|\*\*\(?[A-J]\)?\*\*|^\W*+[A-J]\W*+$",
+    re.MULTILINE,
 )
 _EVIDENCE = re.compile(
     r"\b(?:consistent with|confirms?|suggests?|indicates?|points? to|diagnos\w+|must be|therefore|which means)\b",
