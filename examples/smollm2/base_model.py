@@ -1,0 +1,67 @@
+"""Fine-tunes SmolLM2 on verbose worked solutions, so that it solves the problems by thinking at length.
+
+A killed run continues from its last checkpoint. All later stages start from this model.
+
+    python examples/smollm2/base_model.py runs/smollm2/pretrained runs/smollm2/problems/base.jsonl runs/smollm2/base
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
+
+
+def encode(tokenizer: Any, row: dict[str, Any]) -> dict[str, list[int]]:
+    """A worked problem as token ids and labels; only thinking and response count in the loss."""
+    message = {"role": "user", "content": f"{INSTRUCTION}\n{row['question']}"}
+    start = tokenizer(tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)).input_ids
+    rest = tokenizer(f"<think>\n{row['thinking']}\n</think>\n\n{row['response']}{tokenizer.eos_token}").input_ids
+    return {"input_ids": start + rest, "labels": [-100] * len(start) + rest}
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("problems", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--epochs", default=1.0, show_default=True, help="Number of passes over the problems.")
+@click.option("--learning-rate", default=3e-4, show_default=True, help="Learning rate after the warm-up.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the order of rows.")
+def main(model: Path, problems: Path, out: Path, epochs: float, learning_rate: float, seed: int) -> None:
+    """Write the model folder OUT, which is MODEL after SFT on the thinking in PROBLEMS."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    rows = [encode(tokenizer, json.loads(line)) for line in problems.read_text("utf-8").splitlines()]
+    partial = out.with_name(f"{out.name}.partial")
+    settings = TrainingArguments(
+        output_dir=str(partial),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=8,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        weight_decay=0.01,
+        train_sampling_strategy="group_by_length",
+        bf16=True,
+        use_cpu=True,
+        save_steps=25,
+        save_total_limit=1,
+        logging_steps=5,
+        report_to=[],
+        seed=seed,
+    )
+    network = AutoModelForCausalLM.from_pretrained(model, dtype="float32", local_files_only=True)
+    collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
+    trainer = Trainer(network, settings, collator, rows, processing_class=tokenizer)  # type: ignore[arg-type]
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(partial)) if partial.is_dir() else None)
+    trainer.save_model(str(out))
+    shutil.rmtree(partial)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+r"""Problems of three generators of reasoning-gym, with the verbose worked solutions that the base model learns from.
+
+`chain_sum` adds and subtracts numbers of two digits, `leg_counting` counts the legs of animals, and `gsm_symbolic` makes
+word problems from 100 templates, whose own solutions are the steps here. How many steps a problem needs differs in
+each. The thinking says each step, and often looks at it again, like real traces do. The response has the answer alone.
+Needs the extra `reasoning-gym` of math-eval; `base_model.py` trains the model.
+
+    python examples/smollm2/problems.py runs/smollm2/problems --seed 0
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+TASKS = {
+    "chain_sum": {"min_terms": 3, "max_terms": 5, "min_digits": 2, "max_digits": 2},
+    "leg_counting": {"min_animals": 2, "max_animals": 3, "max_instances": 12},
+    "gsm_symbolic": {},
+}
+COUNTS = {"base": 300, "sft": 600, "rl": 200, "dev": 60, "test": 200}
+"""Split -> number of problems of each task."""
+
+OPENINGS = (
+    "Okay, so I need to work this out carefully. Let me read the question again and think about what it asks for.",
+    "Alright, let me think about this step by step, because it is easy to make a mistake here.",
+    "Hmm, let me see what is given here first, and then go through it one part at a time.",
+    "Let me start by understanding what the question wants from me before I calculate anything.",
+)
+LEADS = ("First of all,", "Now the next part:", "Okay, going on,", "So,", "Then I think that", "After that,")
+CHECKS = (
+    "Wait, let me double-check that. {step} Yes, that seems to be right.",
+    "Let me go over this once more to be sure. {step} Okay, that is the same as before.",
+    "Hmm, is that correct? {step} I think so, it matches what I had.",
+)
+MOVES = (
+    "That looks fine to me, so I can keep going with the rest of it.",
+    "Okay, that makes sense, and I do not see any problem with it so far.",
+    "Good, so that part is done and I can move on to the next one.",
+)
+ENDINGS = (
+    "I have used everything that the question gives, so I can answer now.",
+    "There is nothing left to do, and I am fairly confident about this.",
+    "Everything seems to be consistent, so I will go with this.",
+)
+CHECK_SHARE, MOVE_SHARE = 0.45, 0.4
+
+
+def steps(task: str, item: dict[str, Any]) -> list[str]:
+    """The steps of a worked solution, each with one equation."""
+    known = item["metadata"]
+    if task == "gsm_symbolic":
+        lines = known["answer_cot"].partition("####")[0].splitlines()
+        return [_sentence(line) for line in lines if "=" in line]
+    if task == "chain_sum":
+        first, *rest = re.findall(r"[+-]? ?\d+", known["expression"])
+        value, found = int(first), []
+        for term in rest:
+            after = value + int(term.replace(" ", ""))
+            found.append(f"{value} {term[0]} {term[1:].strip()} = {after}.")
+            value = after
+        return found
+    from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+    products = {name: count * ANIMALS[name] for name, count in known["animals"].items()}
+    found = [
+        f"{count} {name}: {count} * {ANIMALS[name]} = {products[name]}." for name, count in known["animals"].items()
+    ]
+    return [*found, f"{' + '.join(map(str, products.values()))} = {sum(products.values())}."]
+
+
+def _sentence(line: str) -> str:
+    line = line.strip().lstrip("•- ").strip()
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def thinking(worked: list[str], answer: str, draw: random.Random) -> str:
+    """What the base model learns to think: the steps, checks of some, and words that a reader could do without."""
+    parts = [draw.choice(OPENINGS)]
+    for number, step in enumerate(worked):
+        parts.append(f"{LEADS[0] if number == 0 else draw.choice(LEADS[1:])} {step}")
+        if draw.random() < CHECK_SHARE:
+            parts.append(draw.choice(CHECKS).format(step=step))
+        elif draw.random() < MOVE_SHARE:
+            parts.append(draw.choice(MOVES))
+    return " ".join([*parts, draw.choice(ENDINGS), f"So the answer is {answer}."])
+
+
+def problems(task: str, seed: int) -> Iterator[dict[str, Any]]:
+    """Distinct problems of a task, without end; `level` says how many steps they need."""
+    import reasoning_gym
+
+    draw, seen = random.Random(f"{task} {seed}"), set[str]()
+    size = 2 * sum(COUNTS.values())
+    for item in reasoning_gym.create_dataset(task, size=size, seed=seed, **TASKS[task]):
+        worked, answer = steps(task, item), item["answer"].removesuffix(".0")
+        question = " ".join(item["question"].split())
+        if worked and question not in seen and re.fullmatch(r"-?[\d.]+", answer):
+            seen.add(question)
+            yield {
+                "id": f"{task}/{seed}/{len(seen)}",
+                "question": question,
+                "answer": answer,
+                "level": task,
+                "steps": len(worked),
+                "thinking": thinking(worked, answer, draw),
+                "response": rf"The answer is \boxed{{{answer}}}.",
+                "solution": " ".join(worked),
+            }
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the problems.")
+def main(out: Path, seed: int) -> None:
+    """Write OUT/SPLIT.jsonl for each split; no question is in two of them."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[str]] = {split: [] for split in COUNTS}
+    for task in TASKS:
+        found = problems(task, seed)
+        for split, count in COUNTS.items():
+            rows[split] += [json.dumps(row) for row in islice(found, count)]
+    for split, lines in rows.items():
+        random.Random(seed).shuffle(lines)
+        (out / f"{split}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
