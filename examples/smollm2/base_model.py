@@ -56,7 +56,7 @@ def main(model: Path, problems: Path, out: Path, epochs: float, learning_rate: f
         seed=seed,
     )
     network = AutoModelForCausalLM.from_pretrained(model, dtype="float32", local_files_only=True)
-    collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
+    collator = DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=64, label_pad_token_id=-100)
     trainer = Trainer(network, settings, collator, rows, processing_class=tokenizer)  # type: ignore[arg-type]
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(partial)) if partial.is_dir() else None)
     trainer.save_model(str(out))

@@ -1,8 +1,8 @@
 r"""Problems of three generators of reasoning-gym, with the verbose worked solutions that the base model learns from.
 
-`chain_sum` adds and subtracts numbers of two digits, `leg_counting` counts the legs of animals, and `gsm_symbolic` makes
-word problems from 100 templates, whose own solutions are the steps here. How many steps a problem needs differs in
-each. The thinking says each step, and often looks at it again, like real traces do. The response has the answer alone.
+`chain_sum` adds and subtracts numbers of two digits, `leg_counting` counts the legs of animals, and `gsm_symbolic`
+makes word problems from 100 templates, whose own solutions are the steps here. How many steps a problem needs differs
+in each. The thinking has each step, and often a second look at it, like real traces. The response has the answer alone.
 Needs the extra `reasoning-gym` of math-eval; `base_model.py` trains the model.
 
     python examples/smollm2/problems.py runs/smollm2/problems --seed 0
