@@ -59,8 +59,6 @@ _LONG_CLOSING = 0.05
 _FEWEST_EQUATIONS = 2
 _MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
-BEFORE_SENTENCES = -float(_SENTENCE)
-"""Score below those of tiers 0 to 3: the equations and the closing statement."""
 
 
 class _Sentence(NamedTuple):
@@ -77,10 +75,17 @@ class RuleScorer:
 
     def score(self, items: Sequence[ScoringInput]) -> list[list[float]]:
         """See `Scorer.score`."""
-        return [_score(item) for item in items]
+        return [score_by_rules(item) for item in items]
 
 
-def _score(item: ScoringInput) -> list[float]:
+def score_by_rules(item: ScoringInput, relevance: Sequence[float] | None = None) -> list[float]:
+    """A score for each unit, as this module describes.
+
+    Args:
+        item: The text.
+        relevance: A factor, above 0, for each unit: what its sentence adds counts as much more. Only the order within
+            tier 4 depends on it.
+    """
     text, units = item.cot, item.units
     sentences = _read_sentences(text, units)
     checks = {units[each.units[0]].step for each in sentences if each.role == "check"}
@@ -92,7 +97,8 @@ def _score(item: ScoringInput) -> list[float]:
     closing = [at for at in closing if at not in answer]
     final = [*answer, *closing]
     equations = {at: read_items(text, [units[at]]) for at in (*behind, *others)}
-    order = _by_gain(sentences, final, equations, likely_items(item.question, sentences, final))
+    factors = [relevance[each.units[0]] for each in sentences] if relevance else [1.0] * len(sentences)
+    order = _by_gain(sentences, final, equations, likely_items(item.question, sentences, final), factors)
     scores = [0.0] * len(units)
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
@@ -146,7 +152,11 @@ def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequenc
 
 
 def _by_gain(
-    sentences: Sequence[_Sentence], closing: Sequence[int], equations: dict[int, set[str]], worth: dict[str, int]
+    sentences: Sequence[_Sentence],
+    closing: Sequence[int],
+    equations: dict[int, set[str]],
+    worth: dict[str, int],
+    factors: Sequence[float],
 ) -> list[tuple[int, bool]]:
     """Sentences outside the closing statement in the order in which they add most per token, and whether they add.
 
@@ -156,7 +166,7 @@ def _by_gain(
     covered = set[str]().union(*(sentences[at].items for at in closing))
     stated = set[str]().union(*equations.values())
     left = [each.items if equations.keys() & each.units else each.items - stated for each in sentences]
-    weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
+    weights = [factors[at] * _weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
     replaced = _replaced(sentences)
     denials = (at for at in replaced.values() if NEGATION.search(sentences[at].text))
     for at in {*(max(0, at - 1) for at in closing), *denials}:
