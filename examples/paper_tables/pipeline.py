@@ -23,7 +23,7 @@ LEARNT = {"learnt": "", "hybrid": "hybrid:"}
 """Row -> prefix of the folder of the learnt scorer; `hybrid` has the equations of the rules first."""
 COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
 WAYS = ("none", "budget=16", "budget=32", "budget=64")
-"""Ways to think less without training, values of `math-eval run --thinking`. The tiny model reads no instruction to be brief."""
+"""Ways to think less without training: values of `math-eval run --thinking`. The tiny model reads no instructions."""
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
