@@ -24,7 +24,7 @@ from .formulas import word_set
 from .literals import final_json
 from .relations import read_equation, states_relation
 from .segment import Unit
-from .tokens import code_blocks
+from .tokens import CJK, code_blocks
 
 Part = tuple[int, ...]
 _CONNECTIVES = word_set(
@@ -50,9 +50,14 @@ NEGATION = re.compile(
     r"aucun\w*|rien|nunca|sin|ning[uú]n\w*|ni|tampoco|nada)\b|n['’]t\b|\bn['’](?=\w)|[不没無无未非]|な[いく]|ません",
     re.IGNORECASE,
 )
-_CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设|要是|只有|只要|もし|なら|れば|たら",
+    re.IGNORECASE,
+)
 _CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
 _FEWEST_UNITS = 3
+_CJK_CLAUSE = re.compile(f"[{CJK}]{{4,}}")
+"""A run of Chinese or Japanese, which has no spaces between its words, that is long enough for a phrase."""
 _DIVIDED = re.compile(r"[,;—–；，]|\b(?:because|but|whereas|therefore)\b")
 _OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
 _LETTER = r"[^\W\d_₀-₉⁰-⁹²³¹]"
@@ -89,7 +94,7 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
     found = Parts([], [], [], [])
     for _, group in groupby(range(len(units)), key=lambda at: units[at].step):
         sentence = list(group)
-        if all(units[at].kind == "punctuation" or at in needed.get(at, ()) for at in sentence):
+        if all(at in needed[at] if at in needed else units[at].kind == "punctuation" for at in sentence):
             continue
         found.sentences.append(_with(sentence, needed))
         if sentence[0] in needed:
@@ -175,7 +180,8 @@ def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Itera
         said = text[units[at].start : units[at].end]
         depth = max(0, depth + _OPENING.get(said, 0))
         ahead = len(sentence) - place
-        if depth == 0 and len(clause) >= _FEWEST_UNITS and ahead > _FEWEST_UNITS:
+        fewest = _FEWEST_UNITS + (units[sentence[place + 2]].kind != "math") if ahead > _FEWEST_UNITS else ahead
+        if depth == 0 and len(clause) >= _FEWEST_UNITS and ahead > fewest:
             follower = text[units[sentence[place + 1]].start : units[sentence[place + 1]].end]
             if said in _CLAUSE_MARKS and (said in ";；—" or follower.lower() in _CONNECTIVES):
                 yield clause
@@ -206,21 +212,30 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
 def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
     """The phrases of some clauses, of two units or more: from a function word to the next one behind a content word."""
     for clause in clauses:
-        if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
-            continue
-        phrase: list[int] = []
-        filled = False
-        for at in clause:
-            said = text[units[at].start : units[at].end]
-            mark = units[at].kind == "punctuation"
-            if filled and (mark or said.lower() in _FUNCTION_WORDS):
-                if len(phrase) > 1:
-                    yield tuple(phrase)
-                phrase, filled = [], False
-            elif mark:
-                phrase = []
-            if not mark:
-                phrase.append(at)
-                filled = filled or units[at].kind == "math" or is_content(text, units[at])
-        if filled and len(phrase) > 1:
+        yield from (part for part in _phrases(text, units, clause) if _says_something(text, units, part))
+
+
+def _says_something(text: str, units: Sequence[Unit], phrase: Part) -> bool:
+    """True for several units and for a run of Chinese or Japanese."""
+    return _CJK_CLAUSE.match(text, units[phrase[0]].start) is not None or len(phrase) > 1
+
+
+def _phrases(text: str, units: Sequence[Unit], clause: Sequence[int]) -> Iterator[Part]:
+    """The phrases of a clause; none of a clause with a negation or condition."""
+    if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
+        return
+    phrase: list[int] = []
+    filled = False
+    for at in clause:
+        said = text[units[at].start : units[at].end]
+        mark = units[at].kind == "punctuation"
+        if filled and (mark or said.lower() in _FUNCTION_WORDS):
             yield tuple(phrase)
+            phrase, filled = [], False
+        elif mark:
+            phrase = []
+        if not mark:
+            phrase.append(at)
+            filled = filled or units[at].kind == "math" or is_content(text, units[at])
+    if filled:
+        yield tuple(phrase)
