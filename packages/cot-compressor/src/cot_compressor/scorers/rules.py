@@ -55,6 +55,7 @@ _UNIT = 1_000_000
 _COST_POWER = 0.7
 _COST_START = 12
 _REPLACED_REACH, _CORRECTION_REACH = 4, 3
+_FEWEST_SAID = 3
 _LONG_CLOSING = 0.05
 _FEWEST_EQUATIONS = 2
 _MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
@@ -218,10 +219,10 @@ def _replaced(sentences: Sequence[_Sentence]) -> dict[int, list[int]]:
         if sentence.role != "correction":
             continue
         near, after = range(max(0, at - _REPLACED_REACH), at), range(at, min(at + _CORRECTION_REACH, len(sentences)))
-        for said in after if len(sentence.items) < _CORRECTION_REACH else [at]:
+        for said in after if len(sentence.items) < _FEWEST_SAID else [at]:
             likeness = {before: len(sentences[before].items & sentences[said].items) for before in near}
             best = max(likeness, key=lambda before: (likeness[before], before), default=None)
-            if best is not None and likeness[best] > (said > at):
+            if best is not None and likeness[best] >= (1 if said == at else 2):
                 more = (later for later in after if later > said and NEGATION.search(sentences[later].text))
                 found[best] = [said, *(later for later in more if sentences[best].items & sentences[later].items)]
                 break

@@ -56,8 +56,7 @@ _CONDITION = re.compile(
 )
 _CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
 _FEWEST_UNITS = 3
-_CJK_CLAUSE = re.compile(f"[{CJK}]{{4,}}")
-"""A run of Chinese or Japanese, which has no spaces between its words, that is long enough for a phrase."""
+_CJK_RUN = re.compile(f"[{CJK}]{{4,}}")
 _DIVIDED = re.compile(r"[,;—–；，]|\b(?:because|but|whereas|therefore)\b")
 _OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
 _LETTER = r"[^\W\d_₀-₉⁰-⁹²³¹]"
@@ -210,32 +209,26 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
 
 
 def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
-    """The phrases of some clauses, of two units or more: from a function word to the next one behind a content word."""
+    """The phrases of some clauses: from a function word to the next one behind a content word.
+
+    A phrase of a single unit is none, except a run of Chinese or Japanese, which has no spaces between its words.
+    """
     for clause in clauses:
-        yield from (part for part in _phrases(text, units, clause) if _says_something(text, units, part))
-
-
-def _says_something(text: str, units: Sequence[Unit], phrase: Part) -> bool:
-    """True for several units and for a run of Chinese or Japanese."""
-    return _CJK_CLAUSE.match(text, units[phrase[0]].start) is not None or len(phrase) > 1
-
-
-def _phrases(text: str, units: Sequence[Unit], clause: Sequence[int]) -> Iterator[Part]:
-    """The phrases of a clause; none of a clause with a negation or condition."""
-    if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
-        return
-    phrase: list[int] = []
-    filled = False
-    for at in clause:
-        said = text[units[at].start : units[at].end]
-        mark = units[at].kind == "punctuation"
-        if filled and (mark or said.lower() in _FUNCTION_WORDS):
+        if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
+            continue
+        phrase: list[int] = []
+        filled = False
+        for at in clause:
+            said = text[units[at].start : units[at].end]
+            mark = units[at].kind == "punctuation"
+            if filled and (mark or said.lower() in _FUNCTION_WORDS):
+                if len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start):
+                    yield tuple(phrase)
+                phrase, filled = [], False
+            elif mark:
+                phrase = []
+            if not mark:
+                phrase.append(at)
+                filled = filled or units[at].kind == "math" or is_content(text, units[at])
+        if filled and (len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start)):
             yield tuple(phrase)
-            phrase, filled = [], False
-        elif mark:
-            phrase = []
-        if not mark:
-            phrase.append(at)
-            filled = filled or units[at].kind == "math" or is_content(text, units[at])
-    if filled:
-        yield tuple(phrase)
