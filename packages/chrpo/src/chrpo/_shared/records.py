@@ -146,17 +146,19 @@ def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str
         raise DataError(f"{path}: no rows; expected JSON Lines or Parquet, one {record} record a line or row")
 
 
-def read_part(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
-    """`read_placed` for one shard of several, which may be empty."""
+def read_part(path: str | Path, schema: str, *more: str, known: bool = False) -> Iterator[tuple[str, Row]]:
+    """`read_placed` for one shard of several, which may be empty; `known` is described in `validate_in`."""
     for shard in shards(path):
         for where, value in shard.values():
-            yield where, validate_in(shard, value, where, schema, *more)
+            yield where, validate_in(shard, value, where, schema, *more, known=known)
 
 
-def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
+def validate_in(shard: Shard, value: Any, where: str, *schemas: str, known: bool = False) -> Row:
     """Return the value of a shard as a row that fits all schemas.
 
-    In Parquet every row has every field, so there a null in place of an optional field is left out.
+    In Parquet every row has every field, so there a null in place of an optional field is left out. Rows that are
+    `known` to fit, because a file with the same digest was validated before, are not validated again: that takes longer
+    than reading them.
 
     Raises:
         DataError: it does not fit, or has a number that JSON cannot hold.
@@ -165,7 +167,8 @@ def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
         raise DataError(f"{where}: {field}: not a finite number, which JSON cannot hold; mend it, or write null")
     for schema in schemas:
         value = _without_absent(value, _validator(schema).schema) if shard.is_parquet else value
-        validate(value, schema, where)
+        if not known:
+            validate(value, schema, where)
     return value
 
 
