@@ -292,7 +292,7 @@ Examples:
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--output", type=click.Path(path_type=Path), help="JSON file for the numbers.")
+@click.option("--output", metavar="FILE.json", type=click.Path(path_type=Path), help="JSON file for the numbers.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
     """Compare B with A problem by problem; print results per task and overall, and the changed verdicts.
 
@@ -304,6 +304,8 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     from .report.text import flips, sentences
     from .run_folders import load_condition, run_files, split_name
 
+    if output is not None and output.suffix.lower() != ".json":
+        raise DataError(f"{output}: the numbers are JSON; choose a name that ends in .json")
     pair = load_condition(*split_name(a)), load_condition(*split_name(b))
     comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
