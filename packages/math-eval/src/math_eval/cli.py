@@ -300,7 +300,7 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     """
     from ._shared.records import write_json
     from ._shared.runs import check_apart
-    from .compare import by_task, compare
+    from .compare import by_task, compare, content
     from .report.text import flips, sentences
     from .run_folders import load_condition, run_files, split_name
 
@@ -310,9 +310,7 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
         check_apart([output], [file for one in pair for file in run_files(one.run)])
-        changed = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
-        own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
-        write_json(output, {**comparison.values, **own, "flips": changed})
+        write_json(output, content(comparison, tasks))
     for task, one in tasks.items():
         for line in [f"{task}:", *(f"  {line}" for line in sentences(one.values)[1:])]:
             echo(terminal_line(line))
