@@ -96,11 +96,11 @@ def read_json(path: str | Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DataError: the file is missing, too large, or not JSON.
+        DataError: the file is missing, a folder, too large, or not JSON.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
+        raise DataError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file; check the path'}")
     check_size(path)
     try:
         text = path.read_text("utf-8")
@@ -210,7 +210,11 @@ def dump_line(row: Row) -> str:
 
 @contextmanager
 def open_atomic(path: str | Path) -> Iterator[IO[str]]:
-    """A text file that appears under its final name only when the block ends without an error."""
+    """A text file that appears under its final name only when the block ends without an error.
+
+    Raises:
+        DataError: `path` is a folder, or pyarrow is needed and not installed.
+    """
     path = Path(path)
     with _open_atomic_bytes(path) as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
         yield out
@@ -218,6 +222,8 @@ def open_atomic(path: str | Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def _open_atomic_bytes(path: Path) -> Iterator[IO[bytes]]:
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     partial, file = _new_file(path)
@@ -259,6 +265,17 @@ def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:
             from pyarrow import CompressedOutputStream
         return CompressedOutputStream(raw, "zstd")
     return gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.name.endswith(".gz") else raw  # type: ignore[return-value]
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose format cannot be written, before the work for it begins.
+
+    Raises:
+        DataError: pyarrow is needed and not installed.
+    """
+    if path.suffix in (".parquet", ".zst"):
+        with needs_pyarrow(path, "Parquet" if path.suffix == ".parquet" else "zstd"):
+            import pyarrow  # noqa: F401
 
 
 def write_records(path: str | Path, rows: Iterable[Row]) -> int:
