@@ -1,9 +1,9 @@
 """The rules with a trained scorer's judgement of the sentences.
 
-The tiers stay those of `rules.py`: the chain of equations and the closing statement come first, because a trained scorer
-does not know which equation rests on which. Among the sentences, what one adds counts in proportion to the probability
-of being kept that the trained scorer gives it. So a sentence that only repeats others comes late, which a trained scorer
-by itself, ranking each sentence alone, does not see. The folder is found and read by `load.py`.
+The tiers stay those of `rules.py`: the chain of equations and the closing statement come first, because a trained
+scorer does not know which equation rests on which. Among the sentences, what one adds counts in proportion to the
+probability of being kept that the trained scorer gives it. So a sentence that only repeats others comes late, which a
+trained scorer, ranking each sentence alone, does not see. The folder is found and read by `load.py`.
 
     scorer = HybridScorer(load_scorer("models/compressor"))
     (scores,) = scorer.score([ScoringInput(question, cot, segment(cot))])
