@@ -17,7 +17,7 @@ from svg_charts import plt, save
 _METHODS = {
     "sft": ("SFT, our rules", "#1f6f8b", "o-"),
     "learnt": ("SFT, our learnt scorer", "#5d6d7e", "h-"),
-    "hybrid": ("SFT, the rules' equations, then our learnt scorer", "#4d8b57", "P-"),
+    "hybrid": ("SFT, the rules with our learnt scorer", "#4d8b57", "P-"),
     "random": ("SFT, random words", "#999999", "v--"),
     "head": ("SFT, head", "#b8860b", "^--"),
     "rare-words": ("SFT, rare words (LLMLingua-2-style)", "#7b5ea7", "s--"),

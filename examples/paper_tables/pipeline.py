@@ -20,7 +20,7 @@ SOURCES = (
     *(HERE / name for name in ("encoder.py", "longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
 )
 LEARNT = {"learnt": "", "hybrid": "hybrid:"}
-"""Row -> prefix of the folder of the learnt scorer; `hybrid` has the equations of the rules first."""
+"""Row -> prefix of the folder of the learnt scorer; `hybrid` is the rules with its judgement of the sentences."""
 COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
 WAYS = ("none", "budget=16", "budget=32", "budget=64")
 """Ways to think less without training: values of `math-eval run --thinking`. The tiny model reads no instructions."""
