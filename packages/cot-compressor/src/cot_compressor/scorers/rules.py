@@ -222,7 +222,7 @@ def _weight(sentence: _Sentence, place: float) -> float:
 def _replaced(sentences: Sequence[_Sentence]) -> dict[int, list[int]]:
     """Index of a sentence -> indices of those that correct it: it is, of the few before a correction, the most like it.
 
-    A correction that says little (`Wait, no.`) is followed by what it means. So is any by a sentence that denies.
+    A correction with hardly any content (`Wait, no.`) is followed by what it means. Any may be followed by a denial.
     """
     found: dict[int, list[int]] = {}
     for at, sentence in enumerate(sentences):
