@@ -44,7 +44,8 @@ def test_a_computation_keeps_the_chain_that_the_rules_keep(
         assert {one.split("=")[1].strip() for one in kept[0]} <= {one.split("=")[1].strip() for one in kept[1]}
 
 
-def test_a_sentence_that_the_trained_scorer_would_keep_comes_earlier() -> None:
+@pytest.mark.parametrize("size", [9.0, 1e300])
+def test_a_sentence_that_the_trained_scorer_would_keep_comes_earlier(size: float) -> None:
     units = segment(PLAIN)
     item = ScoringInput("How many eggs?", PLAIN, units)
     favoured = PLAIN.index("Next think")
@@ -54,7 +55,7 @@ def test_a_sentence_that_the_trained_scorer_would_keep_comes_earlier() -> None:
 
         def score(self, items: list[ScoringInput]) -> list[list[float]]:
             step = next(unit.step for unit in units if unit.start == favoured)
-            return [[9.0 if unit.step == step else -9.0 for unit in each.units] for each in items]
+            return [[size if unit.step == step else -size for unit in each.units] for each in items]
 
     (rules,), (joined,) = load_scorer("rules").score([item]), HybridScorer(Trained()).score([item])  # type: ignore[arg-type]
     (at,) = (at for at, unit in enumerate(units) if unit.start == favoured)

@@ -32,6 +32,6 @@ class HybridScorer:
     def score(self, items: Sequence[ScoringInput]) -> list[list[float]]:
         """Scores of the tiers of `rules.py`, so a threshold means the same."""
         return [
-            score_by_rules(item, [1 / (1 + math.exp(-margin)) for margin in margins])
+            score_by_rules(item, [(1 + math.tanh(margin / 2)) / 2 for margin in margins])
             for item, margins in zip(items, self._trained.score(items), strict=True)
         ]

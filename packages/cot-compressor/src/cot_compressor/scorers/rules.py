@@ -84,8 +84,8 @@ def score_by_rules(item: ScoringInput, relevance: Sequence[float] | None = None)
 
     Args:
         item: The text.
-        relevance: A factor, above 0, for each unit: what its sentence adds counts as much more. Only the order within
-            tier 4 depends on it.
+        relevance: A factor, at least 0, for each unit: what its sentence adds counts that many times. Only the order
+            within tiers 4 and 5 depends on it.
     """
     text, units = item.cot, item.units
     sentences = _read_sentences(text, units)
