@@ -8,8 +8,7 @@ Each backend's library is imported only when it is needed.
     backend = load_backend(settings, tokens, thinking, tokenizer)     # HFModel("checkpoints/sft")
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,29 +17,13 @@ from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.control_tokens import FILE_NAME, ControlTokens
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.thinking_formats import format_of, given_format, load_format
-from math_eval.errors import DataError
+from math_eval.errors import DataError, needs_extra
 from math_eval.settings import RunSettings
 
 from . import Backend
 
 _RAW_SERVER = "openai,transformers"
 """Extras for a server whose prompts are rendered here."""
-
-
-@contextmanager
-def _extra(names: str) -> Iterator[None]:
-    """Turn a failed import into one line.
-
-    Args:
-        names: Extras that install the package.
-
-    Raises:
-        DataError: A package is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{names}]'") from error
 
 
 def control_tokens(settings: RunSettings) -> ControlTokens | None:
@@ -88,7 +71,7 @@ def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
     tokenizer = None
     continues = settings.mode is not None and settings.mode.continues
     if found is None and folder is not None and (settings.server is None or continues):
-        with _extra(settings.backend if settings.server is None else _RAW_SERVER):
+        with needs_extra(settings.backend if settings.server is None else _RAW_SERVER):
             from math_eval._shared.checkpoint_loader import load_tokenizer
 
             tokenizer = load_tokenizer(check_checkpoint(folder) if settings.server is None else folder)
@@ -140,13 +123,13 @@ def load_backend(
         "notify": notify,
     }
     if settings.mode is not None and settings.mode.continues:
-        with _extra(_RAW_SERVER):
+        with needs_extra(_RAW_SERVER):
             from .prompts import Prompts
             from .raw_server import RawServer
 
             prompts = Prompts(settings.tokenizer or "", tokenizer=tokenizer)
             return RawServer(settings.server, settings.base_urls, prompts=prompts, **options)
-    with _extra("openai"):
+    with needs_extra("openai"):
         from .openai import Server
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
@@ -154,7 +137,7 @@ def load_backend(
 
 
 def _engine(settings: RunSettings, tokenizer: Any) -> Backend:
-    with _extra(settings.backend):
+    with needs_extra(settings.backend):
         if settings.backend == "transformers":
             from .hf import HFModel
 
