@@ -171,6 +171,11 @@ def _companions(text: str, units: Sequence[Unit]) -> dict[int, Part]:
     return needed
 
 
+def _is_clause(units: Sequence[Unit], rest: Sequence[int]) -> bool:
+    """Whether the rest of a sentence is long enough: `and 33 + 9 = 42.` is, `and quinces.` ends a list."""
+    return len(rest) > _FEWEST_UNITS or (len(rest) == _FEWEST_UNITS and units[rest[1]].kind == "math")
+
+
 def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Iterator[list[int]]:
     """The clauses of a sentence, without the marks between them."""
     clause: list[int] = []
@@ -178,9 +183,7 @@ def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Itera
     for place, at in enumerate(sentence):
         said = text[units[at].start : units[at].end]
         depth = max(0, depth + _OPENING.get(said, 0))
-        ahead = len(sentence) - place
-        fewest = _FEWEST_UNITS + (units[sentence[place + 2]].kind != "math") if ahead > _FEWEST_UNITS else ahead
-        if depth == 0 and len(clause) >= _FEWEST_UNITS and ahead > fewest:
+        if depth == 0 and len(clause) >= _FEWEST_UNITS and _is_clause(units, sentence[place + 1 :]):
             follower = text[units[sentence[place + 1]].start : units[sentence[place + 1]].end]
             if said in _CLAUSE_MARKS and (said in ";；—" or follower.lower() in _CONNECTIVES):
                 yield clause
@@ -208,11 +211,13 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
     return (bracketed or _BEFORE_FORMULA.search(before) is not None) and _AFTER_FORMULA.match(after) is not None
 
 
-def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
-    """The phrases of some clauses: from a function word to the next one behind a content word.
+def _is_phrase(text: str, units: Sequence[Unit], phrase: Sequence[int]) -> bool:
+    """Whether units are enough for a phrase: two, or a run of Chinese or Japanese, whose words have no spaces."""
+    return len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start) is not None
 
-    A phrase of a single unit is none, except a run of Chinese or Japanese, which has no spaces between its words.
-    """
+
+def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
+    """The phrases of some clauses: from a function word to the next one behind a content word."""
     for clause in clauses:
         if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
             continue
@@ -222,7 +227,7 @@ def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) 
             said = text[units[at].start : units[at].end]
             mark = units[at].kind == "punctuation"
             if filled and (mark or said.lower() in _FUNCTION_WORDS):
-                if len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start):
+                if _is_phrase(text, units, phrase):
                     yield tuple(phrase)
                 phrase, filled = [], False
             elif mark:
@@ -230,5 +235,5 @@ def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) 
             if not mark:
                 phrase.append(at)
                 filled = filled or units[at].kind == "math" or is_content(text, units[at])
-        if filled and (len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start)):
+        if filled and _is_phrase(text, units, phrase):
             yield tuple(phrase)
