@@ -34,7 +34,7 @@ TRACE = {"answer": NO_ANSWER, "model": "", "correct": True, "sample": 0}
 @click.option("--peers", type=click.Path(path_type=Path), default=DEFAULT, help="Folder in which MiniLM is stored.")
 @click.option("--characters", default=3_000_000, show_default=True, help="Number of characters of training text.")
 @click.option("--keep-share", default=0.3, show_default=True, help="Share of each trace that the labels keep.")
-@click.option("--epochs", default=1, show_default=True, help="Largest number of epochs.")
+@click.option("--epochs", default=3, show_default=True, help="Largest number of epochs.")
 def main(out: Path, data_dir: Path, peers: Path, characters: int, keep_share: float, epochs: int) -> None:
     """Write the scorer OUT and its export OUT-int8."""
     import torch

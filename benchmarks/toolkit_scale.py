@@ -14,7 +14,6 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -103,6 +102,7 @@ class Watch:
 
     def __init__(self, line: list[str], log: Path) -> None:
         self.most = {"driver": 0, "worker": 0}
+        self._used: dict[int, float] = {}
         with log.open("ab") as output:
             self.process = subprocess.Popen(line, stdout=output, stderr=output, start_new_session=True)
 
@@ -112,6 +112,7 @@ class Watch:
             for process in self.workers():
                 self._measure("worker", process)
             self._measure("driver", psutil.Process(self.process.pid))
+            self._read_seconds()
             at()
             time.sleep(_WAIT_S)
         return self.process.returncode
@@ -119,6 +120,19 @@ class Watch:
     def _measure(self, name: str, process: psutil.Process) -> None:
         with suppress(psutil.Error):  # it has ended
             self.most[name] = max(self.most[name], process.memory_info().rss)
+
+    def _read_seconds(self) -> None:
+        with suppress(psutil.Error):
+            command = psutil.Process(self.process.pid)
+            for process in (command, *command.children(recursive=True)):
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    self._used[process.pid] = times.user + times.system
+
+    @property
+    def processor_seconds(self) -> float:
+        """Seconds of processor that the command and the processes that it started have used, as last read."""
+        return sum(self._used.values())
 
     @staticmethod
     def workers() -> list[psutil.Process]:
@@ -172,17 +186,11 @@ def run_ray(stage: str, folder: Path, tokenizer: Path, *, kill: bool) -> dict[st
 def run_local(stage: str, folder: Path, tokenizer: Path) -> dict[str, Any]:
     """Run a stage in one process; `cores` is the mean number of processors that it keeps busy, children included."""
     line, _ = command(stage, folder, "local", tokenizer)
-    watch, start, before = Watch(line, folder / f"{stage}-local.log"), time.monotonic(), _children_seconds()
+    watch, start = Watch(line, folder / f"{stage}-local.log"), time.monotonic()
     if code := watch.wait():
         raise click.ClickException(f"{' '.join(line)}: exit {code}; see {folder}/{stage}-local.log")
     seconds = time.monotonic() - start
-    return {"seconds": seconds, "cores": (_children_seconds() - before) / seconds, "memory": watch.most}
-
-
-def _children_seconds() -> float:
-    """Processor seconds of all processes that this one has started and that have ended, and of theirs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return {"seconds": seconds, "cores": watch.processor_seconds / seconds, "memory": watch.most}
 
 
 def digests(path: Path, drop: str = "") -> list[bytes]:

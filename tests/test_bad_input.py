@@ -44,7 +44,7 @@ READERS = {
         setup="run_base",
     ),
     "compare": Reader(
-        "math-eval compare {data}/run_chrpo:policy {work}/run --output {out}",
+        "math-eval compare {data}/run_chrpo:policy {work}/run --output {out}.json",
         "run_base/samples_problems.jsonl",
         "thinking_tokens",
         -1,

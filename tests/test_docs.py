@@ -200,3 +200,19 @@ def test_no_file_expects_data_outside_the_repository():
     for path in sources:
         if path.suffix != ".pyc":
             assert outside not in path.read_text("utf-8"), f"{path.relative_to(ROOT)}: data is in the folder DATA"
+
+
+def test_the_readme_of_the_compressor_shows_the_recorded_shares():
+    results = (ROOT / "docs/results/cot-compressor.md").read_text("utf-8")
+    readme = (ROOT / "packages/cot-compressor/README.md").read_text("utf-8")
+    methods = ("rules", "head", "tail", "drop-steps", "overlap", "at most")
+    for group, shown in (("mathematics", "of mathematics"), ("general", "general traces")):
+        table = re.split(rf"^{group}: \d+ traces on ", results, flags=re.MULTILINE)[1].split("\n\n")[1]
+        rows = [re.split(r" *\| *", line)[1:-1] for line in table.splitlines()[2:]]
+        recorded = {(ratio, method): [cell.split()[0] for cell in cells] for ratio, method, *cells in rows}
+        (first,) = (at for at, line in enumerate(readme.splitlines()) if line.startswith("| ") and shown in line[:30])
+        lines = readme.splitlines()[first : first + 6]
+        for number, line in enumerate(lines):  # three ratios for the response, then three for the conclusion
+            _, ratio, _, *shares = re.split(r" *\| *", line)[1:-1]
+            wanted = [recorded[ratio, method][number // 3].removeprefix("0") for method in methods]
+            assert shares == wanted, line

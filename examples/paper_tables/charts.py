@@ -17,7 +17,7 @@ from svg_charts import plt, save
 _METHODS = {
     "sft": ("SFT, our rules", "#1f6f8b", "o-"),
     "learnt": ("SFT, our learnt scorer", "#5d6d7e", "h-"),
-    "hybrid": ("SFT, the rules' equations, then our learnt scorer", "#4d8b57", "P-"),
+    "hybrid": ("SFT, the rules with our learnt scorer", "#4d8b57", "P-"),
     "random": ("SFT, random words", "#999999", "v--"),
     "head": ("SFT, head", "#b8860b", "^--"),
     "rare-words": ("SFT, rare words (LLMLingua-2-style)", "#7b5ea7", "s--"),
@@ -35,6 +35,8 @@ def draw_compressions(rows: list[Row], folder: Path) -> None:
         line = [row for row in rows if row["name"].startswith(f"{method}@") and row["name"] != "sft@policy"]
         if line:
             _points(axes, line, fmt=style, color=colour, label=label, markersize=4)
+    if ways := [row for row in rows if row["name"].startswith("base, budget")]:
+        _points(axes, ways, fmt="x:", color="#333333", label="base, thinking stopped at N tokens", markersize=5)
     _points(axes, [marked["base"]], fmt="X", color="#333333", label="base", markersize=8)
     _points(axes, [marked["sft@policy"]], fmt="*", color=_OURS, label="SFT, the model chooses", markersize=12)
     axes.set(xscale="log", ylim=(0, 100), xlabel="mean thinking tokens (log scale)", ylabel="accuracy, %")

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline import COMPRESSIONS
+from pipeline import COMPRESSIONS, WAYS
 from quickstart import RATIOS
 from seed_means import mean_over_seeds
 
@@ -93,7 +93,7 @@ def combine(seeds: Sequence[Row]) -> Row:
 def _order() -> list[str]:
     ladder = [f"@{ratio:g}" for ratio in RATIOS]
     compressions = [f"{name}{ratio}" for name in ("sft", *COMPRESSIONS) for ratio in ladder]
-    return ["base", *compressions, "sft@policy"]
+    return ["base", *(f"base, {way}" for way in WAYS), *compressions, "sft@policy"]
 
 
 def rival(name: str) -> str | None:

@@ -26,8 +26,8 @@ from stages import Stages
 from tables import tables
 
 HERE = Path(__file__).parent
-SEEDS = (10, 11, 12, 13, 14)
-"""Seeds that were not used while settings were chosen; seeds 0 to 9 were."""
+SEEDS = (12, 13, 14, 15, 16)
+"""Seeds that were not used while settings were chosen; seeds 0 to 11 were."""
 
 
 @click.command()

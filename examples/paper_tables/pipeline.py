@@ -20,8 +20,10 @@ SOURCES = (
     *(HERE / name for name in ("encoder.py", "longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
 )
 LEARNT = {"learnt": "", "hybrid": "hybrid:"}
-"""Row -> prefix of the folder of the learnt scorer; `hybrid` has the equations of the rules first."""
+"""Row -> prefix of the folder of the learnt scorer; `hybrid` is the rules with its judgement of the sentences."""
 COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
+WAYS = ("none", "budget=16", "budget=32", "budget=64")
+"""Ways to think less without training: values of `math-eval run --thinking`. The tiny model reads no instructions."""
 
 
 def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
@@ -29,7 +31,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
     tests = f"--tasks {run}/problems/test.jsonl,{run}/problems/longer.jsonl --max-tokens 400 --batch-size 250"
 
     def evaluate(name: str, model: str, ratios: str) -> tuple[str, str]:
-        command = f"math-eval run --model {run}/{model} {tests} {ratios} --seed {seed} --output-dir {run}/rows/{name}"
+        command = f"math-eval run --model {run}/{model} {tests} {ratios} --seed {seed} --output-dir '{run}/rows/{name}'"
         return f"Evaluate {name}", command
 
     stages = [
@@ -39,6 +41,7 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
             f"{HERE}/longer_problems.py {run}/problems/longer.jsonl --seed {seed}",
         ),
         evaluate("base", "base", ""),
+        *(evaluate(f"base, {way}", "base", f"--thinking {way}") for way in WAYS),
         evaluate("sft", "ratios", LADDER),
         evaluate("sft-policy", "sft", "--ratio policy"),
     ]

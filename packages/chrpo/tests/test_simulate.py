@@ -88,6 +88,22 @@ def test_the_plot_shows_the_targets_and_loads_nothing(tmp_path):
     assert "http" not in page
 
 
+def test_a_page_never_takes_the_place_of_another_file(tmp_path):
+    (tmp_path / "b.html").mkdir()
+    wrong = {"b.json": "the page is HTML; choose a name that ends in .html", "b.html": "is a folder; name a file"}
+    for name, words in wrong.items():
+        result = simulate(tmp_path / "b.json", GOOD, "--steps", 5, "--plot", tmp_path / name)
+        assert (result.exit_code, result.stderr) == (2, f"error: {tmp_path / name}: {words}\n")
+        assert json.loads((tmp_path / "b.json").read_text("utf-8")) == GOOD
+    result = simulate(tmp_path / "bandit.html", GOOD, "--steps", 5, "--plot", tmp_path / "bandit.html")
+    assert (result.exit_code, "would replace" in result.stderr) == (2, True)
+
+
+def test_a_folder_in_place_of_the_bandit_is_named(tmp_path):
+    result = CliRunner().invoke(cli, ["simulate", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (2, f"error: {tmp_path}: is a folder; name a file\n")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

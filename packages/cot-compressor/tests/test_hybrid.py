@@ -1,6 +1,7 @@
-"""The hybrid scorer: the rules' equations and closing statement first, then the order of a trained scorer."""
+"""The hybrid scorer: the tiers of the rules, and in the tier of sentences a trained scorer's judgement."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from cot_compressor import Compressor
 from cot_compressor.compress import compress_file
 from cot_compressor.errors import DataError
 from cot_compressor.scorers.base import ScoringInput
+from cot_compressor.scorers.hybrid import HybridScorer
 from cot_compressor.scorers.load import load_scorer, scorer_fingerprint
-from cot_compressor.scorers.rules import BEFORE_SENTENCES
 from cot_compressor.text.segment import segment
 
 PLAIN = "Tom likes Ann. Ann has pens. Bob gets more. Next think about cards. Bob starts with eggs."
@@ -21,18 +22,13 @@ def hybrid(trained: Path, tokenizer_folder: Path) -> Compressor:
     return Compressor.from_pretrained(f"hybrid:{trained}", tokenizer=tokenizer_folder)
 
 
-def test_what_the_rules_put_before_sentences_comes_first_and_the_rest_keeps_the_trained_scores(
-    hybrid: Compressor, trained: Path, toy_traces: list[dict]
-) -> None:
+def test_the_tiers_are_those_of_the_rules(hybrid: Compressor, toy_traces: list[dict]) -> None:
     items = [ScoringInput(row["question"], row["cot"], segment(row["cot"])) for row in toy_traces[:9]]
-    columns = [scorer.score(items) for scorer in (load_scorer("rules"), load_scorer(trained), hybrid.scorer)]
-    for rules, model, joined in zip(*columns, strict=True):
-        first = [at for at, score in enumerate(rules) if score > BEFORE_SENTENCES]
-        rest = [at for at in range(len(rules)) if at not in first]
-        assert first
-        assert sorted(first, key=lambda at: (-joined[at], at)) == sorted(first, key=lambda at: (-rules[at], at))
-        assert min(joined[at] for at in first) > max(0.0, *model)
-        assert [joined[at] for at in rest] == [model[at] for at in rest]
+    for rules, joined in zip(load_scorer("rules").score(items), hybrid.scorer.score(items), strict=True):
+        assert [max(-4, math.ceil(score)) for score in joined] == [max(-4, math.ceil(score)) for score in rules]
+        before = [at for at, score in enumerate(rules) if score > -4]
+        assert before
+        assert [joined[at] for at in before] == [rules[at] for at in before]
 
 
 def test_a_computation_keeps_the_chain_that_the_rules_keep(
@@ -48,17 +44,33 @@ def test_a_computation_keeps_the_chain_that_the_rules_keep(
         assert {one.split("=")[1].strip() for one in kept[0]} <= {one.split("=")[1].strip() for one in kept[1]}
 
 
-def test_without_equations_the_order_after_the_closing_sentence_is_the_trained_scorers(
-    hybrid: Compressor, trained: Path
-) -> None:
+@pytest.mark.parametrize("size", [9.0, 1e300])
+def test_a_sentence_that_the_trained_scorer_would_keep_comes_earlier(size: float) -> None:
     units = segment(PLAIN)
-    item = [ScoringInput("How many eggs?", PLAIN, units)]
-    (joined,), (model,) = hybrid.scorer.score(item), load_scorer(trained).score(item)
-    closing = [at for at, unit in enumerate(units) if unit.start >= PLAIN.index("Bob starts")]
-    assert joined[: closing[0]] == model[: closing[0]]
-    assert len(set(joined[: closing[0]])) > 1
-    assert {joined[at] for at in closing} == {joined[closing[0]]}
-    assert joined[closing[0]] > max(0.0, *model)
+    item = ScoringInput("How many eggs?", PLAIN, units)
+    favoured = PLAIN.index("Next think")
+
+    class Trained:
+        name, tokenizer, dtype = "trained", None, "float32"
+
+        def score(self, items: list[ScoringInput]) -> list[list[float]]:
+            step = next(unit.step for unit in units if unit.start == favoured)
+            return [[size if unit.step == step else -size for unit in each.units] for each in items]
+
+    (rules,), (joined,) = load_scorer("rules").score([item]), HybridScorer(Trained()).score([item])  # type: ignore[arg-type]
+    (at,) = (at for at, unit in enumerate(units) if unit.start == favoured)
+    others = [place for place, unit in enumerate(units) if unit.end <= favoured]
+    assert rules[at] < max(rules[other] for other in others)
+    assert joined[at] > max(joined[other] for other in others)
+
+
+def test_a_repetition_comes_late_however_sure_the_trained_scorer_is(hybrid: Compressor) -> None:
+    text = "Bob has pens and cards. Bob has pens and cards. Ann gets eggs. Bob starts with eggs."
+    units = segment(text)
+    (scores,) = hybrid.scorer.score([ScoringInput("How many eggs?", text, units)])
+    second = text.index("Bob", 5)
+    repeated = next(at for at, unit in enumerate(units) if unit.start == second)
+    assert scores[repeated] == min(scores)
 
 
 def test_budgets_are_exact_and_nested(hybrid: Compressor, toy_traces: list[dict]) -> None:

@@ -43,6 +43,16 @@ def test_rules_shorten_a_text_without_torch_and_transformers(tokenizer_folder: P
         assert done.stdout == compressor.compress(TEXT, ratio=0.5).text + "\n"
 
 
+@pytest.mark.parametrize(("ending", "what"), [("parquet", "Parquet"), ("jsonl.zst", "zstd")])
+def test_an_output_that_needs_pyarrow_is_refused_before_the_work(
+    traces_file: Path, tokenizer_folder: Path, tmp_path: Path, ending: str, what: str
+) -> None:
+    out = tmp_path / f"out.{ending}"
+    done = run("compress", traces_file, out, "--ratio", 0.5, "--tokenizer", tokenizer_folder)
+    wanted = f"error: {out}: {what} needs pyarrow: pip install 'cot-compressor[parquet]'\n"
+    assert (done.returncode, done.stderr, [*tmp_path.glob(".*.partial")]) == (2, wanted, [])
+
+
 def test_files_are_annotated_compressed_and_evaluated_without_torch_and_transformers(
     traces_file: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:

@@ -76,6 +76,35 @@ def test_a_phrase_is_cut_before_function_words_and_never_from_a_negation() -> No
     ]
 
 
+def test_the_last_member_of_a_list_is_no_clause_but_a_short_equation_is() -> None:
+    assert texts("The bowl holds plums, pears, and quinces.", "clauses") == []
+    assert texts("I add 9 to 33 for that, and 33 + 9 = 42.", "clauses") == [
+        "I add 9 to 33 for that",
+        "and 33 + 9 = 42.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("桥边有一家店，店里卖灯笼。", ["桥边有一家店", "店里卖灯笼"]),
+        ("如果下雨，比赛就取消。", []),
+        ("他不在店里，店门开着。", []),
+    ],
+)
+def test_a_run_of_chinese_between_marks_is_a_phrase_unless_the_clause_has_a_condition_or_negation(
+    text: str, found: list[str]
+) -> None:
+    units = segment(text)
+    parts = phrases(text, units, read_parts(text, units).divided)
+    assert [text[units[part[0]].start : units[part[-1]].end] for part in parts] == found
+
+
+def test_deep_json_on_the_last_line_is_one_part() -> None:
+    answer = '{"stops": [{"at": "Quai", "min": 4}, {"at": "Dom", "min": 9}], "late": false}'
+    assert answer in texts(f"The tram goes by the quay.\nSo it is on time.\n\n{answer}", "sentences")
+
+
 def test_a_row_brings_its_header_and_a_line_of_code_its_fences() -> None:
     text = "See:\n\n| Pump | Pipe |\n|---|---|\n| Orla | 40 mm |\n| Pike | 32 mm |\n\n```\na = 1\nb = 2\n```\n"
     units = segment(text)

@@ -116,6 +116,36 @@ def test_a_correction_in_another_language_comes_first_and_what_it_replaces_last(
 
 
 @pytest.mark.parametrize(
+    ("claim", "opener", "correction"),
+    [
+        ("The pool has 4 lanes.", "Wait, no.", "The pool has 6 lanes since May, not 4."),
+        ("The tower was built by Ilse.", "No, wait.", "The tower in the sketch was built by Tom."),
+        ("Das Lager hat drei Tore.", "Moment, nein.", "Das neue Lager hat fünf Tore."),
+    ],
+)
+def test_what_follows_a_bare_wait_corrects_the_claim_before_it(claim: str, opener: str, correction: str) -> None:
+    order = ranked("", f"{claim} {opener} {correction} The wall is grey. The tall trees are old. So we go there.")
+    text = "".join(order).replace(" ", "")
+    assert text.index(correction.replace(" ", "")) < text.index("Thewall")
+    assert text.endswith(claim.replace(" ", ""))
+
+
+def test_a_denial_behind_a_correction_belongs_to_it() -> None:
+    cot = (
+        "The ferry to Skaw leaves from pier 3. Actually, the ferry was moved. The harbour is wide. "
+        "The pier for Skaw is 8, not 3. Gulls sit on the roof. So we walk there."
+    )
+    text = " ".join(ranked("", cot))
+    assert text.index("not 3") < text.index("Gulls")
+    assert text.endswith("The ferry to Skaw leaves from pier 3 .")
+
+
+def test_evidence_that_only_points_back_is_no_conclusion() -> None:
+    texts = ["A bitter taste suggests that the tea stood too long.", "The dark leaves confirm this.", "It is a cup."]
+    assert closing_sentences(texts, [statement_role(text) for text in texts], computed=False) == [0]
+
+
+@pytest.mark.parametrize(
     "again", ["THE FILTER WAS FULL OF SAND!", "- The filter, was full of sand", '"The filter was full of sand"']
 )
 def test_a_sentence_that_is_repeated_with_other_marks_comes_last(again: str) -> None:

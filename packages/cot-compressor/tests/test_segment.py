@@ -169,6 +169,8 @@ def test_a_line_of_code_is_one_unit_and_its_dollars_open_nothing() -> None:
         ("Badge K77C201 opened oven-3 with --dry-run.", ["K77C201", "oven-3", "--dry-run"]),
         ("| a | b |\n|---|---|\n| 1 | 2 |", ["| a | b |", "|---|---|", "| 1 | 2 |"]),
         ("It takes at least 20 minutes at 5 km/h for 40 mm.", ["at least 20 minutes", "5 km/h", "40 mm"]),
+        ("The mix needs at most 35 % of sand and 8 % lime.", ["at most 35 %", "8 %"]),
+        ("Valve QV-80/A leaks, as plugin==3.1.0 on ruby3.2 says.", ["QV-80/A", "plugin==3.1.0", "ruby3.2"]),
     ],
 )
 def test_a_literal_and_a_number_with_its_unit_are_one_unit(text: str, whole: list[str]) -> None:

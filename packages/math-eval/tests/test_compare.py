@@ -149,6 +149,19 @@ def test_the_command_takes_run_and_ratio_and_writes_json(write_run, tmp_path):
     assert (missing.exit_code, "it has 0.2, 1.0" in missing.stderr) == (2, True)
 
 
+def test_the_numbers_never_take_the_place_of_rows_or_a_folder(write_run, tmp_path):
+    run, rows = write_run("a", [{"id": "a"}]), tmp_path / "mine.jsonl"
+    rows.write_text("{}\n", "utf-8")
+    (tmp_path / "folder.json").mkdir()
+    for out, words in (
+        (rows, "choose a name that ends in .json"),
+        (tmp_path / "folder.json", "is a folder; name a file"),
+    ):
+        refused = CliRunner().invoke(cli, ["compare", str(run), str(run), "--output", str(out)])
+        assert (refused.exit_code, refused.stderr.count("\n"), words in refused.stderr) == (2, 1, True), refused.output
+    assert rows.read_text("utf-8") == "{}\n"
+
+
 def test_results_hold_avg_pass_and_majority_for_several_samples(write_run):
     rows = [
         {"id": "a", "sample": k, "extracted": extracted, "verdict": "correct" if extracted == "3" else "incorrect"}

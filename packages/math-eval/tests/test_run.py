@@ -322,6 +322,15 @@ def test_a_checkpoint_without_tokenizer_is_refused(tiny_model, problems, tmp_pat
     assert (refused.exit_code, "bare: no tokenizer in it" in refused.stderr) == (2, True), refused.output
 
 
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_an_engine_that_is_not_installed_is_named_with_its_extra(tiny_model, problems, tmp_path, monkeypatch, engine):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    arguments = ["--model", str(tiny_model), "--tasks", str(problems), "--backend", engine]
+    result = CliRunner().invoke(cli, ["run", *arguments, "--output-dir", str(tmp_path / "run")])
+    wanted = f"error: transformers is not installed; run: pip install 'cot-math-eval[{engine}]'\n"
+    assert (result.exit_code, result.stderr, list(tmp_path.glob("*"))) == (2, wanted, [])
+
+
 def test_pickle_weights_are_refused(tiny_model, problems, tmp_path):
     pickled = tmp_path / "pickled"
     pickled.mkdir()

@@ -247,6 +247,7 @@ Examples:
     cls=AliasedOption,
     aliases=("--out",),
     type=_PATH,
+    metavar="FILE.html",
     help="HTML file to write.  [default: training.html in RUN]",
 )
 def plot(run: Path, output: Path | None) -> None:
@@ -254,10 +255,11 @@ def plot(run: Path, output: Path | None) -> None:
 
     RUN may be the partial folder `.OUT.partial` of a run that has not ended.
     """
-    from .metrics import read_metrics
-    from .plot import write_plot
+    from .metrics import METRICS_FILE, read_metrics
+    from .plot import check_page, write_plot
 
     path = output or run / "training.html"
+    check_page(path, run / METRICS_FILE)
     write_plot(path, read_metrics(run))
     echo(f"{path}: written", err=True)
 
@@ -301,7 +303,7 @@ Examples:
     "--scaled", is_flag=True, help="Divide the advantages of a step by their root mean square, as AdamW does."
 )
 @settings_flags(Gains)
-@click.option("--plot", "page", type=_PATH, help="HTML file to write the trajectory to.")
+@click.option("--plot", "page", type=_PATH, metavar="FILE.html", help="HTML file to write the trajectory to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(
     bandit: Path, gradient: str, rollouts: int, no_constraint: bool, page: Path | None, as_json: bool, **options: Any
@@ -313,8 +315,11 @@ def simulate(
     of the optimum is below 1, only --price-min 0 reaches it; otherwise the accuracy ends above the floor.
     """
     from .core.bandit import simulate as run
+    from .plot import check_page
     from .simulate import read_bandit, report, report_lines, write_trajectory
 
+    if page:
+        check_page(page, bandit)
     problem = read_bandit(bandit)
     result = run(
         problem,

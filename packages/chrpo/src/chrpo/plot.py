@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ._shared.records import open_atomic
+from ._shared.runs import check_apart
 from ._shared.terminal import printable
 from .errors import DataError
 from .metrics import Metrics
@@ -24,6 +25,23 @@ _COLOURS = (
     *("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b8860b", "#444444"),
     *("#d16ba5", "#0f9b8e", "#8c510a", "#9aa500"),
 )
+
+
+def check_page(path: Path, read: Path) -> None:
+    """Refuse a page before the work for it begins.
+
+    Args:
+        path: Path of the page.
+        read: File that the page is made from.
+
+    Raises:
+        DataError: the page is named like another kind of file, or would replace what is read.
+    """
+    if path.suffix.lower() != ".html":
+        raise DataError(f"{path}: the page is HTML; choose a name that ends in .html")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    check_apart([path], [read])
 
 
 def write_plot(path: str | Path, metrics: Sequence[Metrics]) -> None:

@@ -41,7 +41,7 @@ def _compression_options(command: _Command) -> _Command:
             default="rules",
             show_default=True,
             help="Scorer: `rules`; a folder written by `cot-compressor train`, or a hub's owner/name@revision; or "
-            "hybrid:FOLDER, which keeps the equations and the closing statement first, as `rules` does.",
+            "hybrid:FOLDER, the rules with its judgement of the sentences.",
         ),
         click.option(
             "--ratio",

@@ -85,8 +85,8 @@ class Compressor:
 
         Args:
             scorer: `"rules"`, a folder written by `cot-compressor train`, or the `owner/name@revision` of a scorer on
-                a hub, which is downloaded unless it was before. `hybrid:` before a folder or name puts what the rules
-                keep first (equations, closing statement) before the order of that scorer.
+                a hub, which is downloaded unless it was before. `hybrid:` before a folder or name means the rules, with
+                that scorer's judgement of the sentences (`scorers/hybrid.py`).
             tokenizer: Folder of the target model, or its loaded fast tokenizer. The default is the scorer's own
                 tokenizer; `rules` has none, and words, numbers and signs are counted.
             dtype: Number format of a trained scorer: `"float32"`, the default, or `"bfloat16"`. The latter is faster on
@@ -147,8 +147,8 @@ class Compressor:
             ratios: Several such shares. The results come in rising order, and each keeps all that a smaller one keeps.
             max_tokens: Number of tokens to keep, at least 1.
             threshold: Score above which a unit is kept. The score of a trained scorer is a logit: above 0, keeping is
-                more likely than dropping. The score of `rules` is minus the tier (`scorers/rules.py`): -4 keeps tiers 0
-                to 3. The text is scored in blocks of paragraphs, and no block depends on the blocks after it.
+                more likely than dropping. That of `rules` and a hybrid is minus the tier (`scorers/rules.py`): -4 keeps
+                tiers 0 to 3. The text is scored in blocks of paragraphs, and no block depends on the blocks after it.
             growing: True, with a threshold, for a text that is still streaming. The last, open block is left out, so
                 each result is a prefix of the next.
             tokenizer: Folder or loaded fast tokenizer that counts instead of the compressor's own.

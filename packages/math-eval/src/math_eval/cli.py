@@ -292,7 +292,7 @@ Examples:
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--output", type=click.Path(path_type=Path), help="JSON file for the numbers.")
+@click.option("--output", metavar="FILE.json", type=click.Path(path_type=Path), help="JSON file for the numbers.")
 def compare_command(a: str, b: str, output: Path | None) -> None:
     """Compare B with A problem by problem; print results per task and overall, and the changed verdicts.
 
@@ -300,17 +300,17 @@ def compare_command(a: str, b: str, output: Path | None) -> None:
     """
     from ._shared.records import write_json
     from ._shared.runs import check_apart
-    from .compare import by_task, compare
+    from .compare import by_task, compare, content
     from .report.text import flips, sentences
     from .run_folders import load_condition, run_files, split_name
 
+    if output is not None and output.suffix.lower() != ".json":
+        raise DataError(f"{output}: the numbers are JSON; choose a name that ends in .json")
     pair = load_condition(*split_name(a)), load_condition(*split_name(b))
     comparison, tasks = compare(*pair), by_task(*pair)
     if output is not None:
         check_apart([output], [file for one in pair for file in run_files(one.run)])
-        changed = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
-        own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
-        write_json(output, {**comparison.values, **own, "flips": changed})
+        write_json(output, content(comparison, tasks))
     for task, one in tasks.items():
         for line in [f"{task}:", *(f"  {line}" for line in sentences(one.values)[1:])]:
             echo(terminal_line(line))

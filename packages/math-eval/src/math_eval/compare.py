@@ -6,7 +6,7 @@ Differences are B - A. The formulas are in `metrics`; sentences, drawings and ta
     compare(load_condition("runs/base"), load_condition("runs/chrpo", "policy")).values["token_reduction"]   # 0.74
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
@@ -98,6 +98,13 @@ def by_task(a: Condition, b: Condition) -> dict[str, Comparison]:
     ours, theirs = _by_task(a), _by_task(b)
     shared = [task for task in ours if task in theirs]
     return {task: compare(ours[task], theirs[task]) for task in shared} if len(shared) > 1 else {}
+
+
+def content(comparison: Comparison, tasks: Mapping[str, Comparison]) -> dict[str, Any]:
+    """What `math-eval compare --output` writes: the numbers, those of each task if there are several, the flips."""
+    changed = {"only_a_correct": comparison.only_a_correct, "only_b_correct": comparison.only_b_correct}
+    own = {"tasks": {task: one.values for task, one in tasks.items()}} if tasks else {}
+    return {**comparison.values, **own, "flips": changed}
 
 
 def act_ratio(a: Condition, b: Condition) -> dict[str, float | None]:

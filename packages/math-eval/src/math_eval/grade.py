@@ -21,7 +21,17 @@ from ._shared import runs
 from ._shared.addresses import is_remote
 from ._shared.lock import locked
 from ._shared.progress import progress_bar
-from ._shared.records import Row, Tally, dump_line, path_beside, read_records, validate, write_json, write_records
+from ._shared.records import (
+    Row,
+    Tally,
+    check_format,
+    dump_line,
+    path_beside,
+    read_records,
+    validate,
+    write_json,
+    write_records,
+)
 from ._shared.remote_output import RemoteOutput
 from ._shared.row_layout import Layout
 from ._shared.row_source import Misfit, RowSource
@@ -126,6 +136,7 @@ class FileGrading:
         manifest = runs.manifest_path(place)
         if place.is_dir():
             raise DataError(f"{place}: is a folder; name a file for the graded rows")
+        check_format(place)
         beside = [runs.partial_path(place), manifest, path_beside(place, _REJECTED)]
         runs.check_apart([out, place, *beside], [rows.address])
         check_json_lines(Path(rows.address))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .records import path_beside
+from .records import check_format, path_beside
 from .runs import (
     MANIFEST,
     State,
@@ -73,13 +73,14 @@ class OutputFile:
         return {**{ending: path_beside(self.out, ending) for ending in self.beside}, "": self.out}
 
     def check_apart(self, inputs: Iterable[str | Path]) -> None:
-        """Refuse an output that is a folder, one of the inputs, or would become a shard of one.
+        """Refuse an output that is a folder, one of the inputs, or would become a shard of one, or cannot be written.
 
         Raises:
-            DataError: it is.
+            DataError: it is, or its format needs pyarrow, which is not installed.
         """
         if self.out.is_dir():
             raise DataError(f"{self.out}: is a folder; name a file")
+        check_format(self.out)
         check_apart(self._files.values(), inputs)
 
     def state(self, *, overwrite: bool = False) -> State:

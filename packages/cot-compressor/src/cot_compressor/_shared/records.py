@@ -96,11 +96,11 @@ def read_json(path: str | Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DataError: the file is missing, too large, or not JSON.
+        DataError: the file is missing, a folder, too large, or not JSON.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
+        raise DataError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file; check the path'}")
     check_size(path)
     try:
         text = path.read_text("utf-8")
@@ -146,17 +146,19 @@ def read_placed(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str
         raise DataError(f"{path}: no rows; expected JSON Lines or Parquet, one {record} record a line or row")
 
 
-def read_part(path: str | Path, schema: str, *more: str) -> Iterator[tuple[str, Row]]:
-    """`read_placed` for one shard of several, which may be empty."""
+def read_part(path: str | Path, schema: str, *more: str, known: bool = False) -> Iterator[tuple[str, Row]]:
+    """`read_placed` for one shard of several, which may be empty; `known` is described in `validate_in`."""
     for shard in shards(path):
         for where, value in shard.values():
-            yield where, validate_in(shard, value, where, schema, *more)
+            yield where, validate_in(shard, value, where, schema, *more, known=known)
 
 
-def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
+def validate_in(shard: Shard, value: Any, where: str, *schemas: str, known: bool = False) -> Row:
     """Return the value of a shard as a row that fits all schemas.
 
-    In Parquet every row has every field, so there a null in place of an optional field is left out.
+    In Parquet every row has every field, so there a null in place of an optional field is left out. Rows that are
+    `known` to fit, because a file with the same digest was validated before, are not validated again: that takes longer
+    than reading them.
 
     Raises:
         DataError: it does not fit, or has a number that JSON cannot hold.
@@ -165,7 +167,8 @@ def validate_in(shard: Shard, value: Any, where: str, *schemas: str) -> Row:
         raise DataError(f"{where}: {field}: not a finite number, which JSON cannot hold; mend it, or write null")
     for schema in schemas:
         value = _without_absent(value, _validator(schema).schema) if shard.is_parquet else value
-        validate(value, schema, where)
+        if not known:
+            validate(value, schema, where)
     return value
 
 
@@ -207,7 +210,11 @@ def dump_line(row: Row) -> str:
 
 @contextmanager
 def open_atomic(path: str | Path) -> Iterator[IO[str]]:
-    """A text file that appears under its final name only when the block ends without an error."""
+    """A text file that appears under its final name only when the block ends without an error.
+
+    Raises:
+        DataError: `path` is a folder, or pyarrow is needed and not installed.
+    """
     path = Path(path)
     with _open_atomic_bytes(path) as raw, _compressed(raw, path) as binary, TextIOWrapper(binary, "utf-8") as out:
         yield out
@@ -215,6 +222,8 @@ def open_atomic(path: str | Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def _open_atomic_bytes(path: Path) -> Iterator[IO[bytes]]:
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     partial, file = _new_file(path)
@@ -256,6 +265,17 @@ def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:
             from pyarrow import CompressedOutputStream
         return CompressedOutputStream(raw, "zstd")
     return gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.name.endswith(".gz") else raw  # type: ignore[return-value]
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose format cannot be written, before the work for it begins.
+
+    Raises:
+        DataError: pyarrow is needed and not installed.
+    """
+    if path.suffix in (".parquet", ".zst"):
+        with needs_pyarrow(path, "Parquet" if path.suffix == ".parquet" else "zstd"):
+            import pyarrow  # noqa: F401
 
 
 def write_records(path: str | Path, rows: Iterable[Row]) -> int:

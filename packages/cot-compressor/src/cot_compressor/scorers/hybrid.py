@@ -1,25 +1,27 @@
-"""A trained scorer after the rules: what the rules put before sentences comes first, then the scorer's own order.
+"""The rules with a trained scorer's judgement of the sentences.
 
-First come the chain of equations, the closing statement and other grounded equations, by the tiers of `rules.py`. A
-trained scorer ranks sentences, and does not know which equation rests on which. In a text without equations, only the
-closing statement comes before the scorer's order. The folder is found and read by `load.py`.
+The tiers stay those of `rules.py`: the chain of equations and the closing statement come first, because a trained
+scorer does not know which equation rests on which. Among the sentences, what one adds counts in proportion to the
+probability of being kept that the trained scorer gives it. So a sentence that only repeats others comes late, which a
+trained scorer, ranking each sentence alone, does not see. The folder is found and read by `load.py`.
 
     scorer = HybridScorer(load_scorer("models/compressor"))
     (scores,) = scorer.score([ScoringInput(question, cot, segment(cot))])
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .base import ScoringInput
-from .rules import BEFORE_SENTENCES, RuleScorer
+from .rules import score_by_rules
 
 if TYPE_CHECKING:
     from .classifier import TokenClassifier
 
 
 class HybridScorer:
-    """Scores units by the rules if they come before sentences, and by a trained scorer otherwise."""
+    """Scores units by the rules, which weight each sentence by its probability of being kept."""
 
     def __init__(self, trained: "TokenClassifier") -> None:
         """Add the rules to a trained scorer, whose tokenizer and number format stay those of the hybrid."""
@@ -28,19 +30,8 @@ class HybridScorer:
         self._trained = trained
 
     def score(self, items: Sequence[ScoringInput]) -> list[list[float]]:
-        """The trained scores; those of the units that come first are above them, and above 0.
-
-        Our choice: above 0, because a threshold of 0 keeps what a trained scorer is more likely to keep than to drop.
-        """
+        """Scores of the tiers of `rules.py`, so a threshold means the same."""
         return [
-            _joined(first, scores)
-            for first, scores in zip(RuleScorer().score(items), self._trained.score(items), strict=True)
+            score_by_rules(item, [(1 + math.tanh(margin / 2)) / 2 for margin in margins])
+            for item, margins in zip(items, self._trained.score(items), strict=True)
         ]
-
-
-def _joined(rules: Sequence[float], trained: Sequence[float]) -> list[float]:
-    top = max([0.0, *trained])
-    return [
-        top + first - BEFORE_SENTENCES if first > BEFORE_SENTENCES else score
-        for first, score in zip(rules, trained, strict=True)
-    ]

@@ -54,13 +54,12 @@ _UNIT = 1_000_000
 """What 1 is as a whole number: sums of whole numbers do not depend on the order of a set."""
 _COST_POWER = 0.7
 _COST_START = 12
-_REPLACED_REACH = 4
+_REPLACED_REACH, _CORRECTION_REACH = 4, 3
+_FEWEST_SAID = 3
 _LONG_CLOSING = 0.05
 _FEWEST_EQUATIONS = 2
 _MARKS = re.compile(r"^\s*(?:[-•>]|\d{1,4}[.)])\s|[.,;:!?…\"'“”„«»‘’*_`。，、；：！？「」]")
 _BEHIND, _CLOSING, _OTHERS, _LATE, _SENTENCE, _LAST = range(6)
-BEFORE_SENTENCES = -float(_SENTENCE)
-"""Score below those of tiers 0 to 3: the equations and the closing statement."""
 
 
 class _Sentence(NamedTuple):
@@ -77,10 +76,17 @@ class RuleScorer:
 
     def score(self, items: Sequence[ScoringInput]) -> list[list[float]]:
         """See `Scorer.score`."""
-        return [_score(item) for item in items]
+        return [score_by_rules(item) for item in items]
 
 
-def _score(item: ScoringInput) -> list[float]:
+def score_by_rules(item: ScoringInput, relevance: Sequence[float] | None = None) -> list[float]:
+    """A score for each unit, as this module describes.
+
+    Args:
+        item: The text.
+        relevance: A factor, at least 0, for each unit: what its sentence adds counts that many times. Only the order
+            within tiers 4 and 5 depends on it.
+    """
     text, units = item.cot, item.units
     sentences = _read_sentences(text, units)
     checks = {units[each.units[0]].step for each in sentences if each.role == "check"}
@@ -92,7 +98,8 @@ def _score(item: ScoringInput) -> list[float]:
     closing = [at for at in closing if at not in answer]
     final = [*answer, *closing]
     equations = {at: read_items(text, [units[at]]) for at in (*behind, *others)}
-    order = _by_gain(sentences, final, equations, likely_items(item.question, sentences, final))
+    factors = [relevance[each.units[0]] for each in sentences] if relevance else [1.0] * len(sentences)
+    order = _by_gain(sentences, final, equations, likely_items(item.question, sentences, final), factors)
     scores = [0.0] * len(units)
     for place, (at, adds) in enumerate(order):
         for unit in sentences[at].units:
@@ -146,7 +153,11 @@ def likely_items(question: str, sentences: Sequence[_Sentence], closing: Sequenc
 
 
 def _by_gain(
-    sentences: Sequence[_Sentence], closing: Sequence[int], equations: dict[int, set[str]], worth: dict[str, int]
+    sentences: Sequence[_Sentence],
+    closing: Sequence[int],
+    equations: dict[int, set[str]],
+    worth: dict[str, int],
+    factors: Sequence[float],
 ) -> list[tuple[int, bool]]:
     """Sentences outside the closing statement in the order in which they add most per token, and whether they add.
 
@@ -156,9 +167,11 @@ def _by_gain(
     covered = set[str]().union(*(sentences[at].items for at in closing))
     stated = set[str]().union(*equations.values())
     left = [each.items if equations.keys() & each.units else each.items - stated for each in sentences]
-    weights = [_weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
     replaced = _replaced(sentences)
-    denials = (at for at in replaced.values() if NEGATION.search(sentences[at].text))
+    corrections = set[int]().union(*replaced.values())
+    sentences = [each._replace(role="correction") if at in corrections else each for at, each in enumerate(sentences)]
+    weights = [factors[at] * _weight(sentence, at / len(sentences)) for at, sentence in enumerate(sentences)]
+    denials = (at for at in corrections if NEGATION.search(sentences[at].text))
     for at in {*(max(0, at - 1) for at in closing), *denials}:
         weights[at] *= _REASON_WEIGHT
 
@@ -206,14 +219,21 @@ def _weight(sentence: _Sentence, place: float) -> float:
     return late * _ROLE_WEIGHTS[sentence.role] / (len(sentence.text) + _COST_START) ** _COST_POWER
 
 
-def _replaced(sentences: Sequence[_Sentence]) -> dict[int, int]:
-    """Index of a sentence -> index of the correction that replaces it: of the few before that, the one most like it."""
-    found: dict[int, int] = {}
+def _replaced(sentences: Sequence[_Sentence]) -> dict[int, list[int]]:
+    """Index of a sentence -> indices of those that correct it: it is, of the few before a correction, the most like it.
+
+    A correction with hardly any content (`Wait, no.`) is followed by what it means. Any may be followed by a denial.
+    """
+    found: dict[int, list[int]] = {}
     for at, sentence in enumerate(sentences):
-        if sentence.role == "correction":
-            near = range(max(0, at - _REPLACED_REACH), at)
-            likeness = {before: len(sentences[before].items & sentence.items) for before in near}
+        if sentence.role != "correction":
+            continue
+        near, after = range(max(0, at - _REPLACED_REACH), at), range(at, min(at + _CORRECTION_REACH, len(sentences)))
+        for said in after if len(sentence.items) < _FEWEST_SAID else [at]:
+            likeness = {before: len(sentences[before].items & sentences[said].items) for before in near}
             best = max(likeness, key=lambda before: (likeness[before], before), default=None)
-            if best is not None and likeness[best]:
-                found[best] = at
+            if best is not None and likeness[best] >= (1 if said == at else 2):
+                more = (later for later in after if later > said and NEGATION.search(sentences[later].text))
+                found[best] = [said, *(later for later in more if sentences[best].items & sentences[later].items)]
+                break
     return found

@@ -85,7 +85,8 @@ OPTION = re.compile(
     re.MULTILINE,
 )
 _EVIDENCE = re.compile(
-    r"\b(?:consistent with|confirms?|suggests?|indicates?|points? to|diagnos\w+|must be|therefore|which means)\b",
+    r"\b(?:consistent with|confirms?(?! (?:it|this|that|them|so)\W*$)|suggests?|indicates?|points? to|diagnos\w+|"
+    r"must be|therefore|which means)\b",
     re.IGNORECASE,
 )
 _SO = re.compile(

@@ -24,7 +24,7 @@ from .formulas import word_set
 from .literals import final_json
 from .relations import read_equation, states_relation
 from .segment import Unit
-from .tokens import code_blocks
+from .tokens import CJK, code_blocks
 
 Part = tuple[int, ...]
 _CONNECTIVES = word_set(
@@ -50,9 +50,13 @@ NEGATION = re.compile(
     r"aucun\w*|rien|nunca|sin|ning[uú]n\w*|ni|tampoco|nada)\b|n['’]t\b|\bn['’](?=\w)|[不没無无未非]|な[いく]|ません",
     re.IGNORECASE,
 )
-_CONDITION = re.compile(r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"\b(?:if|unless|suppose|assum\w+|let|wenn|falls|si|cuando)\b|如果|假设|要是|只有|只要|もし|なら|れば|たら",
+    re.IGNORECASE,
+)
 _CLAUSE_MARKS = frozenset([",", ";", "—", "–", "；", "，"])
 _FEWEST_UNITS = 3
+_CJK_RUN = re.compile(f"[{CJK}]{{4,}}")
 _DIVIDED = re.compile(r"[,;—–；，]|\b(?:because|but|whereas|therefore)\b")
 _OPENING = {"(": 1, "[": 1, "{": 1, "“": 1, "（": 1, "「": 1, ")": -1, "]": -1, "}": -1, "”": -1, "）": -1, "」": -1}
 _LETTER = r"[^\W\d_₀-₉⁰-⁹²³¹]"
@@ -89,7 +93,7 @@ def read_parts(text: str, units: Sequence[Unit]) -> Parts:
     found = Parts([], [], [], [])
     for _, group in groupby(range(len(units)), key=lambda at: units[at].step):
         sentence = list(group)
-        if all(units[at].kind == "punctuation" or at in needed.get(at, ()) for at in sentence):
+        if all(at in needed[at] if at in needed else units[at].kind == "punctuation" for at in sentence):
             continue
         found.sentences.append(_with(sentence, needed))
         if sentence[0] in needed:
@@ -167,6 +171,11 @@ def _companions(text: str, units: Sequence[Unit]) -> dict[int, Part]:
     return needed
 
 
+def _is_clause(units: Sequence[Unit], rest: Sequence[int]) -> bool:
+    """Whether the rest of a sentence is long enough: `and 33 + 9 = 42.` is, `and quinces.` ends a list."""
+    return len(rest) > _FEWEST_UNITS or (len(rest) == _FEWEST_UNITS and units[rest[1]].kind == "math")
+
+
 def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Iterator[list[int]]:
     """The clauses of a sentence, without the marks between them."""
     clause: list[int] = []
@@ -174,8 +183,7 @@ def _clauses(text: str, units: Sequence[Unit], sentence: Sequence[int]) -> Itera
     for place, at in enumerate(sentence):
         said = text[units[at].start : units[at].end]
         depth = max(0, depth + _OPENING.get(said, 0))
-        ahead = len(sentence) - place
-        if depth == 0 and len(clause) >= _FEWEST_UNITS and ahead > _FEWEST_UNITS:
+        if depth == 0 and len(clause) >= _FEWEST_UNITS and _is_clause(units, sentence[place + 1 :]):
             follower = text[units[sentence[place + 1]].start : units[sentence[place + 1]].end]
             if said in _CLAUSE_MARKS and (said in ";；—" or follower.lower() in _CONNECTIVES):
                 yield clause
@@ -203,8 +211,13 @@ def _stands_alone(text: str, unit: Unit, denied: bool) -> bool:
     return (bracketed or _BEFORE_FORMULA.search(before) is not None) and _AFTER_FORMULA.match(after) is not None
 
 
+def _is_phrase(text: str, units: Sequence[Unit], phrase: Sequence[int]) -> bool:
+    """Whether units are enough for a phrase: two, or a run of Chinese or Japanese, whose words have no spaces."""
+    return len(phrase) > 1 or _CJK_RUN.match(text, units[phrase[0]].start) is not None
+
+
 def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) -> Iterator[Part]:
-    """The phrases of some clauses, of two units or more: from a function word to the next one behind a content word."""
+    """The phrases of some clauses: from a function word to the next one behind a content word."""
     for clause in clauses:
         if _denied(text, units, clause) or _CONDITION.search(text, units[clause[0]].start, units[clause[-1]].end):
             continue
@@ -214,7 +227,7 @@ def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) 
             said = text[units[at].start : units[at].end]
             mark = units[at].kind == "punctuation"
             if filled and (mark or said.lower() in _FUNCTION_WORDS):
-                if len(phrase) > 1:
+                if _is_phrase(text, units, phrase):
                     yield tuple(phrase)
                 phrase, filled = [], False
             elif mark:
@@ -222,5 +235,5 @@ def phrases(text: str, units: Sequence[Unit], clauses: Iterable[Sequence[int]]) 
             if not mark:
                 phrase.append(at)
                 filled = filled or units[at].kind == "math" or is_content(text, units[at])
-        if filled and len(phrase) > 1:
+        if filled and _is_phrase(text, units, phrase):
             yield tuple(phrase)

@@ -17,10 +17,13 @@ from math_eval._shared.checkpoint_files import check_checkpoint
 from math_eval._shared.control_tokens import FILE_NAME, ControlTokens
 from math_eval._shared.thinking import THINK, ThinkingFormat
 from math_eval._shared.thinking_formats import format_of, given_format, load_format
-from math_eval.errors import DataError
+from math_eval.errors import DataError, needs_extra
 from math_eval.settings import RunSettings
 
 from . import Backend
+
+_RAW_SERVER = "openai,transformers"
+"""Extras for a server whose prompts are rendered here."""
 
 
 def control_tokens(settings: RunSettings) -> ControlTokens | None:
@@ -58,7 +61,8 @@ def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
         The format, and the tokenizer if its template had to be read, else None.
 
     Raises:
-        DataError: The given format or the file is bad, or the template shows none of the known formats clearly.
+        DataError: The given format or the file is bad, the template shows none of the known formats clearly, or a
+            package is not installed.
     """
     folder = settings.tokenizer if settings.server is not None else settings.model
     found = given_format(settings.thinking_format) if settings.thinking_format else None
@@ -67,9 +71,10 @@ def thinking_format(settings: RunSettings) -> tuple[ThinkingFormat, Any]:
     tokenizer = None
     continues = settings.mode is not None and settings.mode.continues
     if found is None and folder is not None and (settings.server is None or continues):
-        from math_eval._shared.checkpoint_loader import load_tokenizer
+        with needs_extra(settings.backend if settings.server is None else _RAW_SERVER):
+            from math_eval._shared.checkpoint_loader import load_tokenizer
 
-        tokenizer = load_tokenizer(check_checkpoint(folder) if settings.server is None else folder)
+            tokenizer = load_tokenizer(check_checkpoint(folder) if settings.server is None else folder)
         found = format_of(tokenizer)
     return replace(found or THINK, opened=False), tokenizer
 
@@ -107,40 +112,42 @@ def load_backend(
     Raises:
         DataError: A package is not installed, or the checkpoint or the address is bad.
     """
-    extra = "openai" if settings.server is not None else settings.backend
-    try:
-        if extra == "transformers":
-            from .hf import HFModel
-
-            return HFModel(settings.model, tokenizer=tokenizer)
-        if extra == "vllm":
-            from .vllm import VLLMModel
-
-            return VLLMModel(
-                settings.model,
-                tokenizer=tokenizer,
-                concurrency=settings.batch_size,
-                tensor_parallel=settings.tensor_parallel,
-                data_parallel=settings.data_parallel,
-            )
-        options: dict[str, Any] = {
-            "concurrency": settings.batch_size,
-            "thinking_format": thinking,
-            "leave_out": settings.leave_out,
-            "requests_per_minute": settings.requests_per_minute,
-            "timeout_s": settings.timeout_s,
-            "notify": notify,
-        }
-        name, addresses = settings.server or "", settings.base_urls
-        if settings.mode is not None and settings.mode.continues:
-            extra = "openai,transformers"
+    if settings.server is None:
+        return _engine(settings, tokenizer)
+    options: dict[str, Any] = {
+        "concurrency": settings.batch_size,
+        "thinking_format": thinking,
+        "leave_out": settings.leave_out,
+        "requests_per_minute": settings.requests_per_minute,
+        "timeout_s": settings.timeout_s,
+        "notify": notify,
+    }
+    if settings.mode is not None and settings.mode.continues:
+        with needs_extra(_RAW_SERVER):
             from .prompts import Prompts
             from .raw_server import RawServer
 
-            return RawServer(name, addresses, prompts=Prompts(settings.tokenizer or "", tokenizer=tokenizer), **options)
+            prompts = Prompts(settings.tokenizer or "", tokenizer=tokenizer)
+            return RawServer(settings.server, settings.base_urls, prompts=prompts, **options)
+    with needs_extra("openai"):
         from .openai import Server
-    except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[{extra}]'") from error
     # "none" and not null, which vLLM takes as not given. The requested token is in the message already.
     controls = {"chat_template_kwargs": {"ratio": "none"}, "skip_special_tokens": False} if tokens else {}
-    return Server(name, addresses, tokenizer=settings.tokenizer, extra=controls, **options)
+    return Server(settings.server, settings.base_urls, tokenizer=settings.tokenizer, extra=controls, **options)
+
+
+def _engine(settings: RunSettings, tokenizer: Any) -> Backend:
+    with needs_extra(settings.backend):
+        if settings.backend == "transformers":
+            from .hf import HFModel
+
+            return HFModel(settings.model, tokenizer=tokenizer)
+        from .vllm import VLLMModel
+
+        return VLLMModel(
+            settings.model,
+            tokenizer=tokenizer,
+            concurrency=settings.batch_size,
+            tensor_parallel=settings.tensor_parallel,
+            data_parallel=settings.data_parallel,
+        )

@@ -9,12 +9,12 @@ unknowns, or a formula that the grader cannot read (binomials, floors, sums). Th
 """
 
 import re
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 from math_eval._shared.records import Row, validate
 from math_eval._shared.strict_json import parse_json
-from math_eval.errors import DataError
+from math_eval.errors import needs_extra
 
 NAME = "champ"
 SIZE = 214
@@ -43,10 +43,8 @@ def read() -> tuple[list[Row], Row]:
     Raises:
         DataError: The package is not installed.
     """
-    try:
+    with needs_extra("champ"):
         package = distribution(_PACKAGE)
-    except PackageNotFoundError as error:
-        raise DataError(f"{_PACKAGE} is not installed; run: pip install 'cot-math-eval[champ]'") from error
     path = Path(str(package.locate_file(_FILE)))
     rows = list(parse_json(path.read_text("utf-8"), str(path))["problems"].values())
     problems = [

@@ -16,7 +16,7 @@ from typing import Any
 
 from math_eval._shared.records import Row
 from math_eval._shared.secret_text import known_keys, without_key
-from math_eval.errors import DataError
+from math_eval.errors import DataError, needs_extra
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -36,10 +36,8 @@ def read_dataset(
     Raises:
         DataError: The extra is not installed, or the dataset, config, split or revision cannot be found or reached.
     """
-    try:
+    with needs_extra("hub", otherwise):
         import datasets
-    except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[hub]'{otherwise}") from error
     where = f"dataset {name}" + (f" ({config})" if config else "")
     if os.path.lexists(name):
         raise DataError(

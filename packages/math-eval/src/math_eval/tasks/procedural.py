@@ -15,7 +15,7 @@ from importlib.metadata import version
 from urllib.parse import parse_qsl
 
 from math_eval._shared.records import Row, validate
-from math_eval.errors import DataError
+from math_eval.errors import DataError, needs_extra
 
 PREFIX = "reasoning-gym:"
 GENERATORS = (
@@ -66,10 +66,8 @@ def read(name: str) -> tuple[list[Row], Row]:
             f"{name}: not offered, because its answer is not one exact number or name, or there is no such generator; "
             "choose one of " + ", ".join(GENERATORS)
         )
-    try:
+    with needs_extra("reasoning-gym"):
         import reasoning_gym  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'cot-math-eval[reasoning-gym]'") from error
     settings = {"size": _SIZE, "seed": _SEED, **_settings(name, query)}
     try:
         entries = list(reasoning_gym.create_dataset(generator, **settings))

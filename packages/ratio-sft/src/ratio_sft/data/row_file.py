@@ -27,12 +27,13 @@ class RowFile:
         path: A file, a folder of shards, or an address on an object store.
         schema: Name of the contract that each row must fit.
         is_part: Whether this is one shard of several, which may be empty.
+        known: Whether the rows of this shard were validated before; see `_shared.records.validate_in`.
 
     Raises:
         DataError: the file is missing, empty or corrupted, or a row does not fit the contract; raised on creation.
     """
 
-    def __init__(self, path: str | Path, schema: str, *, is_part: bool = False) -> None:
+    def __init__(self, path: str | Path, schema: str, *, is_part: bool = False, known: bool = False) -> None:
         self.path = path
         self._starts, self._lines = array("Q"), array("Q")
         self._files: list[str] = []
@@ -40,7 +41,7 @@ class RowFile:
         self._last: tuple[int, Row] | None = None
         self._open: tuple[str, IO[bytes]] | None = None
         self._copied: IO[bytes] | None = None
-        placed = (read_part if is_part else read_placed)(path, schema)
+        placed = read_part(path, schema, known=known) if is_part else read_placed(path, schema)
         files = [str(shard.file) for shard in shards(path)]
         if all(map(_is_plain, files)):
             for where, _ in placed:

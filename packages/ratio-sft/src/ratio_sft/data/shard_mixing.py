@@ -205,7 +205,8 @@ class _Writing:
         if (done := _finished(path, made_from)) is not None:
             return done
         (choice,) = _lines(choices)
-        rows, tally, histogram = RowFile(shard, "compressed", is_part=True), Tally(), Histogram()
+        rows = RowFile(shard, "compressed", is_part=True, known=True)  # by its digest, the survey validated them
+        tally, histogram = Tally(), Histogram()
         set_aside(rows, (Reject(*each) for each in choice["rejects"]), tally)
         for side, (fixed, plain, policy) in choice["sides"].items():
             chosen = Side(fixed, set(plain), [(number, ratio) for number, ratio in policy])
