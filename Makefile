@@ -49,8 +49,11 @@ quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 20
 paper-tables: $(READY) ## run SFT on our compressions and on others, five seeds: hours, resumable
 	$(BIN)/python examples/paper_tables/paper_tables.py runs/paper_tables --jobs 2
 
-smollm2: $(READY) ## run the same commands on pretrained weights and real traces (DATA=folder of the data files)
-	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
+smollm2: $(READY) runs/smollm2/problems/test.jsonl ## run the same on pretrained weights: hours, resumable (needs a C compiler)
+	OMP_NUM_THREADS=1 $(BIN)/python examples/smollm2/smollm2.py runs/smollm2
+
+runs/smollm2/problems/test.jsonl: | $(GYM)/.ready
+	$(GYM)/bin/python examples/smollm2/problems.py runs/smollm2/problems
 
 qwen3-dry-run: $(READY) ## run every stage of the paper's GPU recipe on a CPU, in miniature; the numbers mean nothing
 	$(BIN)/python examples/qwen3_1p7b/qwen3_1p7b.py runs/qwen3_dry_run --dry-run
@@ -159,12 +162,9 @@ runs/seed%/objectives.json: runs/seed%/results.json
 $(SMOLLM2): | $(READY)
 	$(BIN)/python examples/smollm2/model_folder.py $@
 
-$(SMOLLM2)-thinking: | $(READY)
-	$(BIN)/python examples/smollm2/model_folder.py $@ --thinking
-
 WAYS := $(BIN)/python examples/thinking_baselines.py
 
-bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) $(UNSEEN:%=%/objectives.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
+bench: $(READY) $(SMOLLM2) smollm2 $(SEEDS:%=%/results.json) $(UNSEEN:%=%/objectives.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
 	$(BENCH)/chrpo_segments.py
@@ -178,17 +178,12 @@ bench: $(READY) $(SMOLLM2) $(SMOLLM2)-thinking $(SEEDS:%=%/results.json) $(UNSEE
 	$(BENCH)/examples_quickstart.py $(UNSEEN)
 	$(BENCH)/examples_objectives.py $(UNSEEN)
 	$(BENCH)/examples_scaling.py
+	$(BENCH)/examples_smollm2.py runs/smollm2
 	$(BENCH)/math_eval_agreement.py $(CHECKOUTS)
 	$(WAYS) runs/seed0/base runs/seed0/problems/test.jsonl runs/seed0/ways --budget 16 --budget 32 --budget 64 \
 		--exit exit=0.95:16 --beside sft=runs/seed0/eval/sft:policy --beside chrpo=runs/seed0/eval/chrpo \
 		-- --max-tokens 240 --batch-size 250
-	$(BIN)/python examples/smollm2/smollm2.py runs/smollm2 --data-dir "$(DATA)"
-	for model in sft chrpo; do $(BIN)/math-eval run --model runs/smollm2/$$model --tasks gsm8k --ratio policy \
-		--data-dir "$(DATA)" --limit 50 --max-tokens 320 --output-dir $(SMOLLM2)-trained/$$model || exit; done
-	$(WAYS) $(SMOLLM2)-thinking gsm8k $(SMOLLM2)-ways --budget 32 --budget 64 --budget 128 --exit exit=0.95:32 \
-		--beside sft=$(SMOLLM2)-trained/sft --beside chrpo=$(SMOLLM2)-trained/chrpo \
-		-- --data-dir "$(DATA)" --limit 50 --max-tokens 320
-	$(BENCH)/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways" "SmolLM2-135M-Instruct=$(SMOLLM2)-ways"
+	$(BENCH)/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways"
 	$(BENCH)/math_eval_grading.py "$(DATA)"
 	$(BENCH)/math_eval_hostile.py
 	$(BENCH)/math_eval_intervals.py

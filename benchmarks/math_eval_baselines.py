@@ -1,6 +1,6 @@
 """Records the figures of finished examples/thinking_baselines.py; nothing is run.
 
-python benchmarks/math_eval_baselines.py "quickstart, seed 0=runs/seed0/ways" "SmolLM2-135M-Instruct=runs/smollm2_ways"
+python benchmarks/math_eval_baselines.py "Quickstart, seed 0=runs/seed0/ways"
 """
 
 import json

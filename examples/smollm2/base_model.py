@@ -2,7 +2,7 @@
 
 A killed run continues from its last checkpoint. All later stages start from this model.
 
-    python examples/smollm2/base_model.py runs/smollm2/pretrained runs/smollm2/problems/base.jsonl runs/smollm2/base
+    cd runs/smollm2; python ../../examples/smollm2/base_model.py pretrained base --data problems/base.jsonl
 """
 
 import json
@@ -16,7 +16,10 @@ INSTRUCTION = r"Please reason step by step, and put your final answer within \bo
 
 
 def encode(tokenizer: Any, row: dict[str, Any]) -> dict[str, list[int]]:
-    """A worked problem as token ids and labels; only thinking and response count in the loss."""
+    """A row as token ids and labels; of a worked problem, only thinking and response count in the loss."""
+    if "text" in row:
+        ids = tokenizer(row["text"] + tokenizer.eos_token).input_ids
+        return {"input_ids": ids, "labels": ids}
     message = {"role": "user", "content": f"{INSTRUCTION}\n{row['question']}"}
     start = tokenizer(tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)).input_ids
     rest = tokenizer(f"<think>\n{row['thinking']}\n</think>\n\n{row['response']}{tokenizer.eos_token}").input_ids
@@ -25,30 +28,35 @@ def encode(tokenizer: Any, row: dict[str, Any]) -> dict[str, list[int]]:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("problems", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True, help="File of rows; repeatable.")
 @click.option("--epochs", default=1.0, show_default=True, help="Number of passes over the problems.")
 @click.option("--learning-rate", default=3e-4, show_default=True, help="Learning rate after the warm-up.")
+@click.option("--batch-size", default=8, show_default=True, help="Number of rows in a step.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the order of rows.")
-def main(model: Path, problems: Path, out: Path, epochs: float, learning_rate: float, seed: int) -> None:
-    """Write the model folder OUT, which is MODEL after SFT on the thinking in PROBLEMS."""
+def main(
+    model: Path, out: Path, data: tuple[Path, ...], epochs: float, learning_rate: float, batch_size: int, seed: int
+) -> None:
+    """Write the model folder OUT, which is MODEL after SFT on the thinking and the texts in the data."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    rows = [encode(tokenizer, json.loads(line)) for line in problems.read_text("utf-8").splitlines()]
+    lines = [line for path in data for line in path.read_text("utf-8").splitlines()]
+    rows = [encode(tokenizer, json.loads(line)) for line in lines]
     partial = out.with_name(f"{out.name}.partial")
     settings = TrainingArguments(
         output_dir=str(partial),
         num_train_epochs=epochs,
-        per_device_train_batch_size=8,
+        per_device_train_batch_size=batch_size,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",
         bf16=True,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         save_steps=25,
         save_total_limit=1,
         logging_steps=5,

