@@ -71,10 +71,11 @@ def _shorter() -> Claim:
     accuracies = [{row["name"]: 100 * row["accuracy"] for row in run["conditions"]} for run in runs]
     full = ", ".join(f"{found['chrpo@policy'] - found['sft@1.0']:+.1f}" for found in accuracies)
     return Claim(
-        "The pipeline saves at least 60 % of the base model's thinking tokens at no loss of accuracy, in each recorded seed of "
-        "the quickstart",
-        f"seeds {', '.join(str(run['seed']) for run in runs)}: least saving {_percent(_field(least, 'token_reduction'))} %, "
-        f"least gain {_percent(_field(worst, 'accuracy_difference'))} points; compared with SFT at full length: {full} points",
+        "The pipeline saves at least 60 % of the base model's thinking tokens at no loss of accuracy, in each recorded "
+        "seed of the quickstart",
+        f"seeds {', '.join(str(run['seed']) for run in runs)}: least saving, %: "
+        f"{_percent(_field(least, 'token_reduction'))}; least gain, points: "
+        f"{_percent(_field(worst, 'accuracy_difference'))}; gain over SFT at full length, points: {full}",
         least["token_reduction"] >= 0.6 and worst["accuracy_difference_low"] >= 0,
         "examples_quickstart",
         "examples.md#quickstart",
@@ -87,7 +88,7 @@ def _rl_pays() -> Claim:
     figures = "; ".join(f"{_percent(_field(row, 'accuracy_difference'))}" for row in rows)
     tokens = ", ".join(f"{0 - 100 * row['token_reduction']:+.1f}" for row in rows)
     return Claim(
-        "RL gains accuracy or saves tokens over SFT, with an interval without 0, in two of three seeds of the quickstart",
+        "RL gains accuracy or saves tokens over SFT, its interval without 0, in two of three seeds of the quickstart",
         f"accuracy, points: {figures}; tokens, %: {tokens}",
         sum(better) >= 2,
         "examples_quickstart",
@@ -108,8 +109,8 @@ def _beside_rivals() -> Claim:
     fewer = 1 - fmean(row["thinking_tokens"] for row in rows[cheapest]) / fmean(row["thinking_tokens"] for row in ours)
     return Claim(
         f"On the quickstart, `chrpo` is at least as accurate as each of {len(rows)} settings of other objectives",
-        f"least lead {_percent(_field(least, 'lead'))} points, over `{name}`; `{cheapest}` uses {100 * fewer:.0f} % fewer tokens, "
-        f"{100 * leads[cheapest]['lead']:.1f} points lower",
+        f"least lead {_percent(_field(least, 'lead'))} points, over `{name}`; `{cheapest}` uses {100 * fewer:.0f} % "
+        f"fewer tokens, {100 * leads[cheapest]['lead']:.1f} points lower",
         least["lead"] >= 0 and (least["lead_low"] >= 0 or None),
         "examples_objectives",
         "examples.md#rl-objectives-on-the-quickstarts-problems",
@@ -149,7 +150,7 @@ def _lower_floors() -> Claim:
     (lower, name), worst = min(found.items(), key=lambda each: each[1]["least_over_floor"])
     return Claim(
         "With a floor 2 or 5 points lower, `chrpo` ends at most 1 point below it in every run",
-        f"{runs} runs; the lowest ends {100 * worst['least_over_floor']:+.1f} points from it ({lower} points lower, {name})",
+        f"{runs} runs; the lowest ends {100 * worst['least_over_floor']:+.1f} points from it ({name}, {lower} lower)",
         worst["least_over_floor"] >= -_FLOOR_SLACK,
         "examples_frontier",
         "examples.md#one-setting-for-every-task",
@@ -159,7 +160,7 @@ def _lower_floors() -> Claim:
 def _few_tokens() -> Claim:
     times = {name: compared_with_rivals(rows, "chrpo")[2] for name, rows in _tasks().items()}
     return Claim(
-        "`chrpo` with its defaults needs at most 5 % more tokens than the cheapest rival that is as accurate, chosen for each task",
+        "`chrpo` with its defaults needs at most 5 % more tokens than the cheapest rival as accurate in a task",
         ", ".join(f"{name} {100 * (value - 1):+.0f} %" for name, value in times.items()),
         max(times.values()) <= _TOKEN_SLACK,
         "examples_frontier",
@@ -178,7 +179,7 @@ def _no_other_setting() -> Claim:
 
     good = sorted(name for name in complete if kept(name) == len(tasks))
     return Claim(
-        "No single setting of a rival both ends at most 1 point below the floor and needs at most 5 % more tokens, in every task",
+        "No single setting of a rival ends at most 1 point below the floor with at most 5 % more tokens, in every task",
         f"{len(complete)} settings that ran in every task: {', '.join(good) or 'none'} does; the best keeps both in "
         f"{max(map(kept, complete))} of {len(tasks)} tasks, `chrpo` in {kept('chrpo')}",
         not good,
@@ -228,7 +229,7 @@ def _meaning() -> Claim:
     gains = _gains("rules", ("random", "head", "tail", "drop-steps", "rare-words", "overlap"), (0.1, 0.2, 0.4))
     what, least = min(gains, key=lambda each: each[1]["mean"])
     return Claim(
-        "`rules` keeps more of the response than every simple method, at .1, .2 and .4, in mathematics and in other domains",
+        "`rules` keeps more of the response than every simple method, at .1, .2 and .4, in each group of domains",
         f"least of {len(gains)} paired gains over the best simple method: {_shown(least)}, {what}",
         least["mean"] > 0 and (least["low"] > 0 or None),
         "cot_compressor_meaning",
@@ -267,8 +268,8 @@ def _agreement() -> Claim:
     items = sum(row["n"] for row in rows)
     return Claim(
         "The grader calls no more wrong answers correct than any other one, and agrees at least as often on each set",
-        f"{items:,} items, {rows[0]['n']:,} of them GSM8K; wrong answers called correct: {sum(own['wrong'] for own in ours)}; "
-        f"items behind the best grader of a set: {behind}",
+        f"{items:,} items, {rows[0]['n']:,} of them GSM8K; wrong answers called correct: "
+        f"{sum(own['wrong'] for own in ours)}; items behind the best grader of a set: {behind}",
         behind == 0,
         "math_eval_agreement",
         "math-eval.md#agreement-of-the-grader",
@@ -293,7 +294,7 @@ def _hostile() -> Claim:
     correct = found["counts"].get("correct", 0)
     return Claim(
         "No hostile completion is graded correct, or takes more than a tenth longer than the deadline",
-        f"{len(found['rows'])} completions: {correct} correct; at most {slowest:.2f} s of processor time with a deadline of "
+        f"{len(found['rows'])} completions: {correct} correct; at most {slowest:.2f} s of processor time, deadline "
         f"{found['deadline']:.0f} s",
         not correct and slowest <= 1.1 * found["deadline"],
         "math_eval_hostile",
@@ -307,9 +308,10 @@ def _budgets() -> Claim:
         sum(found[name] for found in counts) for name in ("selections", "above", "not_nested", "split", "formulas")
     )
     return Claim(
-        "`rules` never exceeds a budget, keeps in a larger budget what it keeps in a smaller one, and cuts no formula of real traces",
-        f"{selections:,} selections: {above} above the budget, {nested} not nested; {split} of {formulas:,} formulas cut, in two "
-        "tokenizers",
+        "`rules` exceeds no budget, keeps in a larger budget what it keeps in a smaller one, and cuts no formula of "
+        "real traces",
+        f"{selections:,} selections: {above} above the budget, {nested} not nested; {split} of {formulas:,} formulas "
+        "cut; two tokenizers",
         not above and not nested and not split,
         "cot_compressor_fidelity",
         "cot-compressor.md#what-rules-keeps",
@@ -345,7 +347,7 @@ def _step() -> Claim:
     times = _result("chrpo_step")["variants"]["both"]["times"]
     return Claim(
         "A step of `chrpo train` takes less processor time than with TRL's own decoding and passes",
-        f"{times['median']:.1f} ({times['low']:.1f} to {times['high']:.1f}) times as fast, one CPU thread, 0.6 M parameters",
+        f"{times['median']:.1f} ({times['low']:.1f} to {times['high']:.1f}) times as fast; one thread, 0.6 M weights",
         times["low"] > 1,
         "chrpo_step",
         "chrpo.md#what-does-a-step-cost",

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -47,8 +48,9 @@ def record(script: str, result: dict[str, Any], tables: Callable[[dict[str, Any]
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, load average and versions, which a reader needs to judge a figure of speed."""
+    """Date, processor, cores, load average and versions, which a reader needs to judge a figure."""
     return {
+        "date": date.today().isoformat(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 1),

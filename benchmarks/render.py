@@ -48,7 +48,7 @@ def section(text: Path) -> str:
     recorded = json.loads(result.read_text("utf-8"))
     tables = importlib.import_module(text.stem).tables(recorded["result"]).strip()
     machine = recorded["machine"]
-    where = f"Printed by `{script}` on {machine['processor']}, {machine['cores']} cores."
+    where = f"Printed by `{script}` on {machine['processor']}, {machine['cores']} cores, {machine['date']}."
     return text.read_text("utf-8").replace(PLACE, f"{tables}\n\n{where}").strip()
 
 
@@ -56,12 +56,17 @@ def summary() -> str:
     """The first page: accuracy and thinking tokens of the main rows, around the text of results/index.md."""
     runs = json.loads((RESULTS / "examples_quickstart.json").read_text("utf-8"))["result"]["runs"]
     conditions = [{row["name"]: row for row in run["conditions"]} for run in runs]
-    lines = ["| model | accuracy, % | thinking tokens | fewer thinking tokens, % |", "|---|---:|---:|---:|"]
+    lines = [
+        "| model | accuracy, % | thinking tokens | all tokens | fewer thinking tokens, % |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, meaning in SUMMARY_ROWS.items():
         accuracy = _interval([found[name]["accuracy"] for found in conditions])
-        tokens = fmean(found[name]["thinking_tokens"] for found in conditions)
+        tokens, completion = (
+            fmean(found[name][field] for found in conditions) for field in ("thinking_tokens", "completion_tokens")
+        )
         reduction = "" if name == "base" else _interval([1 - found[name]["act_ratio"] for found in conditions])
-        lines.append(f"| {meaning} | {accuracy} | {tokens:.1f} | {reduction} |")
+        lines.append(f"| {meaning} | {accuracy} | {tokens:.1f} | {completion:.1f} | {reduction} |")
     text, tables = (RESULTS / "index.md").read_text("utf-8"), "\n".join(lines)
     found = "\n".join(importlib.import_module("claims").table())
     return f"{NOTE}\n\n{text.replace(PLACE, tables).replace(CLAIMS, found).strip()}\n"
