@@ -22,8 +22,8 @@ TASKS = {
     "chain_sum": {"min_terms": 3, "max_terms": 5, "min_digits": 1, "max_digits": 1},
     "leg_counting": {"min_animals": 2, "max_animals": 3, "max_instances": 6},
 }
-COUNTS = {"base": 240, "drill": 720, "sft": 200, "rl": 60, "dev": 40, "test": 100}
-"""Split -> number of problems of each task."""
+COUNTS = {"base": 240, "drill": 720, "sft": 200, "rl": 60, "dev": 40, "test": 100, "more": 200}
+"""Split -> number of problems of each task; `more` has verbose solutions for the base model, too."""
 DRILL_ROW = 8
 """Number of worked solutions in a row of `drill`."""
 

@@ -43,7 +43,7 @@ class Size:
     """Whether the base model and CHRPO's are evaluated on GSM8K too."""
 
 
-CPU = Size(1, 8, 16, 60, 16, 4, 12, 8, 6, 100)
+CPU = Size(1, 8, 16, 60, 16, 2, 12, 8, 6, 100)
 GPU = Size(8, 32, 64, 240, 60, 4, 40, 32, 8, 1024, gsm8k=True)
 
 SMOLLM2 = Model(30, 576, 1536, 9, 3, 64, 49_152)
@@ -69,7 +69,7 @@ def estimate(size: Size) -> list[Line]:
     _, _, writing = decode("", rollouts, short)
     _, memory, learning = train("", rollouts, size.prompts * size.rollouts, short)
     return [
-        train("base model", 660 * size.times, size.base_batch, THINKING + ANSWER),
+        train("base model", 1240 * size.times, size.base_batch, THINKING + ANSWER),
         decode("base model answers", 400 * size.times, THINKING + ANSWER),
         train("SFT", (size.sft_steps + size.policy_steps) * size.sft_batch, size.sft_batch, short),
         decode("answers at every ratio", 120 * size.times * len(RATIOS) * size.samples, short),

