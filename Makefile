@@ -85,8 +85,8 @@ $(VLLM)/.ready: constraints-build.txt constraints-torch.txt constraints-vllm.txt
 	$(VLLM)/bin/python $(INSTALL) --editable packages/math-eval
 	touch $@
 
-test-gym: $(GYM)/.ready ## run math-eval's reasoning-gym tests, in a separate environment (needs a C compiler)
-	$(GYM)/bin/python -m pytest packages/math-eval/tests/test_procedural.py
+test-gym: $(GYM)/.ready ## run the tests that need reasoning-gym, in a separate environment (needs a C compiler)
+	$(GYM)/bin/python -m pytest packages/math-eval/tests/test_procedural.py tests/test_smollm2_problems.py
 
 $(GYM)/.ready: constraints-build.txt constraints-gym.txt packages/math-eval/pyproject.toml
 	$(call environment,$(GYM))

@@ -1,4 +1,4 @@
-"""The examples' commands exist as written, and their worked solutions are what the problems ask for."""
+"""The examples' commands exist as written."""
 
 import importlib
 import shlex
@@ -43,17 +43,3 @@ def test_every_stage_is_a_command_that_takes_its_arguments(line):
 def test_no_two_stages_share_a_title(name):
     titles = Counter(title for title, _ in STAGES[name])
     assert max(titles.values()) == 1, "a stage is remembered by its title"
-
-
-def test_a_worked_solution_has_every_step_of_the_sum():
-    problems = load_script("smollm2/problems.py")
-    assert problems.steps("chain_sum", {"metadata": {"expression": "5 - 9 + 3"}}) == ["5 - 9 = -4.", "-4 + 3 = -1."]
-    assert problems.steps("chain_sum", {"metadata": {"expression": "0 + 7 - 1"}}) == ["0 + 7 = 7.", "7 - 1 = 6."]
-
-
-def test_the_legs_of_a_problem_are_added_one_animal_after_the_other():
-    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; `make test-gym` has an environment")
-    animals = {"animals": {"spider": 2, "cow": 3, "duck": 1}}
-    assert load_script("smollm2/problems.py").steps("leg_counting", {"metadata": animals}) == [
-        "2 spider: 2 * 8 = 16.", "3 cow: 3 * 4 = 12.", "16 + 12 = 28.", "1 duck: 1 * 2 = 2.", "28 + 2 = 30.",
-    ]  # fmt: skip
