@@ -32,8 +32,9 @@ def test_no_question_is_in_two_splits_and_every_equation_holds(tmp_path):
     questions = [row["question"] for split in rows.values() for row in split]
     assert len(questions) == len(set(questions)) == 2 * sum(problems.COUNTS[name] for name in rows)
     for row in (row for split in rows.values() for row in split):
-        texts.append(row["solution"])
-        assert row["solution"].endswith(f" = {row['answer']}.")
+        texts.append(row["worked"])
+        assert row["worked"].endswith(f" = {row['answer']}.")
+        assert len(row["solution"]) >= 150, "`cot-compressor annotate` takes no shorter response"
     for left, sign, right, result in re.findall(r"(-?\d+) ([-+*]) (\d+) = (-?\d+)", "\n".join(texts)):
         found = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}[sign]
         assert found == int(result)

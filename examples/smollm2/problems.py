@@ -87,6 +87,13 @@ def thinking(worked: list[str], answer: str, draw: random.Random) -> str:
     return " ".join([*parts, draw.choice(ENDINGS), f"So the answer is {answer}."])
 
 
+def explained(worked: list[str], answer: str) -> str:
+    """The solution that the compressor's labels come from: the steps alone, in sentences."""
+    found = " ".join(f"In step {number} we find that {step}" for number, step in enumerate(worked, 1))
+    start = f"The problem takes {len(worked)} steps, one after the other."
+    return f"{start} {found} Nothing is left after them, so it is {answer}."
+
+
 def problems(task: str, times: int, seed: int) -> Iterator[dict[str, Any]]:
     """Distinct problems of a task, without end; `level` says how many steps they need."""
     import reasoning_gym
@@ -106,7 +113,8 @@ def problems(task: str, times: int, seed: int) -> Iterator[dict[str, Any]]:
                 "steps": len(worked),
                 "thinking": thinking(worked, answer, draw),
                 "response": rf"The answer is \boxed{{{answer}}}.",
-                "solution": " ".join(worked),
+                "worked": " ".join(worked),
+                "solution": explained(worked, answer),
             }
 
 
@@ -124,7 +132,7 @@ def main(out: Path, seed: int, times: int) -> None:
             rows[split] += [json.dumps(row) for row in islice(found, times * count)]
     for lines in rows.values():
         random.Random(seed).shuffle(lines)
-    solutions = [json.loads(line)["solution"] for line in rows["drill"]]
+    solutions = [json.loads(line)["worked"] for line in rows["drill"]]
     rows["drill"] = [
         json.dumps({"text": "\n".join(solutions[start : start + DRILL_ROW])})
         for start in range(0, len(solutions), DRILL_ROW)
