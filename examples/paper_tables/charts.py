@@ -42,7 +42,7 @@ def draw_compressions(rows: list[Row], folder: Path) -> None:
     axes.set(xscale="log", ylim=(0, 100), xlabel="mean thinking tokens (log scale)", ylabel="accuracy, %")
     axes.set_xticks([15, 20, 40, 60, 100], [15, 20, 40, 60, 100])
     axes.minorticks_off()
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(0.01, 0.46))
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
     axes.grid(alpha=0.25)
     axes.set_title(_BARS, fontsize=9)
     save(figure, folder / "pareto.svg")
