@@ -94,7 +94,7 @@ def learn_to_choose(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         (
             "Find the smallest ratio that is enough for each problem",
             f"chrpo prepare {run}/samples/ratios/samples_rl.jsonl {run}/rl_prompts.jsonl --checkpoint {run}/ratios "
-            f"--policy-share 1 --threshold 0.5 --seed {seed}",
+            f"--policy-share 1 --threshold 0.3 --seed {seed}",
         ),
         (
             "Mix in problems whose ratio is the model's to choose",
