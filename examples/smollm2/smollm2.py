@@ -81,7 +81,7 @@ def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the requested length",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {_sft(size, size.sft_steps, seed)}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {_sft(size, size.sft_steps, '2e-4', seed)}",
         ),
     ]
 
@@ -103,7 +103,7 @@ def learn_to_choose(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: a first idea of how much each problem needs",
-            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {_sft(size, size.policy_steps, seed)}",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {_sft(size, size.policy_steps, '5e-5', seed)}",
         ),
     ]
 
@@ -112,7 +112,7 @@ def reinforce(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """CHRPO, and L1 with each weight, from the same checkpoint on the same prompts."""
     settings = (
         f"--max-steps {size.rl_steps} --prompts-per-step {size.prompts} --rollouts {size.rollouts} "
-        f"--learning-rate 2e-5 --temperature 0.7 --max-tokens 256 --save-steps 2 --bf16 --seed {seed}"
+        f"--learning-rate 5e-6 --temperature 0.7 --max-tokens 256 --rows-per-pass 8 --save-steps 2 --seed {seed}"
     )
     return [
         (f"RL: {name}", f"chrpo train {run}/rl_prompts.jsonl {run}/{name} --model {run}/sft {settings} {options}")
@@ -143,10 +143,10 @@ def evaluate(run: Path, size: Size, data: str) -> list[tuple[str, str]]:
     return stages
 
 
-def _sft(size: Size, steps: int, seed: int) -> str:
+def _sft(size: Size, steps: int, learning_rate: str, seed: int) -> str:
     return (
-        f"--max-steps {steps} --batch-size {size.sft_batch} --learning-rate 2e-4 --weight-decay 0.01 --save-steps 10 "
-        f"--bf16 --seed {seed}"
+        f"--max-steps {steps} --batch-size {size.sft_batch} --learning-rate {learning_rate} --weight-decay 0.01 "
+        f"--save-steps 10 --bf16 --seed {seed}"
     )
 
 
