@@ -15,9 +15,9 @@ from collect import Row
 from svg_charts import plt, save
 
 _METHODS = {
-    "sft": ("SFT, our rules", "#1f6f8b", "o-"),
-    "learnt": ("SFT, our learnt scorer", "#5d6d7e", "h-"),
-    "hybrid": ("SFT, the rules with our learnt scorer", "#4d8b57", "P-"),
+    "sft": ("SFT, our rules with our learnt scorer", "#1f6f8b", "o-"),
+    "rules": ("SFT, our rules", "#4d8b57", "P-"),
+    "learnt": ("SFT, our learnt scorer alone", "#5d6d7e", "h-"),
     "random": ("SFT, random words", "#999999", "v--"),
     "head": ("SFT, head", "#b8860b", "^--"),
     "rare-words": ("SFT, rare words (LLMLingua-2-style)", "#7b5ea7", "s--"),

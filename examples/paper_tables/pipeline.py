@@ -16,12 +16,10 @@ from quickstart import pipeline as quickstart_pipeline
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
 SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("encoder.py", "longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
+    *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
+    *(HERE / name for name in ("longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
 )
-LEARNT = {"learnt": "", "hybrid": "hybrid:"}
-"""Row -> prefix of the folder of the learnt scorer; `hybrid` is the rules with its judgement of the sentences."""
-COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
+COMPRESSIONS = ("rules", "learnt", "random", "head", "rare-words", "tokenskip")
 WAYS = ("none", "budget=16", "budget=32", "budget=64")
 """Ways to think less without training: values of `math-eval run --thinking`. The tiny model reads no instructions."""
 
@@ -45,7 +43,6 @@ def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
         evaluate("sft", "ratios", LADDER),
         evaluate("sft-policy", "sft", "--ratio policy"),
     ]
-    stages += _learn_to_compress(run, seed)
     for name in COMPRESSIONS:
         stages += [*_compression(run, name, seed), evaluate(name, f"sft-{name}", LADDER)]
     return stages
@@ -55,23 +52,6 @@ def measured_commands(run: Path) -> list[str]:
     """Every command of a seed that changes a figure, the quickstart's among them."""
     stages = [*quickstart_pipeline(run, 0), *pipeline(run, 0)]
     return [command for _, command in stages if not command.startswith("math-eval report")]
-
-
-def _learn_to_compress(run: Path, seed: int) -> list[tuple[str, str]]:
-    """From the traces to a compressor that knows what of them carries the worked solutions of their problems."""
-    return [
-        (
-            "Mark what of each trace carries the worked solution",
-            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
-            "--keep-share 0.7",
-        ),
-        ("Make an encoder, without training", f"{HERE}/encoder.py {run}/base {run}/encoder"),
-        (
-            "Train the compressor",
-            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
-            f"--seed {seed}",
-        ),
-    ]
 
 
 def _build(run: Path, name: str, compressed: Path, seed: int) -> tuple[str, str]:
@@ -95,9 +75,10 @@ def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
             _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed),
         ]
     compressed = run / f"compressed-{name}.jsonl"
+    scorer = {"rules": "rules", "learnt": f"{run}/compressor"}.get(name)
     command = (
-        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {LEARNT[name]}{run}/compressor"
-        if name in LEARNT
+        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {scorer}"
+        if scorer
         else f"{HERE}/other_compressions.py {run}/compressed.jsonl {compressed} --method {name} --seed {seed}"
     )
     return [

@@ -53,9 +53,20 @@ def learn_lengths(run: Path, limits: str, seed: int) -> list[tuple[str, str]]:
             f"math-eval export traces {run}/samples/base {run}/traces.jsonl",
         ),
         (
+            "Mark what of each trace carries the worked solution",
+            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
+            "--keep-share 0.7",
+        ),
+        ("Make an encoder, without training", f"{HERE}/encoder.py {run}/base {run}/encoder"),
+        (
+            "Train the compressor",
+            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
+            f"--seed {seed}",
+        ),
+        (
             "Compress every trace to six budgets",
             f"cot-compressor compress {run}/traces.jsonl {run}/compressed.jsonl {LADDER} "
-            f"--scorer rules --tokenizer {run}/base",
+            f"--scorer hybrid:{run}/compressor --tokenizer {run}/base",
         ),
         (
             "Mix the ratios",
@@ -135,7 +146,7 @@ def evaluate(run: Path, limits: str) -> list[tuple[str, str]]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of all stages.")
 def main(run: Path, seed: int) -> None:
     """Run all stages in the folder RUN, or continue an interrupted run."""
-    stages = Stages(run, [HERE / name for name in ("base_model.py", "muon.py", "problems.py")])
+    stages = Stages(run, [HERE / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")])
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))

@@ -63,7 +63,7 @@ def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
             f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
             "--keep-share 0.6",
         ),
-        ("Make an encoder, without training", f"{HERE.parent}/paper_tables/encoder.py {run}/base {run}/encoder"),
+        ("Make an encoder, without training", f"{HERE.parent}/quickstart/encoder.py {run}/base {run}/encoder"),
         (
             "Train the compressor",
             f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
