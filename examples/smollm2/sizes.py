@@ -43,7 +43,7 @@ class Size:
     """Whether the base model and CHRPO's are evaluated on GSM8K too."""
 
 
-CPU = Size(1, 8, 16, 60, 16, 2, 16, 8, 6, 100)
+CPU = Size(1, 8, 16, 60, 16, 2, 12, 8, 6, 100)
 GPU = Size(8, 32, 64, 240, 60, 4, 40, 32, 8, 1024, gsm8k=True)
 
 SMOLLM2 = Model(30, 576, 1536, 9, 3, 64, 49_152)
