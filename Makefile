@@ -7,6 +7,7 @@ GYM := .venv-gym
 VERL := .venv-verl
 VLLM := .venv-vllm
 SEED ?= 0
+TASK ?= free
 RUN ?= runs/quickstart
 # The folder of the published data files, which some tests and benchmarks read.
 DATA ?= data
@@ -46,8 +47,8 @@ scorer: $(READY) ## train the scorer of the documents on real traces (DATA=folde
 quickstart: $(READY) ## train a tiny model to think in a fifth of the tokens: 20 minutes (SEED=0 RUN=runs/quickstart)
 	$(BIN)/python examples/quickstart/quickstart.py $(RUN) --seed $(SEED)
 
-paper-tables: $(READY) ## run SFT on our compressions and on others, five seeds: hours, resumable
-	$(BIN)/python examples/paper_tables/paper_tables.py runs/paper_tables --jobs 2
+paper-tables: $(READY) ## run SFT on our compressions and on others, several seeds: hours, resumable (TASK=gradual: harder problems)
+	$(BIN)/python examples/paper_tables/paper_tables.py runs/paper_tables --task $(TASK) --jobs 2
 
 smollm2: $(READY) runs/smollm2/problems/test.jsonl ## run the same on pretrained weights: hours, resumable (needs a C compiler)
 	OMP_NUM_THREADS=1 $(BIN)/python examples/smollm2/smollm2.py runs/smollm2
@@ -148,7 +149,6 @@ format: $(READY) ## format the code and apply the fixes of ruff
 	$(BIN)/ruff format
 
 BENCH := $(BIN)/python benchmarks
-SEEDS := runs/seed0 runs/seed1 runs/seed2
 UNSEEN := runs/seed12 runs/seed13 runs/seed14
 SMOLLM2 := runs/SmolLM2-135M-Instruct
 CHECKOUTS ?= checkouts
@@ -164,7 +164,7 @@ $(SMOLLM2): | $(READY)
 
 WAYS := $(BIN)/python examples/thinking_baselines.py
 
-bench: $(READY) $(SMOLLM2) smollm2 $(SEEDS:%=%/results.json) $(UNSEEN:%=%/objectives.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
+bench: $(READY) $(SMOLLM2) smollm2 runs/seed0/results.json $(UNSEEN:%=%/objectives.json) ## run all benchmarks and make docs/results: hours (DATA; CHECKOUTS=clones of the graders)
 	$(BENCH)/chrpo_bandits.py
 	$(BENCH)/chrpo_overhead.py
 	$(BENCH)/chrpo_segments.py
@@ -189,7 +189,7 @@ bench: $(READY) $(SMOLLM2) smollm2 $(SEEDS:%=%/results.json) $(UNSEEN:%=%/object
 	$(BENCH)/math_eval_intervals.py
 	$(BENCH)/math_eval_throughput.py --model runs/seed0/base --tasks runs/seed0/problems/test.jsonl \
 		--prompts 64 --batch-size 32 --max-tokens 200
-	$(BENCH)/ratio_sft_following.py $(SEEDS)
+	$(BENCH)/ratio_sft_following.py $(UNSEEN)
 	$(BENCH)/ratio_sft_throughput.py runs/seed0/mix/ratios runs/seed0/base
 	$(BENCH)/toolkit_kills.py runs/kills
 	$(BENCH)/toolkit_scale.py runs/scale --data-dir "$(DATA)" --tokenizer $(SMOLLM2)

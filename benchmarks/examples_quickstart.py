@@ -1,7 +1,7 @@
 """Records the figures of finished quickstart runs; nothing is run.
 
-make quickstart SEED=0 RUN=runs/seed0        # and so on
-python benchmarks/examples_quickstart.py runs/seed0 runs/seed1 runs/seed2
+make quickstart SEED=12 RUN=runs/seed12      # and so on
+python benchmarks/examples_quickstart.py runs/seed12 runs/seed13 runs/seed14
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Requested against realised ratios of finished quickstart runs, one run for each seed.
 
-python benchmarks/ratio_sft_following.py runs/seed0 runs/seed1 runs/seed2
+python benchmarks/ratio_sft_following.py runs/seed12 runs/seed13 runs/seed14
 """
 
 from pathlib import Path

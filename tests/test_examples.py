@@ -11,11 +11,13 @@ from .example_scripts import EXAMPLES, load_script
 
 frontier = load_script("frontier/rows.py")
 objectives = load_script("paper_tables/objectives.py")
+paper_tables = load_script("paper_tables/pipeline.py")
 smollm2 = load_script("smollm2/smollm2.py")
 STAGES = {
     "quickstart": load_script("quickstart/quickstart.py").pipeline(Path("run"), 0),
     "objectives": [stage for name in objectives.ROWS for stage in objectives.stages_of(Path("run"), name, 0)],
-    "paper_tables": load_script("paper_tables/pipeline.py").pipeline(Path("run"), 0),
+    "paper_tables": paper_tables.pipeline(Path("run"), 0),
+    "paper_tables of a task": paper_tables.pipeline(Path("run"), 0, "gradual"),
     "smollm2": smollm2.pipeline(Path("run"), smollm2.CPU, 0),
     "smollm2 on a GPU": smollm2.pipeline(Path("run"), smollm2.GPU, 0, "--data-dir data"),
     "frontier": [

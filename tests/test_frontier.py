@@ -66,6 +66,13 @@ def test_traces_end_with_the_answer_and_only_the_stated_share_of_keys_differs(na
     assert differs / COUNT == (0 if name == "gradual" else pytest.approx(1 / 14, abs=0.02))
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_worked_solution_contains_every_equation_and_ends_with_the_answer(name, rows):
+    for row in rows[name]:
+        assert all(equation in row["solution"] for equation in row["equations"])
+        assert numbers(row["solution"])[-1] == solve(name, row["question"])
+
+
 @pytest.mark.parametrize("name", BOXES)
 def test_each_kind_of_box_holds_coins_as_often_as_stated(name, rows):
     held = [boxes_with_coins(row["question"]) for row in rows[name]]

@@ -132,6 +132,7 @@ def test_a_recipe_asks_before_it_undoes_finished_stages_and_knows_what_changes_n
         ((-0.001, -0.01, 0.008), (0.05, 0.03, 0.07), "CHRPO was worth its step"),
         ((-0.02, -0.03, -0.01), (0.05, 0.03, 0.07), "SFT was enough"),
         ((0.004, -0.004, 0.012), (0.01, -0.01, 0.03), "SFT was enough"),
+        ((-0.001, -0.006, 0.003), (0.002, 0.001, 0.003), "SFT was enough"),
     ],
 )
 def test_rl_is_worth_its_step_only_by_the_paired_intervals(accuracy, tokens, begins):

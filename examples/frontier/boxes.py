@@ -53,7 +53,7 @@ REASON_SHARE, CHECK_SHARE = 0.35, 0.4
 
 
 def make_problem(rng: random.Random, chances: Sequence[float], unsolvable: float = UNSOLVABLE) -> dict[str, Any]:
-    """One problem with its answer and its equations; the id is a hash of the arithmetic.
+    """One problem with answer, equations and worked solution; the id is a hash of the arithmetic.
 
     Args:
         rng: Source of all choices.
@@ -78,6 +78,7 @@ def make_problem(rng: random.Random, chances: Sequence[float], unsolvable: float
         "answer": str(answer),
         "level": f"{sum(holds)} boxes with coins",
         "equations": equations,
+        "solution": _solution(equations, holds, worked),
         "story": {"name": name, "first": first, "more": more, "wheels": wheels, "holds": holds, "worked": worked},
     }
 
@@ -88,6 +89,15 @@ def _wheel(rng: random.Random, below: bool) -> tuple[int, int, int]:
         start, add, times = rng.randrange(NUMBERS), rng.randint(1, NUMBERS - 1), rng.randint(2, NUMBERS - 1)
         if ((start + add) * times % NUMBERS < BELOW) == below:
             return start, add, times
+
+
+def _solution(equations: Sequence[str], holds: Sequence[bool], worked: int) -> str:
+    """The worked solution, as collections of problems have one."""
+    steps = [
+        f"The wheel of the {kind} ends with {equation}, so it holds {COINS if below else 'no'} coins."
+        for kind, equation, below in zip(KINDS, equations[1:], holds, strict=True)
+    ]
+    return f"The loose coins are {equations[0]}. {' '.join(steps)} So there are {worked} coins."
 
 
 def _question(name: str, first: int, more: int, wheels: Sequence[tuple[int, int, int]]) -> str:

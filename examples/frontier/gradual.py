@@ -49,7 +49,7 @@ REASON_SHARE, CHECK_SHARE = 0.8, 0.85
 
 
 def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
-    """One problem with its answer and its equations; the id is a hash of the arithmetic."""
+    """One problem with answer, equations and worked solution; the id is a hash of the arithmetic."""
     values, changes = _walk(rng, OPERANDS[kind], steps)
     equations = [
         f"{before} {'+' if change > 0 else '-'} {abs(change)} = {after}"
@@ -63,6 +63,7 @@ def make_problem(rng: random.Random, kind: str, steps: int) -> dict[str, Any]:
         "answer": str(values[-1]),
         "level": f"{1 + list(STEPS).index(kind)} {kind}",
         "equations": equations,
+        "solution": _solution(things, values, changes, equations),
         "story": {"kind": kind, "things": things, "values": values, "changes": changes},
     }
 
@@ -76,6 +77,15 @@ def _walk(rng: random.Random, operands: tuple[int, int], steps: int) -> tuple[li
             values.append(values[-1] + change)
         if min(values) >= SMALLEST and max(values) <= LARGEST:
             return values, changes
+
+
+def _solution(things: str, values: list[int], changes: list[int], equations: list[str]) -> str:
+    """The worked solution, as collections of problems have one."""
+    steps = [
+        f"In step {number}, {abs(change)} of them {_move(change)}, which gives {equation}."
+        for number, (change, equation) in enumerate(zip(changes, equations, strict=True), 1)
+    ]
+    return f"At the start there are {values[0]} {things}. {' '.join(steps)} So there are {values[-1]} at the end."
 
 
 def _move(change: int) -> str:

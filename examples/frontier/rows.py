@@ -23,7 +23,7 @@ TASKS = {
 }
 """Task -> file that makes its problems."""
 SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
+    *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
     *(HERE / name for name in ("boxes.py", "draw.py")),
 )
 """Files that the stages of every task run or import."""

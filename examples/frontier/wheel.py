@@ -42,7 +42,7 @@ REASON_SHARE, CHECK_SHARE = 0.3, 0.3
 def make_problem(
     rng: random.Random, steps: Mapping[int, float] = STEPS, unsolvable: float = UNSOLVABLE
 ) -> dict[str, Any]:
-    """One problem with its answer and its equations; the id is a hash of the arithmetic.
+    """One problem with answer, equations and worked solution; the id is a hash of the arithmetic.
 
     Args:
         rng: Source of all choices.
@@ -67,8 +67,15 @@ def make_problem(
         "answer": str(answer),
         "level": "2 many steps" if wanted > 4 else "1 few steps",
         "equations": equations,
+        "solution": _solution(equations, worked),
         "story": {"moves": moves, "worked": worked},
     }
+
+
+def _solution(equations: list[str], worked: int) -> str:
+    """The worked solution, as collections of problems have one."""
+    steps = " ".join(f"In step {number}, the wheel goes on with {text}." for number, text in enumerate(equations, 1))
+    return f"{steps} So the wheel stops below {BELOW}, and its number just before is {worked}."
 
 
 def _values(start: int, moves: list[int], limit: int) -> list[int]:

