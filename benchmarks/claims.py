@@ -177,7 +177,7 @@ def _pretrained_beside_l1() -> Claim:
     better = [values[1] > 0 and other[2] >= 0 for values, other in ((accuracy, tokens), (tokens, accuracy))]
     worse = [values[2] < 0 and other[1] <= 0 for values, other in ((accuracy, tokens), (tokens, accuracy))]
     return Claim(
-        "On pretrained weights, `chrpo` is more accurate than L1 at its best weight, or thinks shorter, and loses neither",
+        "On pretrained weights, `chrpo` is more accurate or shorter than L1 at its best weight and loses neither",
         f"over `{result['best_l1']}`: {_percent(accuracy)} points, {_percent(tokens)} % fewer tokens",
         True if any(better) else False if any(worse) else None,
         "examples_smollm2",
