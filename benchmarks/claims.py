@@ -441,7 +441,6 @@ def _packing() -> Claim:
 
 _CLAIMS: tuple[Callable[[], Claim], ...] = (
     _shorter, _rl_pays, _above_compressions, _learnt_inside, _learnt_alone, _beside_rivals, _pretrained,
-    _pretrained_beside_l1, _floors_hold,
-    _lower_floors, _few_tokens, _no_other_setting, _constraint, _following, _budgets, _meaning, _trained, _rules_speed,
-    _agreement, _hostile, _kills, _workers, _overhead, _step, _packing,
+    _pretrained_beside_l1, _floors_hold, _lower_floors, _few_tokens, _no_other_setting, _constraint, _following,
+    _budgets, _meaning, _trained, _rules_speed, _agreement, _hostile, _kills, _workers, _overhead, _step, _packing,
 )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
 from quickstart import LADDER
+from quickstart import SOURCES as QUICKSTART_SOURCES
 from quickstart import pipeline as quickstart_pipeline
 
 HERE = Path(__file__).parent
@@ -22,10 +23,7 @@ TASKS = {
     **{name: HERE / f"{name}.py" for name in ("gradual", "steep", "mixed", "shallow", "wheel")},
 }
 """Task -> file that makes its problems."""
-SOURCES = (
-    *(QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")),
-    *(HERE / name for name in ("boxes.py", "draw.py")),
-)
+SOURCES = (*QUICKSTART_SOURCES, *(HERE / name for name in ("boxes.py", "draw.py")))
 """Files that the stages of every task run or import."""
 RL_SETTINGS = (
     "--prompts-per-step 16 --rollouts 12 --learning-rate 1e-4 --temperature 0.5 --max-tokens 240 --save-steps 10"

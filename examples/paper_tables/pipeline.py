@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "frontier"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "quickstart"))
 from quickstart import LADDER, SFT_SETTINGS, TOLERANCE
+from quickstart import SOURCES as QUICKSTART_SOURCES
 from quickstart import pipeline as quickstart_pipeline
 from rows import SOURCES as TASK_SOURCES
 from rows import TASKS, shared_stages
@@ -32,8 +33,7 @@ def sources(task: str = FREE) -> list[Path]:
     own = ["other_compressions.py", "tokenskip_mixture.py"]
     if task != FREE:
         return [*TASK_SOURCES, TASKS[task], *(HERE / name for name in own)]
-    quickstart = (QUICKSTART / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py"))
-    return [*quickstart, *(HERE / name for name in ["longer_problems.py", *own])]
+    return [*QUICKSTART_SOURCES, *(HERE / name for name in ["longer_problems.py", *own])]
 
 
 def pipeline(run: Path, seed: int, task: str = FREE) -> list[tuple[str, str]]:

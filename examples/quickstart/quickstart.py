@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stages import Stages
 
 HERE = Path(__file__).parent
+SOURCES = tuple(HERE / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py"))
+"""Files that the stages run or import."""
 # One ratio below the default ladder, because the equations of a wordy trace need less than a fifth of its tokens.
 RATIOS = (0.16, 0.2, 0.4, 0.6, 0.8, 1.0)
 LADDER = " ".join(f"--ratio {ratio}" for ratio in RATIOS)
@@ -146,7 +148,7 @@ def evaluate(run: Path, limits: str) -> list[tuple[str, str]]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of all stages.")
 def main(run: Path, seed: int) -> None:
     """Run all stages in the folder RUN, or continue an interrupted run."""
-    stages = Stages(run, [HERE / name for name in ("base_model.py", "encoder.py", "muon.py", "problems.py")])
+    stages = Stages(run, SOURCES)
     commands = pipeline(run, seed)
     for number, (title, command) in enumerate(commands, 1):
         stages.run(f"{number}/{len(commands)}", title, shlex.split(command))
